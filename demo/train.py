@@ -1,0 +1,213 @@
+"""Train the demo model from the npm package: ``make train``, or ``python -m demo.train`` with ComfyUI on the path.
+
+One network learns the velocity of arXiv 2202.00512 at noise levels that cover both families it is served as (see
+``network.py``). A run that is stopped continues where it was; data order and noise depend on the seed and the step number only.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
+
+from . import data
+
+HERE = Path(__file__).parent
+WORK = HERE / ".train"
+WEIGHTS = HERE / "emoji64.safetensors"
+
+BATCH = 32
+LEARNING_RATE = 6e-4
+WARMUP = 200
+COOLDOWN = 0.35  # last part of the run, learning rate falling linearly to zero
+EMA = 0.999
+EMPTY_PROMPT = 0.1
+SAVE_EVERY = 200
+
+
+def initialise(model: nn.Module) -> None:
+    """Give every layer torch's default weights (ComfyUI's layers leave them unset), zero at the end of each residual branch."""
+    for module in model.modules():
+        for base in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
+            if isinstance(module, base):
+                base.reset_parameters(module)  # type: ignore[arg-type]
+    for name, parameter in model.named_parameters():
+        if ".out_layers.3." in name or ".proj_out." in name or name.startswith("out.2."):
+            nn.init.zeros_(parameter)
+
+
+def sample_captions(pictures: list[data.Picture], ids: dict[str, int], length: int, rng: torch.Generator) -> Tensor:
+    """Word ids (B, length), 0 for padding: a random part of each picture's words, or none at all."""
+    rows = torch.zeros(len(pictures), length, dtype=torch.long)
+    for row, picture in zip(rows, pictures, strict=True):
+        if torch.rand((), generator=rng) < EMPTY_PROMPT:
+            continue
+        keep = [w for w in picture.words if torch.rand((), generator=rng) < 0.9] or list(picture.words)
+        if torch.rand((), generator=rng) < 0.3:
+            keep += [w for w in picture.extra_words if torch.rand((), generator=rng) < 0.5]
+        for i, word in enumerate(keep[:length]):
+            row[i] = ids[word]
+    return rows
+
+
+def augment(pixels: Tensor, mirrored: Tensor, rng: torch.Generator) -> Tensor:
+    """Half of the pictures a little smaller and moved; half of those that may be mirrored, mirrored. White stays white."""
+    count = len(pixels)
+    scale = 1 / (1 - 0.18 * torch.rand(count, generator=rng))
+    moved = torch.rand(count, generator=rng) < 0.5
+    scale = torch.where(moved, scale, torch.ones(()))
+    flip = torch.where(mirrored & (torch.rand(count, generator=rng) < 0.5), -1.0, 1.0)
+    shift = (torch.rand(count, 2, generator=rng) * 2 - 1) * (scale - 1)[:, None]
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = scale * flip
+    theta[:, 1, 1] = scale
+    theta[:, :, 2] = shift
+    grid = affine_grid(theta, list(pixels.shape), align_corners=False)
+    return grid_sample(pixels - 1, grid, align_corners=False) + 1
+
+
+def sample_angles(count: int, rng: torch.Generator) -> Tensor:
+    """Noise angles (B,): log σ three quarters normal around the levels where shapes form, one quarter uniform."""
+    log_sigma = 0.4 + 1.2 * torch.randn(count, generator=rng)
+    wide = torch.rand(count, generator=rng) * 8 - 4.5
+    log_sigma = torch.where(torch.rand(count, generator=rng) < 0.25, wide, log_sigma)
+    return torch.atan(log_sigma.exp())
+
+
+class Trainee(nn.Module):
+    """The network and the word vectors, trained together."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        from .network import CONTEXT_DIM, UNET_CONFIG, DemoUNet
+        from .text import BagOfWords
+
+        self.unet = DemoUNet(**UNET_CONFIG)
+        self.text = BagOfWords(words, CONTEXT_DIM)
+        initialise(self.unet)
+        nn.init.normal_(self.text.vectors, std=0.7)
+
+    def loss(self, x0: Tensor, words: Tensor, angle: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of the predicted velocity."""
+        cos, sin = torch.cos(angle)[:, None, None, None], torch.sin(angle)[:, None, None, None]
+        context, pooled = self.text(words, torch.ones(words.shape, device=words.device))
+        velocity = self.unet.velocity(cos * x0 + sin * noise, angle, context, pooled, transformer_options={})
+        return (velocity.float() - (cos * noise - sin * x0)).square().mean()
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Warm-up, constant, linear fall to zero."""
+    return LEARNING_RATE * min(1.0, (step + 1) / WARMUP, (steps - step) / max(1, COOLDOWN * steps))
+
+
+def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps: int, path: Path) -> None:
+    """Write the averaged weights as half-precision safetensors, whole or not at all."""
+    from .network import UNET_CONFIG
+
+    tensors = {}
+    for name in model.state_dict():
+        if name.startswith("unet."):
+            tensors["model.diffusion_model." + name.removeprefix("unet.")] = ema[name].half().contiguous().cpu()
+        else:
+            tensors["cond_stage_model.bag_of_words." + name.removeprefix("text.")] = ema[name].half().contiguous().cpu()
+    metadata = {
+        "format": "pt",
+        "modelspec.title": "emoji64",
+        "modelspec.license": "Apache-2.0",
+        "vocabulary": json.dumps(vocabulary),
+        "unet_config": json.dumps(UNET_CONFIG),
+        "training": json.dumps({"images": steps * BATCH, "batch": BATCH, "data": data.PACKAGE}),
+    }
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def train(steps: int, seed: int, device: torch.device) -> None:
+    """Train up to a number of steps, resuming from the last checkpoint, then export the weights."""
+    pictures = [p for p in data.load(data.download(WORK)) if not p.held_out]
+    vocabulary = sorted({w for p in pictures for w in p.words + p.extra_words})
+    ids = {w: i for i, w in enumerate(vocabulary, start=1)}
+    pixels = torch.stack([p.pixels for p in pictures])
+    mirrored = torch.tensor([p.mirrored for p in pictures])
+
+    torch.manual_seed(seed)
+    model = Trainee(len(vocabulary)).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ema = {k: v.clone() for k, v in model.state_dict().items()}
+    start = 0
+    checkpoint, log = WORK / "checkpoint.pt", WORK / "loss.csv"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema, start = state["ema"], state["step"]
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{len(pictures)} pictures, {len(vocabulary)} words, {parameters / 1e6:.2f} M parameters, from step {start} of {steps}")
+
+    length, began, losses = 8, time.monotonic(), []
+    for step in range(start, steps):
+        rng = torch.Generator().manual_seed(seed * 10_000_000 + step)
+        chosen = torch.randint(len(pictures), (BATCH,), generator=rng)
+        x0 = augment(pixels[chosen], mirrored[chosen], rng).to(device)
+        words = sample_captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
+        angle = sample_angles(BATCH, rng).to(device)
+        noise = torch.randn(x0.shape, generator=rng).to(device)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = model.loss(x0, words, angle, noise)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        decay = min(EMA, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), 1 - decay)
+        losses.append(loss.item())
+        if (step + 1) % 50 == 0:
+            mean = sum(losses) / len(losses)
+            losses = []
+            new = not log.exists()
+            with log.open("a", newline="") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(["step", "loss"])
+                writer.writerow([step + 1, f"{mean:.5f}"])
+            rate = (step + 1 - start) / (time.monotonic() - began)
+            left = (steps - step - 1) / rate
+            print(f"step {step + 1}/{steps}  loss {mean:.4f}  {rate * BATCH:.0f} images/s  {left / 60:.0f} min left", flush=True)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            temporary = checkpoint.with_suffix(".tmp")
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
+            torch.save(state, temporary)
+            os.replace(temporary, checkpoint)
+            export(model, ema, vocabulary, step + 1, WORK / "latest.safetensors")
+    if math.isfinite(loss.item()):
+        export(model, ema, vocabulary, steps, WEIGHTS)
+        print(f"wrote {WEIGHTS}")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported
+    import comfy.options
+
+    comfy.options.enable_args_parsing(False)
+    train(arguments.steps, arguments.seed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Let autograd through a network whose weights were loaded in inference mode, without copying them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def _twin(tensor: Tensor) -> Tensor:
+    """An ordinary tensor on the same memory."""
+    twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return twin.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+@contextmanager
+def ordinary_weights(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Replace inference tensors among parameters and buffers by ordinary twins; put the very same objects back after.
+
+    Autograd refuses to save inference tensors for the backward pass. A twin shares their memory, so nothing is copied.
+    """
+    replaced: list[tuple[dict, str, Tensor]] = []
+    try:
+        with torch.inference_mode(False):
+            for network in networks:
+                for module in network.modules():
+                    for name, parameter in module._parameters.items():
+                        if parameter is not None and parameter.is_inference():
+                            replaced.append((module._parameters, name, parameter))
+                            module._parameters[name] = nn.Parameter(_twin(parameter), requires_grad=False)
+                    for name, buffer in module._buffers.items():
+                        if buffer is not None and buffer.is_inference():
+                            replaced.append((module._buffers, name, buffer))
+                            module._buffers[name] = _twin(buffer)
+        yield
+    finally:
+        for tensors, name, original in replaced:
+            tensors[name] = original

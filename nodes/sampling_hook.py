@@ -1,0 +1,234 @@
+"""The one place where this pack meets ComfyUI's sampling: wrappers, guiders, inference mode and memory.
+
+``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model it is called around every model call,
+records the steps of its window and hands back a guided x̂0.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from .. import uncertainty
+from ..uncertainty.estimators import QUANTITIES, Estimate, Probes, estimate, standard_errors
+from ..uncertainty.gradients import exact_gradient
+from ..uncertainty.guidance import guided_denoised, inside, uncertain_elements
+from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
+from ..uncertainty.noising import Noising, from_noise_scaling
+from ..uncertainty.options import RunSettings
+from ..uncertainty.probes import Denoiser, probe_noise
+from ..uncertainty.thresholds import Thresholds
+from ..uncertainty.window import step_of
+from .ordinary_weights import ordinary_weights
+
+KEY = "uncertainty"
+
+# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. The probes must not be seen by them.
+STATEFUL_HOOKS = (
+    "sampler_pre_cfg_function",
+    "sampler_cfg_function",
+    "sampler_post_cfg_function",
+    "sampler_calc_cond_batch_function",
+    "disable_cfg1_optimization",
+)
+
+# ComfyUI itself wants this much more than its estimate before it batches more.
+MEMORY_MARGIN = 1.5
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """What is kept of a step, on the CPU: quantities and standard errors by name, and its noise level."""
+
+    quantities: Mapping[str, Tensor]
+    standard_errors: Mapping[str, Tensor]
+    sigma: float
+
+
+class UncertaintyRun:
+    """Measures and guides one sampling run.
+
+    Args:
+        settings: of the run.
+        images: index of each image in its batch, so that an image keeps its probes when it is sampled alone.
+        thresholds: per-step thresholds instead of the percentile.
+    """
+
+    def __init__(self, settings: RunSettings, images: Sequence[int], thresholds: Thresholds | None = None) -> None:
+        self.settings = settings
+        self.images = tuple(images)
+        self.thresholds = thresholds
+        self.recorded: dict[int, RecordedStep] = {}
+        self.calls: dict[int, int] = {}
+        self.schedule: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.family = ""
+
+    def attach(self, model: ModelPatcher) -> ModelPatcher:
+        """A clone of the model that this run is hooked into."""
+        clone = model.clone()
+        clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sample)
+        clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        return clone
+
+    def uncertainty_map(self, settings: Mapping[str, Any]) -> UncertaintyMap:
+        """The recorded map.
+
+        Args:
+            settings: of the node, to travel with the map beside the run's own.
+        """
+        if self.schedule is None or not self.recorded:
+            raise RuntimeError("nothing was sampled, so there is no uncertainty map: the schedule has no steps.")
+        steps = sorted(self.recorded)
+        rows = [self.recorded[step] for step in steps]
+        options = self.settings.options
+        return UncertaintyMap(
+            quantities={name: torch.stack([row.quantities[name] for row in rows]) for name in QUANTITIES},
+            standard_errors={name: torch.stack([row.standard_errors[name] for row in rows]) for name in QUANTITIES},
+            steps=tuple(steps),
+            total_steps=len(self.schedule) - 1,
+            sigmas=torch.tensor([row.sigma for row in rows]),
+            mask=self.mask,
+            settings={
+                "samples": self.settings.samples,
+                "estimator": options.estimator,
+                "quantity": DEFAULT_QUANTITY,
+                "strength": self.settings.strength,
+                "percentile": self.settings.percentile,
+                "window": [self.settings.window.start, self.settings.window.end],
+                "direction": options.direction,
+                "mask_scope": options.mask_scope,
+                "mask_side": options.mask_side,
+                "seed": self.settings.seed,
+                "model_family": self.family,
+                "total_steps": len(self.schedule) - 1,
+                "pack_version": uncertainty.__version__,
+                **settings,
+            },
+        )
+
+    def _sample(
+        self,
+        executor: Callable[..., Tensor],
+        guider: Any,
+        sigmas: Tensor,
+        extra_args: dict,
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """Around the sampler: learn the schedule and refuse what cannot be measured before time is spent on it."""
+        self.schedule = sigmas.detach().float().cpu()
+        sampling = guider.inner_model.model_sampling
+        self.family = type(sampling).__bases__[-1].__name__
+        for step in self._window_steps():
+            from_noise_scaling(sampling.noise_scaling, sigmas[step : step + 1].float())
+            if self.thresholds is not None:
+                self.thresholds.at(step)
+        if denoise_mask is not None:
+            self.mask = denoise_mask[:, :1].float().cpu()
+            if not bool(self.mask.flatten(1).any(1).all()):
+                raise ValueError("the noise mask of an image is empty: nothing would be sampled, so nothing can be measured.")
+        return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+    def _window_steps(self) -> range:
+        assert self.schedule is not None
+        return self.settings.window.steps(len(self.schedule) - 1)
+
+    def _predict_noise(
+        self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
+    ) -> Tensor:
+        """Around one model call: ``denoised``, recorded if its step still lacks a record, guided if strength is not 0."""
+        model_options = model_options or {}
+        denoised = executor(x, timestep, model_options, seed)
+        if self.schedule is None:
+            return denoised
+        step = step_of(float(timestep.max()), self.schedule)
+        guided = self.settings.strength != 0
+        if step not in self._window_steps() or (step in self.recorded and not guided):
+            return denoised
+
+        guider = executor.class_obj
+        scaling = guider.inner_model.model_sampling.noise_scaling
+        probe_options = {key: value for key, value in model_options.items() if key not in STATEFUL_HOOKS}
+
+        def noising(sigma: Tensor) -> Noising:
+            return from_noise_scaling(scaling, sigma)
+
+        def score(z: Tensor, sigma: Tensor) -> Tensor:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            predicted = executor(z.to(x), sigma.to(timestep), probe_options, seed)
+            return noising(sigma).noise_prediction(z, predicted.float())
+
+        sigma = timestep.float().expand(len(x))
+        call = self.calls.get(step, 0)
+        self.calls[step] = call + 1
+        noise = probe_noise(x.shape[1:], self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
+        measured = estimate(
+            score,
+            x.float(),
+            sigma,
+            noising=noising,
+            noise=noise.to(x.device),
+            center=noising(sigma).noise_prediction(x.float(), denoised.float()),
+            estimator=self.settings.options.estimator,
+            probes_per_call=self._probes_per_call(guider, x),
+        )
+        mask = None if self.mask is None else self.mask.to(x.device)
+        if step not in self.recorded:
+            self._record(step, measured, mask)
+        if not guided:
+            return denoised
+        chosen = self._chosen(measured.quantities["score_variance"], step, mask)
+        gradient = self._gradient(guider, score, measured.probes)
+        return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
+
+    def _indices(self, count: int) -> Sequence[int]:
+        return self.images if len(self.images) == count else range(count)
+
+    def _probes_per_call(self, guider: Any, x: Tensor) -> int:
+        """How many probes of the whole batch go through the model at once, at least one."""
+        if self.settings.options.max_batch:
+            return max(1, self.settings.options.max_batch // len(x))
+        free = comfy.model_management.get_free_memory(x.device)
+        for probes in range(self.settings.samples, 1, -1):
+            # Conditional and unconditional halves run side by side.
+            if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * MEMORY_MARGIN < free:
+                return probes
+        return 1
+
+    def _record(self, step: int, measured: Estimate, mask: Tensor | None) -> None:
+        errors = standard_errors(measured.probes, self.settings.options.estimator, mask)
+        self.recorded[step] = RecordedStep(
+            {name: value.float().cpu() for name, value in measured.quantities.items()},
+            {name: value.float().cpu() for name, value in errors.items()},
+            float(measured.probes.sigma.max()),
+        )
+
+    def _chosen(self, values: Tensor, step: int, mask: Tensor | None) -> Tensor:
+        options = self.settings.options
+        if self.thresholds is None:
+            return uncertain_elements(values, self.settings.percentile, mask, scope=options.mask_scope, side=options.mask_side)
+        tau = self.thresholds.at(step).to(values)
+        return inside(values > tau if options.mask_side == "high" else values < tau, mask)
+
+    def _gradient(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
+        networks = [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+        with torch.inference_mode(False), ordinary_weights(networks):
+            copied = replace(
+                probes,
+                noise=probes.noise.clone(),
+                scores=probes.scores.clone(),
+                perturbed=probes.perturbed.clone(),
+                center=probes.center.clone(),
+                sigma=probes.sigma.clone(),
+                noising=Noising(probes.noising.a.clone(), probes.noising.b.clone()),
+            )
+            return exact_gradient(score, copied)

@@ -1,0 +1,175 @@
+"""UncertaintyScoreFilter: keep the good images of a batch, by score."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
+from torch import Tensor
+
+from ..uncertainty.maps import UncertaintyMap
+from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, select
+from ..uncertainty.thresholds import Thresholds
+from . import common
+
+# Blocks what hangs on this output, silently, and nothing else.
+NOTHING = ExecutionBlocker(None)
+
+
+def _rows(tensor: Tensor | None, images: Sequence[int]) -> Any:
+    if tensor is None or not images:
+        return NOTHING
+    return tensor[torch.as_tensor(list(images))]
+
+
+def _latents(latents: dict | None, images: Sequence[int]) -> Any:
+    if latents is None or not images:
+        return NOTHING
+    count = len(latents["samples"])
+    chosen = latents | {"samples": _rows(latents["samples"], images)}
+    mask = latents.get("noise_mask")
+    if mask is not None and len(mask) == count:
+        chosen["noise_mask"] = _rows(mask, images)
+    # Keeps each image's noise and probes when the latent is sampled again.
+    indices = latents.get("batch_index") or list(range(count))
+    chosen["batch_index"] = [indices[i] for i in images]
+    return chosen
+
+
+class UncertaintyScoreFilter(io.ComfyNode):
+    """Splits a batch into kept and rejected images."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A map, what is aligned with it, and the rule."""
+        return io.Schema(
+            node_id="UncertaintyScoreFilter",
+            display_name="Filter by Uncertainty Score",
+            category=common.CATEGORY,
+            description="Splits a batch into kept and rejected images by their uncertainty score. Order is stable.",
+            is_output_node=True,
+            inputs=[
+                common.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
+                io.Image.Input("images", optional=True, tooltip="Images of the same batch."),
+                io.Latent.Input("latents", optional=True, tooltip="Latents of the same batch."),
+                io.Mask.Input("masks", optional=True, tooltip="Masks of the same batch."),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    tooltip=(
+                        "keep_best: this many; percentile: the best this many per cent; threshold: every image on the good "
+                        "side of a score; reference: compared with calibrated images (needs thresholds)."
+                    ),
+                ),
+                io.Int.Input("keep", default=4, min=1, max=4096, tooltip="keep_best: how many images to keep."),
+                io.Float.Input(
+                    "percentile",
+                    default=50.0,
+                    min=0.0,
+                    max=100.0,
+                    step=1.0,
+                    round=0.01,
+                    tooltip="percentile: keep the best this many per cent of the batch; reference: of the calibrated images.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.0,
+                    min=-1e6,
+                    max=1e6,
+                    step=0.001,
+                    round=False,
+                    tooltip="threshold: the score at which images are cut.",
+                ),
+                common.quantity_input(),
+                io.Combo.Input("reject", options=list(REJECT), tooltip="Which end of the scores is bad."),
+                *common.window_inputs(0.0, 1.0, "Recorded steps inside the window count for the score."),
+                io.Combo.Input(
+                    "when_none_pass",
+                    options=list(WHEN_NONE_PASS),
+                    tooltip="No image passes: block the kept outputs, keep the best one anyway, or stop with an error.",
+                ),
+                common.Thresholds.Input("thresholds", optional=True, tooltip="Calibrated scores, for the mode reference."),
+            ],
+            outputs=[
+                io.Image.Output("kept_images", display_name="kept images"),
+                io.Latent.Output("kept_latents", display_name="kept latents"),
+                io.Mask.Output("kept_masks", display_name="kept masks"),
+                common.Uncertainty.Output("kept_uncertainty", display_name="kept uncertainty"),
+                io.Image.Output("rejected_images", display_name="rejected images"),
+                io.Latent.Output("rejected_latents", display_name="rejected latents"),
+                io.Mask.Output("rejected_masks", display_name="rejected masks"),
+                io.Float.Output("scores", display_name="scores", is_output_list=True),
+                io.Int.Output("kept_indices", display_name="kept indices", is_output_list=True),
+                io.String.Output("report", display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
+        """Refuse an impossible window before anything runs."""
+        return common.window_error(window_start, window_end) or True
+
+    @classmethod
+    def execute(
+        cls,
+        uncertainty: UncertaintyMap,
+        mode: str,
+        keep: int,
+        percentile: float,
+        threshold: float,
+        quantity: str,
+        reject: str,
+        window_start: float,
+        window_end: float,
+        when_none_pass: str,
+        images: Tensor | None = None,
+        latents: dict | None = None,
+        masks: Tensor | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> io.NodeOutput:
+        """Score, select, split."""
+        for name, batch in (("images", images), ("latents", latents and latents["samples"]), ("masks", masks)):
+            if batch is not None and len(batch) != uncertainty.images:
+                raise ValueError(f"{name} holds {len(batch)}, the map {uncertainty.images}: connect the {name} of this map.")
+        if thresholds is not None:
+            thresholds.check(uncertainty.settings)
+        counted = [s for s in uncertainty.steps if window_start <= s / uncertainty.total_steps < window_end]
+        if not counted:
+            raise ValueError(
+                f"no recorded step lies between window_start {window_start} and window_end {window_end}: recorded are "
+                f"{list(uncertainty.steps)} of {uncertainty.total_steps}."
+            )
+        score = uncertainty.score(quantity, counted)
+        chosen = select(
+            score,
+            quantity=quantity,
+            mode=mode,
+            keep=keep,
+            percentile=percentile,
+            threshold=threshold,
+            reject=reject,
+            when_none_pass=when_none_pass,
+            thresholds=thresholds,
+        )
+        kept, rejected = chosen.kept, chosen.rejected
+        scores = score.value.tolist()
+        return io.NodeOutput(
+            _rows(images, kept),
+            _latents(latents, kept),
+            _rows(masks, kept),
+            uncertainty.select(kept) if kept else NOTHING,
+            _rows(images, rejected),
+            _latents(latents, rejected),
+            _rows(masks, rejected),
+            scores,
+            list(kept) or [NOTHING],
+            chosen.report,
+            ui={
+                "scores": scores,
+                "standard_errors": score.standard_error.tolist(),
+                "kept": list(kept),
+                "quantity": [quantity],
+                "text": [chosen.report],
+            },
+        )

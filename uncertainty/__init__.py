@@ -1,0 +1,26 @@
+"""Pixel-wise uncertainty of diffusion models, out of the sampling itself; needs only torch and numpy.
+
+De Vita & Belagiannis, *Diffusion Model Guided Sampling with Pixel-Wise Aleatoric Uncertainty Estimation*, WACV 2025,
+arXiv 2412.00205, called "the paper" throughout.
+"""
+
+from .estimators import ESTIMATORS, QUANTITIES, Estimate, estimate
+from .guidance import Guided, guide
+from .maps import Score, UncertaintyMap
+from .noising import Noising, rectified_flow, variance_exploding
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ESTIMATORS",
+    "QUANTITIES",
+    "Estimate",
+    "Guided",
+    "Noising",
+    "Score",
+    "UncertaintyMap",
+    "estimate",
+    "guide",
+    "rectified_flow",
+    "variance_exploding",
+]

@@ -1,0 +1,186 @@
+"""Algorithm 1 of the paper (Eq. 7-8): from scored probes to uncertainty per element.
+
+A probe is ``x̂ⁱ = a·x̂0 + b·nⁱ``, its noise prediction ``eⁱ = ε(x̂ⁱ, σ)``, and ``dⁱ = eⁱ - nⁱ = -(a/b)·(x̂0ⁱ - x̂0)``. The same M passes
+give three quantities; to first order, with J the Jacobian of ε and C = Cov[x0 | x_t]:
+
+* ``score_variance``      ``Var_i(eⁱ) ≈ b²·diag(J Jᵀ)``                       the paper's map, low where C is large
+* ``posterior_variance``  ``(b/a)²·(1 - Cov_i(nⁱ, eⁱ)) ≈ diag C``             Stein's lemma
+* ``denoised_variance``   ``Var_i(x̂0ⁱ) = (b/a)²·Var_i(dⁱ) ≈ (a/b)²·diag(C²)``
+
+All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control variate):
+``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .noising import Noising, per_image, variance_exploding
+from .probes import Denoiser, probe_noise, score_probes
+
+QUANTITIES = ("score_variance", "posterior_variance", "denoised_variance")
+ESTIMATORS = ("control_variate", "paper", "centered")
+MIN_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Everything known of one model call's probes.
+
+    Attributes:
+        noise: the probe noise nⁱ, shape (M, B, C, *spatial).
+        scores: noise predictions eⁱ at the probes, same shape.
+        perturbed: the probes x̂ⁱ themselves, same shape.
+        center: noise prediction ε at x, shape (B, C, *spatial).
+        noising: coefficients of this noise level.
+        sigma: noise level, shape (B,).
+    """
+
+    noise: Tensor
+    scores: Tensor
+    perturbed: Tensor
+    center: Tensor
+    noising: Noising
+    sigma: Tensor
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Uncertainty of one model call: ``quantities`` by name, each (B, C, *spatial) float32, and the probes it came from."""
+
+    quantities: Mapping[str, Tensor]
+    probes: Probes
+
+
+def _ratio_squared(probes: Probes) -> Tensor:
+    return per_image((probes.noising.b / probes.noising.a).square(), probes.center.ndim)
+
+
+def paper(probes: Probes) -> dict[str, Tensor]:
+    """The plain sample variance of the paper's Eq. 8, unbiased; the other two quantities as plainly from the same passes."""
+    noise, scores = probes.noise, probes.scores
+    covariance = (noise * (scores - scores.mean(0))).sum(0) / (len(noise) - 1)
+    return {
+        "score_variance": scores.var(0),
+        "posterior_variance": _ratio_squared(probes) * (1 - covariance),
+        "denoised_variance": _ratio_squared(probes) * (scores - noise).var(0),
+    }
+
+
+def control_variate(probes: Probes) -> dict[str, Tensor]:
+    """The same expectations as ``paper``, with the sampling error of Var(n) subtracted. Values may fall below zero."""
+    excess = probes.noise.var(0) - 1
+    plain = paper(probes)
+    return {
+        "score_variance": plain["score_variance"] - excess,
+        "posterior_variance": plain["posterior_variance"] + _ratio_squared(probes) * excess,
+        "denoised_variance": plain["denoised_variance"],
+    }
+
+
+def centered(probes: Probes) -> dict[str, Tensor]:
+    """``mean_i (eⁱ - ε)²``, which the paper's released code computes: variance plus squared bias. The others as in ``paper``."""
+    return paper(probes) | {"score_variance": (probes.scores - probes.center).square().mean(0)}
+
+
+_FUNCTIONS: dict[str, Callable[[Probes], dict[str, Tensor]]] = {
+    "control_variate": control_variate,
+    "paper": paper,
+    "centered": centered,
+}
+
+
+def quantities(probes: Probes, estimator: str) -> dict[str, Tensor]:
+    """The three quantities by an estimator out of ``ESTIMATORS``.
+
+    Raises:
+        ValueError: the estimator is unknown.
+    """
+    if estimator not in _FUNCTIONS:
+        raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}.")
+    return _FUNCTIONS[estimator](probes)
+
+
+def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) -> dict[str, Tensor]:
+    """Standard error of each quantity's mean over elements, shape (B,), by the jackknife over probes (Efron 1982, ch. 3).
+
+    Args:
+        probes: of one call.
+        estimator: out of ``ESTIMATORS``.
+        mask: weights (B, 1, *spatial) of the mean over elements.
+
+    Returns:
+        NaN where M is 2: leaving one probe out leaves no variance.
+    """
+    count = len(probes.noise)
+    if count == MIN_SAMPLES:
+        return {name: torch.full((probes.center.shape[0],), torch.nan) for name in QUANTITIES}
+    means: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
+    for left_out in range(count):
+        keep = [i for i in range(count) if i != left_out]
+        fewer = Probes(
+            probes.noise[keep], probes.scores[keep], probes.perturbed[keep], probes.center, probes.noising, probes.sigma
+        )
+        for name, value in quantities(fewer, estimator).items():
+            means[name].append(mean_over_elements(value, mask))
+    return {name: ((count - 1) * torch.stack(m).var(0, correction=0)).sqrt() for name, m in means.items()}
+
+
+def mean_over_elements(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean per image, shape (B,), of (B, C, *spatial); inside the mask (B, 1, *spatial) if there is one."""
+    if mask is None:
+        return values.flatten(1).mean(1)
+    weights = mask.to(values).expand_as(values).flatten(1)
+    return (values.flatten(1) * weights).sum(1) / weights.sum(1)
+
+
+def check_samples(samples: int) -> None:
+    """Raise ValueError unless a variance can be had from that many probes."""
+    if samples < MIN_SAMPLES:
+        raise ValueError(f"samples must be at least {MIN_SAMPLES}, got {samples}: a variance needs two probes.")
+
+
+def estimate(
+    score: Denoiser,
+    x: Tensor,
+    sigma: Tensor,
+    *,
+    noising: Callable[[Tensor], Noising] = variance_exploding,
+    samples: int = 5,
+    seed: int = 0,
+    noise: Tensor | None = None,
+    center: Tensor | None = None,
+    estimator: str = "control_variate",
+    probes_per_call: int | None = None,
+) -> Estimate:
+    """Uncertainty of the denoised image at one noise level (the paper's Algorithm 1).
+
+    Args:
+        score: noise prediction ``ε(x, σ)``.
+        x: noisy latents ``x_t``, shape (B, C, *spatial).
+        sigma: noise level, a number's tensor or shape (B,).
+        noising: coefficients of a noise level; ``variance_exploding`` or ``rectified_flow``, or a model's own.
+        samples: M, at least 2.
+        seed: of the private probe noise.
+        noise: probe noise (M, B, C, *spatial), instead of ``samples`` and ``seed``.
+        center: noise prediction at x if it is known already; saves one call.
+        estimator: out of ``ESTIMATORS``.
+        probes_per_call: probes that go through the network at once.
+
+    Raises:
+        ValueError: fewer than two samples, an unknown estimator, or a noise level without noise or without image.
+    """
+    sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
+    if noise is None:
+        check_samples(samples)
+        noise = probe_noise(x.shape[1:], samples, seed, 0, 0, range(len(x))).to(x.device)
+    check_samples(len(noise))
+    coefficients = noising(sigma)
+    if center is None:
+        center = score(x, sigma)
+    perturbed = coefficients.renoise(x, center, noise)
+    scores = score_probes(score, perturbed, sigma, probes_per_call)
+    probes = Probes(noise, scores, perturbed, center, coefficients, sigma)
+    return Estimate(quantities(probes, estimator), probes)

@@ -1,0 +1,145 @@
+"""Algorithm 2 of the paper (Eq. 10): push the noise prediction along the uncertainty gradient where uncertainty is highest.
+
+    mask = U > percentile(U, p)
+    ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
+    x̂0' = (x - b·ε̂) / a = x̂0 - (b/a) · λ · mask · ∂(Σ U)/∂ε
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .estimators import Estimate, estimate
+from .gradients import exact_gradient
+from .noising import Noising, per_image, variance_exploding
+from .probes import Denoiser
+
+
+MASK_SCOPES = ("image", "channel")
+MASK_SIDES = ("high", "low")
+
+
+def percentile_per_image(values: Tensor, percentile: float, mask: Tensor | None = None) -> Tensor:
+    """Linearly interpolated percentile of each image, shape (B,), for any number of elements.
+
+    ``torch.quantile`` refuses more than 2²⁴ elements; order statistics have no such limit.
+
+    Args:
+        values: (B, C, *spatial).
+        percentile: 0 to 100.
+        mask: (B, 1, *spatial); only elements where it is above 0.5 count. An image without any gives infinity.
+    """
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"percentile must lie between 0 and 100, got {percentile}.")
+    results = []
+    for index, image in enumerate(values):
+        elements = image.flatten() if mask is None else image[(mask[index] > 0.5).expand_as(image)]
+        if elements.numel() == 0:
+            results.append(values.new_tensor(torch.inf))
+            continue
+        position = percentile / 100 * (elements.numel() - 1)
+        low = int(position)
+        high = min(low + 1, elements.numel() - 1)
+        lower, upper = (elements.kthvalue(k + 1).values for k in (low, high))
+        results.append(torch.lerp(lower, upper, position - low))
+    return torch.stack(results)
+
+
+def uncertain_elements(
+    uncertainty: Tensor, percentile: float, mask: Tensor | None = None, *, scope: str = "image", side: str = "high"
+) -> Tensor:
+    """The elements to guide, boolean (B, C, *spatial).
+
+    Args:
+        uncertainty: (B, C, *spatial).
+        percentile: 0 to 100.
+        mask: (B, 1, *spatial); nothing outside it is chosen or counted.
+        scope: percentile over each ``image`` or each ``channel`` of it.
+        side: elements above (``high``) or below (``low``) the percentile.
+    """
+    if scope == "channel":
+        channels = uncertainty.shape[1]
+        alone = uncertainty.flatten(0, 1)[:, None]
+        repeated = None if mask is None else mask.repeat_interleave(channels, 0)
+        return uncertain_elements(alone, percentile, repeated, side=side).reshape(uncertainty.shape)
+    limit = per_image(percentile_per_image(uncertainty, percentile, mask), uncertainty.ndim)
+    return inside(uncertainty > limit if side == "high" else uncertainty < limit, mask)
+
+
+def inside(chosen: Tensor, mask: Tensor | None) -> Tensor:
+    """Chosen elements (B, C, *spatial) that lie in the mask (B, 1, *spatial)."""
+    return chosen if mask is None else chosen & (mask > 0.5)
+
+
+def guided_denoised(denoised: Tensor, noising: Noising, chosen: Tensor, gradient: Tensor, strength: float) -> Tensor:
+    """The guided x̂0. Elements that are not chosen keep their bits."""
+    ratio = per_image(noising.b / noising.a, denoised.ndim)
+    return torch.where(chosen, denoised - (ratio * strength * gradient).to(denoised), denoised)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """One guided model call.
+
+    Attributes:
+        noise_prediction: ε̂, shape (B, C, *spatial).
+        denoised: the x̂0' it implies.
+        mask: the elements that were guided, boolean.
+        gradient: ∂(Σ U)/∂ε everywhere.
+        estimate: the uncertainty behind it.
+    """
+
+    noise_prediction: Tensor
+    denoised: Tensor
+    mask: Tensor
+    gradient: Tensor
+    estimate: Estimate
+
+
+def guide(
+    score: Denoiser,
+    x: Tensor,
+    sigma: Tensor,
+    *,
+    noising: Callable[[Tensor], Noising] = variance_exploding,
+    samples: int = 5,
+    seed: int = 0,
+    noise: Tensor | None = None,
+    strength: float = 1.0,
+    percentile: float = 95.0,
+    estimator: str = "control_variate",
+    probes_per_call: int | None = None,
+) -> Guided:
+    """One step of guided sampling (the paper's Algorithm 2): ascend the uncertainty gradient on the most uncertain elements.
+
+    Args:
+        score: noise prediction ``ε(x, σ)``, differentiable in x.
+        x: noisy latents, shape (B, C, *spatial).
+        sigma: noise level, a number's tensor or shape (B,).
+        noising: as for ``estimate``.
+        samples: M, at least 2.
+        seed: of the private probe noise.
+        noise: probe noise instead, as for ``estimate``.
+        strength: λ; negative descends.
+        percentile: 0 to 100; elements above it are guided.
+        estimator: of the uncertainty that is compared with the percentile.
+        probes_per_call: as for ``estimate``.
+
+    Raises:
+        ValueError: as ``estimate``; or a percentile outside 0 to 100.
+    """
+    sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
+    with torch.no_grad():
+        measured = estimate(
+            score, x, sigma, noising=noising, samples=samples, seed=seed, noise=noise, estimator=estimator,
+            probes_per_call=probes_per_call,
+        )  # fmt: skip
+    probes = measured.probes
+    chosen = uncertain_elements(measured.quantities["score_variance"], percentile)
+    gradient = exact_gradient(score, probes)
+    before = probes.noising.denoised(x, probes.center)
+    after = guided_denoised(before, probes.noising, chosen, gradient, strength)
+    guided = torch.where(chosen, probes.center + strength * gradient, probes.center)
+    return Guided(guided, after, chosen, gradient, measured)

@@ -1,0 +1,118 @@
+"""The one value that travels between nodes: uncertainty per recorded step, image and element."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .estimators import QUANTITIES
+
+DEFAULT_QUANTITY = "denoised_variance"
+
+
+class Score(NamedTuple):
+    """One number an image, with its Monte-Carlo standard error; both shape (B,)."""
+
+    value: Tensor
+    standard_error: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class UncertaintyMap:
+    """Uncertainty of a batch over the recorded steps. Immutable.
+
+    Attributes:
+        quantities: by name, float32 CPU tensors (S, B, C, *spatial).
+        standard_errors: by name, standard error of the mean over elements, (S, B).
+        steps: the S recorded steps, zero-based, in sampling order.
+        total_steps: length of the schedule.
+        sigmas: noise levels of the recorded steps, (S,).
+        mask: where sampling was allowed to change the image, (B, 1, *spatial), or None.
+        settings: what it takes to reproduce the map, JSON-able.
+    """
+
+    quantities: Mapping[str, Tensor]
+    standard_errors: Mapping[str, Tensor]
+    steps: tuple[int, ...]
+    total_steps: int
+    sigmas: Tensor
+    mask: Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings and check that the parts fit together.
+
+        Raises:
+            ValueError: a quantity is missing or shapes disagree.
+        """
+        for name in ("quantities", "standard_errors", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        missing = [name for name in QUANTITIES if name not in self.quantities]
+        if missing:
+            raise ValueError(f"the map lacks {', '.join(missing)}.")
+        shapes = {name: tuple(q.shape) for name, q in self.quantities.items()}
+        if len(set(shapes.values())) != 1 or self.values.shape[0] != len(self.steps):
+            raise ValueError(f"the map's quantities must all have shape (S={len(self.steps)}, B, C, ...), got {shapes}.")
+
+    @property
+    def values(self) -> Tensor:
+        """The paper's map, ``score_variance``, (S, B, C, *spatial)."""
+        return self.quantities["score_variance"]
+
+    @property
+    def images(self) -> int:
+        """Number of images B."""
+        return self.values.shape[1]
+
+    def quantity(self, name: str) -> Tensor:
+        """One quantity, (S, B, C, *spatial).
+
+        Raises:
+            ValueError: no such quantity.
+        """
+        if name not in self.quantities:
+            raise ValueError(f"quantity must be one of {', '.join(self.quantities)}, got {name!r}.")
+        return self.quantities[name]
+
+    def rows(self, steps: Sequence[int] | None) -> list[int]:
+        """Where the given steps lie in the first axis; all of them if None.
+
+        Raises:
+            ValueError: a step was not recorded.
+        """
+        if steps is None:
+            return list(range(len(self.steps)))
+        missing = [step for step in steps if step not in self.steps]
+        if missing or not steps:
+            raise ValueError(f"steps must be among the recorded {list(self.steps)}, got {list(steps)}.")
+        return [self.steps.index(step) for step in steps]
+
+    def score(self, quantity: str = DEFAULT_QUANTITY, steps: Sequence[int] | None = None) -> Score:
+        """Mean over the elements (inside the mask), summed over the recorded or the given steps.
+
+        Raises:
+            ValueError: no such quantity, or a step that was not recorded.
+        """
+        values = self.quantity(quantity)
+        rows = self.rows(steps)
+        chosen = values[rows].flatten(3) if values.ndim > 3 else values[rows]
+        if self.mask is None:
+            means = chosen.flatten(2).mean(2)
+        else:
+            weights = self.mask.to(chosen).flatten(2)[None].expand_as(chosen)
+            means = (chosen * weights).sum((2, 3)) / weights.sum((2, 3))
+        error = self.standard_errors[quantity][rows].square().sum(0).sqrt()
+        return Score(means.sum(0), error)
+
+    def select(self, images: Sequence[int]) -> "UncertaintyMap":
+        """The map of some of the images, in the given order."""
+        chosen = torch.as_tensor(list(images), dtype=torch.long)
+        return replace(
+            self,
+            quantities={name: q[:, chosen] for name, q in self.quantities.items()},
+            standard_errors={name: e[:, chosen] for name, e in self.standard_errors.items()},
+            mask=None if self.mask is None else self.mask[chosen],
+        )

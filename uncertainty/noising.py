@@ -1,0 +1,73 @@
+"""The noising process ``x_t = a(σ)·x0 + b(σ)·n``, ``n ~ N(0, I)``, of any model family (paper Eq. 2, generalised)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def per_image(value: Tensor, ndim: int) -> Tensor:
+    """Shape a scalar or per-image (B,) coefficient so that it broadcasts over (B, C, *spatial)."""
+    return value if value.ndim == 0 else value.reshape(-1, *([1] * (ndim - 1)))
+
+
+@dataclass(frozen=True)
+class Noising:
+    """Coefficients of one noise level: signal ``a`` and noise ``b``, scalars or shape (B,)."""
+
+    a: Tensor
+    b: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse levels at which the noise prediction, or the image in it, is undefined.
+
+        Raises:
+            ValueError: ``b`` is 0 (nothing was added) or ``a`` is 0 (nothing but noise is left).
+        """
+        if not bool(torch.all(self.b > 0)):
+            raise ValueError(f"noise coefficient b must be above 0, got {self.b.tolist()}: this model adds no noise here.")
+        if not bool(torch.all(self.a > 0)):
+            raise ValueError(
+                f"signal coefficient a must be above 0, got {self.a.tolist()}: at this first noise level of a flow model "
+                "there is no image yet to be uncertain about. Start the window after the first step."
+            )
+
+    def noise_prediction(self, x: Tensor, denoised: Tensor) -> Tensor:
+        """The noise a denoised image implies, ``ε = (x - a·x̂0) / b``, all shapes (B, C, *spatial)."""
+        return (x - per_image(self.a, x.ndim) * denoised) / per_image(self.b, x.ndim)
+
+    def denoised(self, x: Tensor, noise_prediction: Tensor) -> Tensor:
+        """The denoised image a noise prediction implies, ``x̂0 = (x - b·ε) / a``."""
+        return (x - per_image(self.b, x.ndim) * noise_prediction) / per_image(self.a, x.ndim)
+
+    def renoise(self, x: Tensor, noise_prediction: Tensor, noise: Tensor) -> Tensor:
+        """Fresh noise on the denoised image: ``x̂ⁱ = a·x̂0 + b·nⁱ = x + b·(nⁱ - ε)`` for noise (M, B, C, *spatial)."""
+        return x + per_image(self.b, x.ndim) * (noise - noise_prediction)
+
+
+def variance_exploding(sigma: Tensor) -> Noising:
+    """``x = x0 + σ·n``: EPS, V_PREDICTION, EDM and X0 models as k-diffusion scales them."""
+    return Noising(torch.ones_like(sigma), sigma)
+
+
+def rectified_flow(sigma: Tensor) -> Noising:
+    """``x = (1 - σ)·x0 + σ·n``: CONST models (SD3, Flux, AuraFlow, …)."""
+    return Noising(1 - sigma, sigma)
+
+
+def from_noise_scaling(noise_scaling: Callable[[Tensor, Tensor, Tensor], Tensor], sigma: Tensor) -> Noising:
+    """Read the coefficients off a model's own affine ``noise_scaling(sigma, noise, image)``.
+
+    Args:
+        noise_scaling: as ComfyUI's ``model_sampling.noise_scaling``.
+        sigma: noise levels, shape (B,).
+
+    Returns:
+        Coefficients of shape (B,).
+    """
+    zero, one = torch.zeros_like(sigma)[:, None], torch.ones_like(sigma)[:, None]
+    # Cloned: ComfyUI's implementations may write into what they are given.
+    a = noise_scaling(sigma, zero.clone(), one.clone())[:, 0]
+    b = noise_scaling(sigma, one.clone(), zero.clone())[:, 0]
+    return Noising(a, b)

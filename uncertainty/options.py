@@ -1,0 +1,65 @@
+"""How a sampling run is measured and guided."""
+
+from dataclasses import dataclass, field
+
+from .estimators import ESTIMATORS, check_samples
+from .guidance import MASK_SCOPES, MASK_SIDES
+from .window import Window
+
+DIRECTIONS = ("ascend", "descend")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices few users need.
+
+    Attributes:
+        estimator: out of ``ESTIMATORS``.
+        direction: of guidance along the uncertainty gradient, ``ascend`` (the paper) or ``descend``.
+        mask_scope: percentile over each ``image`` or each ``channel`` of it.
+        mask_side: guide elements above (``high``) or below (``low``) the percentile.
+        max_batch: latents that go through the model at once, 0 for what memory allows.
+    """
+
+    estimator: str = "control_variate"
+    direction: str = "ascend"
+    mask_scope: str = "image"
+    mask_side: str = "high"
+    max_batch: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every choice; raises ValueError naming the field."""
+        choices = {
+            "estimator": ESTIMATORS,
+            "direction": DIRECTIONS,
+            "mask_scope": MASK_SCOPES,
+            "mask_side": MASK_SIDES,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+        if self.max_batch < 0:
+            raise ValueError(f"max_batch must be 0 or more, got {self.max_batch}.")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run: M probes a step, guidance strength λ, percentile p, window, seed of the probes, and the options."""
+
+    samples: int
+    strength: float
+    percentile: float
+    window: Window
+    seed: int
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises ValueError naming the field."""
+        check_samples(self.samples)
+        if not 0 <= self.percentile <= 100:
+            raise ValueError(f"percentile must lie between 0 and 100, got {self.percentile}.")
+
+    @property
+    def signed_strength(self) -> float:
+        """λ with the sign of the direction."""
+        return self.strength if self.options.direction == "ascend" else -self.strength

@@ -1,0 +1,76 @@
+"""Maps as pictures: normalise, colour, overlay. Colour tables are matplotlib's (magma, inferno, viridis: CC0; turbo: Apache-2.0)."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+COLORMAPS = ("magma", "inferno", "viridis", "turbo")
+NORMALIZATIONS = ("image", "batch", "absolute")
+# Ends of the colour scale: a few extreme elements must not darken everything else.
+LOW, HIGH = 0.01, 0.99
+
+
+@cache
+def colormap(name: str) -> Tensor:
+    """Colour table, shape (256, 3), values 0 to 1.
+
+    Raises:
+        ValueError: no such table.
+    """
+    if name not in COLORMAPS:
+        raise ValueError(f"colormap must be one of {', '.join(COLORMAPS)}, got {name!r}.")
+    with np.load(Path(__file__).with_name("colormaps.npz")) as tables:
+        return torch.from_numpy(tables[name].astype(np.float32) / 255)
+
+
+def as_pictures(uncertainty: Tensor) -> Tensor:
+    """Mean over channels, as pictures (B, h, w): videos (B, C, T, h, w) frame after frame, audio (B, C, L) as one row."""
+    pictures = uncertainty.float().mean(1)
+    if pictures.ndim == 4:
+        return pictures.flatten(0, 1)
+    return pictures[:, None] if pictures.ndim == 2 else pictures
+
+
+def normalize(pictures: Tensor, mode: str) -> Tensor:
+    """Map (B, h, w) to 0…1.
+
+    ``image``: 1st to 99th percentile of each picture; ``batch``: of all together; ``absolute``: 0 to 1 in latent units, the
+    same colours in every run. Values that are not numbers become 0.
+
+    Raises:
+        ValueError: no such mode.
+    """
+    if mode not in NORMALIZATIONS:
+        raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {mode!r}.")
+    pictures = torch.nan_to_num(pictures, nan=0.0, posinf=0.0, neginf=0.0)
+    if mode == "absolute":
+        return pictures.clamp(0, 1)
+    groups = pictures.flatten(1) if mode == "image" else pictures.flatten()[None]
+    ordered = groups.sort(1).values
+    last = ordered.shape[1] - 1
+    low = ordered[:, round(LOW * last)][:, None, None]
+    high = ordered[:, round(HIGH * last)][:, None, None]
+    return ((pictures - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
+
+
+def colorize(values: Tensor, name: str) -> Tensor:
+    """Colour values 0…1 of shape (B, h, w) as (B, h, w, 3)."""
+    table = colormap(name)
+    return table[(values * 255).round().long()]
+
+
+def resize(pictures: Tensor, height: int, width: int) -> Tensor:
+    """Pictures (B, h, w) at another size, bilinear; values stay values until they are coloured."""
+    if pictures.shape[1:] == (height, width):
+        return pictures
+    return interpolate(pictures[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+
+
+def overlay(images: Tensor, heat: Tensor, opacity: float) -> Tensor:
+    """Heatmap (B, h, w, 3) over the grey of images of the same shape, so that only uncertainty has colour."""
+    grey = (images[..., :3] * images.new_tensor([0.299, 0.587, 0.114])).sum(-1, keepdim=True)
+    return (1 - opacity) * grey + opacity * heat
