@@ -35,7 +35,7 @@ def probe_noise(shape: Sequence[int], samples: int, seed: int, step: int, call: 
 
 
 def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_call: int | None = None) -> Tensor:
-    """Noise predictions of all probes, float32, shape (M, B, C, *spatial).
+    """Noise predictions of all probes, at least float32, shape (M, B, C, *spatial).
 
     Probes are stacked perturbation-major, so that conditioning tiled to the batch stays aligned with its image.
 
@@ -48,5 +48,5 @@ def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_c
     results = []
     for chunk in perturbed.split(probes_per_call or len(perturbed)):
         predicted = score(chunk.flatten(0, 1), sigma.repeat(len(chunk)))
-        results.append(predicted.float().reshape(chunk.shape))
+        results.append(predicted.to(torch.promote_types(predicted.dtype, torch.float32)).reshape(chunk.shape))
     return torch.cat(results)
