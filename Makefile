@@ -1,0 +1,32 @@
+# Everything runs from this folder with relative paths, so that its name may hold spaces.
+PYTHON ?= python3
+RUN := "$(PYTHON)" dev/bootstrap.py run
+
+.PHONY: help setup demo test train clean
+
+help:
+	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
+	@echo "make test    all checks and tests"
+	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
+	@echo "make train   train the small model again; ARGS='--steps 8000' for its options"
+	@echo "make clean   remove what these made, the downloads too"
+	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI; PYTHON=python3.12 another Python."
+
+setup:
+	@"$(PYTHON)" dev/bootstrap.py
+
+demo:
+	@$(RUN) -m dev.demo
+
+test:
+	@$(RUN) -m dev.chromium
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy -p uncertainty
+	@$(RUN) -m pytest
+
+train:
+	@$(RUN) -m dev.launcher -m demo.train $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* .runtime demo_output

@@ -1,0 +1,56 @@
+"""Fixtures for all tests; only those that a test asks for start a ComfyUI."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Last on the path: ComfyUI has a module `nodes` too, and its own must win.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+sys.path.append(str(ROOT))
+sys.path.append(str(ROOT / "tests" / "support"))
+
+from dev.launcher import prepare_imports  # noqa: E402
+from dev.server import ComfyServer  # noqa: E402
+
+PACK = "custom_nodes_x_uncertainty-sampling"  # no name one could import, like those ComfyUI gives
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this test suite."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A real server with this pack, working in a folder of its own."""
+    folder = tmp_path_factory.mktemp("comfyui")
+    with ComfyServer(base=folder, log=folder / "server.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def comfy_pack(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The pack, imported into this process as ComfyUI imports it; ComfyUI's own modules can be imported from then on.
+
+    A module of the pack is ``importlib.import_module(f"{comfy_pack.__name__}.nodes.sampler")``.
+    """
+    prepare_imports()
+    import comfy.options
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["main.py", "--cpu", "--base-directory", str(tmp_path_factory.mktemp("comfyui"))])
+        comfy.options.enable_args_parsing()
+        import comfy.cli_args  # reads the command line now
+
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACK] = module
+    spec.loader.exec_module(module)
+    return module
