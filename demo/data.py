@@ -22,9 +22,17 @@ PACKAGE = "emoji-datasource-google@16.0.0"
 ARCHIVE = "emoji-datasource-google-16.0.0.tgz"
 DIGEST = "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
 
-WHOLE_CATEGORIES = {"Smileys & Emotion", "Animals & Nature", "Food & Drink"}
 SUBCATEGORIES = {
-    "transport-ground", "transport-air", "transport-water", "sky & weather", "sport", "musical-instrument", "flag",
+    "face-smiling", "face-affection", "face-tongue", "face-neutral-skeptical", "face-sleepy", "face-unwell", "face-hat",
+    "face-glasses", "face-concerned", "face-negative", "face-costume", "cat-face", "monkey-face", "heart",
+    "animal-mammal", "animal-bird", "animal-amphibian", "animal-reptile", "animal-marine", "plant-flower",
+    "food-fruit", "food-vegetable", "food-prepared", "food-sweet", "transport-ground", "transport-air", "transport-water",
+}  # fmt: skip
+# Filed under transport, but nothing that drives, flies or swims.
+NO_VEHICLES = {
+    "anchor", "busstop", "construction", "fuelpump", "manual_wheelchair", "motorized_wheelchair", "motorway", "octagonal_sign",
+    "oil_drum", "railway_track", "ring_buoy", "roller_skate", "rotating_light", "seat", "skateboard", "station",
+    "traffic_light", "vertical_traffic_light", "wheel",
 }  # fmt: skip
 COUNTRIES = {
     "argentina", "austria", "belgium", "brazil", "canada", "china", "denmark", "finland", "france", "germany", "greece",
@@ -72,7 +80,7 @@ def _selected(entry: dict) -> bool:
         return False
     if entry["subcategory"] == "country-flag":
         return entry["name"].lower().removesuffix(" flag") in COUNTRIES
-    return entry["category"] in WHOLE_CATEGORIES or entry["subcategory"] in SUBCATEGORIES
+    return entry["subcategory"] in SUBCATEGORIES and entry["short_name"] not in NO_VEHICLES
 
 
 def _pixels(data: bytes) -> Tensor:
