@@ -1,0 +1,73 @@
+"""The shipped model: a trained network behind ComfyUI's own interfaces."""
+
+import logging
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import torch
+
+from real_models import Loaded, Sampling
+
+
+def test_prompts_are_encoded_as_bags_of_words(pack: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture) -> None:
+    _, clip, _ = pack("demo.model").load()
+    encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))[0]  # noqa: E731
+    cat, order, weighted, empty = (encode(t) for t in ("cat face", "Face of a CAT!", "(cat:1.5) face", ""))
+    assert cat[0].shape == (1, 8, 192)
+    torch.testing.assert_close(cat[1]["pooled_output"], order[1]["pooled_output"])
+    assert not torch.allclose(cat[0], weighted[0])
+    assert not torch.allclose(cat[1]["pooled_output"], empty[1]["pooled_output"])
+    with caplog.at_level(logging.WARNING):
+        encode("xylograph cat")
+        encode("xylograph")
+    assert len([r for r in caplog.records if "does not know: xylograph" in r.message]) == 1
+    assert encode("cat " * 9)[0].shape == (1, 16, 192)
+
+
+def test_both_families_are_one_model(loaded_models: dict[str, Loaded]) -> None:
+    """ε_flow(x, σ) = ε_VE(x/(1 - σ), σ/(1 - σ)), here of a trained network through ComfyUI's model classes."""
+    exploding, flow = (loaded_models[name].model.model for name in ("demo-eps", "demo-flow"))
+    condition = loaded_models["demo-eps"].positive[0]
+    inputs = {"c_crossattn": condition[0], "y": condition[1]["pooled_output"]}
+    for index in (100, 500, 900):
+        level = exploding.model_sampling.sigmas[index : index + 1]
+        time = level / (1 + level)
+        x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(index)) * (1 + level)
+        a = exploding.apply_model(x, level, **inputs)
+        b = flow.apply_model(x * (1 - time), time, **inputs)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_guidance_by_a_prompt_matters(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+    """A trained model: clean images on white, and the prompt decides their colour."""
+    loaded = loaded_models["demo-eps"]
+    images = sampling.plain(loaded, batch=4, steps=20)
+    corners = images[..., [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners > 0.7).float().mean() > 0.7
+    assert -0.5 < images.mean() < 0.95
+
+
+def test_the_control_variate_beats_the_plain_variance_on_it(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
+) -> None:
+    """algorithm: subtracting the drawn probe noise brings the map closer to its own limit, at the same cost."""
+    options = pack("uncertainty.options").Options
+    loaded = loaded_models["demo-eps"]
+    run = {"batch": 1, "steps": 10, "window_start": 0.5, "window_end": 0.6}
+    maps = {
+        name: sampling.node(loaded, samples=samples, seed=seed, options=options(estimator=estimator), **run)[1]
+        for name, samples, seed, estimator in (("plain", 5, 1, "paper"), ("controlled", 5, 1, "control_variate"))
+    }
+    limit = sampling.node(loaded, samples=64, seed=1, options=options(estimator="control_variate"), **run)[1]
+
+    def agreement(name: str) -> float:
+        pair = [m.values[0, 0].mean(0).flatten() for m in (maps[name], limit)]
+        return torch.corrcoef(torch.stack(pair))[0, 1].item()
+
+    assert agreement("controlled") > agreement("plain") + 0.1
+
+
+def test_unknown_families_are_named(pack: Callable[[str], ModuleType]) -> None:
+    with pytest.raises(ValueError, match="family must be one of .*got 'edm'"):
+        pack("demo.model").load("edm")

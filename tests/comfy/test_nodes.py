@@ -1,0 +1,102 @@
+"""Preview and filter, fed by a real map of the demo model."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from real_models import Loaded, Sampling
+
+
+@pytest.fixture
+def sampled(loaded_models: dict[str, Loaded], sampling: Sampling) -> tuple[dict, Any]:
+    latent, found, _ = sampling.node(loaded_models["demo-eps"], batch=4)
+    return latent, found
+
+
+@pytest.fixture
+def filtered(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> Callable[..., Any]:
+    def run(**changed: Any) -> Any:
+        latent, found = sampled
+        images = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 64, 64, 3)
+        inputs = {
+            "uncertainty": found, "images": images, "latents": latent, "masks": images[..., 0], "mode": "keep_best",
+            "keep": 2, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance", "reject": "highest",
+            "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+        } | changed  # fmt: skip
+        return pack("nodes.score_filter").UncertaintyScoreFilter.execute(**inputs)
+
+    return run
+
+
+def blocked(value: Any) -> bool:
+    from comfy_execution.graph import ExecutionBlocker
+
+    return isinstance(value, ExecutionBlocker)
+
+
+def test_kept_and_rejected_stay_aligned(filtered: Callable[..., Any], sampled: tuple[dict, Any]) -> None:
+    latent, found = sampled
+    images, latents, masks, kept_map, bad_images, bad_latents, bad_masks, scores, kept, report = filtered().args
+    best = sorted(sorted(range(4), key=lambda i: scores[i])[:2])
+    assert kept == best
+    rest = [i for i in range(4) if i not in best]
+    assert images[:, 0, 0, 0].tolist() == masks[:, 0, 0].tolist() == best
+    assert bad_images[:, 0, 0, 0].tolist() == bad_masks[:, 0, 0].tolist() == rest
+    assert torch.equal(latents["samples"], latent["samples"][best]) and latents["batch_index"] == best
+    assert torch.equal(bad_latents["samples"], latent["samples"][rest]) and bad_latents["batch_index"] == rest
+    torch.testing.assert_close(kept_map.score().value, found.score().value[best])
+    assert "kept 2 of 4" in report
+
+
+def test_an_empty_side_blocks_only_itself(filtered: Callable[..., Any]) -> None:
+    outputs = filtered(mode="threshold", threshold=-1.0).args
+    assert all(blocked(value) for value in outputs[:4]) and blocked(outputs[8][0])
+    assert not any(blocked(value) for value in (*outputs[4:8], outputs[9]))
+    assert len(outputs[4]) == 4
+    everything = filtered(keep=4).args
+    assert not any(blocked(value) for value in everything[:4])
+    assert all(blocked(value) for value in everything[4:7])
+
+
+def test_what_was_not_connected_is_blocked(filtered: Callable[..., Any]) -> None:
+    outputs = filtered(images=None, masks=None).args
+    assert [blocked(outputs[i]) for i in (0, 1, 2, 3)] == [True, False, True, False]
+
+
+def test_batches_that_do_not_fit_are_named(filtered: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="images holds 3, the map 4"):
+        filtered(images=torch.zeros(3, 8, 8, 3))
+    with pytest.raises(ValueError, match="no recorded step lies between window_start 0.0 and window_end 0.2"):
+        filtered(window_end=0.2)
+
+
+def test_steps_in_the_window_make_the_score(filtered: Callable[..., Any], sampled: tuple[dict, Any]) -> None:
+    _, found = sampled
+    scores = filtered(window_start=0.8).args[7]
+    assert scores == found.score(steps=[4]).value.tolist()
+
+
+def test_preview_draws_and_saves(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
+    from pathlib import Path
+
+    import folder_paths
+
+    _, found = sampled
+    preview = pack("nodes.preview").UncertaintyMapPreview
+    look = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 0.5, "normalize": "image"}
+    alone = preview.execute(uncertainty=found, **look)
+    heatmap, overlay = alone.args
+    assert heatmap.shape == (4, 512, 512, 3) and torch.equal(heatmap, overlay)
+    images = torch.rand(4, 64, 64, 3)
+    both = preview.execute(uncertainty=found, images=images, **look)
+    assert both.args[0].shape == both.args[1].shape == images.shape
+    names = [entry["filename"] for entry in both.ui["images"]]
+    assert len(names) == 4 and all("denoised_variance_sum" in name for name in names)
+    assert all((Path(folder_paths.get_temp_directory()) / name).is_file() for name in names)
+    with pytest.raises(ValueError, match=r"steps must be among the recorded \[3, 4\], got \[0\]"):
+        preview.execute(uncertainty=found, **(look | {"step": 0}))
+    with pytest.raises(ValueError, match="images holds 2 pictures, the map 4"):
+        preview.execute(uncertainty=found, images=images[:2], **look)

@@ -1,0 +1,118 @@
+"""Real ComfyUI models small enough to check exactly, and the node beside ComfyUI's own KSampler."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Loaded:
+    """A model with what it needs to sample: ``latent(batch)`` gives an empty latent of its shape."""
+
+    model: Any
+    positive: Any
+    negative: Any
+    latent: Callable[[int], dict]
+
+
+def _randomise(network: torch.nn.Module) -> None:
+    """ComfyUI leaves weights unset until they are loaded."""
+    rng = torch.Generator().manual_seed(0)
+    for name, parameter in network.named_parameters():
+        # Large enough that the network bends: a nearly linear one has a nearly zero gradient, all rounding.
+        scale = 2 / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
+        offset = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        parameter.copy_(offset + scale * torch.randn(parameter.shape, generator=rng))
+
+
+def _patcher(model: torch.nn.Module) -> Any:
+    import comfy.model_patcher
+
+    cpu = torch.device("cpu")
+    _randomise(model.diffusion_model)
+    return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu)
+
+
+def _conditioning(tokens: int, width: int, pooled: int, seed: int) -> Any:
+    rng = torch.Generator().manual_seed(seed)
+    return [[torch.randn(1, tokens, width, generator=rng), {"pooled_output": torch.randn(1, pooled, generator=rng)}]]
+
+
+def _sd15() -> Loaded:
+    import comfy.model_base
+    import comfy.supported_models
+
+    config = comfy.supported_models.SD15({
+        "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1],
+        "channel_mult": (1, 2), "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
+        "transformer_depth_middle": 1, "use_spatial_transformer": True, "context_dim": 16, "legacy": False,
+    })  # fmt: skip
+    config.unet_config["num_heads"] = 4
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.EPS)
+    conds = [_conditioning(7, 16, 16, seed) for seed in (1, 2)]
+    return Loaded(_patcher(model), *conds, lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)})
+
+
+def _sd3() -> Loaded:
+    import comfy.model_base
+    import comfy.supported_models
+
+    config = comfy.supported_models.SD3({
+        "in_channels": 16, "out_channels": 16, "patch_size": 2, "depth": 2, "input_size": None, "adm_in_channels": 32,
+        "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 48, "out_features": 128}},
+        "num_patches": 64, "pos_embed_max_size": 8, "pos_embed_scaling_factor": None,
+    })  # fmt: skip
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.SD3(config)
+    conds = [_conditioning(5, 48, 32, seed) for seed in (1, 2)]
+    return Loaded(_patcher(model), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+
+
+def _demo(pack: Callable[[str], ModuleType], family: str) -> Loaded:
+    model, clip, _ = pack("demo.model").load(family)
+    encode = lambda text: clip.encode_from_tokens_scheduled(clip.tokenize(text))  # noqa: E731
+    return Loaded(model, encode("cat face"), encode(""), lambda batch: {"samples": torch.zeros(batch, 4, 64, 64)})
+
+
+def load_all(pack: Callable[[str], ModuleType]) -> dict[str, Loaded]:
+    """Every model by name; call in inference mode, as ComfyUI's loader nodes run."""
+    return {
+        "sd15": _sd15(),
+        "sd3": _sd3(),
+        "demo-eps": _demo(pack, "noise prediction"),
+        "demo-flow": _demo(pack, "rectified flow"),
+    }
+
+
+@dataclass
+class Sampling:
+    """Runs the node and ComfyUI's own KSampler with the same inputs."""
+
+    pack: Callable[[str], ModuleType]
+
+    def node(self, loaded: Loaded, batch: int = 2, **changed: Any) -> tuple[dict, Any, list[float]]:
+        """Latent, map and scores of UncertaintyKSampler."""
+        inputs = self.inputs(loaded, batch) | {
+            "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.5, "window_end": 0.9,
+        } | changed  # fmt: skip
+        return self.pack("nodes.sampler").UncertaintyKSampler.execute(**inputs).args
+
+    def plain(self, loaded: Loaded, batch: int = 2, **changed: Any) -> Tensor:
+        """Latent of KSampler."""
+        import nodes as comfy_nodes
+
+        inputs = self.inputs(loaded, batch) | changed
+        inputs["latent"] = inputs.pop("latent_image")
+        return comfy_nodes.common_ksampler(**inputs)[0]["samples"]
+
+    @staticmethod
+    def inputs(loaded: Loaded, batch: int) -> dict[str, Any]:
+        return {
+            "model": loaded.model, "seed": 3, "steps": 5, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
+            "positive": loaded.positive, "negative": loaded.negative, "latent_image": loaded.latent(batch), "denoise": 1.0,
+        }  # fmt: skip
