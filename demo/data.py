@@ -83,6 +83,13 @@ def _selected(entry: dict) -> bool:
     return entry["subcategory"] in SUBCATEGORIES and entry["short_name"] not in NO_VEHICLES
 
 
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    if file is None:
+        raise RuntimeError(f"{ARCHIVE} holds no file {name}: delete it and start again.")
+    return file.read()
+
+
 def _pixels(data: bytes) -> Tensor:
     picture = Image.open(io.BytesIO(data)).convert("RGBA")
     white = Image.new("RGBA", picture.size, "white")
@@ -94,11 +101,10 @@ def load(archive: Path) -> list[Picture]:
     """All selected pictures, in the order of the Unicode chart. Every 20th is held out of training."""
     pictures = []
     with tarfile.open(archive) as tar:
-        emoji = json.load(tar.extractfile("package/emoji.json"))  # type: ignore[arg-type]
+        emoji = json.loads(_member(tar, "package/emoji.json"))
         chosen = sorted((e for e in emoji if _selected(e)), key=lambda e: e["sort_order"])
         for index, entry in enumerate(chosen):
-            member = tar.extractfile(f"package/img/google/64/{entry['image']}")
-            assert member is not None
+            pixels = _pixels(_member(tar, f"package/img/google/64/{entry['image']}"))
             flag = entry["category"] == "Flags"
             name = entry["name"] or entry["short_name"]
             words = words_of(name)
@@ -111,7 +117,7 @@ def load(archive: Path) -> list[Picture]:
                     extra_words=tuple(w for w in dict.fromkeys(short + group) if w not in words),
                     mirrored=not flag,
                     held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
-                    pixels=_pixels(member.read()),
+                    pixels=pixels,
                 )
             )
     return pictures

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.latent_formats
 import comfy.model_base
@@ -38,8 +38,8 @@ class DemoConfig(comfy.supported_models_base.BASE):
     """What ComfyUI wants to know of a model before it builds it."""
 
     latent_format = Pixels
-    unet_extra_config: dict[str, Any] = {}
-    supported_inference_dtypes = [torch.float32, torch.bfloat16, torch.float16]
+    unet_extra_config: ClassVar[dict[str, Any]] = {}
+    supported_inference_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
     memory_usage_factor = 0.5
 
 

@@ -8,7 +8,6 @@ import argparse
 import csv
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -128,7 +127,7 @@ def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps:
     }
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def train(steps: int, seed: int, device: torch.device) -> None:
@@ -189,7 +188,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
             temporary = checkpoint.with_suffix(".tmp")
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
             torch.save(state, temporary)
-            os.replace(temporary, checkpoint)
+            temporary.replace(checkpoint)
             export(model, ema, vocabulary, step + 1, WORK / "latest.safetensors")
     if math.isfinite(loss.item()):
         export(model, ema, vocabulary, steps, WEIGHTS)

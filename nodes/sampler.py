@@ -3,8 +3,9 @@
 from typing import Any
 
 import comfy.samplers
-import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 from comfy_api.latest import io
+
+import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 
 from ..uncertainty.options import Options, RunSettings
 from ..uncertainty.thresholds import Thresholds

@@ -28,7 +28,7 @@ from .ordinary_weights import ordinary_weights
 
 KEY = "uncertainty"
 
-# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. The probes must not be seen by them.
+# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. They must not see the probes.
 STATEFUL_HOOKS = (
     "sampler_pre_cfg_function",
     "sampler_cfg_function",
@@ -65,7 +65,8 @@ class UncertaintyRun:
         self.thresholds = thresholds
         self.recorded: dict[int, RecordedStep] = {}
         self.calls: dict[int, int] = {}
-        self.schedule: Tensor | None = None
+        self.schedule = torch.empty(0)
+        self.window_steps = range(0)
         self.mask: Tensor | None = None
         self.family = ""
 
@@ -82,8 +83,11 @@ class UncertaintyRun:
         Args:
             settings: of the node, to travel with the map beside the run's own.
         """
-        if self.schedule is None or not self.recorded:
-            raise RuntimeError("nothing was sampled, so there is no uncertainty map: the schedule has no steps.")
+        if not self.recorded:
+            raise ValueError(
+                f"there is no uncertainty map, for no model call fell into the window: the schedule had {len(self.schedule)} noise "
+                "levels. Check steps, denoise and the window, or take another sampler."
+            )
         steps = sorted(self.recorded)
         rows = [self.recorded[step] for step in steps]
         options = self.settings.options
@@ -128,7 +132,8 @@ class UncertaintyRun:
         self.schedule = sigmas.detach().float().cpu()
         sampling = guider.inner_model.model_sampling
         self.family = type(sampling).__bases__[-1].__name__
-        for step in self._window_steps():
+        self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
+        for step in self.window_steps:
             from_noise_scaling(sampling.noise_scaling, sigmas[step : step + 1].float())
             if self.thresholds is not None:
                 self.thresholds.at(step)
@@ -138,21 +143,17 @@ class UncertaintyRun:
                 raise ValueError("the noise mask of an image is empty: nothing would be sampled, so nothing can be measured.")
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
-    def _window_steps(self) -> range:
-        assert self.schedule is not None
-        return self.settings.window.steps(len(self.schedule) - 1)
-
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
     ) -> Tensor:
         """Around one model call: ``denoised``, recorded if its step still lacks a record, guided if strength is not 0."""
         model_options = model_options or {}
         denoised = executor(x, timestep, model_options, seed)
-        if self.schedule is None:
+        if not self.window_steps:
             return denoised
         step = step_of(float(timestep.max()), self.schedule)
         guided = self.settings.strength != 0
-        if step not in self._window_steps() or (step in self.recorded and not guided):
+        if step not in self.window_steps or (step in self.recorded and not guided):
             return denoised
 
         guider = executor.class_obj

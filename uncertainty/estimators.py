@@ -1,14 +1,14 @@
 """Algorithm 1 of the paper (Eq. 7-8): from scored probes to uncertainty per element.
 
-A probe is ``x̂ⁱ = a·x̂0 + b·nⁱ``, its noise prediction ``eⁱ = ε(x̂ⁱ, σ)``, and ``dⁱ = eⁱ - nⁱ = -(a/b)·(x̂0ⁱ - x̂0)``. The same M passes
-give three quantities; to first order, with J the Jacobian of ε and C = Cov[x0 | x_t]:
+A probe is ``x̂ⁱ = a·x̂0 + b·nⁱ``, its noise prediction ``eⁱ = ε(x̂ⁱ, σ)``, and ``dⁱ = eⁱ - nⁱ = -(a/b)·(x̂0ⁱ - x̂0)``. The same
+M passes give three quantities; to first order, with J the Jacobian of ε and C = Cov[x0 | x_t]:
 
 * ``score_variance``      ``Var_i(eⁱ) ≈ b²·diag(J Jᵀ)``                       the paper's map, low where C is large
 * ``posterior_variance``  ``(b/a)²·(1 - Cov_i(nⁱ, eⁱ)) ≈ diag C``             Stein's lemma
 * ``denoised_variance``   ``Var_i(x̂0ⁱ) = (b/a)²·Var_i(dⁱ) ≈ (a/b)²·diag(C²)``
 
-All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control variate):
-``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise.
+All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control
+variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise.
 """
 
 from collections.abc import Callable, Mapping

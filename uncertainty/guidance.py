@@ -1,8 +1,8 @@
 """Algorithm 2 of the paper (Eq. 10): push the noise prediction along the uncertainty gradient where uncertainty is highest.
 
-    mask = U > percentile(U, p)
-    ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
-    x̂0' = (x - b·ε̂) / a = x̂0 - (b/a) · λ · mask · ∂(Σ U)/∂ε
+mask = U > percentile(U, p)
+ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
+x̂0' = (x - b·ε̂) / a = x̂0 - (b/a) · λ · mask · ∂(Σ U)/∂ε
 """
 
 from collections.abc import Callable
@@ -15,7 +15,6 @@ from .estimators import Estimate, estimate
 from .gradients import exact_gradient
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser
-
 
 MASK_SCOPES = ("image", "channel")
 MASK_SIDES = ("high", "low")

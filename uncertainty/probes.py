@@ -46,7 +46,7 @@ def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_c
         probes_per_call: probes that go through the network at once; all of them if None.
     """
     results = []
-    for chunk in perturbed.split(probes_per_call or len(perturbed)):
+    for chunk in torch.split(perturbed, probes_per_call or len(perturbed)):
         predicted = score(chunk.flatten(0, 1), sigma.repeat(len(chunk)))
         results.append(predicted.to(torch.promote_types(predicted.dtype, torch.float32)).reshape(chunk.shape))
     return torch.cat(results)

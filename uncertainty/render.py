@@ -1,4 +1,7 @@
-"""Maps as pictures: normalise, colour, overlay. Colour tables are matplotlib's (magma, inferno, viridis: CC0; turbo: Apache-2.0)."""
+"""Maps as pictures: normalise, colour, overlay.
+
+Colour tables are matplotlib's (magma, inferno, viridis: CC0; turbo: Apache-2.0).
+"""
 
 from functools import cache
 from pathlib import Path

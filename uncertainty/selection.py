@@ -70,7 +70,11 @@ def select(
     Raises:
         ValueError: an unknown mode, ``reference`` without thresholds, or no image passes and that is an error.
     """
-    for name, value, allowed in (("mode", mode, MODES), ("reject", reject, REJECT), ("when_none_pass", when_none_pass, WHEN_NONE_PASS)):
+    for name, value, allowed in (
+        ("mode", mode, MODES),
+        ("reject", reject, REJECT),
+        ("when_none_pass", when_none_pass, WHEN_NONE_PASS),
+    ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
     values = score.value

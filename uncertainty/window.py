@@ -43,5 +43,3 @@ def step_of(sigma: float, schedule: Tensor) -> int:
     # A sampler may hand the level back through a few float32 operations.
     reached = int((schedule[:-1].double() * (1 + 1e-5) >= sigma).sum())
     return max(reached - 1, 0)
-
-

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+
 from real_models import Loaded, Sampling, load_all
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
 from scipy.stats import chi2
 from torch import Tensor
 
 import uncertainty
+from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
 from uncertainty import rectified_flow, variance_exploding
 from uncertainty.estimators import QUANTITIES, Probes, standard_errors
 from uncertainty.gradients import exact_gradient

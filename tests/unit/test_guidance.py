@@ -10,9 +10,7 @@ from uncertainty import variance_exploding
 from uncertainty.guidance import guided_denoised, percentile_per_image, uncertain_elements
 
 
-@given(
-    count=st.integers(1, 60), percentile=st.floats(0, 100), seed=st.integers(0, 99), images=st.integers(1, 3)
-)
+@given(count=st.integers(1, 60), percentile=st.floats(0, 100), seed=st.integers(0, 99), images=st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
 def test_percentile_is_numpys(count: int, percentile: float, seed: int, images: int) -> None:
     values = torch.randn(images, 1, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
