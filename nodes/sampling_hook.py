@@ -85,8 +85,8 @@ class UncertaintyRun:
         """
         if not self.recorded:
             raise ValueError(
-                f"there is no uncertainty map, for no model call fell into the window: the schedule had {len(self.schedule)} noise "
-                "levels. Check steps, denoise and the window, or take another sampler."
+                "there is no uncertainty map, for no model call fell into the window: the schedule had "
+                f"{len(self.schedule)} noise levels. Check steps, denoise and the window, or take another sampler."
             )
         steps = sorted(self.recorded)
         rows = [self.recorded[step] for step in steps]
