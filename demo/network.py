@@ -1,15 +1,16 @@
 """The demo network: ComfyUI's UNet on 64x64 RGB pixels, preconditioned by the angle of its noise level.
 
-Write the noising process with unit-norm coefficients, ``z = cos(θ)·x0 + sin(θ)·n``. The UNet predicts the velocity
-``v = cos(θ)·n - sin(θ)·x0`` (Salimans & Ho 2022, arXiv 2202.00512, appendix D), which is well scaled at every θ. A fixed linear
-map turns v into what the model family promises: the noise (EPS) or the flow velocity ``n - x0`` (CONST). One set of weights
-therefore serves both families.
+Write the noising process with unit-norm coefficients, ``z = cos(θ)·x0 + sin(θ)·n``. The UNet predicts the clean image x0: a small
+network on large patches can paint flat colours, but cannot carry the noise of every pixel through to its output (Li & He 2025,
+arXiv 2511.13720). A fixed linear map turns x0 into what the family promises, the noise (EPS) or the flow velocity ``n - x0``
+(CONST), so that one set of weights serves both families.
 """
 
 import math
 from typing import Any
 
 import torch
+from comfy.ldm.common_dit import pad_to_patch_size
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -53,15 +54,16 @@ def angle_from_flow(sigma: Tensor) -> Tensor:
 class DemoUNet(UNetModel):
     """ComfyUI's UNet over 4x4 pixel patches; subclasses say what the family feeds in and expects back."""
 
-    def velocity(self, z: Tensor, angle: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
-        """Predict ``v`` for unit-norm input ``z`` (B, 3, H, W) at ``angle`` (B,); the rest is the UNet's own."""
+    def denoised(self, z: Tensor, angle: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
+        """Predict ``x0`` for unit-norm input ``z`` (B, 3, H, W) at ``angle`` (B,); the rest is the UNet's own."""
         embedded_time = angle * (1000 / (math.pi / 2))
-        patches = pixel_unshuffle(z, PATCH)
-        return pixel_shuffle(super()._forward(patches, embedded_time, *conditioning, **kwargs), PATCH)
+        height, width = z.shape[-2:]
+        patches = pixel_unshuffle(pad_to_patch_size(z, (PATCH, PATCH)), PATCH)
+        return pixel_shuffle(super()._forward(patches, embedded_time, *conditioning, **kwargs), PATCH)[..., :height, :width]
 
 
 class NoisePredictingUNet(DemoUNet):
-    """EPS family: input ``z`` itself, output the noise ``sin(θ)·z + cos(θ)·v``; time is an index into the sigma table."""
+    """EPS family: input ``z`` itself, output the noise ``(z - cos(θ)·x0) / sin(θ)``; time is an index into the sigma table."""
 
     def __init__(self, *args: Any, sigmas: Tensor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +72,7 @@ class NoisePredictingUNet(DemoUNet):
     def _forward(self, x: Tensor, timesteps: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
         angle = self.angles.to(x.device)[timesteps.round().long()]
         sin, cos = (f(angle).to(x.dtype).view(-1, 1, 1, 1) for f in (torch.sin, torch.cos))
-        return sin * x + cos * self.velocity(x, angle, *conditioning, **kwargs)
+        return (x - cos * self.denoised(x, angle, *conditioning, **kwargs)) / sin
 
 
 class FlowUNet(DemoUNet):
@@ -81,4 +83,5 @@ class FlowUNet(DemoUNet):
         angle = angle_from_flow(sigma)
         sin, cos = (f(angle).to(x.dtype).view(-1, 1, 1, 1) for f in (torch.sin, torch.cos))
         z = x / torch.hypot(sigma, 1 - sigma).to(x.dtype).view(-1, 1, 1, 1)
-        return (sin - cos) * z + (sin + cos) * self.velocity(z, angle, *conditioning, **kwargs)
+        denoised = self.denoised(z, angle, *conditioning, **kwargs)
+        return (z - cos * denoised) / sin - denoised

@@ -1,7 +1,9 @@
 """Train the demo model from the npm package: ``make train``, or ``python -m demo.train`` with ComfyUI on the path.
 
-One network learns the velocity of arXiv 2202.00512 at noise levels that cover both families it is served as (see
-``network.py``). A run that is stopped continues where it was; data order and noise depend on the seed and the step number only.
+One network learns the clean image at noise levels that cover both families it is served as (see ``network.py``). For the first
+steps its target is the negative velocity ``sin(θ)·x0 - cos(θ)·n`` (Salimans & Ho 2022, arXiv 2202.00512), which is x0 at high
+noise, where shapes are decided; then it is x0 at all levels. A run that is stopped continues where it was; data order and noise
+depend on the seed and the step number only.
 """
 
 import argparse
@@ -29,6 +31,9 @@ WARMUP = 200
 COOLDOWN = 0.35  # last part of the run, learning rate falling linearly to zero
 EMA = 0.999
 EMPTY_PROMPT = 0.1
+VELOCITY_STEPS = 6600
+# The loss is that of the velocity, (x0 error / sin θ)², but no more than this times that of x0: sharp enough is sharp enough.
+LARGEST_WEIGHT = 10.0
 SAVE_EVERY = 200
 
 
@@ -94,12 +99,14 @@ class Trainee(nn.Module):
         initialise(self.unet)
         nn.init.normal_(self.text.vectors, std=0.7)
 
-    def loss(self, x0: Tensor, words: Tensor, angle: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of the predicted velocity."""
+    def loss(self, x0: Tensor, words: Tensor, angle: Tensor, noise: Tensor, velocity: bool) -> Tensor:
+        """Weighted mean squared error of the clean image, or of the negative velocity."""
         cos, sin = torch.cos(angle)[:, None, None, None], torch.sin(angle)[:, None, None, None]
         context, pooled = self.text(words, torch.ones(words.shape, device=words.device))
-        velocity = self.unet.velocity(cos * x0 + sin * noise, angle, context, pooled, transformer_options={})
-        return (velocity.float() - (cos * noise - sin * x0)).square().mean()
+        predicted = self.unet.denoised(cos * x0 + sin * noise, angle, context, pooled, transformer_options={}).float()
+        if velocity:
+            return (predicted - (sin * x0 - cos * noise)).square().mean()
+        return ((predicted - x0).square() * sin.pow(-2).clamp(max=LARGEST_WEIGHT)).mean()
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -163,7 +170,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = model.loss(x0, words, angle, noise)
+            loss = model.loss(x0, words, angle, noise, velocity=step < VELOCITY_STEPS)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -198,7 +205,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=13000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported

@@ -24,6 +24,8 @@ class UncertaintyDemoModel(io.ComfyNode):
                 io.Combo.Input(
                     "family",
                     options=list(demo.FAMILIES),
+                    default=demo.FAMILIES[0],
+                    optional=True,
                     tooltip="Serve the same weights as a noise-predicting model (like SD1.5) or a flow model (like SD3, Flux).",
                 )
             ],
@@ -35,6 +37,6 @@ class UncertaintyDemoModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, family: str) -> io.NodeOutput:
+    def execute(cls, family: str = demo.FAMILIES[0]) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(*demo.load(family))

@@ -13,6 +13,21 @@ def _twin(tensor: Tensor) -> Tensor:
     return twin.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
+def check_ordinary(networks: Iterable[nn.Module]) -> None:
+    """Refuse weights that autograd cannot go through.
+
+    Raises:
+        ValueError: a parameter is quantised (a tensor class of its own without plain storage).
+    """
+    for network in networks:
+        for name, parameter in network.named_parameters():
+            if type(parameter) not in (Tensor, nn.Parameter):
+                raise ValueError(
+                    f"guidance needs gradients, and the weights of this model are quantised ({name} is a "
+                    f"{type(parameter).__name__}): set strength to 0 to measure only, or load the model unquantised."
+                )
+
+
 @contextmanager
 def ordinary_weights(networks: Iterable[nn.Module]) -> Iterator[None]:
     """Replace inference tensors among parameters and buffers by ordinary twins; put the very same objects back after.

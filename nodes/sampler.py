@@ -4,6 +4,7 @@ from typing import Any
 
 import comfy.samplers
 from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
 
 import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 
@@ -144,13 +145,20 @@ class UncertaintyKSampler(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         """Sample, measure, guide."""
+        if latent_image["samples"].is_nested:
+            raise ValueError("latent_image packs several latents (video with sound), which cannot be measured yet: use KSampler.")
         settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())
         images = latent_image.get("batch_index") or range(len(latent_image["samples"]))
-        run = UncertaintyRun(settings, images, thresholds)
+        described = {"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler, "denoise": denoise}
+        run = UncertaintyRun(settings, images, described, thresholds)
         (latent,) = comfy_nodes.common_ksampler(
             run.attach(model), seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
         )
-        result = run.uncertainty_map(
-            {"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler, "denoise": denoise}
-        )
+        if not run.recorded:
+            nothing = ExecutionBlocker(
+                "The image is finished, but has no uncertainty map: no model call fell into the window. Check steps, denoise, "
+                f"window_start and window_end, or take another sampler than {sampler_name}."
+            )
+            return io.NodeOutput(latent, nothing, [nothing])
+        result = run.uncertainty_map()
         return io.NodeOutput(latent, result, result.score().value.tolist())

@@ -24,7 +24,7 @@ from ..uncertainty.options import RunSettings
 from ..uncertainty.probes import Denoiser, probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
-from .ordinary_weights import ordinary_weights
+from .ordinary_weights import check_ordinary, ordinary_weights
 
 KEY = "uncertainty"
 
@@ -36,6 +36,9 @@ STATEFUL_HOOKS = (
     "sampler_calc_cond_batch_function",
     "disable_cfg1_optimization",
 )
+
+# ComfyUI's own step caches, by the key of their wrappers: they would answer a probe from the cache and then remember the probe.
+CACHES = ("easycache", "lazycache")
 
 # ComfyUI itself wants this much more than its estimate before it batches more.
 MEMORY_MARGIN = 1.5
@@ -56,12 +59,20 @@ class UncertaintyRun:
     Args:
         settings: of the run.
         images: index of each image in its batch, so that an image keeps its probes when it is sampled alone.
+        described: what the node knows about the run, to travel with the map.
         thresholds: per-step thresholds instead of the percentile.
     """
 
-    def __init__(self, settings: RunSettings, images: Sequence[int], thresholds: Thresholds | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        images: Sequence[int],
+        described: Mapping[str, Any],
+        thresholds: Thresholds | None = None,
+    ) -> None:
         self.settings = settings
         self.images = tuple(images)
+        self.described = described
         self.thresholds = thresholds
         self.recorded: dict[int, RecordedStep] = {}
         self.calls: dict[int, int] = {}
@@ -77,20 +88,10 @@ class UncertaintyRun:
         clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
         return clone
 
-    def uncertainty_map(self, settings: Mapping[str, Any]) -> UncertaintyMap:
-        """The recorded map.
-
-        Args:
-            settings: of the node, to travel with the map beside the run's own.
-        """
-        if not self.recorded:
-            raise ValueError(
-                "there is no uncertainty map, for no model call fell into the window: the schedule had "
-                f"{len(self.schedule)} noise levels. Check steps, denoise and the window, or take another sampler."
-            )
+    def uncertainty_map(self) -> UncertaintyMap:
+        """The recorded steps as one map; there must be one."""
         steps = sorted(self.recorded)
         rows = [self.recorded[step] for step in steps]
-        options = self.settings.options
         return UncertaintyMap(
             quantities={name: torch.stack([row.quantities[name] for row in rows]) for name in QUANTITIES},
             standard_errors={name: torch.stack([row.standard_errors[name] for row in rows]) for name in QUANTITIES},
@@ -98,23 +99,28 @@ class UncertaintyRun:
             total_steps=len(self.schedule) - 1,
             sigmas=torch.tensor([row.sigma for row in rows]),
             mask=self.mask,
-            settings={
-                "samples": self.settings.samples,
-                "estimator": options.estimator,
-                "quantity": DEFAULT_QUANTITY,
-                "strength": self.settings.strength,
-                "percentile": self.settings.percentile,
-                "window": [self.settings.window.start, self.settings.window.end],
-                "direction": options.direction,
-                "mask_scope": options.mask_scope,
-                "mask_side": options.mask_side,
-                "seed": self.settings.seed,
-                "model_family": self.family,
-                "total_steps": len(self.schedule) - 1,
-                "pack_version": uncertainty.__version__,
-                **settings,
-            },
+            settings=self._all_settings(),
         )
+
+    def _all_settings(self) -> dict[str, Any]:
+        """What it takes to reproduce the map, once the schedule is known."""
+        options = self.settings.options
+        return {
+            "samples": self.settings.samples,
+            "estimator": options.estimator,
+            "quantity": DEFAULT_QUANTITY,
+            "strength": self.settings.strength,
+            "percentile": self.settings.percentile,
+            "window": [self.settings.window.start, self.settings.window.end],
+            "direction": options.direction,
+            "mask_scope": options.mask_scope,
+            "mask_side": options.mask_side,
+            "seed": self.settings.seed,
+            "model_family": self.family,
+            "total_steps": len(self.schedule) - 1,
+            "pack_version": uncertainty.__version__,
+            **self.described,
+        }
 
     def _sample(
         self,
@@ -137,10 +143,14 @@ class UncertaintyRun:
             from_noise_scaling(sampling.noise_scaling, sigmas[step : step + 1].float())
             if self.thresholds is not None:
                 self.thresholds.at(step)
+        if self.thresholds is not None:
+            self.thresholds.check(self._all_settings())
+        if self.settings.strength != 0:
+            check_ordinary(_networks(guider))
         if denoise_mask is not None:
             self.mask = denoise_mask[:, :1].float().cpu()
-            if not bool(self.mask.flatten(1).any(1).all()):
-                raise ValueError("the noise mask of an image is empty: nothing would be sampled, so nothing can be measured.")
+            if not bool(self.mask.any()):
+                raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
     def _predict_noise(
@@ -158,14 +168,15 @@ class UncertaintyRun:
 
         guider = executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
-        probe_options = {key: value for key, value in model_options.items() if key not in STATEFUL_HOOKS}
+        # Past the other wrappers of this call and without the hooks that keep state: none of them may see the probes.
+        predict, probe_options = executor.original, _without_state(model_options)
 
         def noising(sigma: Tensor) -> Noising:
             return from_noise_scaling(scaling, sigma)
 
         def score(z: Tensor, sigma: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            predicted = executor(z.to(x), sigma.to(timestep), probe_options, seed)
+            predicted = predict(z.to(x), sigma.to(timestep), probe_options, seed)
             return noising(sigma).noise_prediction(z, predicted.float())
 
         sigma = timestep.float().expand(len(x))
@@ -188,6 +199,8 @@ class UncertaintyRun:
         if not guided:
             return denoised
         chosen = self._chosen(measured.quantities["score_variance"], step, mask)
+        if not bool(chosen.any()):
+            return denoised
         gradient = self._gradient(guider, score, measured.probes)
         return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
 
@@ -196,6 +209,8 @@ class UncertaintyRun:
 
     def _probes_per_call(self, guider: Any, x: Tensor) -> int:
         """How many probes of the whole batch go through the model at once, at least one."""
+        if not _tiles(guider.conds, len(x)):
+            return 1
         if self.settings.options.max_batch:
             return max(1, self.settings.options.max_batch // len(x))
         free = comfy.model_management.get_free_memory(x.device)
@@ -220,16 +235,44 @@ class UncertaintyRun:
         tau = self.thresholds.at(step).to(values)
         return inside(values > tau if options.mask_side == "high" else values < tau, mask)
 
-    def _gradient(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
-        networks = [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
-        with torch.inference_mode(False), ordinary_weights(networks):
-            copied = replace(
-                probes,
-                noise=probes.noise.clone(),
-                scores=probes.scores.clone(),
-                perturbed=probes.perturbed.clone(),
-                center=probes.center.clone(),
-                sigma=probes.sigma.clone(),
-                noising=Noising(probes.noising.a.clone(), probes.noising.b.clone()),
-            )
-            return exact_gradient(score, copied)
+    @staticmethod
+    def _gradient(guider: Any, score: Denoiser, probes: Probes) -> Tensor:
+        try:
+            with torch.inference_mode(False), ordinary_weights(_networks(guider)):
+                # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
+                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()))
+        except torch.cuda.OutOfMemoryError as error:
+            raise torch.cuda.OutOfMemoryError(
+                f"guidance ran out of memory: its backward pass holds the activations of {len(probes.center)} images at once. "
+                "Use a smaller batch or smaller images, or set strength to 0 to measure only."
+            ) from error
+        except RuntimeError as error:
+            if "Inference tensors cannot be saved" not in str(error):
+                raise
+            raise RuntimeError(
+                "guidance cannot take its gradient through something that is attached to this model (a Control-LoRA, or another "
+                "node's patch with weights of its own): set strength to 0 to measure only, or detach it."
+            ) from error
+
+
+def _networks(guider: Any) -> list[torch.nn.Module]:
+    """The model that is sampled, and what runs beside it."""
+    return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+
+
+def _without_state(model_options: dict) -> dict:
+    """Options for the probes, without what keeps state from call to call."""
+    options = {key: value for key, value in model_options.items() if key not in STATEFUL_HOOKS}
+    transformer = dict(options.get("transformer_options", {}))
+    transformer["wrappers"] = {
+        kind: {key: wrappers for key, wrappers in by_key.items() if key not in CACHES}
+        for kind, by_key in transformer.get("wrappers", {}).items()
+    }
+    return options | {"transformer_options": transformer}
+
+
+def _tiles(conds: Mapping[str, Sequence[Mapping[str, Any]]], images: int) -> bool:
+    """Whether every image keeps its own conditioning in each of several probes: ComfyUI repeats it to the size of the batch."""
+    entries = [entry for group in conds.values() for cond in group for entry in cond.get("model_conds", {}).values()]
+    sizes = {len(entry.cond) for entry in entries if isinstance(getattr(entry, "cond", None), Tensor)}
+    return all(images % size == 0 for size in sizes)

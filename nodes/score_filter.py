@@ -1,5 +1,6 @@
 """UncertaintyScoreFilter: keep the good images of a batch, by score."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ def _rows(tensor: Tensor | None, images: Sequence[int]) -> Any:
     if tensor is None or not images:
         return NOTHING
     return tensor[torch.as_tensor(list(images))]
+
+
+def _for_json(values: Sequence[float]) -> list[float | None]:
+    """Values for the browser, whose JSON knows no NaN."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _latents(latents: dict | None, images: Sequence[int]) -> Any:
@@ -166,8 +172,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
             list(kept) or [NOTHING],
             chosen.report,
             ui={
-                "scores": scores,
-                "standard_errors": score.standard_error.tolist(),
+                "scores": _for_json(scores),
+                "standard_errors": _for_json(score.standard_error.tolist()),
                 "kept": list(kept),
                 "quantity": [quantity],
                 "text": [chosen.report],

@@ -120,9 +120,7 @@ def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) 
     means: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     for left_out in range(count):
         keep = [i for i in range(count) if i != left_out]
-        fewer = Probes(
-            probes.noise[keep], probes.scores[keep], probes.perturbed[keep], probes.center, probes.noising, probes.sigma
-        )
+        fewer = Probes(probes.noise[keep], probes.scores[keep], probes.perturbed, probes.center, probes.noising, probes.sigma)
         for name, value in quantities(fewer, estimator).items():
             means[name].append(mean_over_elements(value, mask))
     return {name: ((count - 1) * torch.stack(m).var(0, correction=0)).sqrt() for name, m in means.items()}

@@ -23,7 +23,8 @@ def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:
     weights = 2 * (probes.scores - probes.scores.mean(0)) / (len(probes.scores) - 1)
     total = torch.zeros_like(probes.center)
     for point, weight in zip(probes.perturbed, weights, strict=True):
-        with torch.enable_grad():
+        # Many networks (Flux, ControlNets) add to saved activations in place; autograd then keeps a copy instead of refusing.
+        with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
             point = point.detach().clone().requires_grad_()
             predicted = score(point, probes.sigma)
             (product,) = torch.autograd.grad(predicted, point, weight.to(predicted))

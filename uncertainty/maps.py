@@ -98,7 +98,7 @@ class UncertaintyMap:
         """
         values = self.quantity(quantity)
         rows = self.rows(steps)
-        chosen = values[rows].flatten(3) if values.ndim > 3 else values[rows]
+        chosen = values[rows].flatten(3)
         if self.mask is None:
             means = chosen.flatten(2).mean(2)
         else:

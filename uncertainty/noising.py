@@ -30,7 +30,7 @@ class Noising:
         if not bool(torch.all(self.a > 0)):
             raise ValueError(
                 f"signal coefficient a must be above 0, got {self.a.tolist()}: at this first noise level of a flow model "
-                "there is no image yet to be uncertain about. Start the window after the first step."
+                "there is no image yet to be uncertain about. Start the window after the first step, and take two steps or more."
             )
 
     def noise_prediction(self, x: Tensor, denoised: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ class Window:
 def step_of(sigma: float, schedule: Tensor) -> int:
     """Zero-based step a model call at ``sigma`` belongs to: the last one that starts at or above it.
 
+    Noise levels decide alone: the corrector call with which Heun's method ends a step counts to the next one, whose level it has.
+
     Args:
         sigma: noise level of the call.
         schedule: descending noise levels of the run, shape (steps + 1,).

@@ -30,7 +30,7 @@ def loaded_models(pack: Callable[[str], ModuleType]) -> dict[str, Loaded]:
         return load_all(pack)
 
 
-@pytest.fixture(params=["sd15", "sd3", "demo-eps", "demo-flow"])
+@pytest.fixture(params=["sd15", "sd3", "flux", "demo-eps", "demo-flow"])
 def loaded(request: pytest.FixtureRequest, loaded_models: dict[str, Loaded]) -> Loaded:
     """Each model in turn."""
     return loaded_models[request.param]

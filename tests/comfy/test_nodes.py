@@ -1,5 +1,6 @@
 """Preview and filter, fed by a real map of the demo model."""
 
+import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -75,8 +76,17 @@ def test_batches_that_do_not_fit_are_named(filtered: Callable[..., Any]) -> None
 
 def test_steps_in_the_window_make_the_score(filtered: Callable[..., Any], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
-    scores = filtered(window_start=0.8).args[7]
-    assert scores == found.score(steps=[4]).value.tolist()
+    scores = filtered(window_start=0.6).args[7]
+    assert scores == found.score(steps=[3]).value.tolist()
+
+
+def test_what_the_browser_gets_is_json(
+    filtered: Callable[..., Any], loaded_models: dict[str, Loaded], sampling: Sampling
+) -> None:
+    _, found, _ = sampling.node(loaded_models["demo-eps"], batch=4, samples=2)  # two probes have no standard error
+    shown = json.loads(json.dumps(filtered(uncertainty=found).ui, allow_nan=False))
+    assert shown["standard_errors"] == [None] * 4
+    assert len(shown["scores"]) == 4
 
 
 def test_preview_draws_and_saves(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
@@ -96,7 +106,7 @@ def test_preview_draws_and_saves(pack: Callable[[str], ModuleType], sampled: tup
     names = [entry["filename"] for entry in both.ui["images"]]
     assert len(names) == 4 and all("denoised_variance_sum" in name for name in names)
     assert all((Path(folder_paths.get_temp_directory()) / name).is_file() for name in names)
-    with pytest.raises(ValueError, match=r"steps must be among the recorded \[3, 4\], got \[0\]"):
+    with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[0\]"):
         preview.execute(uncertainty=found, **(look | {"step": 0}))
     with pytest.raises(ValueError, match="images holds 2 pictures, the map 4"):
         preview.execute(uncertainty=found, images=images[:2], **look)

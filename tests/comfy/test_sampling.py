@@ -1,5 +1,6 @@
 """The sampler node in a real ComfyUI: measuring changes nothing, guiding is exact, and everything is put back."""
 
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -7,15 +8,20 @@ from typing import Any
 import pytest
 import torch
 
-from real_models import Loaded, Sampling
+from real_models import Loaded, Sampling, with_controlnet
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "uni_pc", "lcm", "euler_cfg_pp")
+
+
+def difference(one: Any, other: Any) -> float:
+    """Largest relative difference of any quantity of two maps; batches of other sizes round otherwise."""
+    return max(float((one.quantities[n] - other.quantities[n]).norm() / other.quantities[n].norm()) for n in other.quantities)
 
 
 def test_measuring_leaves_the_image_bit_identical(loaded: Loaded, sampling: Sampling) -> None:
     latent, found, scores = sampling.node(loaded)
     assert torch.equal(latent["samples"], sampling.plain(loaded))
-    assert found.steps == (3, 4) and found.total_steps == 5
+    assert found.steps == (2, 3) and found.total_steps == 5
     assert found.values.shape == (2, *latent["samples"].shape)
     assert all(torch.isfinite(values).all() for values in found.quantities.values())
     assert scores == found.score("denoised_variance").value.tolist()
@@ -26,7 +32,7 @@ def test_measuring_leaves_every_sampler_alone(sampler: str, loaded_models: dict[
     loaded = loaded_models["sd15"]
     latent, found, _ = sampling.node(loaded, sampler_name=sampler)
     assert torch.equal(latent["samples"], sampling.plain(loaded, sampler_name=sampler))
-    assert found.steps == (3, 4)
+    assert found.steps == (2, 3)
 
 
 def test_hooks_that_keep_state_do_not_see_the_probes(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
@@ -44,6 +50,23 @@ def test_hooks_that_keep_state_do_not_see_the_probes(loaded_models: dict[str, Lo
     seen.clear()
     assert torch.equal(latent["samples"], sampling.plain(loaded, model=model))
     assert calls == len(seen) == 5
+
+
+@pytest.mark.parametrize("threshold", [0.2, 3.0])
+@pytest.mark.parametrize("node", ["EasyCacheNode", "LazyCacheNode"])
+def test_step_caches_do_not_see_the_probes(
+    node: str, threshold: float, loaded_models: dict[str, Loaded], sampling: Sampling
+) -> None:
+    from comfy_extras import nodes_easycache
+
+    loaded = loaded_models["sd15"]
+    (model,) = getattr(nodes_easycache, node).execute(loaded.model, threshold, 0.15, 0.95, False).args
+    run = {"model": model, "steps": 20}
+    latent, found, _ = sampling.node(loaded, **run)
+    assert torch.equal(latent["samples"], sampling.plain(loaded, **run))
+    if node == "EasyCacheNode":  # LazyCache answers whole model calls: steps that it skips are not recorded
+        assert found.steps == tuple(range(6, 14))
+        sampling.node(loaded, **run, strength=1.0)
 
 
 def test_global_generator_is_where_ksampler_leaves_it(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
@@ -78,40 +101,42 @@ def test_descending_is_ascending_with_the_other_sign(
 def test_gradient_equals_the_joint_graph(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook, weights = pack("nodes.sampling_hook"), pack("nodes.ordinary_weights")
-    exact = hook.UncertaintyRun._gradient
-    compared = []
+    hook = pack("nodes.sampling_hook")
+    exact, differences = hook.exact_gradient, []
 
-    def compare(run: Any, guider: Any, score: Any, probes: Any) -> torch.Tensor:
-        found = exact(run, guider, score, probes)
-        with torch.inference_mode(False), torch.enable_grad(), weights.ordinary_weights([guider.inner_model]):
+    def compare(score: Any, probes: Any) -> torch.Tensor:
+        found = exact(score, probes)
+        with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
             b = probes.noising.b.clone().reshape(-1, 1, 1, 1)
             noise, sigma = probes.noise.clone(), probes.sigma.clone()
             x = probes.perturbed[0].clone() - b * (noise[0] - probes.center.clone())
             epsilon = probes.center.clone().requires_grad_()
-            scores = [score(x + b * (n - epsilon), sigma) for n in noise]
-            total = torch.stack(scores).var(0).sum()
+            total = torch.stack([score(x + b * (n - epsilon), sigma) for n in noise]).var(0).sum()
             (joint,) = torch.autograd.grad(total, epsilon)
-        compared.append(((found - joint).norm() / joint.norm()).item())
+        differences.append(((found - joint).norm() / joint.norm()).item())
         return found
 
-    monkeypatch.setattr(hook.UncertaintyRun, "_gradient", compare)
+    monkeypatch.setattr(hook, "exact_gradient", compare)
     sampling.node(loaded, strength=1.0)
-    assert len(compared) == 2 and max(compared) < 1e-4, compared
+    assert len(differences) == 2
+    assert max(differences) < 1e-4, differences
 
 
 class Stop(Exception):
     """Another pack's hook fails."""
 
 
-@pytest.mark.parametrize("fault", ["none", "exception", "interrupt"])
-@pytest.mark.parametrize("call", [7, 10, 12])
-def test_parameters_are_the_same_objects_after(
-    fault: str, call: int, loaded: Loaded, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("fault", "call"), [("none", 0), *((fault, call) for fault in ("exception", "interrupt") for call in (7, 10, 12))]
+)
+def test_parameters_are_the_same_objects_after(fault: str, call: int, loaded: Loaded, sampling: Sampling) -> None:
     import comfy.model_management
 
-    before = {name: id(p) for name, p in (*loaded.model.model.named_parameters(), *loaded.model.model.named_buffers())}
+    def identities() -> dict[str, int]:
+        model = loaded.model.model
+        return {name: id(p) for name, p in (*model.named_parameters(), *model.named_buffers())}
+
+    before = identities()
     reference, _, _ = sampling.node(loaded, strength=1.0)
     calls = 0
 
@@ -132,28 +157,95 @@ def test_parameters_are_the_same_objects_after(
     else:
         with pytest.raises(expected[fault]):
             sampling.node(loaded, model=model, strength=1.0)
-        assert calls < 20
-    after = {name: id(p) for name, p in (*loaded.model.model.named_parameters(), *loaded.model.model.named_buffers())}
-    assert after == before
+        assert calls == call  # an interrupt is seen before the next call
+    assert identities() == before
     comfy.model_management.interrupt_current_processing(False)
     again, _, _ = sampling.node(loaded, strength=1.0)
     assert torch.equal(again["samples"], reference["samples"])
+
+
+def test_guidance_goes_through_a_controlnet(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+    """ControlNets add to the network's activations in place."""
+    plain = loaded_models["sd15"]
+    controlled = with_controlnet(plain)
+    measured, _, _ = sampling.node(controlled)
+    assert torch.equal(measured["samples"], sampling.plain(controlled))
+    assert not torch.equal(measured["samples"], sampling.plain(plain))
+    guided, _, _ = sampling.node(controlled, strength=1.0)
+    assert torch.isfinite(guided["samples"]).all()
+    assert not torch.equal(guided["samples"], measured["samples"])
+
+
+def test_quantised_weights_are_refused_before_sampling(
+    loaded_models: dict[str, Loaded], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quantised(torch.Tensor):
+        """A tensor class of its own, as mixed-precision checkpoints load."""
+
+    loaded = loaded_models["sd15"]
+    layer = loaded.model.model.diffusion_model.out[2]
+    monkeypatch.setitem(layer._parameters, "weight", layer.weight.as_subclass(Quantised))
+    with pytest.raises(ValueError, match="quantised .*Quantised.*: set strength to 0"):
+        sampling.node(loaded, strength=1.0)
+    sampling.node(loaded)
+
+
+def test_weights_out_of_reach_are_explained(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+    loaded = loaded_models["sd15"]
+    scale = torch.ones(1)  # an inference tensor, as another pack's patch would hold it
+    model = loaded.model.clone()
+    model.set_model_attn2_patch(lambda q, k, v, options: (q * scale, k, v))
+    sampling.node(loaded, model=model)
+    with pytest.raises(RuntimeError, match="another node's patch .*set strength to 0"):
+        sampling.node(loaded, model=model, strength=1.0)
+
+
+@pytest.mark.parametrize(("prompts", "images"), [(2, 2), (2, 3), (3, 3)])
+def test_every_image_is_probed_with_its_own_prompt(
+    prompts: int, images: int, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
+) -> None:
+    loaded = loaded_models["sd15"]
+    text = torch.cat([3 * torch.randn(1, 7, 16, generator=torch.Generator().manual_seed(i)) for i in range(prompts)])
+    positive = [[text, {"pooled_output": torch.zeros(prompts, 16)}]]
+    _, together, _ = sampling.node(loaded, batch=images, positive=positive)
+    one_by_one = pack("uncertainty.options").Options(max_batch=1)
+    _, alone, _ = sampling.node(loaded, batch=images, positive=positive, options=one_by_one)
+    _, same, _ = sampling.node(loaded, batch=images, positive=[[text[:1], {"pooled_output": torch.zeros(1, 16)}]])
+    assert difference(together, alone) < 1e-4
+    assert difference(together, same) > 1e-3
+
+
+def test_a_finished_image_survives_a_map_that_cannot_be_had(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+    from comfy_execution.graph import ExecutionBlocker
+
+    loaded = loaded_models["sd15"]
+    latent, found, scores = sampling.node(loaded, denoise=0.0)
+    assert torch.equal(latent["samples"], sampling.plain(loaded, denoise=0.0))
+    assert isinstance(found, ExecutionBlocker)
+    assert isinstance(scores[0], ExecutionBlocker)
+    assert "no model call fell into the window" in found.message
+
+
+def test_packed_latents_are_refused(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+    from comfy.nested_tensor import NestedTensor
+
+    packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
+    with pytest.raises(ValueError, match="latent_image packs several latents"):
+        sampling.node(loaded_models["sd15"], latent_image=packed)
 
 
 def test_map_does_not_depend_on_probe_batches(loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
     one_by_one = pack("uncertainty.options").Options(max_batch=1)
     _, together, _ = sampling.node(loaded)
     _, alone, _ = sampling.node(loaded, options=one_by_one)
-    for name, values in together.quantities.items():
-        torch.testing.assert_close(alone.quantities[name], values, rtol=1e-3, atol=1e-5)
+    assert difference(alone, together) < 1e-4
 
 
 def test_an_image_sampled_alone_has_the_same_map(loaded: Loaded, sampling: Sampling) -> None:
     _, batch, _ = sampling.node(loaded, batch=3)
     alone = {"samples": loaded.latent(1)["samples"], "batch_index": [2]}
     _, single, _ = sampling.node(loaded, latent_image=alone)
-    for name, values in single.quantities.items():
-        torch.testing.assert_close(values, batch.select([2]).quantities[name], rtol=1e-3, atol=1e-5)
+    assert difference(single, batch.select([2])) < 1e-4
 
 
 def test_percentile_hundred_guides_nothing(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
@@ -167,14 +259,26 @@ def test_thresholds_replace_the_percentile(
 ) -> None:
     loaded = loaded_models["sd15"]
     thresholds = pack("uncertainty.thresholds").Thresholds
-    nothing = thresholds({step: torch.tensor(1e9) for step in (3, 4)})
+    nothing = thresholds({step: torch.tensor(1e9) for step in (2, 3)})
     latent, _, _ = sampling.node(loaded, strength=5.0, thresholds=nothing)
     assert torch.equal(latent["samples"], sampling.plain(loaded))
-    with pytest.raises(ValueError, match=r"thresholds cover the steps \[3\], not step 4"):
-        sampling.node(loaded, thresholds=thresholds({3: torch.tensor(0.0)}))
+    with pytest.raises(ValueError, match=r"thresholds cover the steps \[2\], not step 3"):
+        sampling.node(loaded, thresholds=thresholds({2: torch.tensor(0.0)}))
+    with pytest.raises(ValueError, match="samples: 5 when calibrated, 3 now"):
+        sampling.node(loaded, thresholds=thresholds(nothing.tau, settings={"samples": 5}))
 
 
-def test_inside_a_noise_mask_only(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+def test_inside_a_noise_mask_only(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = pack("nodes.sampling_hook")
+    guide, seen = hook.guided_denoised, []
+
+    def watch(denoised: torch.Tensor, noising: Any, chosen: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(chosen)
+        return guide(denoised, noising, chosen, *rest)
+
+    monkeypatch.setattr(hook, "guided_denoised", watch)
     loaded = loaded_models["sd15"]
     mask = torch.zeros(1, 64, 64)
     mask[:, :, :32] = 1
@@ -184,14 +288,21 @@ def test_inside_a_noise_mask_only(loaded_models: dict[str, Loaded], sampling: Sa
     assert found.mask[..., :4].min() == 1 and found.mask[..., 4:].max() == 0
     inside = found.quantity("denoised_variance")[..., :4].flatten(2).mean(2).sum(0)
     torch.testing.assert_close(found.score().value, inside)
-    plain = sampling.plain(loaded, latent_image=latent)
-    assert torch.equal(guided["samples"][..., 4:], plain[..., 4:])
-    assert not torch.equal(guided["samples"][..., :4], plain[..., :4])
+    assert len(seen) == 2
+    # 90th percentile of the 4·8·4 elements inside; outside ComfyUI would hide a mistake by restoring the image.
+    assert all(chosen[..., 4:].sum() == 0 and chosen.flatten(1).sum(1).tolist() == [13, 13] for chosen in seen)
+    assert not torch.equal(guided["samples"], sampling.plain(loaded, latent_image=latent))
 
 
-def test_an_empty_noise_mask_is_refused(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+def test_an_image_with_an_empty_noise_mask_has_no_score(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
     loaded = loaded_models["sd15"]
-    with pytest.raises(ValueError, match="noise mask of an image is empty"):
+    mask = torch.zeros(2, 64, 64)
+    mask[1, :32] = 1
+    latent = loaded.latent(2) | {"noise_mask": mask}
+    guided, _, scores = sampling.node(loaded, latent_image=latent, strength=1.0)
+    assert torch.equal(guided["samples"][0], sampling.plain(loaded, latent_image=latent)[0])
+    assert [math.isfinite(score) for score in scores] == [False, True]
+    with pytest.raises(ValueError, match="the noise mask is empty"):
         sampling.node(loaded, latent_image=loaded.latent(1) | {"noise_mask": torch.zeros(1, 64, 64)})
 
 
@@ -214,6 +325,6 @@ def test_settings_say_how_to_repeat_it(loaded: Loaded, sampling: Sampling) -> No
 
     _, found, _ = sampling.node(loaded)
     settings = json.loads(json.dumps(dict(found.settings)))
-    expected = {"samples": 3, "seed": 3, "steps": 5, "sampler": "euler", "window": [0.5, 0.9], "estimator": "control_variate"}
+    expected = {"samples": 3, "seed": 3, "steps": 5, "sampler": "euler", "window": [0.3, 0.7], "estimator": "control_variate"}
     assert expected.items() <= settings.items()
     assert settings["model_family"] in ("EPS", "CONST")

@@ -1,7 +1,7 @@
 """Real ComfyUI models small enough to check exactly, and the node beside ComfyUI's own KSampler."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -19,21 +19,21 @@ class Loaded:
     latent: Callable[[int], dict]
 
 
-def _randomise(network: torch.nn.Module) -> None:
+def _randomise(network: torch.nn.Module, gain: float) -> None:
     """ComfyUI leaves weights unset until they are loaded."""
     rng = torch.Generator().manual_seed(0)
     for name, parameter in network.named_parameters():
-        # Large enough that the network bends: a nearly linear one has a nearly zero gradient, all rounding.
-        scale = 2 / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
+        # A nearly linear network has a nearly zero gradient, a chaotic one an ill-conditioned one: both all rounding.
+        scale = gain / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
         offset = 1.0 if "norm" in name and name.endswith("weight") else 0.0
         parameter.copy_(offset + scale * torch.randn(parameter.shape, generator=rng))
 
 
-def _patcher(model: torch.nn.Module) -> Any:
+def _patcher(model: torch.nn.Module, gain: float) -> Any:
     import comfy.model_patcher
 
     cpu = torch.device("cpu")
-    _randomise(model.diffusion_model)
+    _randomise(model.diffusion_model, gain)
     return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu)
 
 
@@ -55,7 +55,7 @@ def _sd15() -> Loaded:
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.EPS)
     conds = [_conditioning(7, 16, 16, seed) for seed in (1, 2)]
-    return Loaded(_patcher(model), *conds, lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)})
+    return Loaded(_patcher(model, gain=2.0), *conds, lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)})
 
 
 def _sd3() -> Loaded:
@@ -70,7 +70,40 @@ def _sd3() -> Loaded:
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.SD3(config)
     conds = [_conditioning(5, 48, 32, seed) for seed in (1, 2)]
-    return Loaded(_patcher(model), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+    return Loaded(_patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+
+
+def _flux() -> Loaded:
+    import comfy.model_base
+    import comfy.supported_models
+
+    config = comfy.supported_models.Flux({
+        "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 32, "context_in_dim": 32, "hidden_size": 64,
+        "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "axes_dim": [8, 12, 12], "theta": 10000,
+        "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
+    })  # fmt: skip
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.Flux(config)
+    conds = [_conditioning(5, 32, 32, seed) for seed in (1, 2)]
+    return Loaded(_patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+
+
+def with_controlnet(loaded: Loaded) -> Loaded:
+    """The SD1.5-like model with a ControlNet of its size on both prompts."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    config = loaded.model.model.model_config.unet_config | {
+        "hint_channels": 3, "operations": comfy.ops.disable_weight_init, "dtype": torch.float32,
+    }  # fmt: skip
+    config.pop("out_channels")
+    network = comfy.cldm.cldm.ControlNet(**config)
+    _randomise(network, gain=2.0)
+    hint = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu")).copy().set_cond_hint(hint)
+    positive = [[text, options | {"control": control, "control_apply_to_uncond": True}] for text, options in loaded.positive]
+    return replace(loaded, positive=positive)
 
 
 def _demo(pack: Callable[[str], ModuleType], family: str) -> Loaded:
@@ -84,6 +117,7 @@ def load_all(pack: Callable[[str], ModuleType]) -> dict[str, Loaded]:
     return {
         "sd15": _sd15(),
         "sd3": _sd3(),
+        "flux": _flux(),
         "demo-eps": _demo(pack, "noise prediction"),
         "demo-flow": _demo(pack, "rectified flow"),
     }
@@ -98,7 +132,7 @@ class Sampling:
     def node(self, loaded: Loaded, batch: int = 2, **changed: Any) -> tuple[dict, Any, list[float]]:
         """Latent, map and scores of UncertaintyKSampler."""
         inputs = self.inputs(loaded, batch) | {
-            "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.5, "window_end": 0.9,
+            "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7,
         } | changed  # fmt: skip
         return self.pack("nodes.sampler").UncertaintyKSampler.execute(**inputs).args
 
