@@ -1,0 +1,92 @@
+"""What holds for the repository as a whole."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pathspec
+import pytest
+import tomllib
+
+import uncertainty
+from dev.server import NODES
+
+ROOT = Path(__file__).resolve().parents[2]
+MEGABYTE = 1e6
+
+
+def tracked() -> list[str]:
+    """Files of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def installed() -> list[str]:
+    """Files that the registry hands to a user."""
+    left_out = pathspec.PathSpec.from_lines("gitwildmatch", (ROOT / ".comfyignore").read_text().splitlines())
+    return [name for name in tracked() if not left_out.match_file(name)]
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names that a module imports; relative imports beyond its package as dots."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0] if not node.level else "." * node.level)
+    return names
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "uncertainty").rglob("*.py")), ids=lambda file: file.stem)
+def test_the_mathematics_knows_no_comfyui(file: Path) -> None:
+    standard = {"collections", "dataclasses", "functools", "math", "pathlib", "types", "typing"}
+    depth = len(file.relative_to(ROOT / "uncertainty").parts)
+    allowed = standard | {"torch", "numpy"} | {"." * level for level in range(1, depth + 1)}
+    assert imported(file) <= allowed
+
+
+def test_only_the_hook_knows_wrappers_and_inference_mode() -> None:
+    for file in (ROOT / "nodes").glob("*.py"):
+        if file.name not in ("sampling_hook.py", "ordinary_weights.py"):
+            text = file.read_text()
+            assert not [word for word in ("patcher_extension", "inference_mode", "model_management") if word in text], file.name
+
+
+def test_what_a_user_installs_is_small_and_whole() -> None:
+    files = installed()
+    assert sum((ROOT / name).stat().st_size for name in files) < 25 * MEGABYTE
+    assert {
+        "__init__.py",
+        "pyproject.toml",
+        "LICENSE",
+        "README.md",
+        "demo/emoji64.safetensors",
+        "uncertainty/colormaps.npz",
+    } <= set(files)
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    assert folders == {"demo", "example_workflows", "nodes", "uncertainty", "web"}
+
+
+def test_no_file_is_too_large_for_the_repository() -> None:
+    assert [name for name in tracked() if (ROOT / name).stat().st_size > 20 * MEGABYTE] == []
+
+
+def test_version_is_told_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == uncertainty.__version__
+    assert project["dependencies"] == []
+    assert f"## {uncertainty.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_node_has_its_help_page() -> None:
+    assert sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md")) == sorted(NODES)
+
+
+def test_every_example_has_its_picture() -> None:
+    folder = ROOT / "example_workflows"
+    assert {file.stem for file in folder.glob("*.json")} == {file.stem for file in folder.glob("*.jpg")}
+    for file in folder.glob("*.json"):
+        types = {node["type"] for node in json.loads(file.read_text())["nodes"]}
+        assert types & set(NODES), file.name
