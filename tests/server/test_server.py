@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dev.client import Graph, Outputs, PromptRejected, node_with, run, view
+from dev.bootstrap import ROOT
+from dev.client import Graph, Outputs, PromptRejected, get, node_with, run, view
 from dev.demo import WORKFLOW
-from dev.server import ComfyServer
+from dev.server import NODES, ComfyServer
 
 BATCH, KEEP = 4, 1
 
@@ -121,3 +122,13 @@ def test_bad_value_is_refused_by_name(
     errors = refused.value.answer["node_errors"][node_with(graph, node)]["errors"]
     message = " ".join(f"{error['message']} {error['details']}" for error in errors)
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_help_page_is_served(server: ComfyServer, node: str) -> None:
+    assert get(server.url, f"/extensions/uncertainty-sampling/docs/{node}.md").startswith(b"# ")
+
+
+def test_example_workflows_are_offered_as_templates(server: ComfyServer) -> None:
+    offered = json.loads(get(server.url, "/workflow_templates"))["uncertainty-sampling"]
+    assert sorted(offered) == sorted(file.stem for file in (ROOT / "example_workflows").glob("*.json"))
