@@ -79,6 +79,6 @@ if __name__ == "__main__":
     mpl.use("agg")
     comfy.utils.set_progress_bar_enabled(False)
     with torch.inference_mode():
-        draw_sheet(sample(), HERE / "sample_sheet.png")
+        draw_sheet(sample(), HERE / "sample_sheet.jpg")
     if (WORK / "loss.csv").exists():
         draw_curve(WORK / "loss.csv", HERE / "training_curve.png")

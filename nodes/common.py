@@ -36,12 +36,20 @@ def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input
     ]
 
 
-def window_error(window_start: float | None, window_end: float | None) -> str | None:
-    """What is wrong with a window typed into a node, if anything; None too where a value arrives by a link."""
-    if window_start is None or window_end is None:
-        return None
-    try:
-        Window(window_start, window_end)
-    except ValueError as error:
-        return str(error)
-    return None
+def check_inputs(
+    node: type[io.ComfyNode], window_start: float | None = None, window_end: float | None = None, **choices: str | None
+) -> bool | str:
+    """What a node's ``validate_inputs`` answers: True, or what is wrong with a value typed into it.
+
+    ComfyUI 0.3.75 checks the range of numbers, but not the choices of V3 nodes. None stands for a value that comes by a link.
+    """
+    allowed = {field.id: field.options for field in node.define_schema().inputs if isinstance(field, io.Combo.Input)}
+    for name, value in choices.items():
+        if value is not None and value not in allowed[name]:
+            return f"{name}: {value!r} is not one of {', '.join(allowed[name])}"
+    if window_start is not None and window_end is not None:
+        try:
+            Window(window_start, window_end)
+        except ValueError as error:
+            return str(error)
+    return True

@@ -37,6 +37,11 @@ class UncertaintyDemoModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, family: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, family=family)
+
+    @classmethod
     def execute(cls, family: str = demo.FAMILIES[0]) -> io.NodeOutput:
         """Load it."""
         return io.NodeOutput(*demo.load(family))

@@ -48,6 +48,13 @@ class UncertaintyMapPreview(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, quantity: str | None = None, colormap: str | None = None, normalize: str | None = None
+    ) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, quantity=quantity, colormap=colormap, normalize=normalize)
+
+    @classmethod
     def execute(
         cls,
         uncertainty: UncertaintyMap,

@@ -119,9 +119,15 @@ class UncertaintyKSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
-        """Refuse an impossible window before anything runs."""
-        return common.window_error(window_start, window_end) or True
+    def validate_inputs(
+        cls,
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        window_start: float | None = None,
+        window_end: float | None = None,
+    ) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, window_start, window_end, sampler_name=sampler_name, scheduler=scheduler)
 
     @classmethod
     def execute(

@@ -112,9 +112,18 @@ class UncertaintyScoreFilter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
-        """Refuse an impossible window before anything runs."""
-        return common.window_error(window_start, window_end) or True
+    def validate_inputs(
+        cls,
+        mode: str | None = None,
+        quantity: str | None = None,
+        reject: str | None = None,
+        window_start: float | None = None,
+        window_end: float | None = None,
+        when_none_pass: str | None = None,
+    ) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
+        return common.check_inputs(cls, window_start, window_end, **choices)
 
     @classmethod
     def execute(
