@@ -63,9 +63,9 @@ class FrontEnd:
         self.page.screenshot(path=PICTURES / f"{name}.png")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a module. While it is open, Playwright's event loop occupies this thread: no longer than needed."""
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield program

@@ -24,7 +24,7 @@ def tracked() -> list[str]:
 
 def installed() -> list[str]:
     """Files that the registry hands to a user."""
-    left_out = pathspec.PathSpec.from_lines("gitwildmatch", (ROOT / ".comfyignore").read_text().splitlines())
+    left_out = pathspec.PathSpec.from_lines("gitignore", (ROOT / ".comfyignore").read_text().splitlines())
     return [name for name in tracked() if not left_out.match_file(name)]
 
 
