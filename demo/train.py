@@ -2,8 +2,8 @@
 
 One network learns the clean image at noise levels that cover both families it is served as (see ``network.py``). For the first
 steps its target is the negative velocity ``sin(θ)·x0 - cos(θ)·n`` (Salimans & Ho 2022, arXiv 2202.00512), which is x0 at high
-noise, where shapes are decided; then it is x0 at all levels. A run that is stopped continues where it was; data order and noise
-depend on the seed and the step number only.
+noise, where shapes are decided; then it is x0 at all levels. A run that is stopped continues where it was; data order, noise and
+dropout depend on the seed and the step number only.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
 
     length, began, losses = 8, time.monotonic(), []
     for step in range(start, steps):
-        rng = torch.Generator().manual_seed(seed * 10_000_000 + step)
+        rng = torch.manual_seed(seed * 10_000_000 + step)  # the global generator: dropout draws from it too
         chosen = torch.randint(len(pictures), (BATCH,), generator=rng)
         x0 = augment(pixels[chosen], mirrored[chosen], rng).to(device)
         words = sample_captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
