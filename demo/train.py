@@ -138,7 +138,11 @@ def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps:
 
 
 def train(steps: int, seed: int, device: torch.device) -> None:
-    """Train up to a number of steps, resuming from the last checkpoint, then export the weights."""
+    """Train up to a number of steps, resuming from the last checkpoint, then export the weights.
+
+    Raises:
+        RuntimeError: the pictures cannot be had, or the loss is not a number.
+    """
     pictures = [p for p in data.load(data.download(WORK)) if not p.held_out]
     vocabulary = sorted({w for p in pictures for w in p.words + p.extra_words})
     ids = {w: i for i, w in enumerate(vocabulary, start=1)}
@@ -179,6 +183,8 @@ def train(steps: int, seed: int, device: torch.device) -> None:
         with torch.no_grad():
             torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), 1 - decay)
         losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise RuntimeError(f"the loss of step {step + 1} is not a number: the run ends at its last checkpoint.")
         if (step + 1) % 50 == 0:
             mean = sum(losses) / len(losses)
             losses = []
@@ -197,9 +203,8 @@ def train(steps: int, seed: int, device: torch.device) -> None:
             torch.save(state, temporary)
             temporary.replace(checkpoint)
             export(model, ema, vocabulary, step + 1, WORK / "latest.safetensors")
-    if math.isfinite(loss.item()):
-        export(model, ema, vocabulary, steps, WEIGHTS)
-        print(f"wrote {WEIGHTS}")
+    export(model, ema, vocabulary, max(start, steps), WEIGHTS)
+    print(f"wrote {WEIGHTS}")
 
 
 def main() -> None:
@@ -212,7 +217,12 @@ def main() -> None:
     import comfy.options
 
     comfy.options.enable_args_parsing(False)
-    train(arguments.steps, arguments.seed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        train(arguments.steps, arguments.seed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: the same command goes on from the last checkpoint.")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,12 @@ def test_a_killed_run_ends_like_one_that_was_not(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_finished_run_has_nothing_left_to_do(train: ModuleType) -> None:
+    first = run(train, steps=2)
+    again = run(train, steps=2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
 def test_what_training_writes_can_be_loaded(train: ModuleType, pack: Callable[[str], ModuleType]) -> None:
     run(train, steps=2)
     model, clip, _ = pack("demo.model").load(path=train.WEIGHTS)
