@@ -71,10 +71,13 @@ def test_strength_zero_is_ksampler_bit_for_bit(server: ComfyServer, graph: Graph
         graph[f"{name} decoded"] = {"class_type": "VAEDecode", "inputs": {"samples": [name, 0], "vae": vae}}
         save = {"filename_prefix": f"uncertainty/{name}", "images": [f"{name} decoded", 0]}
         graph[f"{name} saved"] = {"class_type": "SaveImage", "inputs": save}
-    outputs = run(server.url, graph)
+    steps: dict[str, list[tuple[int, int]]] = {}
+    outputs = run(server.url, graph, lambda node, value, maximum: steps.setdefault(node, []).append((value, maximum)))
     measured = pixels(server, graph, outputs, "uncertainty/images")
     assert np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/stock"))
     assert not np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/guided"))
+    assert steps["stock"][-1] == (8, 8)
+    assert steps[sampler] == steps["guided"] == steps["stock"]  # the same progress, step by step
 
 
 def test_same_seed_same_bits(server: ComfyServer, graph: Graph) -> None:
