@@ -8,7 +8,7 @@ help:
 	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
 	@echo "make test    all checks and tests"
 	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
-	@echo "make train   train the small model again; ARGS='--steps 8000' for its options"
+	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
 	@echo "make train-report  its sample sheet and training curve"
 	@echo "make clean   remove what these made, the downloads too"
 	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI; PYTHON=python3.12 another Python."

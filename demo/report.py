@@ -13,9 +13,8 @@ from torch import Tensor
 import nodes
 
 from . import model
-from .train import VELOCITY_STEPS, WORK
+from .train import HERE, VELOCITY_STEPS, WORK
 
-HERE = Path(__file__).parent
 PROMPTS = (
     "grinning face", "crying face", "face sunglasses", "clown face", "cat face",
     "tiger face", "panda", "frog", "penguin", "heart",

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..uncertainty.choices import check_choice
 from ..uncertainty.estimators import QUANTITIES
 from ..uncertainty.maps import DEFAULT_QUANTITY
 from ..uncertainty.window import Window
@@ -44,12 +45,12 @@ def check_inputs(
     ComfyUI 0.3.75 checks the range of numbers, but not the choices of V3 nodes. None stands for a value that comes by a link.
     """
     allowed = {field.id: field.options for field in node.define_schema().inputs if isinstance(field, io.Combo.Input)}
-    for name, value in choices.items():
-        if value is not None and value not in allowed[name]:
-            return f"{name}: {value!r} is not one of {', '.join(allowed[name])}"
-    if window_start is not None and window_end is not None:
-        try:
+    try:
+        for name, value in choices.items():
+            if value is not None:
+                check_choice(name, value, allowed[name])
+        if window_start is not None and window_end is not None:
             Window(window_start, window_end)
-        except ValueError as error:
-            return str(error)
+    except ValueError as error:
+        return str(error)
     return True

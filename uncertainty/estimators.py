@@ -12,11 +12,12 @@ variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less n
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from .choices import check_choice
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser, probe_noise, score_probes
 
@@ -98,8 +99,7 @@ def quantities(probes: Probes, estimator: str) -> dict[str, Tensor]:
     Raises:
         ValueError: the estimator is unknown.
     """
-    if estimator not in _FUNCTIONS:
-        raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}.")
+    check_choice("estimator", estimator, ESTIMATORS)
     return _FUNCTIONS[estimator](probes)
 
 
@@ -120,7 +120,7 @@ def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) 
     means: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     for left_out in range(count):
         keep = [i for i in range(count) if i != left_out]
-        fewer = Probes(probes.noise[keep], probes.scores[keep], probes.perturbed, probes.center, probes.noising, probes.sigma)
+        fewer = replace(probes, noise=probes.noise[keep], scores=probes.scores[keep])  # no estimator reads the probes themselves
         for name, value in quantities(fewer, estimator).items():
             means[name].append(mean_over_elements(value, mask))
     return {name: ((count - 1) * torch.stack(m).var(0, correction=0)).sqrt() for name, m in means.items()}

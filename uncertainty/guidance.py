@@ -1,8 +1,10 @@
 """Algorithm 2 of the paper (Eq. 10): push the noise prediction along the uncertainty gradient where uncertainty is highest.
 
-mask = U > percentile(U, p)
-ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
-x̂0' = (x - b·ε̂) / a = x̂0 - (b/a) · λ · mask · ∂(Σ U)/∂ε
+With U the uncertainty of Algorithm 1 and λ the strength:
+
+    mask = U > percentile(U, p)
+    ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
+    x̂0' = (x - b·ε̂) / a = x̂0 - (b/a) · λ · mask · ∂(Σ U)/∂ε
 """
 
 from collections.abc import Callable

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .choices import check_choice
 from .estimators import QUANTITIES
 
 DEFAULT_QUANTITY = "denoised_variance"
@@ -73,8 +74,7 @@ class UncertaintyMap:
         Raises:
             ValueError: no such quantity.
         """
-        if name not in self.quantities:
-            raise ValueError(f"quantity must be one of {', '.join(self.quantities)}, got {name!r}.")
+        check_choice("quantity", name, self.quantities)
         return self.quantities[name]
 
     def rows(self, steps: Sequence[int] | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from .choices import check_choice
 from .estimators import ESTIMATORS, check_samples
 from .guidance import MASK_SCOPES, MASK_SIDES
 from .window import Window
@@ -36,8 +37,7 @@ class Options:
             "mask_side": MASK_SIDES,
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+            check_choice(name, getattr(self, name), allowed)
         if self.max_batch < 0:
             raise ValueError(f"max_batch must be 0 or more, got {self.max_batch}.")
 

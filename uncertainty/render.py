@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .choices import check_choice
+
 COLORMAPS = ("magma", "inferno", "viridis", "turbo")
 NORMALIZATIONS = ("image", "batch", "absolute")
 # Ends of the colour scale: a few extreme elements must not darken everything else.
@@ -24,8 +26,7 @@ def colormap(name: str) -> Tensor:
     Raises:
         ValueError: no such table.
     """
-    if name not in COLORMAPS:
-        raise ValueError(f"colormap must be one of {', '.join(COLORMAPS)}, got {name!r}.")
+    check_choice("colormap", name, COLORMAPS)
     with np.load(Path(__file__).with_name("colormaps.npz")) as tables:
         return torch.from_numpy(tables[name].astype(np.float32) / 255)
 
@@ -47,8 +48,7 @@ def normalize(pictures: Tensor, mode: str) -> Tensor:
     Raises:
         ValueError: no such mode.
     """
-    if mode not in NORMALIZATIONS:
-        raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {mode!r}.")
+    check_choice("normalize", mode, NORMALIZATIONS)
     pictures = torch.nan_to_num(pictures, nan=0.0, posinf=0.0, neginf=0.0)
     if mode == "absolute":
         return pictures.clamp(0, 1)

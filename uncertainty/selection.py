@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .choices import check_choice
 from .maps import Score
 from .thresholds import Thresholds
 
@@ -70,13 +71,9 @@ def select(
     Raises:
         ValueError: an unknown mode, ``reference`` without thresholds, or no image passes and that is an error.
     """
-    for name, value, allowed in (
-        ("mode", mode, MODES),
-        ("reject", reject, REJECT),
-        ("when_none_pass", when_none_pass, WHEN_NONE_PASS),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    check_choice("mode", mode, MODES)
+    check_choice("reject", reject, REJECT)
+    check_choice("when_none_pass", when_none_pass, WHEN_NONE_PASS)
     values = score.value
     if mode == "reference":
         if thresholds is None:

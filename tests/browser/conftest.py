@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from dev.bootstrap import ROOT
 from dev.chromium import find_chromium
 from dev.server import ComfyServer
 
-PICTURES = Path(__file__).resolve().parents[2] / "test-results"
+PICTURES = ROOT / "test-results"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 # The front-end asks its makers' server about every node.
 LOOKUPS = "api.comfy.org"

@@ -10,9 +10,9 @@ import pytest
 import tomllib
 
 import uncertainty
+from dev.bootstrap import ROOT
 from dev.server import NODES
 
-ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1e6
 
 
