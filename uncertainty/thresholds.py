@@ -1,6 +1,6 @@
 """Calibrated thresholds: what uncertainty is usual, per step and over images (the paper's τ_t)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,22 +22,25 @@ class Thresholds:
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def at(self, step: int) -> Tensor:
-        """τ of one step.
+    def at(self, step: int, shape: Sequence[int] | None = None) -> Tensor:
+        """τ of one step, for latents of ``shape`` (B, C, *spatial).
 
         Raises:
-            ValueError: the calibration did not cover the step.
+            ValueError: the calibration did not cover the step, or was made on latents of another shape.
         """
         if step not in self.tau:
             raise ValueError(f"thresholds cover the steps {sorted(self.tau)}, not step {step}: calibrate with this window.")
-        return self.tau[step]
+        tau = self.tau[step]
+        if shape is not None and not _broadcasts(tau.shape, shape):
+            raise ValueError(
+                f"thresholds were calibrated on latents of shape {list(tau.shape[1:])}, these have {list(shape[1:])}: calibrate "
+                "with this model at this image size."
+            )
+        return tau
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError naming every setting in which calibration and use differ."""
-        wrong = {k: (v, settings[k]) for k, v in self.settings.items() if k in settings and settings[k] != v}
-        if wrong:
-            listed = "; ".join(f"{name}: {a!r} when calibrated, {b!r} now" for name, (a, b) in wrong.items())
-            raise ValueError(f"thresholds were made under other settings ({listed}).")
+        check_settings(self.settings, settings, "thresholds were made under other settings", "when calibrated")
 
     def rank(self, quantity: str, scores: Tensor) -> Tensor:
         """Fraction of the reference images that score lower, shape of ``scores``, 0 to 1.
@@ -49,3 +52,16 @@ class Thresholds:
             raise ValueError(f"thresholds hold reference scores of {list(self.scores) or 'no quantity'}, not of {quantity}.")
         reference = self.scores[quantity].contiguous()
         return torch.searchsorted(reference, scores.to(reference)).to(scores) / len(reference)
+
+
+def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], complaint: str, when: str) -> None:
+    """Raise ValueError with the complaint, naming every setting that both have and in which they differ."""
+    wrong = {name: (value, now[name]) for name, value in before.items() if name in now and now[name] != value}
+    if wrong:
+        listed = "; ".join(f"{name}: {a!r} {when}, {b!r} now" for name, (a, b) in wrong.items())
+        raise ValueError(f"{complaint} ({listed}).")
+
+
+def _broadcasts(tau: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether τ fits to the shape without changing it."""
+    return len(tau) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(tau), reversed(shape), strict=False))
