@@ -18,7 +18,19 @@ from typing import Self
 from .bootstrap import BASE, ROOT, RUNTIME, prepare_base, shown
 
 HOST = "127.0.0.1"
-NODES = ("UncertaintyKSampler", "UncertaintyMapPreview", "UncertaintyScoreFilter", "UncertaintyDemoModel")
+NODES = (
+    "UncertaintyKSampler",
+    "UncertaintyMapPreview",
+    "UncertaintyToMask",
+    "UncertaintyScoreFilter",
+    "UncertaintyCalibrate",
+    "UncertaintyThresholdsSave",
+    "UncertaintyThresholdsLoad",
+    "UncertaintyMapSave",
+    "UncertaintyMapLoad",
+    "UncertaintyPlot",
+    "UncertaintyDemoModel",
+)
 START_SECONDS = 300
 STOP_SECONDS = 10
 TAIL_LINES = 8

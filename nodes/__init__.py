@@ -2,7 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .calibration import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
 from .demo_model import UncertaintyDemoModel
+from .map_files import UncertaintyMapLoad, UncertaintyMapSave
+from .mask import UncertaintyToMask
+from .plot import UncertaintyPlot
 from .preview import UncertaintyMapPreview
 from .sampler import UncertaintyKSampler
 from .score_filter import UncertaintyScoreFilter
@@ -13,4 +17,16 @@ class UncertaintyExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes."""
-        return [UncertaintyKSampler, UncertaintyMapPreview, UncertaintyScoreFilter, UncertaintyDemoModel]
+        return [
+            UncertaintyKSampler,
+            UncertaintyMapPreview,
+            UncertaintyToMask,
+            UncertaintyScoreFilter,
+            UncertaintyCalibrate,
+            UncertaintyThresholdsSave,
+            UncertaintyThresholdsLoad,
+            UncertaintyMapSave,
+            UncertaintyMapLoad,
+            UncertaintyPlot,
+            UncertaintyDemoModel,
+        ]

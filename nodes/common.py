@@ -1,5 +1,8 @@
 """Inputs and types that several nodes share."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..uncertainty.choices import check_choice
@@ -38,11 +41,22 @@ def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input
 
 
 def check_inputs(
-    node: type[io.ComfyNode], window_start: float | None = None, window_end: float | None = None, **choices: str | None
+    node: type[io.ComfyNode],
+    window_start: float | None = None,
+    window_end: float | None = None,
+    checks: Sequence[tuple[Callable[[Any], object], Any]] = (),
+    **choices: str | None,
 ) -> bool | str:
     """What a node's ``validate_inputs`` answers: True, or what is wrong with a value typed into it.
 
     ComfyUI 0.3.75 checks the range of numbers, but not the choices of V3 nodes. None stands for a value that comes by a link.
+
+    Args:
+        node: the class.
+        window_start: checked together with ``window_end``.
+        window_end: likewise.
+        checks: functions that raise ValueError, each with the value it judges.
+        choices: values of the combo inputs, by id.
     """
     allowed = {field.id: field.options for field in node.define_schema().inputs if isinstance(field, io.Combo.Input)}
     try:
@@ -51,6 +65,9 @@ def check_inputs(
                 check_choice(name, value, allowed[name])
         if window_start is not None and window_end is not None:
             Window(window_start, window_end)
+        for check, value in checks:
+            if value is not None:
+                check(value)
     except ValueError as error:
         return str(error)
     return True

@@ -155,6 +155,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                 f"no recorded step lies between window_start {window_start} and window_end {window_end}: recorded are "
                 f"{list(uncertainty.steps)} of {uncertainty.total_steps}."
             )
+        if mode == "reference" and counted != list(uncertainty.steps):
+            raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
         score = uncertainty.score(quantity, counted)
         chosen = select(
             score,

@@ -146,6 +146,19 @@ class Calibration:
         p = min(max(percentile / 100, 0.01), 0.99)
         return 100 * 1.96 * math.sqrt(p * (1 - p) / KEPT)
 
+    def report(self, percentile: float, new: int) -> str:
+        """What the calibration holds and how exact τ is, to read; ``new`` images came last."""
+        thresholds = self.thresholds(percentile)
+        exact = "exact" if self.count <= KEPT else f"within {self.rank_error(percentile):.1f} points of {percentile:g} at 95 %"
+        lines = [
+            f"{self.count} images, {new} of them new" + ("" if new else " (they were counted before)"),
+            f"thresholds at percentile {percentile:g} from {len(self.values)} images kept: {exact}",
+        ]
+        for name, scores in thresholds.scores.items():
+            low, middle, high = (scores[(len(scores) - 1) * part // 100] for part in (5, 50, 95))
+            lines.append(f"{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
+        return "\n".join(lines)
+
     def _check(self, found: UncertaintyMap) -> None:
         if found.mask is not None:
             raise ValueError("the map has a noise mask, and outside of it nothing was sampled: calibrate on whole images.")

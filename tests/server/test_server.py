@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dev.bootstrap import ROOT
-from dev.client import Graph, Outputs, PromptRejected, get, node_with, run, view
+from dev.client import Graph, Outputs, PromptFailed, PromptRejected, get, node_with, run, view
 from dev.demo import WORKFLOW
 from dev.server import NODES, ComfyServer
 
@@ -36,6 +36,24 @@ def pixels(server: ComfyServer, graph: Graph, outputs: Outputs, prefix: str) -> 
     """What the SaveImage node with this prefix saved."""
     files = outputs[node_with(graph, "SaveImage", filename_prefix=prefix)]["images"]
     return np.stack([np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in files])
+
+
+def make(class_type: str, **inputs: object) -> dict:
+    """A node of a graph."""
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def listed(file: dict[str, str]) -> str:
+    """How a file of the output folder is named in a load node."""
+    return f"{file['subfolder']}/{file['filename']} [output]"
+
+
+def refused(server: ComfyServer, graph: Graph, number: str) -> str:
+    """What the server says about a node's values."""
+    with pytest.raises(PromptRejected) as rejected:
+        run(server.url, graph)
+    errors = rejected.value.answer["node_errors"][number]["errors"]
+    return " ".join(f"{error['message']} {error['details']}" for error in errors)
 
 
 def test_demo_graph_gives_its_files(server: ComfyServer, graph: Graph) -> None:
@@ -96,6 +114,82 @@ def test_same_seed_same_bits(server: ComfyServer, graph: Graph) -> None:
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_a_saved_map_is_loaded_as_it_was(server: ComfyServer, graph: Graph) -> None:
+    sampler, judge = (node_with(graph, name) for name in ("UncertaintyKSampler", "UncertaintyScoreFilter"))
+    graph[sampler]["inputs"]["seed"] = 31
+    graph["save"] = make("UncertaintyMapSave", uncertainty=[sampler, 1], filename_prefix="uncertainty/tested")
+    sampled = run(server.url, graph)
+    (saved,) = sampled["save"]["files"]
+    assert saved == {"filename": "tested_00001_.safetensors", "subfolder": "uncertainty", "type": "output"}
+    offered = json.loads(get(server.url, "/object_info/UncertaintyMapLoad"))["UncertaintyMapLoad"]["input"]["required"]["file"]
+    assert listed(saved) in offered[1]["options"]
+
+    rule = {name: value for name, value in graph[judge]["inputs"].items() if not isinstance(value, list)}
+    look = {"quantity": "denoised_variance", "percentile": 90.0, "grow": 4, "feather": 4, "steps": ""}
+    loaded: Graph = {
+        "load": make("UncertaintyMapLoad", file=listed(saved)),
+        "judge": make("UncertaintyScoreFilter", uncertainty=["load", 0], **rule),
+        "plot": make("UncertaintyPlot", uncertainty=["load", 0]),
+        "mask": make("UncertaintyToMask", uncertainty=["load", 0], **look),
+        "picture": make("MaskToImage", mask=["mask", 0]),
+        "saved plot": make("SaveImage", images=["plot", 0], filename_prefix="uncertainty/plot"),
+        "saved mask": make("SaveImage", images=["picture", 0], filename_prefix="uncertainty/mask"),
+    }
+    outputs = run(server.url, loaded)
+    assert outputs["judge"]["scores"] == sampled[judge]["scores"]
+    assert pixels(server, loaded, outputs, "uncertainty/plot").std() > 10
+    masks = pixels(server, loaded, outputs, "uncertainty/mask")
+    assert len(masks) == BATCH and masks.min() == 0 and masks.max() == 255
+
+
+def test_thresholds_are_calibrated_over_two_runs(server: ComfyServer, graph: Graph) -> None:
+    sampler = node_with(graph, "UncertaintyKSampler")
+    graph[sampler]["inputs"]["strength"] = 0.0
+    graph["calibrate"] = make("UncertaintyCalibrate", uncertainty=[sampler, 1], name="tested calibration", percentile=95.0)
+    graph["save"] = make(
+        "UncertaintyThresholdsSave", thresholds=["calibrate", 0], filename_prefix="uncertainty/tested_thresholds"
+    )
+    for number, seed in enumerate((32, 33), start=1):
+        graph[sampler]["inputs"]["seed"] = seed
+        outputs = run(server.url, graph)
+        assert outputs["calibrate"]["text"][0].startswith(f"{number * BATCH} images, {BATCH} of them new")
+    (saved,) = outputs["save"]["files"]
+    assert saved["filename"] == "tested_thresholds_00002_.safetensors"
+
+    del graph["calibrate"], graph["save"]
+    graph["load"] = make("UncertaintyThresholdsLoad", file=listed(saved))
+    graph[sampler]["inputs"] |= {"seed": 34, "strength": 1.0, "thresholds": ["load", 0]}
+    run(server.url, graph)
+    graph[sampler]["inputs"]["samples"] += 1
+    with pytest.raises(PromptFailed, match="thresholds were made under other settings .*samples"):
+        run(server.url, graph)
+
+
+@pytest.mark.parametrize(
+    ("class_type", "values", "words"),
+    [
+        ("UncertaintyCalibrate", {"name": "../x", "percentile": 95.0}, ["name", "output/uncertainty", "'../x'"]),
+        ("UncertaintyCalibrate", {"name": "x", "percentile": 101.0}, ["percentile", "bigger than max of 100"]),
+        (
+            "UncertaintyToMask",
+            {"quantity": "denoised_variance", "percentile": 90.0, "grow": 0, "feather": 0, "steps": "48-45"},
+            ["steps", "'48-45'", "45-48"],
+        ),
+        ("UncertaintyMapLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
+        ("UncertaintyThresholdsLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
+    ],
+)
+def test_bad_value_of_an_added_node_is_refused_by_name(
+    server: ComfyServer, graph: Graph, class_type: str, values: dict, words: list[str]
+) -> None:
+    sampler = node_with(graph, "UncertaintyKSampler")
+    links = {} if "file" in values else {"uncertainty": [sampler, 1]}
+    graph["added"] = make(class_type, **values, **links)
+    graph["shown"] = make("PreviewAny", source=["added", 0])
+    message = refused(server, graph, "added")
+    assert [word for word in words if word not in message] == []
+
+
 @pytest.mark.parametrize(
     ("node", "name", "value", "words"),
     [
@@ -124,10 +218,7 @@ def test_bad_value_is_refused_by_name(
         del inputs(graph, node)[name]
     else:
         inputs(graph, node)[name] = value
-    with pytest.raises(PromptRejected) as refused:
-        run(server.url, graph)
-    errors = refused.value.answer["node_errors"][node_with(graph, node)]["errors"]
-    message = " ".join(f"{error['message']} {error['details']}" for error in errors)
+    message = refused(server, graph, node_with(graph, node))
     assert [word for word in words if word not in message] == []
 
 

@@ -163,6 +163,20 @@ def test_settings_that_do_not_matter_may_differ() -> None:
     state.thresholds(95).check({**first.settings, **other})
 
 
+def test_the_report_says_how_many_and_how_exact() -> None:
+    (found,) = numbered(101, 101)
+    state = calibrated([found])
+    lines = state.report(95, 101).splitlines()
+    assert lines[:2] == ["101 images, 101 of them new", "thresholds at percentile 95 from 101 images kept: exact"]
+    # The numbers 0 to 100, the quantities once, twice and three times.
+    assert lines[2:] == [
+        f"{name}: median score {50 * factor}, 90 % between {5 * factor} and {95 * factor}"
+        for factor, name in enumerate(QUANTITIES, start=1)
+    ]
+    assert "0 of them new (they were counted before)" in state.report(95, 0)
+    assert "from 512 images kept: within 1.9 points of 95 at 95 %" in calibrated(numbered(600, 100)).report(95, 100)
+
+
 def test_maps_that_do_not_fit_are_named() -> None:
     values = torch.rand(2, 3, 4, 6, 5)
     found = measured(values, (7, 8))

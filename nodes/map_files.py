@@ -1,0 +1,65 @@
+"""UncertaintyMapSave and UncertaintyMapLoad: maps as files."""
+
+from comfy_api.latest import io
+
+from ..uncertainty import files
+from ..uncertainty.maps import UncertaintyMap
+from . import common, folders
+
+
+class UncertaintyMapSave(io.ComfyNode):
+    """Writes a map."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A map and where it goes."""
+        return io.Schema(
+            node_id="UncertaintyMapSave",
+            display_name="Save Uncertainty Map",
+            category=common.CATEGORY,
+            description="Saves a map with everything that was measured, to look at or filter by later.",
+            is_output_node=True,
+            inputs=[
+                common.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
+                folders.prefix_input("uncertainty/map"),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(cls, uncertainty: UncertaintyMap, filename_prefix: str) -> io.NodeOutput:
+        """Write it under the next number."""
+        path, shown = folders.numbered(filename_prefix)
+        files.save_map(path, uncertainty)
+        return io.NodeOutput(ui=shown)
+
+
+class UncertaintyMapLoad(io.ComfyNode):
+    """Reads a map."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """One of the saved maps."""
+        return io.Schema(
+            node_id="UncertaintyMapLoad",
+            display_name="Load Uncertainty Map",
+            category=common.CATEGORY,
+            description="Loads a map that Save Uncertainty Map wrote.",
+            inputs=[folders.file_input(files.MAP)],
+            outputs=[common.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, checks=[(folders.located, file)])
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> int:
+        """Load again what was written anew."""
+        return folders.changed(file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Read it."""
+        return io.NodeOutput(files.load_map(folders.located(file)))
