@@ -19,25 +19,29 @@ class Loaded:
     latent: Callable[[int], dict]
 
 
-def _randomise(network: torch.nn.Module, gain: float) -> None:
+def randomise(network: torch.nn.Module, gain: float) -> None:
     """ComfyUI leaves weights unset until they are loaded."""
     rng = torch.Generator().manual_seed(0)
-    for name, parameter in network.named_parameters():
+    # SD3 keeps its positions, which come with the weights, in a buffer.
+    positions = [(name, buffer) for name, buffer in network.named_buffers() if name.endswith("pos_embed")]
+    for name, parameter in (*network.named_parameters(), *positions):
         # A nearly linear network has a nearly zero gradient, a chaotic one an ill-conditioned one: both all rounding.
         scale = gain / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
-        offset = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        offset = 1.0 if "norm" in name and name.endswith(("weight", "scale", "gamma")) else 0.0
         parameter.copy_(offset + scale * torch.randn(parameter.shape, generator=rng))
 
 
-def _patcher(model: torch.nn.Module, gain: float) -> Any:
+def patcher(model: torch.nn.Module, gain: float) -> Any:
+    """A model with random weights, as ComfyUI hands models around."""
     import comfy.model_patcher
 
     cpu = torch.device("cpu")
-    _randomise(model.diffusion_model, gain)
+    randomise(model.diffusion_model, gain)
     return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu)
 
 
-def _conditioning(tokens: int, width: int, pooled: int, seed: int) -> Any:
+def conditioning(tokens: int, width: int, pooled: int, seed: int) -> Any:
+    """A random prompt."""
     rng = torch.Generator().manual_seed(seed)
     return [[torch.randn(1, tokens, width, generator=rng), {"pooled_output": torch.randn(1, pooled, generator=rng)}]]
 
@@ -54,8 +58,8 @@ def _sd15() -> Loaded:
     config.unet_config["num_heads"] = 4
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.EPS)
-    conds = [_conditioning(7, 16, 16, seed) for seed in (1, 2)]
-    return Loaded(_patcher(model, gain=2.0), *conds, lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)})
+    conds = [conditioning(7, 16, 16, seed) for seed in (1, 2)]
+    return Loaded(patcher(model, gain=2.0), *conds, lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)})
 
 
 def _sd3() -> Loaded:
@@ -69,8 +73,8 @@ def _sd3() -> Loaded:
     })  # fmt: skip
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.SD3(config)
-    conds = [_conditioning(5, 48, 32, seed) for seed in (1, 2)]
-    return Loaded(_patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+    conds = [conditioning(5, 48, 32, seed) for seed in (1, 2)]
+    return Loaded(patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
 
 
 def _flux() -> Loaded:
@@ -84,8 +88,8 @@ def _flux() -> Loaded:
     })  # fmt: skip
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.Flux(config)
-    conds = [_conditioning(5, 32, 32, seed) for seed in (1, 2)]
-    return Loaded(_patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
+    conds = [conditioning(5, 32, 32, seed) for seed in (1, 2)]
+    return Loaded(patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
 
 
 def with_controlnet(loaded: Loaded) -> Loaded:
@@ -99,7 +103,7 @@ def with_controlnet(loaded: Loaded) -> Loaded:
     }  # fmt: skip
     config.pop("out_channels")
     network = comfy.cldm.cldm.ControlNet(**config)
-    _randomise(network, gain=2.0)
+    randomise(network, gain=2.0)
     hint = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu")).copy().set_cond_hint(hint)
     positive = [[text, options | {"control": control, "control_apply_to_uncond": True}] for text, options in loaded.positive]

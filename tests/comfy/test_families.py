@@ -1,0 +1,76 @@
+"""Maps, scores and guidance of every model family, in ComfyUI's own classes at toy size."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from families import FAMILIES
+from real_models import Loaded, Sampling
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Each name in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def loaded(family: str, pack: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    """The family's model, built once and dropped after its tests."""
+    with torch.inference_mode():
+        return FAMILIES[family].load(tmp_path_factory.mktemp("weights"))
+
+
+def joint_gradient(score: Any, probes: Any) -> torch.Tensor:
+    """∂(Σ U)/∂ε through one graph over all probes, as the formula says and no memory allows."""
+    with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
+        b = probes.noising.b.clone().reshape(-1, *[1] * (probes.center.ndim - 1))
+        noise, sigma = probes.noise.clone(), probes.sigma.clone()
+        x = probes.perturbed[0].clone() - b * (noise[0] - probes.center.clone())
+        epsilon = probes.center.clone().requires_grad_()
+        total = torch.stack([score(x + b * (n - epsilon), sigma) for n in noise]).var(0).sum()
+        return torch.autograd.grad(total, epsilon)[0]
+
+
+def test_measuring(family: str, loaded: Loaded, sampling: Sampling) -> None:
+    latent, found, scores = sampling.node(loaded)
+    assert torch.equal(latent["samples"], sampling.plain(loaded))
+    assert found.steps == (2, 3)
+    assert found.values.shape == (2, 2, *FAMILIES[family].latent)
+    for values in found.quantities.values():
+        assert torch.isfinite(values).all()
+        assert values.std() > 0
+    assert found.settings["model_family"] == FAMILIES[family].sampling
+    assert scores == found.score().value.tolist()
+
+
+def test_guiding(loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = pack("nodes.sampling_hook")
+    exact, differences = hook.exact_gradient, []
+
+    def compare(score: Any, probes: Any) -> torch.Tensor:
+        found, joint = exact(score, probes), joint_gradient(score, probes)
+        differences.append(float((found - joint).norm() / joint.norm()))
+        return found
+
+    monkeypatch.setattr(hook, "exact_gradient", compare)
+    latent, _, _ = sampling.node(loaded, strength=1.0)
+    assert torch.isfinite(latent["samples"]).all()
+    assert not torch.equal(latent["samples"], sampling.plain(loaded))
+    assert len(differences) == 2
+    # Rounding alone: at its low noise levels an untrained noise-predicting model has next to no gradient.
+    assert max(differences) < 1e-3, differences
+
+
+def test_the_documentation_lists_what_is_tested() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "families.md").read_text().splitlines() if line.startswith("| ")]
+    listed = {row[0].strip("| "): row[1:4] for row in rows}
+    for name, family in FAMILIES.items():
+        shape = "×".join(map(str, family.latent))
+        assert listed[name] == [f"`{family.config}`", family.sampling, f"{shape}"], name
