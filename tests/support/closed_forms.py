@@ -35,6 +35,16 @@ class Mixture:
         level = _same(sigma)
         return self._noise_prediction(x, 1 - level, level)
 
+    def denoised(self, x: Tensor, a: float, b: float) -> Tensor:
+        """x̂0 = E[x0 | x] for x (B, ...) under ``x = a·x0 + b·n``; known where a or b is 0 too."""
+        flat = x.double().flatten(1)
+        spread = a**2 * self.covariances + b**2 * torch.eye(flat.shape[1], dtype=torch.float64)
+        away = flat[:, None] - a * self.means
+        scaled = torch.einsum("kde,bke->bkd", torch.linalg.inv(spread), away)
+        log_weights = self.weights.log() - 0.5 * (away * scaled).sum(2) - 0.5 * torch.logdet(spread)
+        posterior = self.means + a * torch.einsum("kde,bke->bkd", self.covariances, scaled)
+        return (torch.softmax(log_weights, 1)[..., None] * posterior).sum(1).reshape(x.shape)
+
     def _noise_prediction(self, x: Tensor, a: float, b: float) -> Tensor:
         flat = x.double().flatten(1)
         spread = a**2 * self.covariances + b**2 * torch.eye(flat.shape[1], dtype=torch.float64)

@@ -1,0 +1,56 @@
+"""A ComfyUI model whose network is solved on paper: that of mixture data, behind ComfyUI's own parameterisations."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from closed_forms import Mixture
+from real_models import Loaded, conditioning
+
+SHAPE = (4, 2, 2)
+DIM = 16
+PARAMETERISATIONS = ("exploding", "flow")
+
+
+class SolvedNetwork(torch.nn.Module):
+    """The network that would be trained on the mixture: ε under ``exploding``, the velocity under ``flow``."""
+
+    def __init__(self, mixture: Mixture, parameterisation: str) -> None:
+        super().__init__()
+        self.parameterisation = parameterisation
+        self.dtype = torch.float32
+        # Buffers, as weights are: what the model owns can be reached by autograd.
+        for name in ("means", "covariances", "weights"):
+            self.register_buffer(name, getattr(mixture, name))
+
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor | None = None, **_: Any) -> Tensor:
+        """Undo what ComfyUI does to the latent and the noise level on their way in."""
+        mixture = Mixture(self.means, self.covariances, self.weights)
+        assert (timestep == timestep[0]).all()
+        if self.parameterisation == "flow":
+            level = float(timestep[0]) / 1000
+            return ((x - mixture.denoised(x, 1 - level, level)) / level).to(x)
+        level = float((timestep[0].double() / 0.25).exp())
+        noisy = x.double() * (level**2 + 1) ** 0.5
+        return ((noisy - mixture.denoised(noisy, 1, level)) / level).to(x)
+
+
+def solved(mixture: Mixture, parameterisation: str) -> Loaded:
+    """The model; call in inference mode. Prompts make no difference to it."""
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models_base
+    from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
+
+    flow = parameterisation == "flow"
+    config = comfy.supported_models_base.BASE({"in_channels": SHAPE[0], "disable_unet_model_creation": True})
+    model_type = comfy.model_base.ModelType.FLOW if flow else comfy.model_base.ModelType.EPS
+    model = comfy.model_base.BaseModel(config, model_type)
+    model.diffusion_model = SolvedNetwork(mixture, parameterisation)
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu)
+    if not flow:
+        # Continuous noise levels: with a table of a thousand the network would be told the nearest one.
+        (patcher,) = ModelSamplingContinuousEDM().patch(patcher, "eps", sigma_max=20.0, sigma_min=0.02)
+    return Loaded(patcher, *(conditioning(1, 4, 4, seed) for seed in (1, 2)), lambda n: {"samples": torch.zeros(n, *SHAPE)})
