@@ -7,10 +7,13 @@ from comfy_api.latest import io
 
 from ..uncertainty.choices import check_choice
 from ..uncertainty.estimators import QUANTITIES
-from ..uncertainty.maps import DEFAULT_QUANTITY
+from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
 from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
+
+# Axes of a map of videos: step, video, channel, frame, height, width.
+VIDEO = 6
 
 Uncertainty = io.Custom("UNCERTAINTY")
 Thresholds = io.Custom("UNCERTAINTY_THRESHOLDS")
@@ -71,3 +74,19 @@ def check_inputs(
     except ValueError as error:
         return str(error)
     return True
+
+
+def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
+    """How many of the pictures belong to each image of the map: one, or all decoded frames of a video, video after video.
+
+    Raises:
+        ValueError: they cannot be pictures of this map.
+    """
+    each, rest = divmod(pictures, uncertainty.images)
+    shape = uncertainty.values.shape
+    if rest == 0 and (each >= shape[3] if len(shape) == VIDEO else each == 1):
+        return each
+    expected = f"the map {uncertainty.images}"
+    if len(shape) == VIDEO:
+        expected += f" videos of {shape[3]} latent frames, so as many decoded frames of each and at least {shape[3]} are expected"
+    raise ValueError(f"{name} holds {pictures}, {expected}: connect the {name} of this map.")

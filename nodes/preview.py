@@ -28,7 +28,9 @@ class UncertaintyMapPreview(io.ComfyNode):
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
                 common.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
-                io.Image.Input("images", optional=True, tooltip="The decoded images, for an overlay."),
+                io.Image.Input(
+                    "images", optional=True, tooltip="The decoded images, or all frames of the decoded videos, for an overlay."
+                ),
                 common.quantity_input(),
                 io.Int.Input("step", default=-1, min=-1, max=9999, tooltip="Which recorded step to show; -1 shows their sum."),
                 io.Combo.Input("colormap", options=list(render.COLORMAPS), tooltip="Colours from low to high."),
@@ -39,7 +41,7 @@ class UncertaintyMapPreview(io.ComfyNode):
                     "normalize",
                     options=list(render.NORMALIZATIONS),
                     tooltip=(
-                        "image: full colour range in every image; batch: one range for all, images can be compared; "
+                        "image: full colour range in every image or video; batch: one range for all, images can be compared; "
                         "absolute: 0 to 1 in latent units, runs can be compared."
                     ),
                 ),
@@ -70,11 +72,13 @@ class UncertaintyMapPreview(io.ComfyNode):
         pictures = render.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         if images is None:
             height, width = (size * LATENT_SCALE for size in pictures.shape[1:])
-        elif len(images) != len(pictures):
-            raise ValueError(f"images holds {len(images)} pictures, the map {len(pictures)}: connect the images of this map.")
         else:
             height, width = images.shape[1:3]
-        values = render.normalize(render.resize(pictures, height, width), normalize)
+            frames = common.pictures_each("images", len(images), uncertainty)
+            pictures = render.retime(pictures, uncertainty.images, frames)
+        resized = render.resize(pictures, height, width)
+        # A video is one picture to the colour scale: its colours must not flicker from frame to frame.
+        values = render.normalize(resized.reshape(uncertainty.images, -1, width), normalize).reshape(resized.shape)
         heatmap = render.colorize(values, colormap)
         overlay = heatmap if images is None else render.overlay(images.float().cpu(), heatmap, opacity)
         label = f"{quantity}_{'sum' if step < 0 else f'step{step}'}"

@@ -18,10 +18,11 @@ from . import common
 NOTHING = ExecutionBlocker(None)
 
 
-def _rows(tensor: Tensor | None, images: Sequence[int]) -> Any:
+def _rows(tensor: Tensor | None, images: Sequence[int], each: int = 1) -> Any:
+    """The rows of these images, ``each`` of them an image: all frames of a video."""
     if tensor is None or not images:
         return NOTHING
-    return tensor[torch.as_tensor(list(images))]
+    return tensor[torch.as_tensor([image * each + frame for image in images for frame in range(each)])]
 
 
 def _for_json(values: Sequence[float]) -> list[float | None]:
@@ -57,7 +58,9 @@ class UncertaintyScoreFilter(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 common.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
-                io.Image.Input("images", optional=True, tooltip="Images of the same batch."),
+                io.Image.Input(
+                    "images", optional=True, tooltip="Images of the same batch, or all frames of its videos: these stay together."
+                ),
                 io.Latent.Input("latents", optional=True, tooltip="Latents of the same batch."),
                 io.Mask.Input("masks", optional=True, tooltip="Masks of the same batch."),
                 io.Combo.Input(
@@ -144,9 +147,13 @@ class UncertaintyScoreFilter(io.ComfyNode):
         thresholds: Thresholds | None = None,
     ) -> io.NodeOutput:
         """Score, select, split."""
-        for name, batch in (("images", images), ("latents", latents and latents["samples"]), ("masks", masks)):
-            if batch is not None and len(batch) != uncertainty.images:
-                raise ValueError(f"{name} holds {len(batch)}, the map {uncertainty.images}: connect the {name} of this map.")
+        if latents is not None and len(latents["samples"]) != uncertainty.images:
+            count = len(latents["samples"])
+            raise ValueError(f"latents holds {count}, the map {uncertainty.images}: connect the latents of this map.")
+        frames = 1 if images is None else common.pictures_each("images", len(images), uncertainty)
+        # A mask may be one a video, as it went into the sampler, or one a frame.
+        one_each = masks is None or len(masks) == uncertainty.images
+        mask_frames = 1 if one_each else common.pictures_each("masks", len(masks), uncertainty)
         if thresholds is not None:
             thresholds.check(uncertainty.settings)
         counted = [s for s in uncertainty.steps if window_start <= s / uncertainty.total_steps < window_end]
@@ -172,13 +179,13 @@ class UncertaintyScoreFilter(io.ComfyNode):
         kept, rejected = chosen.kept, chosen.rejected
         scores = score.value.tolist()
         return io.NodeOutput(
-            _rows(images, kept),
+            _rows(images, kept, frames),
             _latents(latents, kept),
-            _rows(masks, kept),
+            _rows(masks, kept, mask_frames),
             uncertainty.select(kept) if kept else NOTHING,
-            _rows(images, rejected),
+            _rows(images, rejected, frames),
             _latents(latents, rejected),
-            _rows(masks, rejected),
+            _rows(masks, rejected, mask_frames),
             scores,
             list(kept) or [NOTHING],
             chosen.report,

@@ -73,6 +73,18 @@ def resize(pictures: Tensor, height: int, width: int) -> Tensor:
     return interpolate(pictures[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
 
 
+def retime(pictures: Tensor, videos: int, frames: int) -> Tensor:
+    """Frames (videos·T, h, w) of each video as ``frames`` of them, (videos·frames, h, w), linear in time, ends on ends.
+
+    Video autoencoders decode T latent frames to 4T - 3 or 8T - 7 pictures: latent frame k comes to lie on picture 4k or 8k.
+    """
+    height, width = pictures.shape[1:]
+    if len(pictures) == videos * frames:
+        return pictures
+    courses = pictures.reshape(videos, -1, height * width).movedim(1, 2)
+    return interpolate(courses, size=frames, mode="linear", align_corners=True).movedim(2, 1).reshape(-1, height, width)
+
+
 def overlay(images: Tensor, heat: Tensor, opacity: float) -> Tensor:
     """Heatmap (B, h, w, 3) over the grey of images of the same shape, so that only uncertainty has colour."""
     grey = (images[..., :3] * images.new_tensor([0.299, 0.587, 0.114])).sum(-1, keepdim=True)

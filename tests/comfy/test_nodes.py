@@ -108,5 +108,5 @@ def test_preview_draws_and_saves(pack: Callable[[str], ModuleType], sampled: tup
     assert all((Path(folder_paths.get_temp_directory()) / name).is_file() for name in names)
     with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[0\]"):
         preview.execute(uncertainty=found, **(look | {"step": 0}))
-    with pytest.raises(ValueError, match="images holds 2 pictures, the map 4"):
+    with pytest.raises(ValueError, match="images holds 2, the map 4"):
         preview.execute(uncertainty=found, images=images[:2], **look)

@@ -1,0 +1,108 @@
+"""Maps of videos beside their decoded frames, of which there are more than latent ones."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+VIDEOS, FRAMES = 3, 4
+LOOK = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 1.0, "normalize": "batch"}
+
+
+@pytest.fixture
+def video_map(pack: Callable[[str], ModuleType]) -> Any:
+    """Three videos of four latent frames; frame t of video v has the value 10·v + t."""
+    quantities = pack("uncertainty").QUANTITIES
+    values = (10.0 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES)).reshape(1, VIDEOS, 1, FRAMES, 1, 1)
+    errors = torch.zeros(1, VIDEOS)
+    values = values.expand(1, VIDEOS, 16, FRAMES, 4, 6)
+    return pack("uncertainty.maps").UncertaintyMap(
+        dict.fromkeys(quantities, values), dict.fromkeys(quantities, errors), (3,), 4, torch.ones(1)
+    )
+
+
+def decoded(frames: int, videos: int = VIDEOS) -> torch.Tensor:
+    """As VAE Decode hands videos on, one after the other; every frame has its number as value."""
+    return torch.arange(float(videos * frames)).reshape(-1, 1, 1, 1).expand(-1, 32, 48, 3)
+
+
+@pytest.fixture
+def split(pack: Callable[[str], ModuleType], video_map: Any) -> Callable[..., Any]:
+    def run(**changed: Any) -> Any:
+        inputs = {
+            "uncertainty": video_map, "mode": "keep_best", "keep": 2, "percentile": 50.0, "threshold": 0.0,
+            "quantity": "denoised_variance", "reject": "highest", "window_start": 0.0, "window_end": 1.0,
+            "when_none_pass": "block",
+        } | changed  # fmt: skip
+        return pack("nodes.score_filter").UncertaintyScoreFilter.execute(**inputs).args
+
+    return run
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_latent_frames_lie_on_the_pictures_they_decode_to(
+    scale: int, pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wan and HunyuanVideo decode T latent frames to 4T - 3 pictures, LTX-Video to 8T - 7."""
+    preview = pack("nodes.preview")
+    seen: list[torch.Tensor] = []
+    resize = preview.render.resize
+
+    def watch(pictures: torch.Tensor, *size: int) -> torch.Tensor:
+        seen.append(pictures)
+        return resize(pictures, *size)
+
+    monkeypatch.setattr(preview.render, "resize", watch)
+    frames = scale * FRAMES - scale + 1
+    heatmap, overlay = preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(frames), **LOOK).args
+    assert heatmap.shape == overlay.shape == (VIDEOS * frames, 32, 48, 3)
+    courses = seen[0].reshape(VIDEOS, frames, -1)
+    expected = 10 * torch.arange(VIDEOS)[:, None] + torch.linspace(0, FRAMES - 1, frames)
+    torch.testing.assert_close(courses, expected[..., None].expand_as(courses))
+    latent_frames = 10 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES)
+    torch.testing.assert_close(courses[:, ::scale, 0], latent_frames.float())
+
+
+def test_a_video_has_one_colour_scale(pack: Callable[[str], ModuleType], video_map: Any) -> None:
+    preview = pack("nodes.preview").UncertaintyMapPreview
+    heatmap, _ = preview.execute(uncertainty=video_map, images=decoded(13), **(LOOK | {"normalize": "image"})).args
+    videos = heatmap.reshape(VIDEOS, 13, -1)
+    assert torch.equal(videos[0], videos[1])  # each from its own lowest to its own highest value
+    brightness = videos[0].mean(1)
+    assert brightness[0] < brightness[6] < brightness[12]
+
+
+def test_without_frames_the_latent_ones_are_shown(pack: Callable[[str], ModuleType], video_map: Any) -> None:
+    heatmap, _ = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=video_map, **LOOK).args
+    assert heatmap.shape == (VIDEOS * FRAMES, 32, 48, 3)
+
+
+def test_videos_are_kept_and_rejected_as_a_whole(split: Callable[..., Any]) -> None:
+    latents = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1, 1).expand(3, 16, FRAMES, 4, 6)}
+    kept, kept_latents, kept_masks, kept_map, rejected, rejected_latents, rejected_masks, _, indices, _ = split(
+        images=decoded(13), latents=latents, masks=decoded(13)[..., 0], reject="lowest"
+    )
+    assert indices == [1, 2] and kept_map.images == 2
+    assert kept[:, 0, 0, 0].tolist() == kept_masks[:, 0, 0].tolist() == list(range(13, 39))
+    assert rejected[:, 0, 0, 0].tolist() == rejected_masks[:, 0, 0].tolist() == list(range(13))
+    assert kept_latents["samples"].shape == (2, 16, FRAMES, 4, 6)
+    assert rejected_latents["samples"].shape == (1, 16, FRAMES, 4, 6)
+
+
+def test_masks_may_be_one_a_video(split: Callable[..., Any]) -> None:
+    outputs = split(images=decoded(13), masks=decoded(1)[..., 0])
+    assert len(outputs[0]) == 26 and outputs[2][:, 0, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("count", [13, 38, 6, 3])
+def test_what_cannot_be_its_frames_is_refused(
+    count: int, split: Callable[..., Any], pack: Callable[[str], ModuleType], video_map: Any
+) -> None:
+    images = decoded(count, videos=1)
+    message = f"images holds {count}, the map 3 videos of 4 latent frames, .*: connect the images of this map"
+    with pytest.raises(ValueError, match=message):
+        split(images=images)
+    with pytest.raises(ValueError, match=message):
+        pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=video_map, images=images, **LOOK)
