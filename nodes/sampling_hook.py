@@ -183,6 +183,7 @@ class UncertaintyRun:
         call = self.calls.get(step, 0)
         self.calls[step] = call + 1
         noise = probe_noise(x.shape[1:], self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
+        mask = None if self.mask is None else self.mask.to(x.device)
         measured = estimate(
             score,
             x.float(),
@@ -191,9 +192,9 @@ class UncertaintyRun:
             noise=noise.to(x.device),
             center=noising(sigma).noise_prediction(x.float(), denoised.float()),
             estimator=self.settings.options.estimator,
+            mask=mask,
             probes_per_call=self._probes_per_call(guider, x),
         )
-        mask = None if self.mask is None else self.mask.to(x.device)
         if step not in self.recorded:
             self._record(step, measured, mask)
         if not guided:

@@ -8,7 +8,8 @@ M passes give three quantities; to first order, with J the Jacobian of ε and C 
 * ``denoised_variance``   ``Var_i(x̂0ⁱ) = (b/a)²·Var_i(dⁱ) ≈ (a/b)²·diag(C²)``
 
 All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control
-variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise.
+variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise. ``filtered``, the default, then smooths the
+maps along the structure of x̂0 and keeps their means, so that scores are those of the control variate.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,11 +19,13 @@ import torch
 from torch import Tensor
 
 from .choices import check_choice
+from .filtering import along_image, shrink
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser, probe_noise, score_probes
 
 QUANTITIES = ("score_variance", "posterior_variance", "denoised_variance")
-ESTIMATORS = ("control_variate", "paper", "centered")
+ESTIMATORS = ("filtered", "control_variate", "paper", "centered")
+DEFAULT_ESTIMATOR = ESTIMATORS[0]
 MIN_SAMPLES = 2
 
 
@@ -59,7 +62,7 @@ def _ratio_squared(probes: Probes) -> Tensor:
     return per_image((probes.noising.b / probes.noising.a).square(), probes.center.ndim)
 
 
-def paper(probes: Probes) -> dict[str, Tensor]:
+def paper(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     """The plain sample variance of the paper's Eq. 8, unbiased; the other two quantities as plainly from the same passes."""
     noise, scores = probes.noise, probes.scores
     covariance = (noise * (scores - scores.mean(0))).sum(0) / (len(noise) - 1)
@@ -70,37 +73,67 @@ def paper(probes: Probes) -> dict[str, Tensor]:
     }
 
 
-def control_variate(probes: Probes) -> dict[str, Tensor]:
-    """The same expectations as ``paper``, with the sampling error of Var(n) subtracted. Values may fall below zero."""
-    excess = probes.noise.var(0) - 1
-    plain = paper(probes)
+def _contributions(probes: Probes) -> dict[str, Tensor]:
+    """What each probe adds to the sums behind ``control_variate``, (M, B, C, *spatial) by quantity."""
+    noise, scores = (values - values.mean(0) for values in (probes.noise, probes.scores))
+    ratio = _ratio_squared(probes)
     return {
-        "score_variance": plain["score_variance"] - excess,
-        "posterior_variance": plain["posterior_variance"] + _ratio_squared(probes) * excess,
-        "denoised_variance": plain["denoised_variance"],
+        "score_variance": scores.square() - noise.square(),
+        "posterior_variance": ratio * noise * (noise - scores),
+        "denoised_variance": ratio * (scores - noise).square(),
     }
 
 
-def centered(probes: Probes) -> dict[str, Tensor]:
+def control_variate(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
+    """The same expectations as ``paper``, with the sampling error of Var(n) subtracted. Values may fall below zero."""
+    means = {name: terms.sum(0) / (len(terms) - 1) for name, terms in _contributions(probes).items()}
+    return means | {"score_variance": 1 + means["score_variance"]}
+
+
+def filtered(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
+    """``control_variate`` smoothed along x̂0 as far as its noise warrants; the mean (inside the mask) stays what it was."""
+    noisy = control_variate(probes)
+    a, b = (per_image(value, probes.center.ndim) for value in (probes.noising.a, probes.noising.b))
+    denoised = (probes.perturbed[0] - b * probes.noise[0]) / a
+    smooth = along_image(noisy, denoised, pilot="denoised_variance")
+    return {
+        name: shrink(noisy[name], smooth[name], _jackknife_variance(terms), mask)
+        for name, terms in _contributions(probes).items()
+    }
+
+
+def _jackknife_variance(terms: Tensor) -> Tensor:
+    """Variance of a sample covariance whose deviation products are ``terms`` (M, ...), by the jackknife over the M samples.
+
+    Leaving sample i out changes the covariance s to ((M - 1)·s - M/(M - 1)·termᵢ)/(M - 2). Infinite where M is 2.
+    """
+    count = len(terms)
+    if count == MIN_SAMPLES:
+        return torch.full_like(terms[0], torch.inf)
+    return count**2 / ((count - 1) * (count - 2) ** 2) * terms.var(0, correction=0)
+
+
+def centered(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     """``mean_i (eⁱ - ε)²``, which the paper's released code computes: variance plus squared bias. The others as in ``paper``."""
     return paper(probes) | {"score_variance": (probes.scores - probes.center).square().mean(0)}
 
 
-_FUNCTIONS: dict[str, Callable[[Probes], dict[str, Tensor]]] = {
+_FUNCTIONS: dict[str, Callable[[Probes, Tensor | None], dict[str, Tensor]]] = {
+    "filtered": filtered,
     "control_variate": control_variate,
     "paper": paper,
     "centered": centered,
 }
 
 
-def quantities(probes: Probes, estimator: str) -> dict[str, Tensor]:
-    """The three quantities by an estimator out of ``ESTIMATORS``.
+def quantities(probes: Probes, estimator: str, mask: Tensor | None = None) -> dict[str, Tensor]:
+    """The three quantities by an estimator out of ``ESTIMATORS``; ``mask`` (B, 1, *spatial) is where the means count.
 
     Raises:
         ValueError: the estimator is unknown.
     """
     check_choice("estimator", estimator, ESTIMATORS)
-    return _FUNCTIONS[estimator](probes)
+    return _FUNCTIONS[estimator](probes, mask)
 
 
 def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -114,6 +147,8 @@ def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) 
     Returns:
         NaN where M is 2: leaving one probe out leaves no variance.
     """
+    if estimator == "filtered":
+        estimator = "control_variate"  # the filter keeps its means
     count = len(probes.noise)
     if count == MIN_SAMPLES:
         return {name: torch.full((probes.center.shape[0],), torch.nan) for name in QUANTITIES}
@@ -150,7 +185,8 @@ def estimate(
     seed: int = 0,
     noise: Tensor | None = None,
     center: Tensor | None = None,
-    estimator: str = "control_variate",
+    estimator: str = DEFAULT_ESTIMATOR,
+    mask: Tensor | None = None,
     probes_per_call: int | None = None,
 ) -> Estimate:
     """Uncertainty of the denoised image at one noise level (the paper's Algorithm 1).
@@ -165,6 +201,7 @@ def estimate(
         noise: probe noise (M, B, C, *spatial), instead of ``samples`` and ``seed``.
         center: noise prediction at x if it is known already; saves one call.
         estimator: out of ``ESTIMATORS``.
+        mask: (B, 1, *spatial), where the image's mean is taken; everywhere if None.
         probes_per_call: probes that go through the network at once.
 
     Raises:
@@ -181,4 +218,4 @@ def estimate(
     perturbed = coefficients.renoise(x, center, noise)
     scores = score_probes(score, perturbed, sigma, probes_per_call)
     probes = Probes(noise, scores, perturbed, center, coefficients, sigma)
-    return Estimate(quantities(probes, estimator), probes)
+    return Estimate(quantities(probes, estimator, mask), probes)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .estimators import Estimate, estimate
+from .estimators import DEFAULT_ESTIMATOR, Estimate, estimate
 from .gradients import exact_gradient
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser
@@ -110,7 +110,7 @@ def guide(
     noise: Tensor | None = None,
     strength: float = 1.0,
     percentile: float = 95.0,
-    estimator: str = "control_variate",
+    estimator: str = DEFAULT_ESTIMATOR,
     probes_per_call: int | None = None,
 ) -> Guided:
     """One step of guided sampling (the paper's Algorithm 2): ascend the uncertainty gradient on the most uncertain elements.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from .choices import check_choice
-from .estimators import ESTIMATORS, check_samples
+from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS, check_samples
 from .guidance import MASK_SCOPES, MASK_SIDES
 from .window import Window
 
@@ -22,7 +22,7 @@ class Options:
         max_batch: latents that go through the model at once, 0 for what memory allows.
     """
 
-    estimator: str = "control_variate"
+    estimator: str = DEFAULT_ESTIMATOR
     direction: str = "ascend"
     mask_scope: str = "image"
     mask_side: str = "high"

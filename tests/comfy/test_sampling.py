@@ -325,6 +325,6 @@ def test_settings_say_how_to_repeat_it(loaded: Loaded, sampling: Sampling) -> No
 
     _, found, _ = sampling.node(loaded)
     settings = json.loads(json.dumps(dict(found.settings)))
-    expected = {"samples": 3, "seed": 3, "steps": 5, "sampler": "euler", "window": [0.3, 0.7], "estimator": "control_variate"}
+    expected = {"samples": 3, "seed": 3, "steps": 5, "sampler": "euler", "window": [0.3, 0.7], "estimator": "filtered"}
     assert expected.items() <= settings.items()
     assert settings["model_family"] in ("EPS", "CONST")

@@ -1,0 +1,119 @@
+"""Smooth a noisy map along the structure of the image it belongs to, by no more than its noise warrants.
+
+Elements whose surroundings look alike in the denoised image are about equally uncertain, and the denoised image has no Monte-Carlo
+noise. So each element becomes a mean over its neighbourhood, weighted by how alike the surroundings are: non-local means (Buades,
+Coll & Morel 2005) with the weights of another picture (Petschnigg et al. 2004). Twice: a first pass over the denoised variance,
+the least noisy of the quantities, joins the denoised image as guide of the second.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+# Widths, measured with benchmarks/estimator.py: of the image in its standard deviations, of the log of the pilot map.
+PILOT_WIDTH = 0.4
+IMAGE_WIDTH = 0.75
+MAP_WIDTH = 0.8
+LARGEST_RADIUS = 5
+
+
+def radius_for(height: int, width: int) -> int:
+    """Neighbourhood radius of a latent: 5 from 64 elements on, 1 at least."""
+    return max(1, min(LARGEST_RADIUS, max(height, width) // 12))
+
+
+def as_images(tensor: Tensor) -> Tensor:
+    """(B, C, *spatial) as images (N, C, h, w): the frames of a video one by one, audio as one row."""
+    if tensor.ndim == 3:
+        return tensor[:, :, None]
+    return tensor.transpose(1, 2).flatten(0, 1) if tensor.ndim == 5 else tensor
+
+
+def _like(images: Tensor, tensor: Tensor) -> Tensor:
+    """Undo ``as_images`` for the shape of ``tensor``."""
+    if tensor.ndim == 3:
+        return images[:, :, 0]
+    return images.unflatten(0, (len(tensor), -1)).transpose(1, 2) if tensor.ndim == 5 else images
+
+
+def _shifted(images: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
+    """Views of all pairs of elements that lie so far apart, ``down`` not below 0."""
+    height, width = images.shape[-2:]
+    left = max(0, -right)
+    here = images[..., : height - down, left : width - max(0, right)]
+    there = images[..., down:, max(0, right) : width - left]
+    return here, there
+
+
+def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1) -> Tensor:
+    """Weighted means of ``values`` (N, K, h, w), with weights ``exp(-|difference of the guide's patches|²)``.
+
+    Args:
+        values: what is smoothed.
+        guide: (N, G, h, w), in units of its widths; its squared differences are summed over G and averaged over the patch.
+        radius: of the square neighbourhood, in elements.
+        patch: radius of the patches that are compared.
+    """
+    total, weight = values.clone(), torch.ones_like(values[:, :1])
+    height, width = values.shape[-2:]
+    # Each pair once: the weight is the same from both ends.
+    for down in range(min(radius, height - 1) + 1):
+        for right in range(-min(radius, width - 1), min(radius, width - 1) + 1):
+            if down == 0 and right <= 0:
+                continue
+            one, other = _shifted(guide, down, right)
+            distance = (one - other).square().sum(1, keepdim=True)
+            alike = torch.exp(-avg_pool2d(distance, 2 * patch + 1, 1, patch, count_include_pad=False))
+            for tensor, add in ((total, values), (weight, torch.ones_like(weight))):
+                here, there = _shifted(tensor, down, right)
+                from_here, from_there = _shifted(add, down, right)
+                here += alike * from_there
+                there += alike * from_here
+    return total / weight
+
+
+def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str) -> dict[str, Tensor]:
+    """Smooth maps along the structure of their image; nothing is shared between images.
+
+    Args:
+        maps: quantities by name, each (B, C, *spatial).
+        denoised: x̂0, same shape.
+        pilot: which of the maps guides the second pass; it must be positive.
+    """
+    axes = list(range(1, denoised.ndim))
+    centred = denoised - denoised.mean(axes, keepdim=True)
+    spread = centred.square().mean(axes, keepdim=True).sqrt().clamp(min=torch.finfo(denoised.dtype).tiny)
+    image = as_images(centred / spread) / denoised.shape[1] ** 0.5
+    radius = radius_for(*image.shape[-2:])
+    first = as_images(maps[pilot].mean(1, keepdim=True))
+    guided = nonlocal_means(first, image / PILOT_WIDTH, radius, patch=0)
+    level = guided.clamp(min=torch.finfo(guided.dtype).tiny).log()
+    guide = torch.cat([image / IMAGE_WIDTH, level / MAP_WIDTH], 1)
+    smooth = nonlocal_means(torch.cat([as_images(value) for value in maps.values()], 1), guide, radius)
+    channels = denoised.shape[1]
+    return {name: _like(part, denoised) for name, part in zip(maps, smooth.split(channels, 1), strict=True)}
+
+
+def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None = None) -> Tensor:
+    """``smooth``, moved back towards ``noisy`` as far as their difference exceeds the noise (positive-part James-Stein).
+
+    With N the variance of ``noisy`` and E the mean of (noisy - smooth)², both over the elements of an image:
+
+        smooth + max(0, 1 - N/E)·(noisy - smooth)
+
+    where ``smooth`` first gets the mean of ``noisy``. Smoothing of rms bias B leaves N·B/(N + B²) of it: half a standard error of an
+    element at most, and nothing as the number of samples grows.
+
+    Args:
+        noisy: unbiased map, (B, C, *spatial).
+        smooth: its smoothed version.
+        noise: variance of ``noisy``, same shape.
+        mean_of: weights (B, 1, *spatial) of the means that must agree; all elements if None.
+    """
+    axes = list(range(1, noisy.ndim))
+    weights = torch.ones_like(noisy) if mean_of is None else mean_of.to(noisy).expand_as(noisy)
+    total = weights.sum(axes, keepdim=True).clamp(min=torch.finfo(noisy.dtype).tiny)
+    difference = noisy - smooth
+    difference = difference - (weights * difference).sum(axes, keepdim=True) / total
+    excess = 1 - noise.mean(axes, keepdim=True) / difference.square().mean(axes, keepdim=True).clamp(min=1e-30)
+    return noisy - (1 - excess.clamp(min=0)) * difference
