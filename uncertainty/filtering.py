@@ -1,9 +1,9 @@
 """Smooth a noisy map along the structure of the image it belongs to, by no more than its noise warrants.
 
-Elements whose surroundings look alike in the denoised image are about equally uncertain, and the denoised image has no Monte-Carlo
-noise. So each element becomes a mean over its neighbourhood, weighted by how alike the surroundings are: non-local means (Buades,
-Coll & Morel 2005) with the weights of another picture (Petschnigg et al. 2004). Twice: a first pass over the denoised variance,
-the least noisy of the quantities, joins the denoised image as guide of the second.
+Elements whose surroundings look alike in the denoised image are about equally uncertain, and the denoised image has no
+Monte-Carlo noise. So each element becomes a mean over its neighbourhood, weighted by how alike the surroundings are: non-local
+means (Buades, Coll & Morel 2005) with the weights of another picture (Petschnigg et al. 2004). Twice: a first pass over the
+denoised variance, the least noisy of the quantities, joins the denoised image as guide of the second.
 """
 
 import torch
@@ -33,7 +33,7 @@ def _like(images: Tensor, tensor: Tensor) -> Tensor:
     """Undo ``as_images`` for the shape of ``tensor``."""
     if tensor.ndim == 3:
         return images[:, :, 0]
-    return images.unflatten(0, (len(tensor), -1)).transpose(1, 2) if tensor.ndim == 5 else images
+    return images.reshape(len(tensor), -1, *images.shape[1:]).transpose(1, 2) if tensor.ndim == 5 else images
 
 
 def _shifted(images: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str) -> dict[s
     guide = torch.cat([image / IMAGE_WIDTH, level / MAP_WIDTH], 1)
     smooth = nonlocal_means(torch.cat([as_images(value) for value in maps.values()], 1), guide, radius)
     channels = denoised.shape[1]
-    return {name: _like(part, denoised) for name, part in zip(maps, smooth.split(channels, 1), strict=True)}
+    return {name: _like(part, denoised) for name, part in zip(maps, torch.split(smooth, channels, 1), strict=True)}
 
 
 def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None = None) -> Tensor:
@@ -101,8 +101,8 @@ def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None 
 
         smooth + max(0, 1 - N/E)·(noisy - smooth)
 
-    where ``smooth`` first gets the mean of ``noisy``. Smoothing of rms bias B leaves N·B/(N + B²) of it: half a standard error of an
-    element at most, and nothing as the number of samples grows.
+    where ``smooth`` first gets the mean of ``noisy``. Of a smoothing with rms bias B this leaves N·B/(N + B²): half a standard
+    error of an element at most, and nothing as the number of samples grows. (Of 0.6 where N itself is estimated from few samples.)
 
     Args:
         noisy: unbiased map, (B, C, *spatial).
