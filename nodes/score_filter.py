@@ -156,6 +156,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
         mask_frames = 1 if one_each else common.pictures_each("masks", len(masks), uncertainty)
         if thresholds is not None:
             thresholds.check(uncertainty.settings)
+            for step in uncertainty.steps:
+                thresholds.at(step, uncertainty.values.shape[1:])
         counted = [s for s in uncertainty.steps if window_start <= s / uncertainty.total_steps < window_end]
         if not counted:
             raise ValueError(

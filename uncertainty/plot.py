@@ -35,10 +35,10 @@ def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers 1, 2 or 5·10ⁿ apart that lie in the range, at most ``most``."""
+    """Round numbers 1, 2, 2.5 or 5·10ⁿ apart that lie in the range, at most ``most``."""
     rough = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 

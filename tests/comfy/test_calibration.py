@@ -168,6 +168,9 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
     assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # those with at most half of the four below them
     with pytest.raises(ValueError, match="set window_start to 0, window_end to 1"):
         execute(**(rule | {"window_start": 0.6}))
+    smaller = replace(found, quantities={name: values[..., :32, :] for name, values in found.quantities.items()})
+    with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 64, 64\], these have \[3, 32, 64\]"):
+        execute(**(rule | {"uncertainty": smaller}))
 
 
 def test_masks_have_the_size_of_the_image(pack: Callable[[str], ModuleType], sampled: Run) -> None:
