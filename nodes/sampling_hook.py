@@ -210,7 +210,8 @@ class UncertaintyRun:
 
     def _probes_per_call(self, guider: Any, x: Tensor) -> int:
         """How many probes of the whole batch go through the model at once, at least one."""
-        if not _tiles(guider.conds, len(x)):
+        # Context windows find their step in the schedule by the noise level of a single image.
+        if "context_handler" in guider.model_options or not _tiles(guider.conds, len(x)):
             return 1
         if self.settings.options.max_batch:
             return max(1, self.settings.options.max_batch // len(x))
