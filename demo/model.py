@@ -76,11 +76,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def load(family: str = FAMILIES[0], path: Path = WEIGHTS) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
-    """The demo model in one of the two families; both are the same weights (see ``network.py``)."""
-    tensors, header = read(path)
+def build(
+    tensors: dict[str, Tensor], header: dict[str, str], family: str, config_class: type[DemoConfig] = DemoConfig
+) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP]:
+    """Network and text encoder out of the tensors and the header of a weights file."""
     load_device = comfy.model_management.get_torch_device()
-    config = DemoConfig(json.loads(header["unet_config"]))
+    config = config_class(json.loads(header["unet_config"]))
     config.set_inference_dtype(torch.float32, None)
     model = DemoModel(config, family, comfy.model_management.unet_offload_device())
     unet = {name.removeprefix(UNET_PREFIX): t.float() for name, t in tensors.items() if name.startswith(UNET_PREFIX)}
@@ -94,6 +95,11 @@ def load(family: str = FAMILIES[0], path: Path = WEIGHTS) -> tuple[comfy.model_p
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32})
     text = {name.removeprefix(TEXT_PREFIX): t.float() for name, t in tensors.items() if name.startswith(TEXT_PREFIX)}
     clip.cond_stage_model.load_state_dict(text, strict=True)
+    return patcher, clip
 
+
+def load(family: str = FAMILIES[0], path: Path = WEIGHTS) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """The demo model in one of the two families; both are the same weights (see ``network.py``)."""
+    patcher, clip = build(*read(path), family)
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
     return patcher, clip, vae

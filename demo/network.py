@@ -52,14 +52,18 @@ def angle_from_flow(sigma: Tensor) -> Tensor:
 
 
 class DemoUNet(UNetModel):
-    """ComfyUI's UNet over 4x4 pixel patches; subclasses say what the family feeds in and expects back."""
+    """ComfyUI's UNet over square patches; subclasses say what the family feeds in and expects back."""
+
+    def __init__(self, *args: Any, patch: int = PATCH, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.patch = patch
 
     def denoised(self, z: Tensor, angle: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
-        """Predict ``x0`` for unit-norm input ``z`` (B, 3, H, W) at ``angle`` (B,); the rest is the UNet's own."""
+        """Predict ``x0`` for unit-norm input ``z`` (B, C, H, W) at ``angle`` (B,); the rest is the UNet's own."""
         embedded_time = angle * (1000 / (math.pi / 2))
         height, width = z.shape[-2:]
-        patches = pixel_unshuffle(pad_to_patch_size(z, (PATCH, PATCH)), PATCH)
-        return pixel_shuffle(super()._forward(patches, embedded_time, *conditioning, **kwargs), PATCH)[..., :height, :width]
+        patches = pixel_unshuffle(pad_to_patch_size(z, (self.patch, self.patch)), self.patch)
+        return pixel_shuffle(super()._forward(patches, embedded_time, *conditioning, **kwargs), self.patch)[..., :height, :width]
 
 
 class NoisePredictingUNet(DemoUNet):

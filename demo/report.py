@@ -2,7 +2,9 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import comfy.utils
 import matplotlib as mpl
@@ -27,21 +29,20 @@ STEPS = 30
 CFG = 3.0
 
 
-def sample() -> dict[str, Tensor]:
-    """Images (IMAGES, 64, 64, 3) by prompt, and on the way the time they took."""
-    network, clip, vae = model.load()
+def sample(network: Any, clip: Any, vae: Any, latent: Sequence[int], prompts: Sequence[str] = PROMPTS) -> dict[str, Tensor]:
+    """Images (IMAGES, 64, 64, 3) by prompt, from latents of a shape, and on the way the time they took."""
 
     def encode(text: str) -> list:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
     images, seconds = {}, 0.0
-    for prompt in PROMPTS:
-        empty = {"samples": torch.zeros(IMAGES, 3, 64, 64)}
+    for prompt in prompts:
+        empty = {"samples": torch.zeros(IMAGES, *latent)}
         began = time.monotonic()
-        (latent,) = nodes.common_ksampler(network, SEED, STEPS, CFG, "euler", "normal", encode(prompt), encode(""), empty)
-        images[prompt] = vae.decode(latent["samples"])
+        (drawn,) = nodes.common_ksampler(network, SEED, STEPS, CFG, "euler", "normal", encode(prompt), encode(""), empty)
+        images[prompt] = vae.decode(drawn["samples"])
         seconds += time.monotonic() - began
-    each = seconds / len(PROMPTS) / IMAGES
+    each = seconds / len(prompts) / IMAGES
     print(f"{each:.2f} s an image: {STEPS} steps, CFG {CFG}, batch of {IMAGES}, {torch.get_num_threads()} threads")
     return images
 
@@ -78,6 +79,6 @@ if __name__ == "__main__":
     mpl.use("agg")
     comfy.utils.set_progress_bar_enabled(False)
     with torch.inference_mode():
-        draw_sheet(sample(), HERE / "sample_sheet.jpg")
+        draw_sheet(sample(*model.load(), (3, 64, 64)), HERE / "sample_sheet.jpg")
     if (WORK / "loss.csv").exists():
         draw_curve(WORK / "loss.csv", HERE / "training_curve.png")

@@ -12,7 +12,9 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -89,12 +91,12 @@ def sample_angles(count: int, rng: torch.Generator) -> Tensor:
 class Trainee(nn.Module):
     """The network and the word vectors, trained together."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, config: dict[str, Any] | None = None) -> None:
         super().__init__()
         from .network import CONTEXT_DIM, UNET_CONFIG, DemoUNet
         from .text import BagOfWords
 
-        self.unet = DemoUNet(**UNET_CONFIG)
+        self.unet = DemoUNet(**(config or UNET_CONFIG))
         self.text = BagOfWords(words, CONTEXT_DIM)
         initialise(self.unet)
         nn.init.normal_(self.text.vectors, std=0.7)
@@ -109,13 +111,20 @@ class Trainee(nn.Module):
         return ((predicted - x0).square() * sin.pow(-2).clamp(max=LARGEST_WEIGHT)).mean()
 
 
-def learning_rate(step: int, steps: int) -> float:
+def learning_rate(step: int, steps: int, highest: float = LEARNING_RATE) -> float:
     """Warm-up, constant, linear fall to zero."""
-    return LEARNING_RATE * min(1.0, (step + 1) / WARMUP, (steps - step) / max(1, COOLDOWN * steps))
+    return highest * min(1.0, (step + 1) / WARMUP, (steps - step) / max(1, COOLDOWN * steps))
+
+
+def write(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
+    """Write safetensors, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)
 
 
 def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps: int, path: Path) -> None:
-    """Write the averaged weights as half-precision safetensors, whole or not at all."""
+    """Write the averaged weights in half precision."""
     from .network import UNET_CONFIG
 
     tensors = {}
@@ -132,51 +141,79 @@ def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps:
         "unet_config": json.dumps(UNET_CONFIG),
         "training": json.dumps({"images": steps * BATCH, "batch": BATCH, "data": data.PACKAGE}),
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    write(tensors, metadata, path)
 
 
-def train(steps: int, seed: int, device: torch.device) -> None:
-    """Train up to a number of steps, resuming from the last checkpoint, then export the weights.
+def training_pictures() -> tuple[list[data.Picture], list[str]]:
+    """The pictures that are not held out, and all the words of their captions."""
+    pictures = [p for p in data.load(data.download(WORK)) if not p.held_out]
+    return pictures, sorted({w for p in pictures for w in p.words + p.extra_words})
+
+
+def fit(
+    model: Trainee,
+    pictures: list[data.Picture],
+    vocabulary: list[str],
+    steps: int,
+    seed: int,
+    folder: Path,
+    save: Callable[[dict[str, Tensor], int], None],
+    *,
+    encode: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+    highest_rate: float = LEARNING_RATE,
+    velocity_steps: int = 0,
+) -> tuple[dict[str, Tensor], int]:
+    """Train what requires gradients up to a number of steps, resuming from the last checkpoint.
+
+    Args:
+        model: what is trained.
+        pictures: what it learns from.
+        vocabulary: the words whose vectors the model has, in order.
+        steps: where training ends, and the learning rate is zero.
+        seed: of data order, noise and dropout.
+        folder: of checkpoint and log.
+        save: is given the averaged weights and the number of steps, with every checkpoint.
+        encode: makes what the network denoises out of pixels (B, 3, 64, 64).
+        highest_rate: of the learning rate.
+        velocity_steps: for how many steps the target is the negative velocity.
+
+    Returns:
+        The averaged weights and the number of steps they have seen.
 
     Raises:
-        RuntimeError: the pictures cannot be had, or the loss is not a number.
+        RuntimeError: the loss is not a number.
     """
-    pictures = [p for p in data.load(data.download(WORK)) if not p.held_out]
-    vocabulary = sorted({w for p in pictures for w in p.words + p.extra_words})
     ids = {w: i for i, w in enumerate(vocabulary, start=1)}
     pixels = torch.stack([p.pixels for p in pictures])
     mirrored = torch.tensor([p.mirrored for p in pictures])
-
-    torch.manual_seed(seed)
-    model = Trainee(len(vocabulary)).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    device = next(model.parameters()).device
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=highest_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     start = 0
-    checkpoint, log = WORK / "checkpoint.pt", WORK / "loss.csv"
+    checkpoint, log = folder / "checkpoint.pt", folder / "loss.csv"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema, start = state["ema"], state["step"]
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = sum(p.numel() for p in trained)
     print(f"{len(pictures)} pictures, {len(vocabulary)} words, {parameters / 1e6:.2f} M parameters, from step {start} of {steps}")
 
     length, began, losses = 8, time.monotonic(), []
     for step in range(start, steps):
         rng = torch.manual_seed(seed * 10_000_000 + step)  # the global generator: dropout draws from it too
         chosen = torch.randint(len(pictures), (BATCH,), generator=rng)
-        x0 = augment(pixels[chosen], mirrored[chosen], rng).to(device)
+        x0 = encode(augment(pixels[chosen], mirrored[chosen], rng)).to(device)
         words = sample_captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
         angle = sample_angles(BATCH, rng).to(device)
         noise = torch.randn(x0.shape, generator=rng).to(device)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = learning_rate(step, steps, highest_rate)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = model.loss(x0, words, angle, noise, velocity=step < VELOCITY_STEPS)
+            loss = model.loss(x0, words, angle, noise, velocity=step < velocity_steps)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         decay = min(EMA, (1 + step) / (10 + step))
@@ -202,8 +239,25 @@ def train(steps: int, seed: int, device: torch.device) -> None:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
             torch.save(state, temporary)
             temporary.replace(checkpoint)
-            export(model, ema, vocabulary, step + 1, WORK / "latest.safetensors")
-    export(model, ema, vocabulary, max(start, steps), WEIGHTS)
+            save(ema, step + 1)
+    return ema, max(start, steps)
+
+
+def train(steps: int, seed: int, device: torch.device) -> None:
+    """Train the demo model, or finish it, and write its weights.
+
+    Raises:
+        RuntimeError: the pictures cannot be had, or the loss is not a number.
+    """
+    pictures, vocabulary = training_pictures()
+    torch.manual_seed(seed)
+    model = Trainee(len(vocabulary)).to(device).train()
+
+    def keep(ema: dict[str, Tensor], done: int) -> None:
+        export(model, ema, vocabulary, done, WORK / "latest.safetensors")
+
+    ema, done = fit(model, pictures, vocabulary, steps, seed, WORK, keep, velocity_steps=VELOCITY_STEPS)
+    export(model, ema, vocabulary, done, WEIGHTS)
     print(f"wrote {WEIGHTS}")
 
 

@@ -1,0 +1,93 @@
+"""A latent diffusion model for the benchmarks: the demo network, moved from pixels to the codes of a linear patch autoencoder.
+
+The file holds the autoencoder and the tensors that training changed; the others are those of ``demo/emoji64.safetensors``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import comfy.latent_formats
+import comfy.model_patcher
+import comfy.sd
+import torch
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from demo import model as demo
+
+WEIGHTS = Path(__file__).with_name("latent16.safetensors")
+PATCH = 4
+CHANNELS = 12
+LATENT = (CHANNELS, 16, 16)  # of one picture of 64x64 pixels
+
+
+@dataclass(frozen=True)
+class PatchCodec:
+    """Linear autoencoder of 4x4 pixel patches, with the ``encode`` and ``decode`` of ComfyUI's VAE.
+
+    Attributes:
+        components: orthonormal rows (C, 48), the principal components of the patches.
+        scale: (C,), how much of each component, in pixels, one unit of latent is.
+    """
+
+    components: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, pixels: Tensor, channels: int = CHANNELS) -> "PatchCodec":
+        """The codec of pictures (B, 3, H, W) in [-1, 1].
+
+        Not centred, so that gray stays zero and the codec linear. The scale goes half the way from pixels, where noise hides
+        detail long before colours, to channels of equal variance, where an error in a flat colour would count no more than one in
+        the finest detail. As a whole the latents have mean square 1.
+        """
+        patches = pixel_unshuffle(pixels, PATCH).movedim(1, -1).flatten(0, -2).double()
+        power, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        power, components = power.flip(0)[:channels], vectors.T.flip(0)[:channels]
+        largest = components.gather(1, components.abs().argmax(1, keepdim=True))
+        components = components * largest.sign()  # eigenvectors are unique up to their sign
+        deviation = power.sqrt()
+        return cls(components.float(), (deviation * deviation.mean()).sqrt().float())
+
+    def project(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in [-1, 1] to latents (B, C, H/4, W/4)."""
+        matrix = (self.components / self.scale[:, None]).to(pixels)
+        return torch.einsum("ck,bkhw->bchw", matrix, pixel_unshuffle(pixels, PATCH))
+
+    def expand(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, H, W) to pixels (B, 3, 4H, 4W), about [-1, 1]: linear, so it may be given differences as well."""
+        matrix = (self.components * self.scale[:, None]).to(latents)
+        return pixel_shuffle(torch.einsum("ck,bchw->bkhw", matrix, latents), PATCH)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) in [0, 1] to latents."""
+        return self.project(images.movedim(-1, 1) * 2 - 1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to images (B, H, W, 3) in [0, 1]."""
+        return (self.expand(latents).movedim(1, -1) / 2 + 0.5).clamp(0, 1)
+
+
+class PatchLatents(comfy.latent_formats.LatentFormat):
+    """Latents of a PatchCodec, scaled already."""
+
+    latent_channels = CHANNELS
+
+
+class LatentConfig(demo.DemoConfig):
+    """The demo model's, with other latents."""
+
+    latent_format = PatchLatents
+    unet_extra_config: ClassVar[dict[str, Any]] = {}
+
+
+def load(
+    family: str = demo.FAMILIES[0], path: Path = WEIGHTS
+) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, PatchCodec]:
+    """The latent model in one of the demo model's families, its text encoder and its autoencoder."""
+    shared, header = demo.read(demo.WEIGHTS)
+    tensors, own_header = demo.read(path)
+    codec = PatchCodec(tensors.pop("codec.components"), tensors.pop("codec.scale"))
+    patcher, clip = demo.build(shared | tensors, header | own_header, family, LatentConfig)
+    return patcher, clip, codec

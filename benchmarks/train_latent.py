@@ -1,0 +1,90 @@
+"""Train the latent model from the demo model: ``make train-latent``.
+
+The outer two convolutions of the demo network see patches of 4x4 pixels; times the matrix of the autoencoder they see latents, and
+the network is a fair denoiser of them before the first step. Training then follows ``demo/train.py`` with the clean latents as
+target. The largest tensors, most of the convolutions at 8x8, stay as they are: that saves work and keeps the file small.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from demo import model as demo
+from demo import train as demo_train
+
+from .latent_model import CHANNELS, WEIGHTS, PatchCodec
+
+WORK = demo_train.WORK / "latent"
+HIGHEST_RATE = 4e-4
+LARGEST_TRAINED = 120_000  # numbers in a tensor
+
+
+def initialise(model: nn.Module, codec: PatchCodec) -> None:
+    """Give the network the demo model's weights, the two outer convolutions projected onto the codec's components."""
+    tensors = {name: tensor.float() for name, tensor in demo.read(demo.WEIGHTS)[0].items()}
+    first, last = (demo.UNET_PREFIX + name for name in ("input_blocks.0.0.weight", "out.2.weight"))
+    expand, project = codec.components * codec.scale[:, None], codec.components / codec.scale[:, None]
+    tensors[first] = torch.einsum("okij,ck->ocij", tensors[first], expand)
+    tensors[last] = torch.einsum("ck,kiuv->ciuv", project, tensors[last])
+    bias = last.replace("weight", "bias")
+    tensors[bias] = project @ tensors[bias]
+    names = {demo.UNET_PREFIX: "unet.", f"{demo.TEXT_PREFIX}bag_of_words.": "text."}
+    model.load_state_dict(
+        {new + n.removeprefix(old): t for old, new in names.items() for n, t in tensors.items() if n.startswith(old)}
+    )
+
+
+def train(steps: int, seed: int, device: torch.device) -> None:
+    """Train the latent model, or finish it, and write its weights.
+
+    Raises:
+        RuntimeError: the pictures cannot be had, or the loss is not a number.
+    """
+    header = demo.read(demo.WEIGHTS)[1]
+    config = json.loads(header["unet_config"]) | {"in_channels": CHANNELS, "out_channels": CHANNELS, "patch": 1}
+    pictures, vocabulary = demo_train.training_pictures()
+    if vocabulary != json.loads(header["vocabulary"]):
+        raise RuntimeError(f"{demo.WEIGHTS} was trained with other words: run `make train` first.")
+    codec = PatchCodec.of(torch.stack([p.pixels for p in pictures]))
+    model = demo_train.Trainee(len(vocabulary), config).to(device).train()
+    initialise(model, codec)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("unet.") and parameter.numel() <= LARGEST_TRAINED)
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    WORK.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+
+    def export(ema: dict[str, Tensor], done: int, path: Path = WORK / "latest.safetensors") -> None:
+        tensors = {demo.UNET_PREFIX + n.removeprefix("unet."): ema[n].half().contiguous().cpu() for n in trained}
+        tensors |= {"codec.components": codec.components, "codec.scale": codec.scale}
+        training = {"images": done * demo_train.BATCH, "batch": demo_train.BATCH, "data": demo_train.data.PACKAGE}
+        metadata = {"format": "pt", "modelspec.title": WEIGHTS.stem, "modelspec.license": "Apache-2.0"}
+        metadata |= {"unet_config": json.dumps(config), "training": json.dumps(training)}
+        demo_train.write(tensors, metadata, path)
+
+    done = demo_train.fit(model, pictures, vocabulary, steps, seed, WORK, export, encode=codec.project, highest_rate=HIGHEST_RATE)
+    export(*done, WEIGHTS)
+    print(f"wrote {WEIGHTS} after {time.monotonic() - began:.0f} s")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        train(arguments.steps, arguments.seed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: the same command goes on from the last checkpoint.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The benchmarks' latent model: the demo network on the codes of a linear autoencoder."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+# Largest root mean square error of denoised latents, by noise over signal. No picture is off by 1.02, the noisy one by the key.
+BOUNDS = {0.3: 0.2, 1.0: 0.45, 4.0: 0.7}
+
+
+@pytest.fixture(scope="module")
+def latent(comfy_pack: ModuleType) -> ModuleType:
+    """``benchmarks.latent_model``; a developer's tool, so not a module of the pack."""
+    from benchmarks import latent_model
+
+    return latent_model
+
+
+@pytest.fixture
+def face() -> Tensor:
+    """A smiling face in the style of the training pictures, (1, 64, 64, 3) in [0, 1]."""
+    picture = Image.new("RGB", (512, 512), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((24, 24, 488, 488), fill=(253, 209, 54))
+    for x in (168, 344):
+        draw.ellipse((x - 32, 150, x + 32, 240), fill=(66, 51, 28))
+    draw.chord((130, 200, 382, 420), 0, 180, fill=(66, 51, 28))
+    small = picture.resize((64, 64), Image.Resampling.LANCZOS)
+    return torch.tensor(list(small.tobytes())).view(1, 64, 64, 3) / 255
+
+
+def conditions(clip: Any, text: str) -> dict[str, Tensor]:
+    (context, options), = clip.encode_from_tokens_scheduled(clip.tokenize(text))  # fmt: skip
+    return {"c_crossattn": context, "y": options["pooled_output"]}
+
+
+def test_the_autoencoder_loses_little(latent: ModuleType, face: Tensor) -> None:
+    _, _, codec = latent.load()
+    latents = codec.encode(face)
+    assert latents.shape == (1, *latent.LATENT)
+    assert 0.5 < latents.std() < 2
+    again = codec.decode(latents)
+    assert (again - face).square().mean().sqrt() < 0.05
+    # A projection: what is lost is lost the first time.
+    torch.testing.assert_close(codec.project(codec.expand(latents)), latents, rtol=1e-4, atol=1e-4)
+
+
+def test_the_autoencoder_is_the_best_linear_one(latent: ModuleType) -> None:
+    """algorithm: patches mixed from C directions are reconstructed exactly, and their latents have unit variance as a whole."""
+    rng = torch.Generator().manual_seed(0)
+    directions = torch.randn(latent.CHANNELS, 3 * latent.PATCH**2, generator=rng)
+    strengths = torch.linspace(0.2, 2, latent.CHANNELS)[:, None, None] * torch.randn(8, latent.CHANNELS, 16, 16, generator=rng)
+    pixels = torch.nn.functional.pixel_shuffle(torch.einsum("bchw,ck->bkhw", strengths, directions), latent.PATCH)
+    codec = latent.PatchCodec.of(pixels)
+    latents = codec.project(pixels)
+    torch.testing.assert_close(codec.expand(latents), pixels, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(latents.square().mean(), torch.tensor(1.0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(codec.components @ codec.components.T, torch.eye(latent.CHANNELS), rtol=1e-4, atol=1e-4)
+
+
+def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: ModuleType, tmp_path: Any) -> None:
+    assert latent.WEIGHTS.stat().st_size < 5_000_000
+    with safe_open(latent.WEIGHTS, "pt") as own, safe_open(latent.demo.WEIGHTS, "pt") as shared:
+        names = {name for name in own.keys() if not name.startswith("codec.")}  # noqa: SIM118
+        assert names < set(shared.keys())
+        tensors, header = {name: own.get_tensor(name) for name in own.keys()}, own.metadata()  # noqa: SIM118
+    wrong = tmp_path / "wrong.safetensors"
+    save_file(tensors | {"model.diffusion_model.other": torch.zeros(1)}, wrong, header)
+    with pytest.raises(RuntimeError, match="other"):
+        latent.load(path=wrong)
+
+
+@pytest.mark.parametrize("family", ["noise prediction", "rectified flow"])
+def test_it_denoises(family: str, latent: ModuleType, face: Tensor) -> None:
+    """The clean latents it sees in noisy ones are far nearer than the noisy ones, and than no picture."""
+    patcher, clip, codec = latent.load(family)
+    x0 = codec.encode(face).repeat(8, 1, 1, 1)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    given = {name: tensor.expand(8, *tensor.shape[1:]) for name, tensor in conditions(clip, "grinning face").items()}
+    for ratio, bound in BOUNDS.items():
+        x, level = x0 + ratio * noise, ratio
+        if family == "rectified flow":
+            x, level = x / (1 + ratio), ratio / (1 + ratio)
+        denoised = patcher.model.apply_model(x, torch.full((8,), level), **given)
+        assert (denoised - x0).square().mean().sqrt() < bound
+
+
+def test_both_families_are_one_model(latent: ModuleType) -> None:
+    """ε_flow(x, σ) = ε_VE(x/(1 - σ), σ/(1 - σ))."""
+    (exploding, clip, _), (flow, _, _) = latent.load("noise prediction"), latent.load("rectified flow")
+    given = conditions(clip, "cat face")
+    for index in (100, 500, 900):
+        level = exploding.model.model_sampling.sigmas[index : index + 1]
+        time = level / (1 + level)
+        x = torch.randn(1, *latent.LATENT, generator=torch.Generator().manual_seed(index)) * (1 + level)
+        a = exploding.model.apply_model(x, level, **given)
+        b = flow.model.apply_model(x * (1 - time), time, **given)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_the_prompt_decides_the_colour(latent: ModuleType, pack: Callable[[str], ModuleType]) -> None:
+    """Through ComfyUI's own sampler: things of the colour asked for, on clean white."""
+    import comfy.utils
+
+    import nodes
+
+    comfy.utils.set_progress_bar_enabled(False)
+    patcher, clip, codec = latent.load()
+    images = {}
+    for word in ("blue", "green"):
+        positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (f"{word} heart", ""))
+        empty = {"samples": torch.zeros(4, *latent.LATENT)}
+        (drawn,) = nodes.common_ksampler(patcher, 3, 20, 3.0, "euler", "normal", positive, negative, empty)
+        images[word] = codec.decode(drawn["samples"])
+    assert (images["blue"][:, [0, 0, -1, -1], [0, -1, 0, -1]] > 0.9).all()
+    blue, green = (images[word][:, 20:44, 20:44].mean((1, 2)) for word in ("blue", "green"))
+    assert (blue[:, 2] > blue[:, 1] + 0.1).all()
+    assert (green[:, 1] > green[:, 2] + 0.1).all()
