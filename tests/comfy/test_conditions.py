@@ -200,3 +200,28 @@ def test_guiders(name: str, unet: Loaded, pack: Callable[[str], ModuleType], tmp
     assert torch.equal(results[0.0], plain)
     assert torch.isfinite(results[1.0]).all()
     assert not torch.equal(results[1.0], plain)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="probes put noise on the frames that a video is continued from")
+@pytest.mark.parametrize("name", ["LTX-Video", "HunyuanVideo"])
+def test_known_frames_of_a_video_stay_clean(
+    name: str, sampling: Sampling, tmp_path: Path, pack: Callable[[str], ModuleType]
+) -> None:
+    """Image to video: these models are given the known frames without noise, in the probes too."""
+    family = FAMILIES[name]
+    loaded = family.load(tmp_path)
+    latent = torch.randn(1, *family.latent, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(1, 1, *family.latent[1:])
+    mask[:, :, 0] = 0
+    known = loaded.model.model.process_latent_in(latent)[:, :, 0]
+    seen: list[torch.Tensor] = []
+
+    def watch(apply: Callable, args: dict) -> torch.Tensor:
+        seen.append(args["input"][:, :, 0])
+        return apply(args["input"], args["timestep"], **args["c"])
+
+    model = loaded.model.clone()
+    model.set_model_unet_function_wrapper(watch)
+    sampling.node(loaded, model=model, batch=1, latent_image={"samples": latent, "noise_mask": mask}, strength=1.0)
+    assert max(len(frames) for frames in seen) > 2
+    assert all(torch.allclose(frames, known.expand_as(frames), atol=1e-5) for frames in seen)
