@@ -3,6 +3,7 @@
 The file holds the autoencoder and the tensors that training changed; the others are those of ``demo/emoji64.safetensors``.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,12 +83,29 @@ class LatentConfig(demo.DemoConfig):
     unet_extra_config: ClassVar[dict[str, Any]] = {}
 
 
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """What tells the demo weights from others."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def load(
     family: str = demo.FAMILIES[0], path: Path = WEIGHTS
 ) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, PatchCodec]:
-    """The latent model in one of the demo model's families, its text encoder and its autoencoder."""
+    """The latent model in one of the demo model's families, its text encoder and its autoencoder.
+
+    Raises:
+        FileNotFoundError: one of the two weights files is missing.
+        ValueError: the family is unknown, or the demo weights are not those the latent model was trained from.
+    """
     shared, header = demo.read(demo.WEIGHTS)
     tensors, own_header = demo.read(path)
+    if own_header["base"] != fingerprint(shared):
+        raise ValueError(
+            f"{path.name} was trained from other weights than those in {demo.WEIGHTS.name}: run `make train-latent`."
+        )
     codec = PatchCodec(tensors.pop("codec.components"), tensors.pop("codec.scale"))
     patcher, clip = demo.build(shared | tensors, header | own_header, family, LatentConfig)
     return patcher, clip, codec

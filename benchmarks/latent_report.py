@@ -1,20 +1,56 @@
-"""The sample sheet of the latent model, the second half of ``make train-latent``."""
+"""The figures and the sample sheet of ``benchmarks/README.md``, the second half of ``make train-latent``."""
 
 from pathlib import Path
 
 import comfy.utils
 import matplotlib as mpl
 import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
 
+from demo import data
 from demo.report import draw_sheet, sample
+from demo.train import WORK
 
 from . import latent_model
 
 PROMPTS = ("grinning face", "cat face", "panda", "heart", "pizza", "strawberry", "rocket", "flag japan")
 SHEET = Path(__file__).with_name("latent_samples.jpg")
+RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of noise to signal
+
+
+def rms(difference: Tensor) -> float:
+    """Root mean square."""
+    return difference.square().mean().sqrt().item()
+
+
+def denoising_error(patcher: ModelPatcher, clip: CLIP, latents: Tensor, captions: list[str], ratio: float) -> float:
+    """How far the denoised latents of a noise-predicting model are from the clean ones, each with its caption."""
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    conditions = [clip.encode_from_tokens_scheduled(clip.tokenize(caption))[0] for caption in captions]
+    context = torch.cat([c[0][:, :8] for c in conditions])
+    pooled = torch.cat([c[1]["pooled_output"] for c in conditions])
+    level = torch.full((len(latents),), ratio)
+    return rms(patcher.model.apply_model(latents + ratio * noise, level, c_crossattn=context, y=pooled) - latents)
+
+
+def print_errors(patcher: ModelPatcher, clip: CLIP, codec: latent_model.PatchCodec) -> None:
+    """What the autoencoder loses and what the network leaves of noise, on pictures of training (every 20th) and on the others."""
+    pictures = data.load(data.download(WORK))
+    for label, chosen in (("seen", pictures[::20]), ("held out", [p for p in pictures if p.held_out])):
+        pixels = torch.stack([p.pixels for p in chosen])
+        latents = codec.project(pixels)
+        lost = rms(codec.expand(latents) - pixels)
+        errors = [denoising_error(patcher, clip, latents, [" ".join(p.words) for p in chosen], ratio) for ratio in RATIOS]
+        left = ", ".join(f"{error:.3f} at {ratio}" for ratio, error in zip(RATIOS, errors, strict=True))
+        print(f"{len(chosen)} {label}: latents {rms(latents):.2f}, pixels lost {lost:.3f} of {rms(pixels):.2f}; error {left}")
+
 
 if __name__ == "__main__":
     mpl.use("agg")
     comfy.utils.set_progress_bar_enabled(False)
     with torch.inference_mode():
-        draw_sheet(sample(*latent_model.load(), latent_model.LATENT, PROMPTS), SHEET)
+        loaded = latent_model.load()
+        print_errors(*loaded)
+        draw_sheet(sample(*loaded, latent_model.LATENT, PROMPTS), SHEET)

@@ -1,7 +1,7 @@
 """Train the latent model from the demo model: ``make train-latent``.
 
-The outer two convolutions of the demo network see patches of 4x4 pixels; times the matrix of the autoencoder they see latents, and
-the network is a fair denoiser of them before the first step. Training then follows ``demo/train.py`` with the clean latents as
+The outer two convolutions of the demo network see patches of 4x4 pixels; times the matrix of the autoencoder they see latents,
+and the network is a fair denoiser of them before the first step. Training then follows ``demo/train.py``, the clean latents its
 target. The largest tensors, most of the convolutions at 8x8, stay as they are: that saves work and keeps the file small.
 """
 
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,16 @@ from torch import Tensor, nn
 from demo import model as demo
 from demo import train as demo_train
 
-from .latent_model import CHANNELS, WEIGHTS, PatchCodec
+from .latent_model import CHANNELS, WEIGHTS, PatchCodec, fingerprint
 
-WORK = demo_train.WORK / "latent"
+WORK = demo_train.WORK
 HIGHEST_RATE = 4e-4
 LARGEST_TRAINED = 120_000  # numbers in a tensor
+
+
+def latent_config(header: dict[str, str]) -> dict[str, Any]:
+    """The UNet's settings for latents, out of the header of the demo weights."""
+    return json.loads(header["unet_config"]) | {"in_channels": CHANNELS, "out_channels": CHANNELS, "patch": 1}
 
 
 def initialise(model: nn.Module, codec: PatchCodec) -> None:
@@ -45,8 +51,10 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     Raises:
         RuntimeError: the pictures cannot be had, or the loss is not a number.
     """
-    header = demo.read(demo.WEIGHTS)[1]
-    config = json.loads(header["unet_config"]) | {"in_channels": CHANNELS, "out_channels": CHANNELS, "patch": 1}
+    shared, header = demo.read(demo.WEIGHTS)
+    base = fingerprint(shared)
+    folder = WORK / f"latent-{base}"  # a checkpoint goes on only from the demo weights it came from
+    config = latent_config(header)
     pictures, vocabulary = demo_train.training_pictures()
     if vocabulary != json.loads(header["vocabulary"]):
         raise RuntimeError(f"{demo.WEIGHTS} was trained with other words: run `make train` first.")
@@ -56,18 +64,20 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("unet.") and parameter.numel() <= LARGEST_TRAINED)
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    WORK.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 
-    def export(ema: dict[str, Tensor], done: int, path: Path = WORK / "latest.safetensors") -> None:
+    def export(ema: dict[str, Tensor], done: int, path: Path = folder / "latest.safetensors") -> None:
         tensors = {demo.UNET_PREFIX + n.removeprefix("unet."): ema[n].half().contiguous().cpu() for n in trained}
         tensors |= {"codec.components": codec.components, "codec.scale": codec.scale}
         training = {"images": done * demo_train.BATCH, "batch": demo_train.BATCH, "data": demo_train.data.PACKAGE}
-        metadata = {"format": "pt", "modelspec.title": WEIGHTS.stem, "modelspec.license": "Apache-2.0"}
+        metadata = {"format": "pt", "modelspec.title": WEIGHTS.stem, "modelspec.license": "Apache-2.0", "base": base}
         metadata |= {"unet_config": json.dumps(config), "training": json.dumps(training)}
         demo_train.write(tensors, metadata, path)
 
-    done = demo_train.fit(model, pictures, vocabulary, steps, seed, WORK, export, encode=codec.project, highest_rate=HIGHEST_RATE)
+    done = demo_train.fit(
+        model, pictures, vocabulary, steps, seed, folder, export, encode=codec.project, highest_rate=HIGHEST_RATE
+    )
     export(*done, WEIGHTS)
     print(f"wrote {WEIGHTS} after {time.monotonic() - began:.0f} s")
 

@@ -1,6 +1,8 @@
 """The benchmarks' latent model: the demo network on the codes of a linear autoencoder."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -65,7 +67,7 @@ def test_the_autoencoder_is_the_best_linear_one(latent: ModuleType) -> None:
     torch.testing.assert_close(codec.components @ codec.components.T, torch.eye(latent.CHANNELS), rtol=1e-4, atol=1e-4)
 
 
-def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: ModuleType, tmp_path: Any) -> None:
+def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: ModuleType, tmp_path: Path) -> None:
     assert latent.WEIGHTS.stat().st_size < 5_000_000
     with safe_open(latent.WEIGHTS, "pt") as own, safe_open(latent.demo.WEIGHTS, "pt") as shared:
         names = {name for name in own.keys() if not name.startswith("codec.")}  # noqa: SIM118
@@ -74,6 +76,9 @@ def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: Modul
     wrong = tmp_path / "wrong.safetensors"
     save_file(tensors | {"model.diffusion_model.other": torch.zeros(1)}, wrong, header)
     with pytest.raises(RuntimeError, match="other"):
+        latent.load(path=wrong)
+    save_file(tensors, wrong, header | {"base": "0"})
+    with pytest.raises(ValueError, match="other weights than those in emoji64.*make train-latent"):
         latent.load(path=wrong)
 
 
@@ -90,6 +95,49 @@ def test_it_denoises(family: str, latent: ModuleType, face: Tensor) -> None:
             x, level = x / (1 + ratio), ratio / (1 + ratio)
         denoised = patcher.model.apply_model(x, torch.full((8,), level), **given)
         assert (denoised - x0).square().mean().sqrt() < bound
+
+
+@pytest.fixture
+def train_latent(latent: ModuleType) -> ModuleType:
+    """``benchmarks.train_latent``."""
+    from benchmarks import train_latent
+
+    return train_latent
+
+
+def test_training_starts_from_the_demo_model_seen_through_the_autoencoder(latent: ModuleType, train_latent: ModuleType) -> None:
+    """algorithm: D_latent(z) = project(D_pixel(expand(z))) for the projected outer convolutions."""
+    _, _, codec = latent.load()
+    header = latent.demo.read(latent.demo.WEIGHTS)[1]
+    trainee = train_latent.demo_train.Trainee(len(json.loads(header["vocabulary"])), train_latent.latent_config(header)).eval()
+    train_latent.initialise(trainee, codec)
+    network = latent.demo.load()[0].model.diffusion_model
+    rng = torch.Generator().manual_seed(0)
+    z, angle = torch.randn(2, *latent.LATENT, generator=rng), torch.tensor([0.3, 1.2])
+    text = [tensor.expand(2, *tensor.shape[1:]) for tensor in trainee.text(torch.ones(1, 8, dtype=torch.long), torch.ones(1, 8))]
+    of_latents = trainee.unet.denoised(z, angle, *text, transformer_options={})
+    of_pixels = network.denoised(codec.expand(z), angle, *text, transformer_options={})
+    torch.testing.assert_close(of_latents, codec.project(of_pixels), rtol=1e-3, atol=1e-3)
+
+
+def test_what_training_writes_can_be_loaded(
+    latent: ModuleType, train_latent: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = latent.demo.read(latent.demo.WEIGHTS)[1]
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pictures = [train_latent.demo_train.data.Picture("cat", ("cat",), ("face",), True, False, p) for p in pixels]
+    monkeypatch.setattr(train_latent.demo_train, "training_pictures", lambda: (pictures, json.loads(header["vocabulary"])))
+    monkeypatch.setattr(train_latent.demo_train, "BATCH", 2)
+    monkeypatch.setattr(train_latent, "HIGHEST_RATE", 1.0)  # so that two steps can be seen in half precision
+    monkeypatch.setattr(train_latent, "WORK", tmp_path)
+    monkeypatch.setattr(train_latent, "WEIGHTS", tmp_path / "weights.safetensors")
+    with torch.inference_mode(False):
+        train_latent.train(2, 0, torch.device("cpu"))
+    patcher, _, codec = latent.load(path=train_latent.WEIGHTS)
+    torch.testing.assert_close(codec.components, latent.PatchCodec.of(pixels).components)
+    before, after = (latent.demo.load()[0].model, patcher.model)
+    moved = {n for n, p in after.named_parameters() if not torch.equal(p, before.get_parameter(n))}
+    assert moved == {n for n, p in after.named_parameters() if p.numel() <= train_latent.LARGEST_TRAINED}
 
 
 def test_both_families_are_one_model(latent: ModuleType) -> None:
