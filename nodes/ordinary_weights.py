@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 
 
+class NoGradient(Exception):
+    """Autograd cannot go through this model; the message says why."""
+
+
 def _twin(tensor: Tensor) -> Tensor:
     """An ordinary tensor on the same memory."""
     twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
@@ -17,15 +21,12 @@ def check_ordinary(networks: Iterable[nn.Module]) -> None:
     """Refuse weights that autograd cannot go through.
 
     Raises:
-        ValueError: a parameter is quantised (a tensor class of its own without plain storage).
+        NoGradient: a parameter is quantised (a tensor class of its own without plain storage).
     """
     for network in networks:
         for name, parameter in network.named_parameters():
             if type(parameter) not in (Tensor, nn.Parameter):
-                raise ValueError(
-                    f"guidance needs gradients, and the weights of this model are quantised ({name} is a "
-                    f"{type(parameter).__name__}): set strength to 0 to measure only, or load the model unquantised."
-                )
+                raise NoGradient(f"the weights of this model are quantised ({name} is a {type(parameter).__name__})")
 
 
 @contextmanager

@@ -4,29 +4,33 @@
 records the steps of its window and hands back a guided x̂0.
 """
 
+import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
+import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .. import uncertainty
-from ..uncertainty.estimators import QUANTITIES, Estimate, Probes, estimate, standard_errors
-from ..uncertainty.gradients import exact_gradient
+from ..uncertainty.estimators import QUANTITIES, Estimate, estimate, standard_errors
 from ..uncertainty.guidance import guided_denoised, inside, uncertain_elements
 from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
 from ..uncertainty.noising import Noising, from_noise_scaling
 from ..uncertainty.options import RunSettings
-from ..uncertainty.probes import Denoiser, probe_noise
+from ..uncertainty.probes import probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
-from .ordinary_weights import check_ordinary, ordinary_weights
+from .differentiation import Differentiation, OutOfMemory
 
 KEY = "uncertainty"
+
+log = logging.getLogger(__name__)
 
 # Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. They must not see the probes.
 STATEFUL_HOOKS = (
@@ -80,6 +84,8 @@ class UncertaintyRun:
         self.window_steps = range(0)
         self.mask: Tensor | None = None
         self.family = ""
+        self.model = ""
+        self.gradient = Differentiation(settings.options.gradient)
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model that this run is hooked into."""
@@ -112,10 +118,13 @@ class UncertaintyRun:
             "strength": self.settings.strength,
             "percentile": self.settings.percentile,
             "window": [self.settings.window.start, self.settings.window.end],
+            "gradient": self.gradient.used if self.settings.strength else options.gradient,
             "direction": options.direction,
             "mask_scope": options.mask_scope,
             "mask_side": options.mask_side,
+            "score_source": options.score_source,
             "seed": self.settings.seed,
+            "model": self.model,
             "model_family": self.family,
             "total_steps": len(self.schedule) - 1,
             "pack_version": uncertainty.__version__,
@@ -139,14 +148,19 @@ class UncertaintyRun:
         sampling = guider.inner_model.model_sampling
         self.family = type(sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
+        self.model = fingerprint(guider.inner_model)
+        if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
+            raise ValueError(
+                f"score_source conditional needs a positive prompt, which {type(guider).__name__} has not: use guided."
+            )
+        if self.thresholds is not None:
+            self.thresholds.check(self._all_settings())
         for step in self.window_steps:
             from_noise_scaling(sampling.noise_scaling, sigmas[step : step + 1].float())
             if self.thresholds is not None:
-                self.thresholds.at(step)
-        if self.thresholds is not None:
-            self.thresholds.check(self._all_settings())
+                self.thresholds.at(step, noise.shape)
         if self.settings.strength != 0:
-            check_ordinary(_networks(guider))
+            self.gradient.prepare(guider)
         if denoise_mask is not None:
             self.mask = denoise_mask[:, :1].float().cpu()
             if not bool(self.mask.any()):
@@ -168,33 +182,44 @@ class UncertaintyRun:
 
         guider = executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
-        # Past the other wrappers of this call and without the hooks that keep state: none of them may see the probes.
-        predict, probe_options = executor.original, _without_state(model_options)
+        predict = self._predictor(executor, _without_state(model_options), seed)
 
         def noising(sigma: Tensor) -> Noising:
             return from_noise_scaling(scaling, sigma)
 
         def score(z: Tensor, sigma: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            predicted = predict(z.to(x), sigma.to(timestep), probe_options, seed)
-            return noising(sigma).noise_prediction(z, predicted.float())
+            return noising(sigma).noise_prediction(z, predict(z.to(x), sigma.to(timestep)).float())
 
         sigma = timestep.float().expand(len(x))
+        guided_score = self.settings.options.score_source == "guided"
+        center = noising(sigma).noise_prediction(x.float(), denoised.float()) if guided_score else score(x.float(), sigma)
         call = self.calls.get(step, 0)
         self.calls[step] = call + 1
         noise = probe_noise(x.shape[1:], self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
         mask = None if self.mask is None else self.mask.to(x.device)
-        measured = estimate(
-            score,
-            x.float(),
-            sigma,
-            noising=noising,
-            noise=noise.to(x.device),
-            center=noising(sigma).noise_prediction(x.float(), denoised.float()),
-            estimator=self.settings.options.estimator,
-            mask=mask,
-            probes_per_call=self._probes_per_call(guider, x),
-        )
+        batches = self._probes_per_call(guider, x)
+
+        def measure(probes_per_call: int) -> Estimate:
+            return estimate(
+                score,
+                x.float(),
+                sigma,
+                noising=noising,
+                noise=noise.to(x.device),
+                center=center,
+                estimator=self.settings.options.estimator,
+                mask=mask,
+                probes_per_call=probes_per_call,
+            )
+
+        try:
+            measured = measure(batches)
+        except OutOfMemory:
+            log.warning("measuring uncertainty ran out of memory with %d probes a call and goes on with one.", batches)
+            comfy.model_management.soft_empty_cache()
+            batches = 1
+            measured = measure(batches)
         if step not in self.recorded:
             self._record(step, measured, mask)
         if not guided:
@@ -202,8 +227,16 @@ class UncertaintyRun:
         chosen = self._chosen(measured.quantities["score_variance"], step, mask)
         if not bool(chosen.any()):
             return denoised
-        gradient = self._gradient(guider, score, measured.probes)
+        gradient = self.gradient(guider, score, measured.probes, batches)
         return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
+
+    def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """``denoised`` for probes, past the other wrappers of this call: none of them may see the probes."""
+        guider = executor.class_obj
+        if self.settings.options.score_source == "guided":
+            return lambda z, sigma: executor.original(z, sigma, options, seed)
+        positive = guider.conds["positive"]
+        return lambda z, sigma: comfy.samplers.sampling_function(guider.inner_model, z, sigma, None, positive, 1.0, options, seed)
 
     def _indices(self, count: int) -> Sequence[int]:
         return self.images if len(self.images) == count else range(count)
@@ -234,32 +267,21 @@ class UncertaintyRun:
         options = self.settings.options
         if self.thresholds is None:
             return uncertain_elements(values, self.settings.percentile, mask, scope=options.mask_scope, side=options.mask_side)
-        tau = self.thresholds.at(step).to(values)
+        tau = self.thresholds.at(step, values.shape).to(values)
         return inside(values > tau if options.mask_side == "high" else values < tau, mask)
 
-    @staticmethod
-    def _gradient(guider: Any, score: Denoiser, probes: Probes) -> Tensor:
-        try:
-            with torch.inference_mode(False), ordinary_weights(_networks(guider)):
-                # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
-                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()))
-        except torch.cuda.OutOfMemoryError as error:
-            raise torch.cuda.OutOfMemoryError(
-                f"guidance ran out of memory: its backward pass holds the activations of {len(probes.center)} images at once. "
-                "Use a smaller batch or smaller images, or set strength to 0 to measure only."
-            ) from error
-        except RuntimeError as error:
-            if "Inference tensors cannot be saved" not in str(error):
-                raise
-            raise RuntimeError(
-                "guidance cannot take its gradient through something that is attached to this model (a Control-LoRA, or another "
-                "node's patch with weights of its own): set strength to 0 to measure only, or detach it."
-            ) from error
 
-
-def _networks(guider: Any) -> list[torch.nn.Module]:
-    """The model that is sampled, and what runs beside it."""
-    return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+def fingerprint(model: torch.nn.Module) -> str:
+    """Name of a model's class and a digest of its layers' shapes and of one small weight: tells checkpoints apart."""
+    digest = hashlib.sha256()
+    smallest = None
+    for name, parameter in model.diffusion_model.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        if smallest is None and parameter.ndim == 1 and parameter.numel() > 1:
+            smallest = parameter
+    if smallest is not None:
+        digest.update(smallest.detach().to("cpu", torch.bfloat16).view(torch.uint8).numpy().tobytes())
+    return f"{type(model).__name__} {digest.hexdigest()[:12]}"
 
 
 def _without_state(model_options: dict) -> dict:

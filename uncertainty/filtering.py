@@ -102,7 +102,7 @@ def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None 
         smooth + max(0, 1 - N/E)·(noisy - smooth)
 
     where ``smooth`` first gets the mean of ``noisy``. Of a smoothing with rms bias B this leaves N·B/(N + B²): half a standard
-    error of an element at most, and nothing as the number of samples grows. (Of 0.6 where N itself is estimated from few samples.)
+    error of an element at most, and nothing as the number of samples grows (0.6 where N is an estimate from few samples).
 
     Args:
         noisy: unbiased map, (B, C, *spatial).

@@ -1,10 +1,12 @@
-"""Gradient of the summed score variance by the noise prediction (paper Eq. 10), one vector-Jacobian product a probe.
+"""Gradient of the summed score variance by the noise prediction (paper Eq. 10), without a graph over M networks.
 
 With ``cⁱ = 2·(eⁱ - ē)/(M - 1)`` and ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x + b·(nⁱ - ε)``:
 
     ∂(Σ U)/∂ε = -b · Σ_i (Jⁱ)ᵀ cⁱ
 
-so no graph over M networks is needed. The sum runs over the elements of each image: images do not influence each other.
+``exact_gradient`` takes one vector-Jacobian product a probe. The Jacobian of an ideal noise prediction is symmetric
+(``J = -σ ∇² log p``), so ``forward_only_gradient`` takes ``Jⁱ cⁱ`` instead, by central differences along cⁱ: close for a trained
+network, meaningless for an untrained one. The sums run over the elements of each image: images do not influence each other.
 """
 
 import torch
@@ -12,7 +14,17 @@ from torch import Tensor
 
 from .estimators import Probes
 from .noising import per_image
-from .probes import Denoiser
+from .probes import Denoiser, score_probes
+
+GRADIENTS = ("auto", "exact", "forward_only")
+
+# Length of the central difference's step, rms over elements, in units of the noise; measured with benchmarks/gradients.py.
+DIFFERENCE_STEP = 0.1
+
+
+def _weights(probes: Probes) -> Tensor:
+    """cⁱ, shape (M, B, C, *spatial)."""
+    return 2 * (probes.scores - probes.scores.mean(0)) / (len(probes.scores) - 1)
 
 
 def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:
@@ -20,9 +32,8 @@ def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:
 
     Autograd must be allowed (no inference mode) and the network's parameters must be ordinary tensors.
     """
-    weights = 2 * (probes.scores - probes.scores.mean(0)) / (len(probes.scores) - 1)
     total = torch.zeros_like(probes.center)
-    for point, weight in zip(probes.perturbed, weights, strict=True):
+    for point, weight in zip(probes.perturbed, _weights(probes), strict=True):
         # Many networks (Flux, ControlNets) add to saved activations in place; autograd then keeps a copy instead of refusing.
         with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
             point = point.detach().clone().requires_grad_()
@@ -30,3 +41,24 @@ def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:
             (product,) = torch.autograd.grad(predicted, point, weight.to(predicted))
         total += product
     return -per_image(probes.noising.b, total.ndim) * total
+
+
+def forward_only_gradient(
+    score: Denoiser, probes: Probes, probes_per_call: int | None = None, step: float = DIFFERENCE_STEP
+) -> Tensor:
+    """∂(Σ U)/∂ε as if J were symmetric, shape (B, C, *spatial): 2·M forward passes, no backward pass.
+
+    With rms rᵢ of cⁱ over an image, ``Jⁱcⁱ ≈ rᵢ·(ε(x̂ⁱ + h·b·cⁱ/rᵢ) - ε(x̂ⁱ - h·b·cⁱ/rᵢ)) / (2·h·b)``.
+
+    Args:
+        score: the network.
+        probes: as measured.
+        probes_per_call: evaluations that go through the network at once.
+        step: h, the rms of the displacement in units of b. Smaller bends less, larger drowns rounding.
+    """
+    weights = _weights(probes)
+    size = weights.square().mean(tuple(range(2, weights.ndim)), keepdim=True).sqrt()
+    offset = step * per_image(probes.noising.b, probes.center.ndim) * weights / size.clamp(min=torch.finfo(size.dtype).tiny)
+    ends = torch.cat([probes.perturbed + offset, probes.perturbed - offset])
+    after, before = score_probes(score, ends, probes.sigma, probes_per_call).chunk(2)
+    return -(size * (after - before)).sum(0) / (2 * step)

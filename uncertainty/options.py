@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS, check_samples
+from .gradients import GRADIENTS
 from .guidance import MASK_SCOPES, MASK_SIDES
 from .window import Window
 
 DIRECTIONS = ("ascend", "descend")
+SCORE_SOURCES = ("guided", "conditional")
 
 
 @dataclass(frozen=True)
@@ -16,25 +18,31 @@ class Options:
 
     Attributes:
         estimator: out of ``ESTIMATORS``.
+        gradient: ``exact``, ``forward_only``, or ``auto`` for exact where the model and memory allow it.
         direction: of guidance along the uncertainty gradient, ``ascend`` (the paper) or ``descend``.
         mask_scope: percentile over each ``image`` or each ``channel`` of it.
         mask_side: guide elements above (``high``) or below (``low``) the percentile.
+        score_source: whose noise prediction is measured, the ``guided`` one after CFG or the ``conditional`` one alone.
         max_batch: latents that go through the model at once, 0 for what memory allows.
     """
 
     estimator: str = DEFAULT_ESTIMATOR
+    gradient: str = "auto"
     direction: str = "ascend"
     mask_scope: str = "image"
     mask_side: str = "high"
+    score_source: str = "guided"
     max_batch: int = 0
 
     def __post_init__(self) -> None:
         """Check every choice; raises ValueError naming the field."""
         choices = {
             "estimator": ESTIMATORS,
+            "gradient": GRADIENTS,
             "direction": DIRECTIONS,
             "mask_scope": MASK_SCOPES,
             "mask_side": MASK_SIDES,
+            "score_source": SCORE_SOURCES,
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)

@@ -1,6 +1,7 @@
 """The sampler node in a real ComfyUI: measuring changes nothing, guiding is exact, and everything is put back."""
 
 import math
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -101,8 +102,8 @@ def test_descending_is_ascending_with_the_other_sign(
 def test_gradient_equals_the_joint_graph(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = pack("nodes.sampling_hook")
-    exact, differences = hook.exact_gradient, []
+    differentiation = pack("nodes.differentiation")
+    exact, differences = differentiation.exact_gradient, []
 
     def compare(score: Any, probes: Any) -> torch.Tensor:
         found = exact(score, probes)
@@ -116,7 +117,7 @@ def test_gradient_equals_the_joint_graph(
         differences.append(((found - joint).norm() / joint.norm()).item())
         return found
 
-    monkeypatch.setattr(hook, "exact_gradient", compare)
+    monkeypatch.setattr(differentiation, "exact_gradient", compare)
     sampling.node(loaded, strength=1.0)
     assert len(differences) == 2
     assert max(differences) < 1e-4, differences
@@ -176,28 +177,186 @@ def test_guidance_goes_through_a_controlnet(loaded_models: dict[str, Loaded], sa
     assert not torch.equal(guided["samples"], measured["samples"])
 
 
-def test_quantised_weights_are_refused_before_sampling(
-    loaded_models: dict[str, Loaded], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def options(pack: Callable[[str], ModuleType]) -> type:
+    """The options of a run."""
+    return pack("uncertainty.options").Options
+
+
+def test_quantised_weights_are_guided_forward_only(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: type, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     class Quantised(torch.Tensor):
         """A tensor class of its own, as mixed-precision checkpoints load."""
 
-    loaded = loaded_models["sd15"]
+    loaded = loaded_models["demo-eps"]
+    expected = sampling.node(loaded, strength=1.0, options=options(gradient="forward_only"))
     layer = loaded.model.model.diffusion_model.out[2]
     monkeypatch.setitem(layer._parameters, "weight", layer.weight.as_subclass(Quantised))
-    with pytest.raises(ValueError, match="quantised .*Quantised.*: set strength to 0"):
-        sampling.node(loaded, strength=1.0)
-    sampling.node(loaded)
+    with pytest.raises(ValueError, match="weights of this model are quantised .*Quantised.*Choose gradient forward_only or auto"):
+        sampling.node(loaded, strength=1.0, options=options(gradient="exact"))
+    latent, found, _ = sampling.node(loaded, strength=1.0)
+    assert torch.equal(latent["samples"], expected[0]["samples"])
+    assert found.settings["gradient"] == expected[1].settings["gradient"] == "forward_only"
+    assert [r.message for r in caplog.records if "quantised" in r.message] == [
+        "uncertainty guidance takes forward-only gradients, which are less accurate: the weights of this model are quantised "
+        "(diffusion_model.out.2.weight is a Quantised)."
+    ]
 
 
-def test_weights_out_of_reach_are_explained(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
+def test_weights_out_of_reach_are_guided_forward_only(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: type, caplog: Any
+) -> None:
     loaded = loaded_models["sd15"]
     scale = torch.ones(1)  # an inference tensor, as another pack's patch would hold it
     model = loaded.model.clone()
     model.set_model_attn2_patch(lambda q, k, v, options: (q * scale, k, v))
-    sampling.node(loaded, model=model)
-    with pytest.raises(RuntimeError, match="another node's patch .*set strength to 0"):
-        sampling.node(loaded, model=model, strength=1.0)
+    expected, _, _ = sampling.node(loaded, model=model, strength=1.0, options=options(gradient="forward_only"))
+    latent, found, _ = sampling.node(loaded, model=model, strength=1.0)
+    assert torch.equal(latent["samples"], expected["samples"])
+    assert found.settings["gradient"] == "forward_only"
+    assert len([record for record in caplog.records if "another node's patch" in record.message]) == 1
+    with pytest.raises(ValueError, match="another node's patch .*Choose gradient forward_only or auto"):
+        sampling.node(loaded, model=model, strength=1.0, options=options(gradient="exact"))
+
+
+def limited(model: Any, fits: Callable[[int, bool], bool]) -> tuple[Any, list[int]]:
+    """A model that has memory for a batch, and for its backward pass, while ``fits`` says so; and its failures."""
+    failures: list[int] = []
+
+    def forward(apply: Callable, args: dict) -> torch.Tensor:
+        batch = len(args["input"])
+        if not fits(batch, torch.is_grad_enabled() and args["input"].requires_grad):
+            failures.append(batch)
+            raise torch.cuda.OutOfMemoryError
+        return apply(args["input"], args["timestep"], **args["c"])
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(forward)
+    return clone, failures
+
+
+def test_out_of_memory_in_the_gradient_goes_on_with_less(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: type, caplog: Any
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    exact, _, _ = sampling.node(loaded, strength=1.0, options=options(gradient="exact"))
+    forward_only, _, _ = sampling.node(loaded, strength=1.0, options=options(gradient="forward_only"))
+
+    def run(fits: Callable[[int, bool], bool], **changed: Any) -> tuple[torch.Tensor, int]:
+        model, failures = limited(loaded.model, fits)
+        latent, _, _ = sampling.node(loaded, model=model, strength=1.0, **changed)
+        return latent["samples"], len(failures)
+
+    answers = iter([False] + 100 * [True])
+    latent, failures = run(lambda _, backward: not backward or next(answers))  # the first backward pass fails, no later one
+    assert failures == 1
+    torch.testing.assert_close(latent, exact["samples"], rtol=1e-4, atol=1e-4)
+    assert "goes on with recomputation" in caplog.text
+    latent, failures = run(lambda _, backward: not backward)
+    assert failures == 2
+    assert torch.equal(latent, forward_only["samples"])
+    assert "the backward pass of 2 images does not fit into memory" in caplog.text
+    with pytest.raises(ValueError, match="backward pass of 2 images does not fit .*Choose gradient forward_only or auto"):
+        run(lambda _, backward: not backward, options=options(gradient="exact"))
+
+
+def test_out_of_memory_in_measuring_goes_on_one_by_one(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:
+    loaded = loaded_models["sd15"]
+    _, expected, _ = sampling.node(loaded)
+    model, failures = limited(loaded.model, lambda batch, _: batch <= 4)
+    latent, found, _ = sampling.node(loaded, model=model)
+    assert len(failures) == 2  # once a recorded step
+    assert difference(found, expected) < 1e-4
+    assert torch.equal(latent["samples"], sampling.plain(loaded))
+    assert "goes on with one" in caplog.text
+
+
+def test_recomputed_gradient_is_the_gradient(
+    loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differentiation, recompute = pack("nodes.differentiation"), pack("nodes.recompute")
+    exact, found = differentiation.exact_gradient, []
+
+    def compare(score: Any, probes: Any) -> torch.Tensor:
+        plain = exact(score, probes)
+        with recompute.recomputed_blocks([loaded.model.model]):
+            again = exact(score, probes)
+        found.append(((again - plain).norm() / plain.norm()).item())
+        return plain
+
+    monkeypatch.setattr(differentiation, "exact_gradient", compare)
+    sampling.node(loaded, strength=1.0)
+    assert len(found) == 2 and max(found) < 1e-5, found
+    assert not any("forward" in vars(module) for module in loaded.model.model.modules())
+
+
+def test_gradient_memory(
+    loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes saved for the backward pass, counted: five probes at most a quarter of the joint graph's, recomputed still less."""
+    differentiation, recompute = pack("nodes.differentiation"), pack("nodes.recompute")
+    exact, found = differentiation.exact_gradient, []
+
+    def count(score: Any, probes: Any) -> torch.Tensor:
+        weights = {parameter.untyped_storage().data_ptr() for parameter in loaded.model.model.parameters()}
+        memory = SavedBytes(score, weights)
+        gradient = exact(memory.score, probes)
+        memory_again = SavedBytes(score, weights)
+        with recompute.recomputed_blocks([loaded.model.model]):
+            exact(memory_again.score, probes)
+        joint = SavedBytes(score, weights)
+        with torch.enable_grad():
+            start = probes.perturbed[0].clone().requires_grad_()
+            graph = [joint.score(start + offset, probes.sigma) for offset in (probes.perturbed - probes.perturbed[0]).clone()]
+        found.append((joint.peak / memory.peak, memory_again.peak / memory.peak))
+        del graph
+        return gradient
+
+    monkeypatch.setattr(differentiation, "exact_gradient", count)
+    sampling.node(loaded, samples=5, strength=1.0)
+    assert len(found) == 2
+    assert all(joint > 4 and again < 0.8 for joint, again in found), found
+
+
+class SavedBytes:
+    """Bytes that autograd holds for the backward passes of a score, counted by storage, weights left out."""
+
+    def __init__(self, score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], weights: set[int]) -> None:
+        self._score = score
+        self._weights = weights
+        self._uses: dict[int, int] = {}
+        self._held = 0
+        self.peak = 0
+
+    def score(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        # Hooks apply to what is computed under them: they must be inside whatever else the gradient sets up.
+        with torch.autograd.graph.saved_tensors_hooks(self._save, lambda saved: saved.tensor):
+            return self._score(x, sigma)
+
+    def _save(self, tensor: torch.Tensor) -> "Saved":
+        saved = Saved(tensor)
+        storage = tensor.untyped_storage()
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key not in self._weights:
+            self._uses[key] = self._uses.get(key, 0) + 1
+            if self._uses[key] == 1:
+                self._held += size
+                self.peak = max(self.peak, self._held)
+            weakref.finalize(saved, self._release, key, size)
+        return saved
+
+    def _release(self, key: int, size: int) -> None:
+        self._uses[key] -= 1
+        if self._uses[key] == 0:
+            self._held -= size
+
+
+class Saved:
+    """Lives as long as autograd holds the tensor."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
 
 
 @pytest.mark.parametrize(("prompts", "images"), [(2, 2), (2, 3), (3, 3)])

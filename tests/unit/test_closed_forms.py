@@ -9,7 +9,7 @@ import uncertainty
 from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
 from uncertainty import rectified_flow, variance_exploding
 from uncertainty.estimators import QUANTITIES, Probes, standard_errors
-from uncertainty.gradients import exact_gradient
+from uncertainty.gradients import exact_gradient, forward_only_gradient
 
 SHAPE = (2, 2, 3)
 DIM = 12
@@ -136,6 +136,22 @@ def test_gradient_matches_central_differences(family: str) -> None:
     found = exact_gradient(score, probes).flatten()
     assert found.abs().max() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_only_gradient_is_exact_where_the_jacobian_is_symmetric(family: str) -> None:
+    noising, name = FAMILIES[family]
+    data = three_bumps()
+    score = getattr(data, name)
+    level = torch.tensor([0.6, 0.6], dtype=torch.float64)
+    x = noising(level[0]).a * data.means.mean(0).reshape(1, *SHAPE) + 0.1 * normal(2, *SHAPE, seed=26)
+    probes = uncertainty.estimate(score, x, level, noising=noising, noise=normal(4, 2, *SHAPE, seed=27)).probes
+    exact = exact_gradient(score, probes)
+    errors = [(forward_only_gradient(score, probes, step=step) - exact).norm() / exact.norm() for step in (0.2, 0.1, 0.05)]
+    assert errors[2] < 0.01, errors
+    # Central differences: half the step, a quarter of the error.
+    assert 3.5 < errors[0] / errors[1] < 4.5 and 3.5 < errors[1] / errors[2] < 4.5, errors
+    torch.testing.assert_close(forward_only_gradient(score, probes, probes_per_call=1), forward_only_gradient(score, probes))
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.5, 0.8])

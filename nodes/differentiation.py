@@ -1,0 +1,112 @@
+"""The gradient of a run, as exactly as its model and the memory allow."""
+
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor, nn
+
+from ..uncertainty.estimators import Probes
+from ..uncertainty.gradients import exact_gradient, forward_only_gradient
+from ..uncertainty.probes import Denoiser
+from .ordinary_weights import NoGradient, check_ordinary, ordinary_weights
+from .recompute import recomputed_blocks
+
+OutOfMemory = torch.cuda.OutOfMemoryError
+
+log = logging.getLogger(__name__)
+
+
+class Differentiation:
+    """Gradients of one run: exact where that can be had, else forward-only if ``auto`` allows it, which is said once.
+
+    Args:
+        mode: out of ``GRADIENTS``.
+
+    Attributes:
+        used: ``exact`` or ``forward_only``, what the next gradient will be.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.used = "forward_only" if mode == "forward_only" else "exact"
+        self._may_fall_back = mode == "auto"
+        self._recompute = False
+
+    def prepare(self, guider: Any) -> None:
+        """Find out, before anything is sampled, whether autograd can go through the model.
+
+        Raises:
+            ValueError: it cannot, and ``exact`` was asked for.
+        """
+        if self.used != "exact":
+            return
+        try:
+            _check_streaming(guider)
+            check_ordinary(networks(guider))
+        except NoGradient as reason:
+            self._fall_back(reason)
+
+    def __call__(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+        """∂(Σ U)/∂ε, shape (B, C, *spatial)."""
+        if self.used == "exact":
+            try:
+                return self._exact(guider, score, probes)
+            except NoGradient as reason:
+                self._fall_back(reason)
+        try:
+            return forward_only_gradient(score, probes, probes_per_call)
+        except OutOfMemory:
+            comfy.model_management.soft_empty_cache()
+        return forward_only_gradient(score, probes, 1)
+
+    def _fall_back(self, reason: NoGradient) -> None:
+        if not self._may_fall_back:
+            raise ValueError(f"exact guidance is not possible: {reason}. Choose gradient forward_only or auto.") from reason
+        self.used = "forward_only"
+        log.warning("uncertainty guidance takes forward-only gradients, which are less accurate: %s.", reason)
+
+    def _exact(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
+        if not self._recompute:
+            try:
+                return self._product(guider, score, probes)
+            except OutOfMemory:
+                self._recompute = True
+                comfy.model_management.soft_empty_cache()
+                log.warning("uncertainty guidance ran out of memory and goes on with recomputation, which is slower.")
+        try:
+            return self._product(guider, score, probes)
+        except OutOfMemory as error:
+            comfy.model_management.soft_empty_cache()
+            raise NoGradient(
+                f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
+            ) from error
+
+    def _product(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
+        parts = networks(guider)
+        memory = recomputed_blocks(parts) if self._recompute else nullcontext()
+        try:
+            with torch.inference_mode(False), ordinary_weights(parts), memory:
+                # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
+                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()))
+        except RuntimeError as error:
+            if "Inference tensors cannot be saved" not in str(error):
+                raise
+            raise NoGradient(
+                "something that is attached to this model (a Control-LoRA, or another node's patch with weights of its own) does "
+                "not let gradients through"
+            ) from error
+
+
+def networks(guider: Any) -> list[nn.Module]:
+    """The model that is sampled, and what runs beside it."""
+    return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+
+
+def _check_streaming(guider: Any) -> None:
+    """Refuse weights that later versions of ComfyUI stream through reused memory: a backward pass could read others."""
+    is_dynamic = getattr(guider.model_patcher, "is_dynamic", None)  # not in 0.3.75
+    if is_dynamic is not None and is_dynamic():
+        raise NoGradient("this ComfyUI streams the model's weights (dynamic VRAM), which a backward pass may not rely on")
