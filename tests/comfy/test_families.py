@@ -51,15 +51,15 @@ def test_measuring(family: str, loaded: Loaded, sampling: Sampling) -> None:
 
 
 def test_guiding(loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = pack("nodes.sampling_hook")
-    exact, differences = hook.exact_gradient, []
+    differentiation = pack("nodes.differentiation")
+    exact, differences = differentiation.exact_gradient, []
 
     def compare(score: Any, probes: Any) -> torch.Tensor:
         found, joint = exact(score, probes), joint_gradient(score, probes)
         differences.append(float((found - joint).norm() / joint.norm()))
         return found
 
-    monkeypatch.setattr(hook, "exact_gradient", compare)
+    monkeypatch.setattr(differentiation, "exact_gradient", compare)
     latent, _, _ = sampling.node(loaded, strength=1.0)
     assert torch.isfinite(latent["samples"]).all()
     assert not torch.equal(latent["samples"], sampling.plain(loaded))
