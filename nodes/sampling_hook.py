@@ -187,8 +187,14 @@ class UncertaintyRun:
         def noising(sigma: Tensor) -> Noising:
             return from_noise_scaling(scaling, sigma)
 
+        mask = None if self.mask is None else self.mask.to(x.device)
+
         def score(z: Tensor, sigma: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
+            if mask is not None:
+                # What sampling may not change stays as it is: some video models are given their known frames without noise.
+                keep, known = (t.repeat(len(z) // len(x), *[1] * (z.ndim - 1)) for t in (mask, x))
+                z = torch.lerp(known.to(z), z, keep)
             return noising(sigma).noise_prediction(z, predict(z.to(x), sigma.to(timestep)).float())
 
         sigma = timestep.float().expand(len(x))
@@ -197,7 +203,6 @@ class UncertaintyRun:
         call = self.calls.get(step, 0)
         self.calls[step] = call + 1
         noise = probe_noise(x.shape[1:], self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
-        mask = None if self.mask is None else self.mask.to(x.device)
         batches = self._probes_per_call(guider, x)
 
         def measure(probes_per_call: int) -> Estimate:

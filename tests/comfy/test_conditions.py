@@ -202,7 +202,6 @@ def test_guiders(name: str, unet: Loaded, pack: Callable[[str], ModuleType], tmp
     assert not torch.equal(results[1.0], plain)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="probes put noise on the frames that a video is continued from")
 @pytest.mark.parametrize("name", ["LTX-Video", "HunyuanVideo"])
 def test_known_frames_of_a_video_stay_clean(
     name: str, sampling: Sampling, tmp_path: Path, pack: Callable[[str], ModuleType]
