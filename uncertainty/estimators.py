@@ -8,8 +8,9 @@ M passes give three quantities; to first order, with J the Jacobian of ε and C 
 * ``denoised_variance``   ``Var_i(x̂0ⁱ) = (b/a)²·Var_i(dⁱ) ≈ (a/b)²·diag(C²)``
 
 All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control
-variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise. ``filtered``, the default, then smooths the
-maps along the structure of x̂0 and keeps their means, so that scores are those of the control variate.
+variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise. ``filtered``, the default, does so with
+orthogonal probes and then smooths the maps along the structure of x̂0; their means, and so the scores, stay the control variate's.
+With orthogonal probes what is linear in the noise is estimated without bias, of the rest of a variance (M - 1)/M.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from .probes import Denoiser, probe_noise, score_probes
 
 QUANTITIES = ("score_variance", "posterior_variance", "denoised_variance")
 ESTIMATORS = ("filtered", "control_variate", "paper", "centered")
+ORTHOGONAL = ("filtered",)  # estimators that take orthogonal probes; the others take the paper's independent ones
 DEFAULT_ESTIMATOR = ESTIMATORS[0]
 MIN_SAMPLES = 2
 
@@ -40,6 +42,7 @@ class Probes:
         center: noise prediction ε at x, shape (B, C, *spatial).
         noising: coefficients of this noise level.
         sigma: noise level, shape (B,).
+        orthogonal: the noise is that of ``probes.orthogonal``, not independent from probe to probe.
     """
 
     noise: Tensor
@@ -48,6 +51,12 @@ class Probes:
     center: Tensor
     noising: Noising
     sigma: Tensor
+    orthogonal: bool = False
+
+    @property
+    def degrees(self) -> int:
+        """What sums of products of deviations are divided by: orthogonal noise has its mean, 0, in advance."""
+        return len(self.noise) - (0 if self.orthogonal else 1)
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def _contributions(probes: Probes) -> dict[str, Tensor]:
 
 def control_variate(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     """The same expectations as ``paper``, with the sampling error of Var(n) subtracted. Values may fall below zero."""
-    means = {name: terms.sum(0) / (len(terms) - 1) for name, terms in _contributions(probes).items()}
+    means = {name: terms.sum(0) / probes.degrees for name, terms in _contributions(probes).items()}
     return means | {"score_variance": 1 + means["score_variance"]}
 
 
@@ -147,11 +156,12 @@ def standard_errors(probes: Probes, estimator: str, mask: Tensor | None = None) 
     Returns:
         NaN where M is 2: leaving one probe out leaves no variance.
     """
-    if estimator == "filtered":
-        estimator = "control_variate"  # the filter keeps its means
     count = len(probes.noise)
     if count == MIN_SAMPLES:
         return {name: torch.full((probes.center.shape[0],), torch.nan) for name in QUANTITIES}
+    if estimator in ("control_variate", "filtered"):  # the filter keeps the means
+        terms = {n: torch.stack([mean_over_elements(t, mask) for t in value]) for n, value in _contributions(probes).items()}
+        return {name: _jackknife_variance(value).sqrt() for name, value in terms.items()}
     means: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     for left_out in range(count):
         keep = [i for i in range(count) if i != left_out]
@@ -184,6 +194,7 @@ def estimate(
     samples: int = 5,
     seed: int = 0,
     noise: Tensor | None = None,
+    orthogonal: bool = False,
     center: Tensor | None = None,
     estimator: str = DEFAULT_ESTIMATOR,
     mask: Tensor | None = None,
@@ -199,6 +210,7 @@ def estimate(
         samples: M, at least 2.
         seed: of the private probe noise.
         noise: probe noise (M, B, C, *spatial), instead of ``samples`` and ``seed``.
+        orthogonal: that noise is ``probes.orthogonal``.
         center: noise prediction at x if it is known already; saves one call.
         estimator: out of ``ESTIMATORS``.
         mask: (B, 1, *spatial), where the image's mean is taken; everywhere if None.
@@ -210,12 +222,13 @@ def estimate(
     sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
     if noise is None:
         check_samples(samples)
-        noise = probe_noise(x.shape[1:], samples, seed, 0, 0, range(len(x))).to(x.device)
+        orthogonal = estimator in ORTHOGONAL
+        noise = probe_noise(x.shape[1:], samples, seed, 0, 0, range(len(x)), orthogonally=orthogonal).to(x.device)
     check_samples(len(noise))
     coefficients = noising(sigma)
     if center is None:
         center = score(x, sigma)
     perturbed = coefficients.renoise(x, center, noise)
     scores = score_probes(score, perturbed, sigma, probes_per_call)
-    probes = Probes(noise, scores, perturbed, center, coefficients, sigma)
+    probes = Probes(noise, scores, perturbed, center, coefficients, sigma, orthogonal)
     return Estimate(quantities(probes, estimator, mask), probes)

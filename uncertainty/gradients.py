@@ -4,6 +4,8 @@ With ``cⁱ = 2·(eⁱ - ē)/(M - 1)`` and ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x
 
     ∂(Σ U)/∂ε = -b · Σ_i (Jⁱ)ᵀ cⁱ
 
+(M instead of M - 1 for orthogonal probes, as in their variance.)
+
 ``exact_gradient`` takes one vector-Jacobian product a probe. The Jacobian of an ideal noise prediction is symmetric
 (``J = -σ ∇² log p``), so ``forward_only_gradient`` takes ``Jⁱ cⁱ`` instead, by central differences along cⁱ: close for a trained
 network, meaningless for an untrained one. The sums run over the elements of each image: images do not influence each other.
@@ -24,7 +26,7 @@ DIFFERENCE_STEP = 0.1
 
 def _weights(probes: Probes) -> Tensor:
     """cⁱ, shape (M, B, C, *spatial)."""
-    return 2 * (probes.scores - probes.scores.mean(0)) / (len(probes.scores) - 1)
+    return 2 * (probes.scores - probes.scores.mean(0)) / probes.degrees
 
 
 def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:

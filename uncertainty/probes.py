@@ -1,5 +1,11 @@
-"""Probe noise from private generators: one stream per image, step and model call, untouched by batching or the global RNG."""
+"""Probe noise from private generators: one stream per image, step and model call, untouched by batching or the global RNG.
 
+Orthogonal probes: of an element's variance over M probes, most Monte-Carlo noise comes from the elements that influence it most,
+those of the same place. Noise that is orthogonal, over the M probes, between M - 1 such elements has none of it. (Probing with
+orthogonal vectors, Tang & Saad 2012, with each vector's direction drawn at random.)
+"""
+
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,10 +19,42 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 _DOMAIN = 0x756E6365
 
 
-def probe_noise(shape: Sequence[int], samples: int, seed: int, step: int, call: int, images: Sequence[int]) -> Tensor:
+def orthogonal(noise: Tensor) -> Tensor:
+    """Normal noise (M, C, ...) with sum 0 and mean square 1 over the M probes, and orthogonal over them within groups.
+
+    A group is M - 1 channels of one place; where there are fewer, all channels of as many neighbouring places as fit. Each
+    element keeps mean 0 and variance 1, and is nearly normal: its kurtosis is 3·(M - 1)/(M + 1).
+    """
+    samples = len(noise)
+    exact = noise.double()  # nearly parallel columns lose digits
+    flat = (exact - exact.mean(0)).flatten(2)
+    together = max(1, (samples - 1) // flat.shape[1])
+    parts = []
+    for places in torch.split(flat, max(1, flat.shape[2] // together) * together, 2):
+        # The last few places, if they fill no group, are a smaller group of their own.
+        size = min(together, places.shape[2])
+        groups = places.reshape(*places.shape[:2], -1, size)
+        channels = [_orthonormal(chunk) for chunk in torch.split(groups, max(1, (samples - 1) // size), 1)]
+        parts.append(torch.cat(channels, 1).flatten(2))
+    return (math.sqrt(samples) * torch.cat(parts, 2)).reshape(noise.shape).to(noise)
+
+
+def _orthonormal(groups: Tensor) -> Tensor:
+    """Columns over the probes, (M, channels, groups, places), made orthonormal in each group."""
+    columns = groups.permute(2, 0, 1, 3).flatten(2)
+    basis: Tensor
+    basis, triangle = torch.linalg.qr(columns)
+    # These signs make it Gram-Schmidt, of which normal columns come out uniformly distributed.
+    basis = basis * torch.diagonal(triangle, dim1=-2, dim2=-1).sign()[:, None]
+    return basis.reshape(*basis.shape[:2], groups.shape[1], groups.shape[3]).permute(1, 2, 0, 3)
+
+
+def probe_noise(
+    shape: Sequence[int], samples: int, seed: int, step: int, call: int, images: Sequence[int], *, orthogonally: bool = False
+) -> Tensor:
     """Standard normal probes, shape (M, B, C, *spatial), float32 on the CPU.
 
-    The first probes of a larger M are those of a smaller one, and an image keeps its probes whatever batch it is in.
+    An image keeps its probes whatever batch it is in. Independent probes of a larger M begin with those of a smaller one.
 
     Args:
         shape: of one image, (C, *spatial).
@@ -25,12 +63,14 @@ def probe_noise(shape: Sequence[int], samples: int, seed: int, step: int, call: 
         step: number of the sampling step.
         call: number of the model call within the step.
         images: index of each image in its batch.
+        orthogonally: as ``orthogonal`` makes them, instead of independent.
     """
     streams = []
     for image in images:
         state = np.random.SeedSequence([_DOMAIN, seed, step, call, image]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(state))
-        streams.append(torch.stack([torch.randn(tuple(shape), generator=generator) for _ in range(samples)]))
+        noise = torch.stack([torch.randn(tuple(shape), generator=generator) for _ in range(samples)])
+        streams.append(orthogonal(noise) if orthogonally else noise)
     return torch.stack(streams, dim=1)
 
 

@@ -10,6 +10,7 @@ from closed_forms import Mixture, gaussian, gaussian_quantities, random_covarian
 from uncertainty import rectified_flow, variance_exploding
 from uncertainty.estimators import QUANTITIES, Probes, standard_errors
 from uncertainty.gradients import exact_gradient, forward_only_gradient
+from uncertainty.probes import orthogonal
 
 SHAPE = (2, 2, 3)
 DIM = 12
@@ -78,6 +79,64 @@ def test_control_variate_is_unbiased_and_less_noisy() -> None:
     error = ((plain - controlled).var(0) / len(plain)).sqrt()
     assert ((plain - controlled).mean(0).abs() < 5 * error).all()
     assert controlled.var(0).mean() < 0.5 * plain.var(0).mean()
+
+
+def orthogonal_noise(samples: int, draws: int, seed: int) -> Tensor:
+    return torch.stack([orthogonal(noise) for noise in normal(draws, samples, *SHAPE, seed=seed)], 1)
+
+
+@pytest.mark.parametrize("samples", [3, 5, 9])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_orthogonal_probes_are_unbiased_on_gaussian_data(family: str, samples: int) -> None:
+    noising, name = FAMILIES[family]
+    covariance = random_covariance(DIM, 5)
+    data = gaussian(torch.zeros(DIM, dtype=torch.float64), covariance)
+    level = torch.tensor(0.4, dtype=torch.float64)
+    coefficients = noising(level)
+    expected = gaussian_quantities(covariance, float(coefficients.a), float(coefficients.b))
+    draws = 3000
+    found = uncertainty.estimate(
+        getattr(data, name), normal(1, *SHAPE, seed=7).expand(draws, *SHAPE), level, noising=noising,
+        noise=orthogonal_noise(samples, draws, seed=28), orthogonal=True, estimator="control_variate",
+    )  # fmt: skip
+    for quantity in QUANTITIES:
+        values = found.quantities[quantity].flatten(1)
+        # Five standard errors of the mean over the draws.
+        assert ((values.mean(0) - expected[quantity]).abs() < 5 * values.std(0) / draws**0.5).all(), quantity
+
+
+@pytest.mark.parametrize("samples", [5, 9])
+def test_orthogonal_probes_err_by_less_than_a_part_in_m_elsewhere(samples: int) -> None:
+    """Of a variance that is not linear in the noise they miss (M - 1)/M at most."""
+    data = three_bumps()
+    level = torch.tensor(0.6, dtype=torch.float64)
+    x = data.means.mean(0).reshape(1, *SHAPE)
+    draws = 4000
+    limit = uncertainty.estimate(
+        data.noise_prediction, x, level, noise=normal(50_000, 1, *SHAPE, seed=29), estimator="control_variate"
+    ).quantities
+    found = uncertainty.estimate(
+        data.noise_prediction, x.expand(draws, *SHAPE), level, noise=orthogonal_noise(samples, draws, seed=30), orthogonal=True,
+        estimator="control_variate",
+    ).quantities  # fmt: skip
+    for quantity in ("score_variance", "denoised_variance"):
+        error = found[quantity].mean(0) - limit[quantity][0]
+        statistical = 5 * found[quantity].std(0) / draws**0.5 + 0.03 * limit[quantity][0]
+        assert (error.abs() < limit[quantity][0] / samples + statistical).all(), quantity
+
+
+def test_orthogonal_probes_are_less_noisy() -> None:
+    data = three_bumps()
+    level = torch.tensor(1.2, dtype=torch.float64)
+    draws = 2000
+    x = normal(1, *SHAPE, seed=8).expand(draws, *SHAPE)
+    spread = []
+    for noise, special in ((normal(5, draws, *SHAPE, seed=9), False), (orthogonal_noise(5, draws, seed=31), True)):
+        found = uncertainty.estimate(
+            data.noise_prediction, x, level, noise=noise, orthogonal=special, estimator="control_variate"
+        ).quantities
+        spread.append({name: float(value.var(0).mean()) for name, value in found.items()})
+    assert all(spread[1][name] < 0.8 * spread[0][name] for name in QUANTITIES), spread
 
 
 @pytest.mark.parametrize("family", FAMILIES)

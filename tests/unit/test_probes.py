@@ -6,7 +6,7 @@ from torch import Tensor
 
 import uncertainty
 from uncertainty.noising import Noising, from_noise_scaling, rectified_flow
-from uncertainty.probes import probe_noise, score_probes
+from uncertainty.probes import orthogonal, probe_noise, score_probes
 
 SHAPE = (3, 5, 7)
 
@@ -39,6 +39,37 @@ def test_every_part_of_the_key_counts(changed: dict) -> None:
 
 def test_the_largest_seed_works() -> None:
     assert torch.isfinite(draw(seed=2**64 - 1)).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 6), (3, 8, 8), (1, 5, 7), (16, 4, 4), (2, 40), (3, 2, 5, 5)])
+@pytest.mark.parametrize("samples", [2, 3, 5, 9, 16])
+def test_orthogonal_probes(samples: int, shape: tuple[int, ...]) -> None:
+    noise = probe_noise(shape, samples, 0, 0, 0, [0], orthogonally=True)[:, 0]
+    assert noise.shape == (samples, *shape)
+    torch.testing.assert_close(noise.sum(0), torch.zeros(shape), rtol=0, atol=1e-5)
+    torch.testing.assert_close(noise.square().mean(0), torch.ones(shape))
+    together = min(samples - 1, shape[0])
+    group = noise.flatten(2)[:, :together]
+    products = torch.einsum("icp,idp->pcd", group, group) / samples
+    torch.testing.assert_close(products, torch.eye(together).expand_as(products), rtol=0, atol=1e-5)
+
+
+def test_neighbouring_places_share_a_group_where_channels_are_few() -> None:
+    noise = orthogonal(torch.randn(5, 1, 3, 6, generator=torch.Generator().manual_seed(0))).flatten(1)
+    products = noise.T @ noise / 5
+    for start in range(0, 16, 4):  # 18 places: four groups of four, one of two
+        torch.testing.assert_close(products[start : start + 4, start : start + 4], torch.eye(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(products[16:, 16:], torch.eye(2), rtol=0, atol=1e-5)
+
+
+def test_every_orthogonal_probe_is_nearly_normal_noise() -> None:
+    noise = orthogonal(torch.randn(5, 4, 128, 128, generator=torch.Generator().manual_seed(1)))
+    for probe in noise:
+        assert abs(probe.mean()) < 0.02
+        assert abs(probe.var() - 1) < 0.02
+        assert abs(probe.pow(4).mean() - 2) < 0.05  # 3·(M - 1)/(M + 1)
+        flat = probe.flatten(1)
+        assert (torch.corrcoef(flat) - torch.eye(4)).abs().max() < 0.04
 
 
 @pytest.mark.parametrize("probes_per_call", [1, 2, 3, 7, None])
