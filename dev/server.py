@@ -20,6 +20,9 @@ from .bootstrap import BASE, ROOT, RUNTIME, prepare_base, shown
 HOST = "127.0.0.1"
 NODES = (
     "UncertaintyKSampler",
+    "UncertaintySamplerCustom",
+    "UncertaintyGuidance",
+    "UncertaintyOptions",
     "UncertaintyMapPreview",
     "UncertaintyToMask",
     "UncertaintyScoreFilter",

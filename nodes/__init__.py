@@ -3,9 +3,12 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .calibration import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
+from .custom_sampler import UncertaintySamplerCustom
 from .demo_model import UncertaintyDemoModel
+from .guidance import UncertaintyGuidance
 from .map_files import UncertaintyMapLoad, UncertaintyMapSave
 from .mask import UncertaintyToMask
+from .options import UncertaintyOptions
 from .plot import UncertaintyPlot
 from .preview import UncertaintyMapPreview
 from .sampler import UncertaintyKSampler
@@ -19,6 +22,9 @@ class UncertaintyExtension(ComfyExtension):
         """All node classes."""
         return [
             UncertaintyKSampler,
+            UncertaintySamplerCustom,
+            UncertaintyGuidance,
+            UncertaintyOptions,
             UncertaintyMapPreview,
             UncertaintyToMask,
             UncertaintyScoreFilter,

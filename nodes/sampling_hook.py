@@ -1,24 +1,26 @@
 """The one place where this pack meets ComfyUI's sampling: wrappers, guiders, inference mode and memory.
 
 ``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model it is called around every model call,
-records the steps of its window and hands back a guided x̂0.
+records the steps of its window and hands back a guided x̂0. ``guide_every_sampling`` makes one for each sampling of a model.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
 from .. import uncertainty
-from ..uncertainty.estimators import QUANTITIES, Estimate, estimate, standard_errors
+from ..uncertainty.estimators import ORTHOGONAL, QUANTITIES, Estimate, estimate, standard_errors
+from ..uncertainty.gradients import average_gradient
 from ..uncertainty.guidance import guided_denoised, inside, uncertain_elements
 from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
 from ..uncertainty.noising import Noising, from_noise_scaling
@@ -86,13 +88,28 @@ class UncertaintyRun:
         self.family = ""
         self.model = ""
         self.gradient = Differentiation(settings.options.gradient)
+        self.averaged: Tensor | None = None
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model that this run is hooked into."""
         clone = model.clone()
-        clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sample)
-        clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        for kind, wrapper in self._wrappers():
+            clone.add_wrapper_with_key(kind, KEY, wrapper)
         return clone
+
+    def attach_to_guider(self, guider: Any) -> Any:
+        """A copy of the guider with such a clone; the given one may be sampled again, without this run."""
+        attached = copy.copy(guider)
+        attached.model_patcher = self.attach(guider.model_patcher)
+        return attached
+
+    def attach_to_options(self, model_options: dict) -> None:
+        """Hook this run into the options of a sampling that is about to start, made for that sampling alone."""
+        for kind, wrapper in self._wrappers():
+            add_wrapper_with_key(kind, KEY, wrapper, model_options, is_model_options=True)
+
+    def _wrappers(self) -> tuple[tuple[str, Callable[..., Tensor]], ...]:
+        return (WrappersMP.SAMPLER_SAMPLE, self._sample), (WrappersMP.PREDICT_NOISE, self._predict_noise)
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The recorded steps as one map; there must be one."""
@@ -202,7 +219,9 @@ class UncertaintyRun:
         center = noising(sigma).noise_prediction(x.float(), denoised.float()) if guided_score else score(x.float(), sigma)
         call = self.calls.get(step, 0)
         self.calls[step] = call + 1
-        noise = probe_noise(x.shape[1:], self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
+        estimator = self.settings.options.estimator
+        stream = (self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
+        noise = probe_noise(x.shape[1:], *stream, orthogonally=estimator in ORTHOGONAL)
         batches = self._probes_per_call(guider, x)
 
         def measure(probes_per_call: int) -> Estimate:
@@ -212,8 +231,9 @@ class UncertaintyRun:
                 sigma,
                 noising=noising,
                 noise=noise.to(x.device),
+                orthogonal=estimator in ORTHOGONAL,
                 center=center,
-                estimator=self.settings.options.estimator,
+                estimator=estimator,
                 mask=mask,
                 probes_per_call=probes_per_call,
             )
@@ -233,6 +253,8 @@ class UncertaintyRun:
         if not bool(chosen.any()):
             return denoised
         gradient = self.gradient(guider, score, measured.probes, batches)
+        if estimator == "filtered":
+            gradient = self.averaged = average_gradient(self.averaged, gradient)
         return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
 
     def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], Tensor]:
@@ -274,6 +296,34 @@ class UncertaintyRun:
             return uncertain_elements(values, self.settings.percentile, mask, scope=options.mask_scope, side=options.mask_side)
         tau = self.thresholds.at(step, values.shape).to(values)
         return inside(values > tau if options.mask_side == "high" else values < tau, mask)
+
+
+def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds: Thresholds | None = None) -> ModelPatcher:
+    """A clone of the model whose every sampling is guided by a run of its own, its probes by the sampling's seed (0 if none)."""
+
+    def sample(
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None = None,
+        callback: Any = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **others: Any,
+    ) -> Tensor:
+        if len(others.get("latent_shapes") or ()) > 1:
+            raise ValueError("latent_image packs several latents (video with sound), which cannot be guided yet.")
+        # A tile that lies outside the mask is passed by.
+        if denoise_mask is None or bool(denoise_mask.any()):
+            run = UncertaintyRun(replace(settings, seed=seed or 0), range(len(noise)), {}, thresholds)
+            run.attach_to_options(executor.class_obj.model_options)
+        return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sample)
+    return clone
 
 
 def fingerprint(model: torch.nn.Module) -> str:

@@ -149,59 +149,6 @@ def test_compiled_models(unet: Loaded, sampling: Sampling) -> None:
     assert not torch.equal(guided["samples"], measured["samples"])
 
 
-def basic(model: Any, loaded: Loaded) -> Any:
-    from comfy_extras.nodes_custom_sampler import BasicGuider
-
-    return BasicGuider.execute(model, loaded.positive).args[0]
-
-
-def dual(style: str) -> Callable[[Any, Loaded], Any]:
-    def build(model: Any, loaded: Loaded) -> Any:
-        from comfy_extras.nodes_custom_sampler import DualCFGGuider
-
-        middle = conditioning(7, 16, 16, seed=5)
-        return DualCFGGuider.execute(model, loaded.positive, middle, loaded.negative, 3.0, 2.0, style).args[0]
-
-    return build
-
-
-def perpendicular(model: Any, loaded: Loaded) -> Any:
-    from comfy_extras.nodes_perpneg import PerpNegGuider
-
-    return PerpNegGuider.execute(model, loaded.positive, loaded.negative, conditioning(7, 16, 16, seed=5), 3.0, 1.0).args[0]
-
-
-GUIDERS = {"basic": basic, "dual": dual("regular"), "dual nested": dual("nested"), "perpendicular negative": perpendicular}
-
-
-@pytest.mark.parametrize("name", GUIDERS)
-def test_guiders(name: str, unet: Loaded, pack: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    import comfy.sample
-    import comfy.samplers
-
-    sampling_model = unet.model.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(sampling_model, "normal", 5)
-    latent = unet.latent(2)["samples"]
-    settings, window = pack("uncertainty.options").RunSettings, pack("uncertainty.window").Window(0.3, 0.7)
-
-    def sample(model: Any) -> torch.Tensor:
-        sampler = comfy.samplers.sampler_object("euler")
-        noise = comfy.sample.prepare_noise(latent, 3)
-        return GUIDERS[name](model, unet).sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=3)
-
-    plain = sample(unet.model)
-    results = {}
-    for strength in (0.0, 1.0):
-        run = pack("nodes.sampling_hook").UncertaintyRun(settings(3, strength, 90.0, window, 3), range(2), {})
-        results[strength] = sample(run.attach(unet.model))
-        found = run.uncertainty_map()
-        assert found.steps == (2, 3)
-        assert all(torch.isfinite(values).all() for values in found.quantities.values())
-    assert torch.equal(results[0.0], plain)
-    assert torch.isfinite(results[1.0]).all()
-    assert not torch.equal(results[1.0], plain)
-
-
 @pytest.mark.parametrize("name", ["LTX-Video", "HunyuanVideo"])
 def test_known_frames_of_a_video_stay_clean(
     name: str, sampling: Sampling, tmp_path: Path, pack: Callable[[str], ModuleType]
