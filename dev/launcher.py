@@ -1,10 +1,15 @@
 """Run ComfyUI, or a module that imports it, in this process: ``python -m dev.launcher [-m MODULE] ARGUMENTS``."""
 
+import importlib.util
 import runpy
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 from .bootstrap import ROOT, comfyui
+
+PACK = "custom_nodes_x_uncertainty-sampling"  # no name one could import, like those ComfyUI gives
 
 
 def prepare_imports() -> None:
@@ -13,6 +18,17 @@ def prepare_imports() -> None:
     sys.path.insert(0, str(comfyui()))
     sys.path.append(str(ROOT))
     mend_torchvision()
+
+
+def import_pack() -> ModuleType:
+    """The pack, as ComfyUI imports it: a package of its own, whatever its folder is called."""
+    if PACK not in sys.modules:
+        loader = SourceFileLoader(PACK, str(ROOT / "__init__.py"))
+        spec = importlib.util.spec_from_loader(PACK, loader, is_package=True)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[PACK] = module
+        loader.exec_module(module)
+    return sys.modules[PACK]
 
 
 def mend_torchvision() -> None:

@@ -1,6 +1,5 @@
 """Fixtures for all tests; only those that a test asks for start a ComfyUI."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != RO
 sys.path.append(str(ROOT))
 sys.path.append(str(ROOT / "tests" / "support"))
 
-from dev.launcher import prepare_imports  # noqa: E402
+from dev.launcher import import_pack, prepare_imports  # noqa: E402
 from dev.server import ComfyServer  # noqa: E402
-
-PACK = "custom_nodes_x_uncertainty-sampling"  # no name one could import, like those ComfyUI gives
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,10 +44,4 @@ def comfy_pack(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         comfy.options.enable_args_parsing()
         import comfy.cli_args  # reads the command line now
 
-    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PACK] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_pack()

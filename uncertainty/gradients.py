@@ -24,6 +24,15 @@ GRADIENTS = ("auto", "exact", "forward_only")
 DIFFERENCE_STEP = 0.1
 
 
+# Share of the latest gradient in the running average of a run; measured with benchmarks/gradients.py.
+LATEST = 0.5
+
+
+def average_gradient(before: Tensor | None, latest: Tensor) -> Tensor:
+    """Running average over the calls of a run: the gradient changes slowly from step to step, its noise is new each time."""
+    return latest if before is None else torch.lerp(before, latest, LATEST)
+
+
 def _weights(probes: Probes) -> Tensor:
     """cⁱ, shape (M, B, C, *spatial)."""
     return 2 * (probes.scores - probes.scores.mean(0)) / probes.degrees

@@ -1,0 +1,146 @@
+"""What measuring and guiding cost: ``python -m benchmarks.overhead`` times whole samplings, interleaved, in one process.
+
+50 steps of Euler, CFG 3, M = 5, window 0.90 to 0.98 (steps 45 to 48), batch 1. Every round runs every way once; the table shows
+medians of the rounds' ratios to plain KSampler. By the number of network evaluations (NFE) measuring costs 70/50.
+The peer is the joint graph of the paper's authors, written plainly: all M probes and their variance in one graph, one backward
+pass.
+"""
+
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from statistics import median, quantiles
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+import nodes as comfy_nodes
+from dev.launcher import import_pack
+from uncertainty.guidance import guided_denoised, uncertain_elements
+from uncertainty.noising import from_noise_scaling
+from uncertainty.probes import probe_noise
+
+from . import results, situations
+
+ROUNDS = 15
+SAMPLES = 5
+WINDOW = (0.90, 0.98)
+IDEAL = (50 + 4 * SAMPLES) / 50
+
+
+class JointGraph:
+    """The peer: Algorithms 1 and 2 in one graph, as a wrapper around every model call."""
+
+    def __init__(self, pack: Any) -> None:
+        self.ordinary_weights = pack("nodes.ordinary_weights").ordinary_weights
+        self.calls = 0
+
+    def attach(self, model: Any) -> Any:
+        """A clone of the model with the peer hooked in."""
+        clone = model.clone()
+        clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "joint", self._predict)
+        return clone
+
+    def _predict(self, executor: Any, x: Tensor, timestep: Tensor, options: dict, seed: int) -> Tensor:
+        denoised = executor(x, timestep, options, seed)
+        step, self.calls = self.calls, self.calls + 1
+        if not WINDOW[0] <= step / situations.STEPS < WINDOW[1]:
+            return denoised
+        guider = executor.class_obj
+        noise = probe_noise(x.shape[1:], SAMPLES, seed or 0, step, 0, range(len(x)))
+        with torch.inference_mode(False), torch.enable_grad(), self.ordinary_weights([guider.inner_model]):
+            x, level = x.clone(), timestep.clone()
+            noising = from_noise_scaling(guider.inner_model.model_sampling.noise_scaling, level)
+            prediction = noising.noise_prediction(x, denoised.clone()).requires_grad_()
+            perturbed = noising.renoise(x, prediction, noise.clone())
+            levels = level.repeat(SAMPLES)
+            again = executor(perturbed.flatten(0, 1), levels, options, seed).reshape(perturbed.shape)
+            scores = (perturbed - noising.a * again) / noising.b
+            uncertainty = scores.var(0)
+            (gradient,) = torch.autograd.grad(uncertainty.sum(), prediction)
+        chosen = uncertain_elements(uncertainty.detach(), 95)
+        return guided_denoised(denoised, noising, chosen, gradient, 1.0)
+
+
+def ways(pack: Any) -> dict[str, Callable[[], Any]]:
+    """What is attached to the model of one sampling, by name; None is plain KSampler."""
+    hook, options, window = pack("nodes.sampling_hook"), pack("uncertainty.options"), pack("uncertainty.window")
+
+    class Nothing(window.Window):
+        """A window without steps, which no user can set: what the hook itself costs."""
+
+        def steps(self, total: int) -> range:
+            return range(0)
+
+    def run(strength: float, kind: type = window.Window, **changed: Any) -> Any:
+        settings = options.RunSettings(SAMPLES, strength, 95.0, kind(*WINDOW), 0, options.Options(**changed))
+        return hook.UncertaintyRun(settings, [0], {})
+
+    return {
+        "KSampler": lambda: None,
+        "empty window": lambda: run(0.0, Nothing),
+        "measuring": lambda: run(0.0),
+        "measuring, estimator paper": lambda: run(0.0, estimator="paper"),
+        "guided, exact": lambda: run(1.0, gradient="exact"),
+        "guided, forward-only": lambda: run(1.0, gradient="forward_only"),
+        "guided, joint graph (peer)": lambda: JointGraph(pack),
+    }
+
+
+def measure(model: str) -> dict[str, list[float]]:
+    """Seconds of every way in every round."""
+    network, clip, shape = situations.load(model)
+    positive, negative = situations.encode(clip, "cat face"), situations.encode(clip, "")
+    pack = import_pack().__name__
+    all_ways = ways(lambda module: importlib.import_module(f"{pack}.{module}"))
+
+    def sample(way: Callable[[], Any]) -> float:
+        attached = way()
+        used = network if attached is None else attached.attach(network)
+        latent = {"samples": torch.zeros(1, *shape)}
+        began = time.perf_counter()
+        comfy_nodes.common_ksampler(used, 1, situations.STEPS, situations.CFG, "euler", "normal", positive, negative, latent)
+        return time.perf_counter() - began
+
+    seconds: dict[str, list[float]] = {name: [] for name in all_ways}
+    for turn in range(ROUNDS + 1):
+        for name, way in all_ways.items():
+            taken = sample(way)
+            if turn > 0:  # the first round warms up
+                seconds[name].append(taken)
+    return seconds
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    """As markdown."""
+    head = ["model", "way", "seconds", "ratio to KSampler", "quartiles", "ratio / NFE-ideal of measuring"]
+    lines = []
+    for model, seconds in found.items():
+        for name, taken in seconds.items():
+            ratios = [one / plain for one, plain in zip(taken, seconds["KSampler"], strict=True)]
+            low, _, high = quantiles(ratios, n=4)
+            ideal = f"{median(ratios) / IDEAL:.3f}" if "measuring" in name else ""
+            lines.append([model, name, f"{median(taken):.2f}", f"{median(ratios):.3f}", f"{low:.3f} to {high:.3f}", ideal])
+    return results.markdown(head, lines)
+
+
+def main() -> None:
+    """Command line."""
+    models, only_table = results.arguments(__doc__, situations.MODELS)
+    if not only_table:
+        logging.disable(logging.WARNING)
+        comfy.utils.set_progress_bar_enabled(False)
+        began = time.monotonic()
+        with torch.inference_mode():
+            found = {model: measure(model) for model in models}
+        results.write("overhead", found, time.monotonic() - began)
+    print(results.heading("overhead"))
+    results.write_table("overhead", table(results.read("overhead")))
+
+
+if __name__ == "__main__":
+    main()
