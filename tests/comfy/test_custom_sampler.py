@@ -54,12 +54,12 @@ GUIDERS: dict[str, tuple[Callable[[Loaded], Any], str]] = {
 }
 
 
-def custom(loaded: Loaded, sampler: str = "euler", batch: int = 2, **changed: Any) -> dict[str, Any]:
+def custom(loaded: Loaded, sampler: str = "euler", steps: int = 5, batch: int = 2, **changed: Any) -> dict[str, Any]:
     """Inputs of SamplerCustomAdvanced, all but the guider: the sampling that ``Sampling.inputs`` describes for KSampler."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
-    sigmas = comfy.samplers.calculate_sigmas(loaded.model.get_model_object("model_sampling"), "normal", 5)
+    sigmas = comfy.samplers.calculate_sigmas(loaded.model.get_model_object("model_sampling"), "normal", steps)
     inputs = {"noise": Noise_RandomNoise(3), "sampler": comfy.samplers.sampler_object(sampler), "sigmas": sigmas}
     return inputs | {"latent_image": loaded.latent(batch)} | changed
 
@@ -126,9 +126,11 @@ def test_beside_every_guider(
 ) -> None:
     build, family = GUIDERS[name]
     loaded = loaded_models[family]
-    guider, inputs = build(loaded), custom(loaded)
+    guider, inputs = build(loaded), custom(loaded, steps=6)
+    inputs["sigmas"] = inputs["sigmas"][:-1]  # ends with noise left in it: the two latents differ
     before = {**vars(guider)}
     output, denoised = plain(guider, inputs)
+    assert different(output, denoised)
     measured, measured_denoised, found, scores = node(guider, inputs)
     assert torch.equal(measured["samples"], output["samples"])
     assert torch.equal(measured_denoised["samples"], denoised["samples"])
@@ -182,9 +184,10 @@ def test_masks_and_batch_indices_go_the_same_way(
         assert torch.equal(ours["samples"], theirs["samples"])
     _, beside, _ = sampling.node(loaded, latent_image=latent)
     assert same(measured[2], beside) and torch.equal(measured[2].mask, beside.mask)
-    _, _, other, _ = node(cfg(loaded), custom(loaded, latent_image={**latent, "batch_index": [4, 3]}))
-    difference = ((other.values - measured[2].values) / measured[2].values.norm()).square().sum((0, 2, 3, 4)).sqrt()
-    assert difference[0] < 1e-4 and difference[1] > 0.1
+    alone = {"samples": content[1:], "noise_mask": mask, "batch_index": [2]}
+    _, _, single, _ = node(cfg(loaded), custom(loaded, latent_image=alone))
+    expected_alone = measured[2].select([1]).values
+    assert (single.values - expected_alone).norm() / expected_alone.norm() < 1e-4
 
 
 def test_previews_are_the_same(
@@ -223,6 +226,14 @@ def test_settings_tell_guider_sampler_and_schedule(loaded_models: dict[str, Load
     _, _, found, _ = node(cfg(loaded), custom(loaded) | {"sampler": ancestral})
     assert found.settings["sampler"] == "euler_ancestral" and found.settings["seed"] == 3
     assert found.settings["sampler_options"] == {"eta": 0.5, "s_noise": 1.0}
+
+
+@pytest.mark.parametrize("name", ["custom_sampler.UncertaintySamplerCustom", "guidance.UncertaintyGuidance"])
+def test_a_window_without_steps_is_refused_before_anything_runs(name: str, pack: Callable[[str], ModuleType]) -> None:
+    module, _, cls = name.partition(".")
+    check = getattr(pack(f"nodes.{module}"), cls).validate_inputs
+    assert check(window_start=0.5, window_end=0.9) is check(window_start=0.5) is True
+    assert "window_start must be below window_end, got 0.9 and 0.5" in check(window_start=0.9, window_end=0.5)
 
 
 def test_nothing_measured_and_nothing_measurable(loaded_models: dict[str, Loaded], plain: Callable, node: Callable) -> None:

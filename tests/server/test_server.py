@@ -165,6 +165,56 @@ def test_thresholds_are_calibrated_over_two_runs(server: ComfyServer, graph: Gra
         run(server.url, graph)
 
 
+def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None:
+    """One guider, noise and schedule for every sampler: measured beside stock, and guided by the sampler beside the model."""
+    ksampler = inputs(graph, "UncertaintyKSampler")
+    vae, batch = inputs(graph, "VAEDecode")["vae"], 2
+    inputs(graph, "EmptyLatentImage")["batch_size"] = batch
+    choices = {"estimator": "control_variate", "gradient": "auto", "direction": "descend", "mask_scope": "image"}
+    measure = {"samples": 3, "percentile": 90.0, "window_start": 0.5, "window_end": 0.7, "options": ["options", 0]}
+    prompts = {"positive": ksampler["positive"], "negative": ksampler["negative"], "cfg": 3.0}
+    schedule = {"scheduler": "normal", "steps": 8, "denoise": 1.0}
+    run_with = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["euler", 0], "sigmas": ["schedule", 0]}
+    run_with["latent_image"] = ksampler["latent_image"]
+    loaders = ("UncertaintyDemoModel", "CLIPTextEncode", "EmptyLatentImage")
+    custom: Graph = {number: node for number, node in graph.items() if node["class_type"] in loaders}
+    custom |= {
+        "noise": make("RandomNoise", noise_seed=41),
+        "euler": make("KSamplerSelect", sampler_name="euler"),
+        "schedule": make("BasicScheduler", model=ksampler["model"], **schedule),
+        "options": make("UncertaintyOptions", **choices, mask_side="high", score_source="conditional", max_batch=4),
+        "guider": make("CFGGuider", model=ksampler["model"], **prompts),
+        "guidance": make("UncertaintyGuidance", model=ksampler["model"], strength=10.0, **measure),
+        "guider of guidance": make("CFGGuider", model=["guidance", 0], **prompts),
+        "measured": make("UncertaintySamplerCustom", **run_with, strength=0.0, **measure),
+        "guided": make("UncertaintySamplerCustom", **run_with, strength=10.0, **measure),
+        "stock": make("SamplerCustomAdvanced", **run_with),
+        "patched": make("SamplerCustomAdvanced", **run_with | {"guider": ["guider of guidance", 0]}),
+        "saved map": make("UncertaintyMapSave", uncertainty=["measured", 2], filename_prefix="uncertainty/custom"),
+        "scores": make("PreviewAny", source=["measured", 3]),
+    }
+    names = ("measured", "guided", "stock", "patched")
+    for name in names:
+        for number, output in enumerate(("output", "denoised")):
+            custom[f"{name} {output} decoded"] = make("VAEDecode", samples=[name, number], vae=vae)
+            shown = {"images": [f"{name} {output} decoded", 0], "filename_prefix": f"uncertainty/{name} {output}"}
+            custom[f"{name} {output} saved"] = make("SaveImage", **shown)
+    steps: dict[str, list[tuple[int, int]]] = {}
+    outputs = run(server.url, custom, lambda node, value, maximum: steps.setdefault(node, []).append((value, maximum)))
+    for output in ("output", "denoised"):
+        measured, guided, stock, patched = (pixels(server, custom, outputs, f"uncertainty/{name} {output}") for name in names)
+        assert measured.shape == (batch, 64, 64, 3)
+        assert np.array_equal(measured, stock)
+        assert np.array_equal(guided, patched)
+        assert not np.array_equal(guided, measured)
+    assert steps["measured"] == steps["guided"] == steps["patched"] == steps["stock"] and steps["stock"][-1] == (8, 8)
+    assert all(math.isfinite(float(score)) for score in outputs["scores"]["text"]) and outputs["scores"]["text"]
+    look: Graph = {"load": make("UncertaintyMapLoad", file=listed(outputs["saved map"]["files"][0]))}
+    look["plot"] = make("UncertaintyPlot", uncertainty=["load", 0])
+    look["saved plot"] = make("SaveImage", images=["plot", 0], filename_prefix="uncertainty/custom plot")
+    assert pixels(server, look, run(server.url, look), "uncertainty/custom plot").std() > 10
+
+
 @pytest.mark.parametrize(
     ("class_type", "values", "words"),
     [
@@ -174,6 +224,19 @@ def test_thresholds_are_calibrated_over_two_runs(server: ComfyServer, graph: Gra
             "UncertaintyToMask",
             {"quantity": "denoised_variance", "percentile": 90.0, "grow": 0, "feather": 0, "steps": "48-45"},
             ["steps", "'48-45'", "45-48"],
+        ),
+        (
+            "UncertaintyOptions",
+            {
+                "estimator": "filtered",
+                "gradient": "backward",
+                "direction": "ascend",
+                "mask_scope": "image",
+                "mask_side": "high",
+                "score_source": "guided",
+                "max_batch": 0,
+            },
+            ["gradient", "'backward'", "forward_only"],
         ),
         ("UncertaintyMapLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
         ("UncertaintyThresholdsLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
