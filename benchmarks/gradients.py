@@ -22,10 +22,10 @@ from . import results, situations
 
 STEPS = (15, 30, 45, 46, 47, 48)
 WINDOW = STEPS[2:]
-IMAGES = 6
+IMAGES = 4
 DRAWS = 4
 SAMPLES = 5
-REFERENCE = 160
+REFERENCE = 80
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DIFFERENCE_STEPS = (0.01, 0.03, 0.1, 0.3)
 

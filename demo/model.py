@@ -40,7 +40,7 @@ class DemoConfig(comfy.supported_models_base.BASE):
     latent_format = Pixels
     unet_extra_config: ClassVar[dict[str, Any]] = {}
     supported_inference_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
-    memory_usage_factor = 0.5
+    memory_usage_factor = 0.1
 
 
 class DemoModel(comfy.model_base.BaseModel):

@@ -19,6 +19,9 @@ OutOfMemory = torch.cuda.OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
+# Memory of a backward pass in units of ComfyUI's estimate for a forward pass; on the safe side, running out is survived too.
+GRAPH_MEMORY = 20
+
 
 class Differentiation:
     """Gradients of one run: exact where that can be had, else forward-only if ``auto`` allows it, which is said once.
@@ -33,6 +36,7 @@ class Differentiation:
     def __init__(self, mode: str) -> None:
         self.used = "forward_only" if mode == "forward_only" else "exact"
         self._may_fall_back = mode == "auto"
+        self._one_by_one = False
         self._recompute = False
 
     def prepare(self, guider: Any) -> None:
@@ -53,7 +57,7 @@ class Differentiation:
         """∂(Σ U)/∂ε, shape (B, C, *spatial)."""
         if self.used == "exact":
             try:
-                return self._exact(guider, score, probes)
+                return self._exact(guider, score, probes, probes_per_call)
             except NoGradient as reason:
                 self._fall_back(reason)
         try:
@@ -68,29 +72,30 @@ class Differentiation:
         self.used = "forward_only"
         log.warning("uncertainty guidance takes forward-only gradients, which are less accurate: %s.", reason)
 
-    def _exact(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
-        if not self._recompute:
+    def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+        """The exact gradient with as much memory as there is, then with less and less."""
+        while True:
+            at_once = 1 if self._one_by_one else _fitting(guider, probes, probes_per_call)
             try:
-                return self._product(guider, score, probes)
-            except OutOfMemory:
-                self._recompute = True
+                return self._product(guider, score, probes, at_once)
+            except OutOfMemory as error:
                 comfy.model_management.soft_empty_cache()
-                log.warning("uncertainty guidance ran out of memory and goes on with recomputation, which is slower.")
-        try:
-            return self._product(guider, score, probes)
-        except OutOfMemory as error:
-            comfy.model_management.soft_empty_cache()
-            raise NoGradient(
-                f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
-            ) from error
+                if self._recompute:
+                    raise NoGradient(
+                        f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
+                    ) from error
+                self._recompute = at_once == 1
+                self._one_by_one = True
+                how = "recomputation" if self._recompute else "one probe at a time"
+                log.warning("uncertainty guidance ran out of memory and goes on with %s, which is slower.", how)
 
-    def _product(self, guider: Any, score: Denoiser, probes: Probes) -> Tensor:
+    def _product(self, guider: Any, score: Denoiser, probes: Probes, at_once: int) -> Tensor:
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         try:
             with torch.inference_mode(False), ordinary_weights(parts), memory:
                 # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
-                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()))
+                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
         except RuntimeError as error:
             if "Inference tensors cannot be saved" not in str(error):
                 raise
@@ -98,6 +103,16 @@ class Differentiation:
                 "something that is attached to this model (a Control-LoRA, or another node's patch with weights of its own) does "
                 "not let gradients through"
             ) from error
+
+
+def _fitting(guider: Any, probes: Probes, probes_per_call: int) -> int:
+    """How many probes may share a backward pass: as many as share a forward pass, if memory is ample."""
+    shape = list(probes.center.shape)
+    free = comfy.model_management.get_free_memory(probes.center.device)
+    for count in range(probes_per_call, 1, -1):
+        if guider.inner_model.memory_required([2 * count * shape[0], *shape[1:]]) * GRAPH_MEMORY < free:
+            return count
+    return 1
 
 
 def networks(guider: Any) -> list[nn.Module]:

@@ -38,19 +38,20 @@ def _weights(probes: Probes) -> Tensor:
     return 2 * (probes.scores - probes.scores.mean(0)) / probes.degrees
 
 
-def exact_gradient(score: Denoiser, probes: Probes) -> Tensor:
-    """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of one probe at a time.
+def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> Tensor:
+    """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of a few probes at a time, of one if memory is short.
 
     Autograd must be allowed (no inference mode) and the network's parameters must be ordinary tensors.
     """
     total = torch.zeros_like(probes.center)
-    for point, weight in zip(probes.perturbed, _weights(probes), strict=True):
+    chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(_weights(probes), probes_at_once), strict=True)
+    for points, weights in chunks:
         # Many networks (Flux, ControlNets) add to saved activations in place; autograd then keeps a copy instead of refusing.
         with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
-            point = point.detach().clone().requires_grad_()
-            predicted = score(point, probes.sigma)
-            (product,) = torch.autograd.grad(predicted, point, weight.to(predicted))
-        total += product
+            together = points.detach().flatten(0, 1).clone().requires_grad_()
+            predicted = score(together, probes.sigma.repeat(len(points)))
+            (products,) = torch.autograd.grad(predicted, together, weights.flatten(0, 1).to(predicted))
+        total += products.reshape(points.shape).sum(0)
     return -per_image(probes.noising.b, total.ndim) * total
 
 
