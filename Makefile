@@ -2,11 +2,12 @@
 PYTHON ?= python3
 RUN := "$(PYTHON)" dev/bootstrap.py run
 
-.PHONY: help setup demo test train train-report train-latent clean
+.PHONY: help setup demo test bench train train-report train-latent clean
 
 help:
 	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
 	@echo "make test    all checks and tests"
+	@echo "make bench   measure estimators, gradients and overhead again, about an hour on two cores; ARGS=--table prints the last tables"
 	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
 	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
 	@echo "make train-report  its sample sheet and training curve"
@@ -26,6 +27,11 @@ test:
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy -p uncertainty
 	@$(RUN) -m pytest
+
+bench:
+	@$(RUN) -m dev.launcher -m benchmarks.estimator $(ARGS)
+	@$(RUN) -m dev.launcher -m benchmarks.gradients $(ARGS)
+	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
 
 train:
 	@$(RUN) -m dev.launcher -m demo.train $(ARGS)

@@ -130,6 +130,33 @@ def test_gradient_equals_the_joint_graph(
     assert max(differences) < 1e-4, differences
 
 
+@pytest.mark.parametrize("estimator", ["filtered", "paper"])
+def test_gradients_are_averaged_over_the_window(
+    estimator: str,
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    options: type,
+    pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hook, differentiation = pack("nodes.sampling_hook"), pack("nodes.differentiation")
+    exact, guide, taken, used = differentiation.exact_gradient, hook.guided_denoised, [], []
+
+    def take(*arguments: Any) -> torch.Tensor:
+        taken.append(exact(*arguments))
+        return taken[-1]
+
+    def use(denoised: torch.Tensor, noising: Any, chosen: torch.Tensor, gradient: torch.Tensor, strength: float) -> torch.Tensor:
+        used.append(gradient)
+        return guide(denoised, noising, chosen, gradient, strength)
+
+    monkeypatch.setattr(differentiation, "exact_gradient", take)
+    monkeypatch.setattr(hook, "guided_denoised", use)
+    sampling.node(loaded_models["sd15"], strength=1.0, options=options(estimator=estimator))
+    assert torch.equal(used[0], taken[0])
+    torch.testing.assert_close(used[1], (taken[0] + taken[1]) / 2 if estimator == "filtered" else taken[1])
+
+
 class Stop(Exception):
     """Another pack's hook fails."""
 

@@ -228,20 +228,22 @@ def test_flow_and_exploding_maps_agree(sigma: float) -> None:
     torch.testing.assert_close(flow.denoised, exploding.denoised)
 
 
+@pytest.mark.parametrize("orthogonally", [False, True])
 @pytest.mark.parametrize("estimator", uncertainty.ESTIMATORS)
-def test_standard_error_tells_how_much_scores_scatter(estimator: str) -> None:
+def test_standard_error_tells_how_much_scores_scatter(estimator: str, orthogonally: bool) -> None:
     data = three_bumps()
     level = torch.tensor(0.8, dtype=torch.float64)
     x = normal(1, *SHAPE, seed=20)
     draws = 1000
+    noise = orthogonal_noise(6, draws, seed=21) if orthogonally else normal(6, draws, *SHAPE, seed=21)
     found = uncertainty.estimate(
-        data.noise_prediction, x.expand(draws, *SHAPE), level, noise=normal(6, draws, *SHAPE, seed=21), estimator=estimator
+        data.noise_prediction, x.expand(draws, *SHAPE), level, noise=noise, orthogonal=orthogonally, estimator=estimator
     )
     told = standard_errors(found.probes, estimator)
     for name in QUANTITIES:
         ratio = told[name].square().mean().sqrt() / found.quantities[name].flatten(1).mean(1).std()
-        # The jackknife of a variance over six draws errs on the safe side.
-        assert 0.9 < ratio < 1.6, (name, ratio)
+        # The jackknife of a variance over six draws errs on the safe side, more so where the draws are orthogonal.
+        assert 0.9 < ratio < (2.5 if orthogonally else 1.6), (name, ratio)
 
 
 def test_images_do_not_influence_each_other() -> None:
