@@ -228,9 +228,10 @@ def test_flow_and_exploding_maps_agree(sigma: float) -> None:
     torch.testing.assert_close(flow.denoised, exploding.denoised)
 
 
-@pytest.mark.parametrize(
-    ("estimator", "orthogonally"), [*((name, False) for name in uncertainty.ESTIMATORS), ("control_variate", True), ("filtered", True)]
-)
+INDEPENDENT = [(name, False) for name in uncertainty.ESTIMATORS]
+
+
+@pytest.mark.parametrize(("estimator", "orthogonally"), [*INDEPENDENT, ("control_variate", True), ("filtered", True)])
 def test_standard_error_tells_how_much_scores_scatter(estimator: str, orthogonally: bool) -> None:
     data = three_bumps()
     level = torch.tensor(0.8, dtype=torch.float64)
