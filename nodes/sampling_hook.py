@@ -210,8 +210,8 @@ class UncertaintyRun:
             comfy.model_management.throw_exception_if_processing_interrupted()
             if mask is not None:
                 # What sampling may not change stays as it is: some video models are given their known frames without noise.
-                keep, known = (t.repeat(len(z) // len(x), *[1] * (z.ndim - 1)) for t in (mask, x))
-                z = torch.lerp(known.to(z), z, keep)
+                free, known = (t.repeat(len(z) // len(x), *[1] * (z.ndim - 1)) for t in (mask > 0, x))
+                z = torch.where(free, z, known.to(z))
             return noising(sigma).noise_prediction(z, predict(z.to(x), sigma.to(timestep)).float())
 
         sigma = timestep.float().expand(len(x))

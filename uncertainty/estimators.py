@@ -10,7 +10,7 @@ M passes give three quantities; to first order, with J the Jacobian of ε and C 
 All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control
 variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise. ``filtered``, the default, does so with
 orthogonal probes and then smooths the maps along the structure of x̂0; their means, and so the scores, stay the control variate's.
-With orthogonal probes what is linear in the noise is estimated without bias, of the rest of a variance (M - 1)/M.
+With orthogonal probes what is linear in the noise is estimated without bias; of the rest a variance keeps (M - 1)/M, a covariance 3-fold products as 2/(M + 1) less.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,11 +86,16 @@ def _contributions(probes: Probes) -> dict[str, Tensor]:
     """What each probe adds to the sums behind ``control_variate``, (M, B, C, *spatial) by quantity."""
     noise, scores = (values - values.mean(0) for values in (probes.noise, probes.scores))
     ratio = _ratio_squared(probes)
-    return {
+    terms = {
         "score_variance": scores.square() - noise.square(),
         "posterior_variance": ratio * noise * (noise - scores),
         "denoised_variance": ratio * (scores - noise).square(),
     }
+    if probes.orthogonal:
+        # An element's own noise has mean square 1 by design: that part of a term varies, and cancels in the sum.
+        own = noise.square() - 1
+        terms = {name: value - value.mean(0) * own for name, value in terms.items()}
+    return terms
 
 
 def control_variate(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -104,7 +109,7 @@ def filtered(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     noisy = control_variate(probes)
     a, b = (per_image(value, probes.center.ndim) for value in (probes.noising.a, probes.noising.b))
     denoised = (probes.perturbed[0] - b * probes.noise[0]) / a
-    smooth = along_image(noisy, denoised, pilot="denoised_variance")
+    smooth = along_image(noisy, denoised, "denoised_variance", mask)
     return {
         name: shrink(noisy[name], smooth[name], _jackknife_variance(terms), mask)
         for name, terms in _contributions(probes).items()

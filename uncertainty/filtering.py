@@ -45,7 +45,7 @@ def _shifted(images: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
     return here, there
 
 
-def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1) -> Tensor:
+def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, weights: Tensor | None = None) -> Tensor:
     """Weighted means of ``values`` (N, K, h, w), with weights ``exp(-|difference of the guide's patches|²)``.
 
     Args:
@@ -53,8 +53,11 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1) -
         guide: (N, G, h, w), in units of its widths; its squared differences are summed over G and averaged over the patch.
         radius: of the square neighbourhood, in elements.
         patch: radius of the patches that are compared.
+        weights: (N, 1, h, w), how much each element counts; 0 where none that counts is near.
     """
-    total, weight = values.clone(), torch.ones_like(values[:, :1])
+    own = torch.ones_like(values[:, :1]) if weights is None else weights.to(values)
+    values = values * own
+    total, weight = values.clone(), own.clone()
     height, width = values.shape[-2:]
     # Each pair once: the weight is the same from both ends.
     for down in range(min(radius, height - 1) + 1):
@@ -64,37 +67,47 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1) -
             one, other = _shifted(guide, down, right)
             distance = (one - other).square().sum(1, keepdim=True)
             alike = torch.exp(-avg_pool2d(distance, 2 * patch + 1, 1, patch, count_include_pad=False))
-            for tensor, add in ((total, values), (weight, torch.ones_like(weight))):
+            for tensor, add in ((total, values), (weight, own)):
                 here, there = _shifted(tensor, down, right)
                 from_here, from_there = _shifted(add, down, right)
                 here += alike * from_there
                 there += alike * from_here
-    return total / weight
+    return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
 
-def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str) -> dict[str, Tensor]:
+def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Tensor | None = None) -> dict[str, Tensor]:
     """Smooth maps along the structure of their image; nothing is shared between images.
 
     Args:
         maps: quantities by name, each (B, C, *spatial).
         denoised: x̂0, same shape.
         pilot: which of the maps guides the second pass; it must be positive.
+        mask: weights (B, 1, *spatial); elements outside it, 0, have no part in the others.
     """
-    axes = list(range(1, denoised.ndim))
-    centred = denoised - denoised.mean(axes, keepdim=True)
-    spread = centred.square().mean(axes, keepdim=True).sqrt().clamp(min=torch.finfo(denoised.dtype).tiny)
+    centred = denoised - _mean(denoised, mask)
+    spread = _mean(centred.square(), mask).sqrt().clamp(min=torch.finfo(denoised.dtype).tiny)
+    inside = None if mask is None else as_images(mask)
     image = as_images(centred / spread) / denoised.shape[1] ** 0.5
     radius = radius_for(*image.shape[-2:])
     first = as_images(maps[pilot].mean(1, keepdim=True))
-    guided = nonlocal_means(first, image / PILOT_WIDTH, radius, patch=0)
+    guided = nonlocal_means(first, image / PILOT_WIDTH, radius, patch=0, weights=inside)
     level = guided.clamp(min=torch.finfo(guided.dtype).tiny).log()
     guide = torch.cat([image / IMAGE_WIDTH, level / MAP_WIDTH], 1)
-    smooth = nonlocal_means(torch.cat([as_images(value) for value in maps.values()], 1), guide, radius)
+    smooth = nonlocal_means(torch.cat([as_images(value) for value in maps.values()], 1), guide, radius, weights=inside)
     channels = denoised.shape[1]
     return {name: _like(part, denoised) for name, part in zip(maps, torch.split(smooth, channels, 1), strict=True)}
 
 
-def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None = None) -> Tensor:
+def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Weighted mean of each image (B, C, *spatial), kept broadcastable; 0 of an image without weights."""
+    axes = list(range(1, values.ndim))
+    if mask is None:
+        return values.mean(axes, keepdim=True)
+    weights = mask.to(values).expand_as(values)
+    return (weights * values).sum(axes, keepdim=True) / weights.sum(axes, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
+
+
+def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
     """``smooth``, moved back towards ``noisy`` as far as their difference exceeds the noise (positive-part James-Stein).
 
     With N the variance of ``noisy`` and E the mean of (noisy - smooth)², both over the elements of an image:
@@ -108,12 +121,9 @@ def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mean_of: Tensor | None 
         noisy: unbiased map, (B, C, *spatial).
         smooth: its smoothed version.
         noise: variance of ``noisy``, same shape.
-        mean_of: weights (B, 1, *spatial) of the means that must agree; all elements if None.
+        mask: weights (B, 1, *spatial) of all means; all elements alike if None.
     """
-    axes = list(range(1, noisy.ndim))
-    weights = torch.ones_like(noisy) if mean_of is None else mean_of.to(noisy).expand_as(noisy)
-    total = weights.sum(axes, keepdim=True).clamp(min=torch.finfo(noisy.dtype).tiny)
     difference = noisy - smooth
-    difference = difference - (weights * difference).sum(axes, keepdim=True) / total
-    excess = 1 - noise.mean(axes, keepdim=True) / difference.square().mean(axes, keepdim=True).clamp(min=1e-30)
+    difference = difference - _mean(difference, mask)
+    excess = 1 - _mean(noise, mask) / _mean(difference.square(), mask).clamp(min=1e-30)
     return noisy - (1 - excess.clamp(min=0)) * difference

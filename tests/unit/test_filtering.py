@@ -96,6 +96,20 @@ def test_the_filter_keeps_the_mean_of_every_image() -> None:
             torch.testing.assert_close(one.mean((1, 2, 3)), other.mean((1, 2, 3)))
 
 
+def test_inside_a_mask_the_outside_does_not_exist() -> None:
+    maps, image = {"map": normal(1, 2, 24, 24, seed=20).square()}, normal(1, 2, 24, 24, seed=21)
+    mask = torch.zeros(1, 1, 24, 24)
+    mask[..., :16, :20] = 1
+    noise = torch.full((1, 2, 24, 24), 0.5, dtype=torch.float64)
+    results = []
+    for outside in (0.0, 1000.0):
+        noisy = torch.where(mask > 0, maps["map"], outside)
+        smooth = along_image({"map": noisy}, image, "map", mask)["map"]
+        results.append(shrink(noisy, smooth, torch.where(mask > 0, noise, outside), mask)[..., :16, :20])
+    assert not torch.equal(results[0], maps["map"][..., :16, :20])
+    torch.testing.assert_close(results[0], results[1])
+
+
 def rms_bias_in_standard_errors(raw: Tensor, found: Tensor) -> float:
     """Of independent draws (N, ...) of an unbiased map and of what was made of it."""
     return float((found - raw).mean(0).square().mean().sqrt() / raw.var(0).mean().sqrt())
