@@ -61,8 +61,9 @@ def check_inputs(
         checks: functions that raise ValueError, each with the value it judges.
         choices: values of the combo inputs, by id.
     """
-    allowed = {field.id: field.options for field in node.define_schema().inputs if isinstance(field, io.Combo.Input)}
     try:
+        inputs = node.define_schema().inputs if choices else []
+        allowed = {field.id: field.options for field in inputs if isinstance(field, io.Combo.Input)}
         for name, value in choices.items():
             if value is not None:
                 check_choice(name, value, allowed[name])

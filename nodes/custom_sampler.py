@@ -1,5 +1,6 @@
 """UncertaintySamplerCustom: SamplerCustomAdvanced that also measures, and guides by, uncertainty."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,9 +86,11 @@ def _describe(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, Any]:
         "sampler_options": _plain(getattr(sampler, "extra_options", {})),
         "guider": type(guider).__name__,
         "guider_options": _plain(vars(guider)),
-        "sigmas": sigmas.tolist(),
+        "sigmas": [float(f"{sigma:.5g}") for sigma in sigmas.tolist()],  # the last bits are the device's
     }
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    """What can be written to a file: JSON knows no infinity."""
+    plain = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in plain.items()}

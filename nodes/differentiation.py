@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 # Memory of a backward pass in units of ComfyUI's estimate for a forward pass; on the safe side, running out is survived too.
 GRAPH_MEMORY = 20
 
+# How autograd says that an operation cannot be differentiated.
+WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
+
 
 class Differentiation:
     """Gradients of one run: exact where that can be had, else forward-only if ``auto`` allows it, which is said once.
@@ -49,6 +52,8 @@ class Differentiation:
             return
         try:
             _check_streaming(guider)
+            _check_attention()
+            _check_hooks(guider)
             check_ordinary(networks(guider))
         except NoGradient as reason:
             self._fall_back(reason)
@@ -63,7 +68,9 @@ class Differentiation:
         try:
             return forward_only_gradient(score, probes, probes_per_call)
         except OutOfMemory:
-            comfy.model_management.soft_empty_cache()
+            log.warning("uncertainty guidance ran out of memory and goes on with one probe at a time, which is slower.")
+        # Out of the handler: the exception would keep the failed call's activations.
+        comfy.model_management.soft_empty_cache()
         return forward_only_gradient(score, probes, 1)
 
     def _fall_back(self, reason: NoGradient) -> None:
@@ -79,7 +86,6 @@ class Differentiation:
             try:
                 return self._product(guider, score, probes, at_once)
             except OutOfMemory as error:
-                comfy.model_management.soft_empty_cache()
                 if self._recompute:
                     raise NoGradient(
                         f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
@@ -88,6 +94,7 @@ class Differentiation:
                 self._one_by_one = True
                 how = "recomputation" if self._recompute else "one probe at a time"
                 log.warning("uncertainty guidance ran out of memory and goes on with %s, which is slower.", how)
+            comfy.model_management.soft_empty_cache()
 
     def _product(self, guider: Any, score: Denoiser, probes: Probes, at_once: int) -> Tensor:
         parts = networks(guider)
@@ -97,6 +104,8 @@ class Differentiation:
                 # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
                 return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
         except RuntimeError as error:
+            if any(words in str(error) for words in WITHOUT_BACKWARD):
+                raise NoGradient(f"a part of this model has no backward pass ({error})") from error
             if "Inference tensors cannot be saved" not in str(error):
                 raise
             raise NoGradient(
@@ -118,6 +127,19 @@ def _fitting(guider: Any, probes: Probes, probes_per_call: int) -> int:
 def networks(guider: Any) -> list[nn.Module]:
     """The model that is sampled, and what runs beside it."""
     return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+
+
+def _check_attention() -> None:
+    """Refuse attention kernels without a backward pass; some would leave a gradient without the attention in it."""
+    for name in ("sage", "flash"):
+        if getattr(comfy.model_management, f"{name}_attention_enabled")():
+            raise NoGradient(f"ComfyUI was started with --use-{name}-attention, which has no backward pass")
+
+
+def _check_hooks(guider: Any) -> None:
+    """Refuse prompts that change the weights between their passes: a backward pass would use the last prompt's for all."""
+    if len({id(cond.get("hooks")) for conds in guider.conds.values() for cond in conds}) > 1:
+        raise NoGradient("prompts of this run change the model's weights by hooks of their own (a LoRA on one prompt)")
 
 
 def _check_streaming(guider: Any) -> None:

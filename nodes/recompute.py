@@ -16,6 +16,8 @@ def _blocks(network: nn.Module) -> Iterator[nn.Module]:
         if module in inside or not isinstance(module, nn.ModuleList):
             continue
         for entry in module:
+            if isinstance(entry, nn.ModuleList):
+                continue  # is never called itself; its entries have their turn
             inside.update(entry.modules())
             # ComfyUI's UNet calls the entries of a sequence itself.
             yield from entry if isinstance(entry, nn.Sequential) else (entry,)

@@ -67,6 +67,7 @@ class UncertaintyRun:
         images: index of each image in its batch, so that an image keeps its probes when it is sampled alone.
         described: what the node knows about the run, to travel with the map.
         thresholds: per-step thresholds instead of the percentile.
+        records: keep the maps; without, the run only guides.
     """
 
     def __init__(
@@ -75,11 +76,14 @@ class UncertaintyRun:
         images: Sequence[int],
         described: Mapping[str, Any],
         thresholds: Thresholds | None = None,
+        *,
+        records: bool = True,
     ) -> None:
         self.settings = settings
         self.images = tuple(images)
         self.described = described
         self.thresholds = thresholds
+        self.records = records
         self.recorded: dict[int, RecordedStep] = {}
         self.calls: dict[int, int] = {}
         self.schedule = torch.empty(0)
@@ -181,6 +185,9 @@ class UncertaintyRun:
         if denoise_mask is not None:
             self.mask = denoise_mask[:, :1].float().cpu()
             if not bool(self.mask.any()):
+                if not self.records:  # a tile outside the mask is passed by
+                    self.window_steps = range(0)
+                    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
                 raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
@@ -238,14 +245,18 @@ class UncertaintyRun:
                 probes_per_call=probes_per_call,
             )
 
+        measured = None
         try:
             measured = measure(batches)
         except OutOfMemory:
+            if batches == 1:
+                raise
             log.warning("measuring uncertainty ran out of memory with %d probes a call and goes on with one.", batches)
+        if measured is None:  # out of the handler: the exception would keep the failed call's activations
             comfy.model_management.soft_empty_cache()
             batches = 1
             measured = measure(batches)
-        if step not in self.recorded:
+        if self.records and step not in self.recorded:
             self._record(step, measured, mask)
         if not guided:
             return denoised
@@ -284,8 +295,11 @@ class UncertaintyRun:
 
     def _record(self, step: int, measured: Estimate, mask: Tensor | None) -> None:
         errors = standard_errors(measured.probes, self.settings.options.estimator, mask)
+        quantities = measured.quantities
+        if mask is not None:  # outside nothing was measured
+            quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
         self.recorded[step] = RecordedStep(
-            {name: value.float().cpu() for name, value in measured.quantities.items()},
+            {name: value.float().cpu() for name, value in quantities.items()},
             {name: value.float().cpu() for name, value in errors.items()},
             float(measured.probes.sigma.max()),
         )
@@ -315,10 +329,8 @@ def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds:
     ) -> Tensor:
         if len(others.get("latent_shapes") or ()) > 1:
             raise ValueError("latent_image packs several latents (video with sound), which cannot be guided yet.")
-        # A tile that lies outside the mask is passed by.
-        if denoise_mask is None or bool(denoise_mask.any()):
-            run = UncertaintyRun(replace(settings, seed=seed or 0), range(len(noise)), {}, thresholds)
-            run.attach_to_options(executor.class_obj.model_options)
+        run = UncertaintyRun(replace(settings, seed=seed or 0), range(len(noise)), {}, thresholds, records=False)
+        run.attach_to_options(executor.class_obj.model_options)
         return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
 
     clone = model.clone()
@@ -353,5 +365,7 @@ def _without_state(model_options: dict) -> dict:
 def _tiles(conds: Mapping[str, Sequence[Mapping[str, Any]]], images: int) -> bool:
     """Whether every image keeps its own conditioning in each of several probes: ComfyUI repeats it to the size of the batch."""
     entries = [entry for group in conds.values() for cond in group for entry in cond.get("model_conds", {}).values()]
-    sizes = {len(entry.cond) for entry in entries if isinstance(getattr(entry, "cond", None), Tensor)}
+    tensors = [getattr(entry, "cond", None) for entry in entries]
+    tensors += [part for value in tensors if isinstance(value, list) for part in value]
+    sizes = {len(value) for value in tensors if isinstance(value, Tensor)}
     return all(images % size == 0 for size in sizes)

@@ -10,7 +10,8 @@ M passes give three quantities; to first order, with J the Jacobian of ε and C 
 All are sample (co)variances over M - 1. Since Var n = 1 exactly, the probe noise that was drawn can be subtracted (a control
 variate): ``Var(e) - Var(n) + 1`` has the same mean as ``Var(e)`` and far less noise. ``filtered``, the default, does so with
 orthogonal probes and then smooths the maps along the structure of x̂0; their means, and so the scores, stay the control variate's.
-With orthogonal probes what is linear in the noise is estimated without bias; of the rest a variance keeps (M - 1)/M, a covariance 3-fold products as 2/(M + 1) less.
+With orthogonal probes what is linear in the noise is estimated without bias; of what is not, a variance misses 1/M, and a
+covariance with the noise up to 2/(M + 1), as the kurtosis of the noise is that much too small.
 """
 
 from collections.abc import Callable, Mapping

@@ -29,8 +29,13 @@ LATEST = 0.5
 
 
 def average_gradient(before: Tensor | None, latest: Tensor) -> Tensor:
-    """Running average over the calls of a run: the gradient changes slowly from step to step, its noise is new each time."""
-    return latest if before is None else torch.lerp(before, latest, LATEST)
+    """Running average over the calls of a run: the gradient changes slowly from step to step, its noise is new each time.
+
+    Starts anew where there was none: before the first call, after a change of the batch, at elements that were not finite.
+    """
+    if before is None or before.shape != latest.shape:
+        return latest
+    return torch.where(before.isfinite(), torch.lerp(before, latest, LATEST), latest)
 
 
 def _weights(probes: Probes) -> Tensor:

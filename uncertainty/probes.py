@@ -23,7 +23,8 @@ def orthogonal(noise: Tensor) -> Tensor:
     """Normal noise (M, C, ...) with sum 0 and mean square 1 over the M probes, and orthogonal over them within groups.
 
     A group is M - 1 channels of one place; where there are fewer, all channels of as many neighbouring places as fit. Each
-    element keeps mean 0 and variance 1, and is nearly normal: its kurtosis is 3·(M - 1)/(M + 1).
+    element keeps mean 0 and variance 1 but not the tails of normal noise: its kurtosis is 3·(M - 1)/(M + 1), and where a group is
+    full its squares add up to the same in every probe.
     """
     samples = len(noise)
     exact = noise.double()  # nearly parallel columns lose digits

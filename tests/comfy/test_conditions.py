@@ -105,7 +105,7 @@ def test_lora(unet: Loaded, holds: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("keyframes", [False, True])
-def test_weight_hooks(keyframes: bool, unet: Loaded, holds: Callable[..., None]) -> None:
+def test_weight_hooks(keyframes: bool, unet: Loaded, holds: Callable[..., None], sampling: Sampling) -> None:
     """A LoRA on one prompt alone; with keyframes, stronger in the second half."""
     import comfy.hooks
 
@@ -115,7 +115,11 @@ def test_weight_hooks(keyframes: bool, unet: Loaded, holds: Callable[..., None])
         for start, strength in ((0.0, 0.2), (0.5, 1.0)):
             frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
         hooks.set_keyframes_on_hooks(frames)
-    holds(replace(unet, positive=prompt(unet, hooks=hooks)), unet)
+    hooked = replace(unet, positive=prompt(unet, hooks=hooks))
+    holds(hooked, unet)
+    # One prompt's weights are not the other's, and a backward pass would use the last ones for both.
+    _, found, _ = sampling.node(hooked, strength=1.0)
+    assert found.settings["gradient"] == "forward_only"
 
 
 @pytest.fixture(scope="module")

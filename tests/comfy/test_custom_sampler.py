@@ -1,6 +1,7 @@
 """UncertaintySamplerCustom beside SamplerCustomAdvanced, UncertaintyGuidance inside other samplers, and their options."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -219,13 +220,17 @@ def test_settings_tell_guider_sampler_and_schedule(loaded_models: dict[str, Load
     settings = json.loads(json.dumps(dict(found.settings)))
     expected = {
         "samples": 3, "seed": 0, "steps": 5, "sampler": "dpm_fast", "sampler_options": {}, "guider": "Guider_DualCFG",
-        "guider_options": {"cfg": 1.0, "cfg1": 3.0, "cfg2": 2.0, "nested": True}, "sigmas": inputs["sigmas"].tolist(),
+        "guider_options": {"cfg": 1.0, "cfg1": 3.0, "cfg2": 2.0, "nested": True},
     }  # fmt: skip
-    assert expected.items() <= settings.items()
+    assert settings["sigmas"] == pytest.approx(inputs["sigmas"].tolist(), rel=1e-4)
+    assert {name: settings[name] for name in expected} == expected
     (ancestral,) = SamplerEulerAncestral.execute(0.5, 1.0).args
     _, _, found, _ = node(cfg(loaded), custom(loaded) | {"sampler": ancestral})
     assert found.settings["sampler"] == "euler_ancestral" and found.settings["seed"] == 3
     assert found.settings["sampler_options"] == {"eta": 0.5, "s_noise": 1.0}
+    ancestral.extra_options["s_noise"] = math.inf  # JSON knows no infinity
+    found = node(cfg(loaded), custom(loaded) | {"sampler": ancestral})[2]
+    assert found.settings["sampler_options"]["s_noise"] == "inf"
 
 
 @pytest.mark.parametrize("name", ["custom_sampler.UncertaintySamplerCustom", "guidance.UncertaintyGuidance"])
@@ -393,6 +398,10 @@ def test_guidance_passes_by_what_it_cannot_guide(
     empty = latent | {"noise_mask": torch.zeros(1, 64, 64)}
     patched = guidance(loaded)
     assert torch.equal(sampling.plain(patched, latent_image=empty), sampling.plain(loaded, latent_image=empty))
+    thin = torch.zeros(1, 64, 64)
+    thin[:, 1] = 1  # vanishes at the size of the latent
+    thin = latent | {"noise_mask": thin}
+    assert torch.equal(sampling.plain(patched, latent_image=thin), sampling.plain(loaded, latent_image=thin))
     half = latent | {"noise_mask": torch.cat([torch.zeros(1, 64, 32), torch.ones(1, 64, 32)], 2)}
     guided = sampling.plain(patched, latent_image=half)
     assert torch.equal(guided, sampling.node(loaded, latent_image=half, strength=1.0)[0]["samples"])

@@ -157,6 +157,31 @@ def test_gradients_are_averaged_over_the_window(
     torch.testing.assert_close(used[1], (taken[0] + taken[1]) / 2 if estimator == "filtered" else taken[1])
 
 
+@pytest.mark.parametrize("kernel", ["sage", "flash"])
+def test_attention_without_a_backward_pass(
+    kernel: str, loaded_models: dict[str, Loaded], sampling: Sampling, options: type, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, f"{kernel}_attention_enabled", lambda: True)
+    _, found, _ = sampling.node(loaded_models["sd15"], strength=1.0)
+    assert found.settings["gradient"] == "forward_only" and f"--use-{kernel}-attention" in caplog.text
+    with pytest.raises(ValueError, match=f"exact guidance is not possible: .*--use-{kernel}-attention"):
+        sampling.node(loaded_models["sd15"], strength=1.0, options=options(gradient="exact"))
+
+
+def test_an_operation_without_a_backward_pass(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:
+    @torch.library.custom_op("uncertainty_test::double", mutates_args=())
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    model = loaded_models["sd15"].model.clone()
+    model.set_model_attn1_output_patch(lambda x, options: double(x) / 2)
+    latent, found, _ = sampling.node(loaded_models["sd15"], model=model, strength=1.0)
+    assert torch.isfinite(latent["samples"]).all()
+    assert found.settings["gradient"] == "forward_only" and "no autograd formula was registered" in caplog.text
+
+
 class Stop(Exception):
     """Another pack's hook fails."""
 
@@ -485,6 +510,7 @@ def test_inside_a_noise_mask_only(
     guided, found, _ = sampling.node(loaded, latent_image=latent, strength=1.0)
     assert found.mask is not None and found.mask.shape == (2, 1, 8, 8)
     assert found.mask[..., :4].min() == 1 and found.mask[..., 4:].max() == 0
+    assert all(values[..., 4:].abs().max() == 0 for values in found.quantities.values())
     inside = found.quantity("denoised_variance")[..., :4].flatten(2).mean(2).sum(0)
     torch.testing.assert_close(found.score().value, inside)
     assert len(seen) == 2

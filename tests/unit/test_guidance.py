@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uncertainty import variance_exploding
+from uncertainty.gradients import average_gradient
 from uncertainty.guidance import guided_denoised, percentile_per_image, uncertain_elements
 
 
@@ -73,3 +74,13 @@ def test_elements_that_are_not_chosen_keep_their_bits() -> None:
     x = torch.randn(2, 3, 4, 4, generator=rng)
     epsilon = noising.noise_prediction(x, denoised) + 3.0 * chosen * gradient
     torch.testing.assert_close(found, noising.denoised(x, epsilon), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_average_and_start_anew() -> None:
+    first, second = torch.ones(2, 3), torch.full((2, 3), 3.0)
+    assert torch.equal(average_gradient(None, first), first)
+    assert torch.equal(average_gradient(first, second), torch.full((2, 3), 2.0))
+    assert torch.equal(average_gradient(first, second[:1]), second[:1])
+    broken = first.clone()
+    broken[0, 0] = torch.nan
+    assert torch.equal(average_gradient(broken, second), torch.tensor([[3.0, 2, 2], [2, 2, 2]]))
