@@ -239,6 +239,8 @@ def draw(rows: list[dict], name: str) -> None:
             label = estimator if "M" in estimator else f"{estimator}, M = {SAMPLES}"
             axis.errorbar(levels, means, spreads, color=colour, capsize=2, marker="o", ms=4, label=label)
         axis.set(title=quantity, xscale="log", xlabel="noise level σ", ylim=(0, 1.02))
+        axis.set_xticks(levels, [f"{level:.2f}" for level in levels])
+        axis.minorticks_off()
         axis.invert_xaxis()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("correlation with the limit")

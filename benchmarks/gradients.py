@@ -22,7 +22,7 @@ from . import results, situations
 
 STEPS = (15, 30, 45, 46, 47, 48)
 WINDOW = STEPS[2:]
-IMAGES = 4
+IMAGES = 3
 DRAWS = 4
 SAMPLES = 5
 REFERENCE = 80

@@ -26,7 +26,7 @@ from uncertainty.probes import probe_noise
 
 from . import results, situations
 
-ROUNDS = 15
+ROUNDS = 9
 SAMPLES = 5
 WINDOW = (0.90, 0.98)
 IDEAL = (50 + 4 * SAMPLES) / 50

@@ -71,7 +71,13 @@ class Differentiation:
             log.warning("uncertainty guidance ran out of memory and goes on with one probe at a time, which is slower.")
         # Out of the handler: the exception would keep the failed call's activations.
         comfy.model_management.soft_empty_cache()
-        return forward_only_gradient(score, probes, 1)
+        try:
+            return forward_only_gradient(score, probes, 1)
+        except OutOfMemory as error:
+            raise OutOfMemory(
+                f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch or "
+                "smaller images, or set strength to 0 to measure only."
+            ) from error
 
     def _fall_back(self, reason: NoGradient) -> None:
         if not self._may_fall_back:
