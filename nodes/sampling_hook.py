@@ -339,15 +339,16 @@ def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds:
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Name of a model's class and a digest of its layers' shapes and of one small weight: tells checkpoints apart."""
+    """Name of a model's class and a digest of its layers' shapes and its first vector of weights: tells checkpoints apart."""
     digest = hashlib.sha256()
-    smallest = None
+    vector = None
     for name, parameter in model.diffusion_model.named_parameters():
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        if smallest is None and parameter.ndim == 1 and parameter.numel() > 1:
-            smallest = parameter
-    if smallest is not None:
-        digest.update(smallest.detach().to("cpu", torch.bfloat16).view(torch.uint8).numpy().tobytes())
+        ordinary = type(parameter) in (Tensor, torch.nn.Parameter)
+        if vector is None and ordinary and parameter.ndim == 1 and parameter.numel() > 1:
+            vector = parameter
+    if vector is not None:
+        digest.update(vector.detach().to("cpu", torch.bfloat16).view(torch.uint8).numpy().tobytes())
     return f"{type(model).__name__} {digest.hexdigest()[:12]}"
 
 
