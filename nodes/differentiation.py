@@ -75,8 +75,8 @@ class Differentiation:
             return forward_only_gradient(score, probes, 1)
         except OutOfMemory as error:
             raise OutOfMemory(
-                f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch or "
-                "smaller images, or set strength to 0 to measure only."
+                f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch "
+                "or smaller images, or set strength to 0 to measure only."
             ) from error
 
     def _fall_back(self, reason: NoGradient) -> None:
