@@ -27,7 +27,7 @@ DRAWS = 4
 SAMPLES = 5
 REFERENCE = 80
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-DIFFERENCE_STEPS = (0.01, 0.03, 0.1, 0.3)
+DIFFERENCE_STEPS = (0.03, 0.1, 0.3, 1.0)
 
 
 def cosine(one: Tensor, other: Tensor, chosen: Tensor | None = None) -> float:

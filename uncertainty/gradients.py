@@ -7,8 +7,9 @@ With ``cⁱ = 2·(eⁱ - ē)/(M - 1)`` and ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x
 (M instead of M - 1 for orthogonal probes, as in their variance.)
 
 ``exact_gradient`` takes one vector-Jacobian product a probe. The Jacobian of an ideal noise prediction is symmetric
-(``J = -σ ∇² log p``), so ``forward_only_gradient`` takes ``Jⁱ cⁱ`` instead, by central differences along cⁱ: close for a trained
-network, meaningless for an untrained one. The sums run over the elements of each image: images do not influence each other.
+(``J = -σ ∇² log p``), so ``forward_only_gradient`` takes ``Jⁱ cⁱ`` instead, by central differences along cⁱ: as good as the
+network is a gradient field, a rough direction for real ones (docs/method.md has figures), meaningless for untrained ones. The
+sums run over the elements of each image: images do not influence each other.
 """
 
 import torch
@@ -20,9 +21,9 @@ from .probes import Denoiser, score_probes
 
 GRADIENTS = ("auto", "exact", "forward_only")
 
-# Length of the central difference's step, rms over elements, in units of the noise; measured with benchmarks/gradients.py.
-DIFFERENCE_STEP = 0.1
-
+# Length of the central difference's step, rms over elements, in units of the noise or of the image, whichever is less. In half
+# precision smaller steps drown in rounding at low noise, larger ones bend; measured with benchmarks/gradients.py.
+DIFFERENCE_STEP = 1.0
 
 # Share of the latest gradient in the running average of a run; measured with benchmarks/gradients.py.
 LATEST = 0.5
@@ -65,17 +66,19 @@ def forward_only_gradient(
 ) -> Tensor:
     """∂(Σ U)/∂ε as if J were symmetric, shape (B, C, *spatial): 2·M forward passes, no backward pass.
 
-    With rms rᵢ of cⁱ over an image, ``Jⁱcⁱ ≈ rᵢ·(ε(x̂ⁱ + h·b·cⁱ/rᵢ) - ε(x̂ⁱ - h·b·cⁱ/rᵢ)) / (2·h·b)``.
+    With rms rᵢ of cⁱ over an image and s = h·min(a, b), ``Jⁱcⁱ ≈ rᵢ·(ε(x̂ⁱ + s·cⁱ/rᵢ) - ε(x̂ⁱ - s·cⁱ/rᵢ)) / (2·s)``.
 
     Args:
         score: the network.
         probes: as measured.
         probes_per_call: evaluations that go through the network at once.
-        step: h, the rms of the displacement in units of b. Smaller bends less, larger drowns rounding.
+        step: h, the rms of the displacement. Smaller bends less, larger drowns rounding.
     """
     weights = _weights(probes)
     size = weights.square().mean(tuple(range(2, weights.ndim)), keepdim=True).sqrt()
-    offset = step * per_image(probes.noising.b, probes.center.ndim) * weights / size.clamp(min=torch.finfo(size.dtype).tiny)
+    a, b = (per_image(value, probes.center.ndim) for value in (probes.noising.a, probes.noising.b))
+    length = step * torch.minimum(a, b)
+    offset = length * weights / size.clamp(min=torch.finfo(size.dtype).tiny)
     ends = torch.cat([probes.perturbed + offset, probes.perturbed - offset])
     after, before = score_probes(score, ends, probes.sigma, probes_per_call).chunk(2)
-    return -(size * (after - before)).sum(0) / (2 * step)
+    return -b * (size * (after - before)).sum(0) / (2 * length)
