@@ -11,6 +11,7 @@ has ρ² = S/(S + N/(M - 1)): S the variance of the true map over the pixels, N 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean, stdev
 
@@ -105,9 +106,8 @@ def measure(situation: situations.Situation) -> dict:
         scale = math.sqrt(reliability[quantity])
         entry: dict = {"reliability": reliability[quantity], "noise_ratio": ratio.item(), "plain": {}, "candidates": {}}
         for samples in PLAIN:
-            fewer = Probes(
-                many.noise[:samples], many.scores[:samples], many.perturbed[:samples], many.center, many.noising, many.sigma
-            )
+            parts = {name: getattr(many, name)[:samples] for name in ("noise", "scores", "perturbed")}
+            fewer = replace(many, **parts)
             entry["plain"][samples] = correlation(quantities(fewer, "paper")[quantity].mean(1), target).item() / scale
         for name, found_maps in maps.items():
             channels = found_maps[quantity]
@@ -186,6 +186,7 @@ def table(rows: list[dict]) -> str:
         "equivalent M",
         "per element",
         "top-5 % overlap",
+        "bias of the mean",
         "rank agreement",
     ]
     lines = []
