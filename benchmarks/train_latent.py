@@ -5,9 +5,7 @@ and the network is a fair denoiser of them before the first step. Training then 
 target. The largest tensors, most of the convolutions at 8x8, stay as they are: that saves work and keeps the file small.
 """
 
-import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -82,19 +80,5 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     print(f"wrote {WEIGHTS} after {time.monotonic() - began:.0f} s")
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    try:
-        train(arguments.steps, arguments.seed, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    except (RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped: the same command goes on from the last checkpoint.")
-
-
 if __name__ == "__main__":
-    main()
+    demo_train.main(train, steps=4000, description=__doc__)

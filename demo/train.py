@@ -261,10 +261,10 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     print(f"wrote {WEIGHTS}")
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=13000)
+def main(train: Callable[[int, int, torch.device], None] = train, steps: int = 13000, description: str | None = __doc__) -> None:
+    """Command line of a training: ``train(steps, seed, device)``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported

@@ -88,7 +88,7 @@ class Differentiation:
     def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
         """The exact gradient with as much memory as there is, then with less and less."""
         while True:
-            at_once = 1 if self._one_by_one else _fitting(guider, probes, probes_per_call)
+            at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, GRAPH_MEMORY)
             try:
                 return self._product(guider, score, probes, at_once)
             except OutOfMemory as error:
@@ -120,13 +120,13 @@ class Differentiation:
             ) from error
 
 
-def _fitting(guider: Any, probes: Probes, probes_per_call: int) -> int:
-    """How many probes may share a backward pass: as many as share a forward pass, if memory is ample."""
-    shape = list(probes.center.shape)
-    free = comfy.model_management.get_free_memory(probes.center.device)
-    for count in range(probes_per_call, 1, -1):
-        if guider.inner_model.memory_required([2 * count * shape[0], *shape[1:]]) * GRAPH_MEMORY < free:
-            return count
+def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
+    """How many probes of latents like x, at least one, fit into free memory: ComfyUI's estimate for them times a margin."""
+    free = comfy.model_management.get_free_memory(x.device)
+    for probes in range(most, 1, -1):
+        # Conditional and unconditional halves run side by side.
+        if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * margin < free:
+            return probes
     return 1
 
 

@@ -28,7 +28,7 @@ from ..uncertainty.options import RunSettings
 from ..uncertainty.probes import probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
-from .differentiation import Differentiation, OutOfMemory
+from .differentiation import Differentiation, OutOfMemory, fitting
 
 KEY = "uncertainty"
 
@@ -185,10 +185,9 @@ class UncertaintyRun:
         if denoise_mask is not None:
             self.mask = denoise_mask[:, :1].float().cpu()
             if not bool(self.mask.any()):
-                if not self.records:  # a tile outside the mask is passed by
-                    self.window_steps = range(0)
-                    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
-                raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
+                if self.records:
+                    raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
+                self.window_steps = range(0)  # a tile outside the mask is passed by
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
     def _predict_noise(
@@ -286,12 +285,7 @@ class UncertaintyRun:
             return 1
         if self.settings.options.max_batch:
             return max(1, self.settings.options.max_batch // len(x))
-        free = comfy.model_management.get_free_memory(x.device)
-        for probes in range(self.settings.samples, 1, -1):
-            # Conditional and unconditional halves run side by side.
-            if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * MEMORY_MARGIN < free:
-                return probes
-        return 1
+        return fitting(guider, x, self.settings.samples, MEMORY_MARGIN)
 
     def _record(self, step: int, measured: Estimate, mask: Tensor | None) -> None:
         errors = standard_errors(measured.probes, self.settings.options.estimator, mask)

@@ -135,9 +135,12 @@ class Calibration:
         tau = self.values.kthvalue(rank, dim=0, keepdim=True).values
         return Thresholds(
             tau={step: tau[:, row] for row, step in enumerate(self.steps)},
-            scores={name: values.sort().values for name, values in self.scores.items()},
+            scores=self._sorted_scores(),
             settings=self.settings,
         )
+
+    def _sorted_scores(self) -> dict[str, Tensor]:
+        return {name: values.sort().values for name, values in self.scores.items()}
 
     def rank_error(self, percentile: float) -> float:
         """How many points the rank of τ may be off, at 95 %. The formula has no meaning beyond percentiles of 1 and 99."""
@@ -148,13 +151,12 @@ class Calibration:
 
     def report(self, percentile: float, new: int) -> str:
         """What the calibration holds and how exact τ is, to read; ``new`` images came last."""
-        thresholds = self.thresholds(percentile)
         exact = "exact" if self.count <= KEPT else f"within {self.rank_error(percentile):.1f} points of {percentile:g} at 95 %"
         lines = [
             f"{self.count} images, {new} of them new" + ("" if new else " (they were counted before)"),
             f"thresholds at percentile {percentile:g} from {len(self.values)} images kept: {exact}",
         ]
-        for name, scores in thresholds.scores.items():
+        for name, scores in self._sorted_scores().items():
             low, middle, high = (scores[(len(scores) - 1) * part // 100] for part in (5, 50, 95))
             lines.append(f"{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
         return "\n".join(lines)

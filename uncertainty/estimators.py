@@ -99,22 +99,25 @@ def _contributions(probes: Probes) -> dict[str, Tensor]:
     return terms
 
 
+def _total(terms: Mapping[str, Tensor], degrees: int) -> dict[str, Tensor]:
+    """The quantities that such contributions add up to."""
+    means = {name: values.sum(0) / degrees for name, values in terms.items()}
+    return means | {"score_variance": 1 + means["score_variance"]}
+
+
 def control_variate(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     """The same expectations as ``paper``, with the sampling error of Var(n) subtracted. Values may fall below zero."""
-    means = {name: terms.sum(0) / probes.degrees for name, terms in _contributions(probes).items()}
-    return means | {"score_variance": 1 + means["score_variance"]}
+    return _total(_contributions(probes), probes.degrees)
 
 
 def filtered(probes: Probes, mask: Tensor | None = None) -> dict[str, Tensor]:
     """``control_variate`` smoothed along x̂0 as far as its noise warrants; the mean (inside the mask) stays what it was."""
-    noisy = control_variate(probes)
+    terms = _contributions(probes)
+    noisy = _total(terms, probes.degrees)
     a, b = (per_image(value, probes.center.ndim) for value in (probes.noising.a, probes.noising.b))
     denoised = (probes.perturbed[0] - b * probes.noise[0]) / a
     smooth = along_image(noisy, denoised, "denoised_variance", mask)
-    return {
-        name: shrink(noisy[name], smooth[name], _jackknife_variance(terms), mask)
-        for name, terms in _contributions(probes).items()
-    }
+    return {name: shrink(noisy[name], smooth[name], _jackknife_variance(values), mask) for name, values in terms.items()}
 
 
 def _jackknife_variance(terms: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from families import FAMILIES
+from joint_graph import joint_gradient
 from real_models import Loaded, Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,18 +26,6 @@ def loaded(family: str, pack: Callable[[str], ModuleType], tmp_path_factory: pyt
     """The family's model, built once and dropped after its tests."""
     with torch.inference_mode():
         return FAMILIES[family].load(tmp_path_factory.mktemp("weights"))
-
-
-def joint_gradient(score: Any, probes: Any) -> torch.Tensor:
-    """∂(Σ U)/∂ε through one graph over all probes, as the formula says and no memory allows."""
-    with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
-        b = probes.noising.b.clone().reshape(-1, *[1] * (probes.center.ndim - 1))
-        noise, sigma = probes.noise.clone(), probes.sigma.clone()
-        x = probes.perturbed[0].clone() - b * (noise[0] - probes.center.clone())
-        epsilon = probes.center.clone().requires_grad_()
-        scores = torch.stack([score(x + b * (n - epsilon), sigma) for n in noise])
-        total = (scores - scores.mean(0)).square().sum() / probes.degrees
-        return torch.autograd.grad(total, epsilon)[0]
 
 
 def test_measuring(family: str, loaded: Loaded, sampling: Sampling) -> None:
