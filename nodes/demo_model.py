@@ -1,24 +1,29 @@
-"""UncertaintyDemoModel: the small model that ships with the pack."""
+"""UncertaintyDemoModel: the small model that ships with the pack, one widget away from any checkpoint."""
 
+import folder_paths
 from comfy_api.latest import io
+
+import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 
 from ..demo import model as demo
 from . import common
 
+DEMO = "demo model"
+
 
 class UncertaintyDemoModel(io.ComfyNode):
-    """A stand-in for CheckpointLoaderSimple that needs no download."""
+    """CheckpointLoaderSimple with one more choice, which needs no download."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """No files; only which parameterisation the weights are served in."""
+        """Which parameterisation the weights are served in, or which checkpoint comes in their place."""
         return io.Schema(
             node_id="UncertaintyDemoModel",
             display_name="Load Demo Model (Emoji, 64 px)",
             category=common.CATEGORY,
             description=(
                 "A tiny text-to-image model that ships with this pack and draws emoji on a CPU in seconds. An Empty Latent "
-                "Image of 512x512 gives 64x64 pixels. Replace it by Load Checkpoint for real work."
+                "Image of 512x512 gives 64x64 pixels. For real work choose a checkpoint instead, here or in Load Checkpoint."
             ),
             inputs=[
                 io.Combo.Input(
@@ -27,7 +32,14 @@ class UncertaintyDemoModel(io.ComfyNode):
                     default=demo.FAMILIES[0],
                     optional=True,
                     tooltip="Serve the same weights as a noise-predicting model (like SD1.5) or a flow model (like SD3, Flux).",
-                )
+                ),
+                io.Combo.Input(
+                    "checkpoint",
+                    options=[DEMO, *folder_paths.get_filename_list("checkpoints")],
+                    default=DEMO,
+                    optional=True,
+                    tooltip="The demo model, or a checkpoint of yours in its place: then set the image size and CFG it needs.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", display_name="MODEL"),
@@ -37,11 +49,13 @@ class UncertaintyDemoModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, family: str | None = None) -> bool | str:
+    def validate_inputs(cls, family: str | None = None, checkpoint: str | None = None) -> bool | str:
         """Refuse what cannot work before anything runs."""
-        return common.check_inputs(cls, family=family)
+        return common.check_inputs(cls, family=family, checkpoint=checkpoint)
 
     @classmethod
-    def execute(cls, family: str = demo.FAMILIES[0]) -> io.NodeOutput:
+    def execute(cls, family: str = demo.FAMILIES[0], checkpoint: str = DEMO) -> io.NodeOutput:
         """Load it."""
-        return io.NodeOutput(*demo.load(family))
+        if checkpoint == DEMO:
+            return io.NodeOutput(*demo.load(family))
+        return io.NodeOutput(*comfy_nodes.CheckpointLoaderSimple().load_checkpoint(checkpoint))

@@ -91,6 +91,7 @@ class UncertaintyRun:
         self.mask: Tensor | None = None
         self.family = ""
         self.model = ""
+        self.prompt = ""
         self.gradient = Differentiation(settings.options.gradient)
         self.averaged: Tensor | None = None
 
@@ -145,6 +146,7 @@ class UncertaintyRun:
             "mask_side": options.mask_side,
             "score_source": options.score_source,
             "seed": self.settings.seed,
+            "prompt": self.prompt,
             "model": self.model,
             "model_family": self.family,
             "total_steps": len(self.schedule) - 1,
@@ -170,6 +172,7 @@ class UncertaintyRun:
         self.family = type(sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
         self.model = fingerprint(guider.inner_model)
+        self.prompt = prompt_digest(guider.original_conds)
         if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
             raise ValueError(
                 f"score_source conditional needs a positive prompt, which {type(guider).__name__} has not: use guided."
@@ -344,6 +347,18 @@ def fingerprint(model: torch.nn.Module) -> str:
     if vector is not None:
         digest.update(vector.detach().to("cpu", torch.bfloat16).view(torch.uint8).numpy().tobytes())
     return f"{type(model).__name__} {digest.hexdigest()[:12]}"
+
+
+def prompt_digest(conds: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Digest of what a text encoder made of the prompts: equal prompts, equal digests, and nothing to read in them."""
+    digest = hashlib.sha256()
+    for name in sorted(conds):
+        for cond in conds[name]:
+            for part in ("cross_attn", "pooled_output"):
+                if isinstance(cond.get(part), Tensor):
+                    encoded = cond[part].detach().to("cpu", torch.float32).contiguous()
+                    digest.update(f"{name} {part} {tuple(encoded.shape)}".encode() + encoded.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _without_state(model_options: dict) -> dict:

@@ -35,6 +35,7 @@ MAY_DIFFER = (
     "mask_side",
     "max_batch",
     "quantity",
+    "prompt",
     "pack_version",
 )
 

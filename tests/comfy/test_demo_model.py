@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
+from families import FAMILIES
 from real_models import Loaded, Sampling
 
 
@@ -90,3 +92,21 @@ def test_the_control_variate_beats_the_plain_variance_on_it(
 def test_unknown_families_are_named(pack: Callable[[str], ModuleType]) -> None:
     with pytest.raises(ValueError, match="family must be one of .*got 'edm'"):
         pack("demo.model").load("edm")
+
+
+def test_a_checkpoint_in_its_place(
+    pack: Callable[[str], ModuleType], loaded_models: dict[str, Loaded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies among the checkpoints can be chosen, and comes out of ComfyUI's own loader."""
+    import folder_paths
+    from safetensors.torch import save_file
+
+    node = pack("nodes.demo_model").UncertaintyDemoModel
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "checkpoints", ([str(tmp_path)], {".safetensors"}))
+    weights = FAMILIES["SD1.5"].direct().model.diffusion_model.state_dict()
+    save_file({f"model.diffusion_model.{name}": value.clone() for name, value in weights.items()}, tmp_path / "mine.safetensors")
+    assert node.validate_inputs(checkpoint="mine.safetensors") is True
+    assert "mine.safetensors" in node.validate_inputs(checkpoint="gone.safetensors")
+    model, _, _ = node.execute(checkpoint="mine.safetensors").args
+    found = model.model.diffusion_model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in weights.items())

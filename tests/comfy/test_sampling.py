@@ -3,6 +3,7 @@
 import math
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -536,6 +537,13 @@ def test_pure_noise_of_a_flow_model_is_refused_before_sampling(loaded_models: di
     with pytest.raises(ValueError, match="Start the window after the first step"):
         sampling.node(loaded_models["sd3"], model=model, window_start=0.0)
     assert not calls
+
+
+def test_equal_prompts_have_equal_digests(loaded: Loaded, sampling: Sampling) -> None:
+    again, other = loaded, replace(loaded, positive=loaded.negative)
+    first, same, different = (sampling.node(each)[1].settings["prompt"] for each in (loaded, again, other))
+    assert first == same != different
+    assert len(first) == 16
 
 
 def test_settings_say_how_to_repeat_it(loaded: Loaded, sampling: Sampling) -> None:

@@ -268,6 +268,7 @@ def test_bad_value_of_an_added_node_is_refused_by_name(
         ("UncertaintyMapPreview", "colormap", "x", ["colormap", "'x'"]),
         ("UncertaintyMapPreview", "quantity", "x", ["quantity", "'x'", "denoised_variance"]),
         ("UncertaintyDemoModel", "family", "x", ["family", "'x'", "rectified flow"]),
+        ("UncertaintyDemoModel", "checkpoint", "x", ["checkpoint", "'x'", "demo model"]),
         ("UncertaintyScoreFilter", "mode", "x", ["mode", "'x'", "keep_best"]),
         ("UncertaintyScoreFilter", "window_end", 0.0, ["window_start", "window_end", "0.0"]),
         ("UncertaintyScoreFilter", "keep", 0, ["keep", "smaller than min of 1"]),

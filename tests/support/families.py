@@ -42,11 +42,12 @@ class Family:
 
     def load(self, folder: Path) -> Loaded:
         """Build it, by way of a file in ``folder`` if it has a loader; call in inference mode."""
-        model = self._from_file(folder) if self.loader else self._direct()
+        model = self._from_file(folder) if self.loader else self.direct()
         conds = [self._conditioning(seed) for seed in (1, 2)]
         return Loaded(self.patch(model), *conds, lambda batch: {"samples": torch.zeros(batch, *self.latent)})
 
-    def _direct(self) -> Any:
+    def direct(self) -> Any:
+        """A patcher with random weights, through no file."""
         import comfy.supported_models
 
         config = getattr(comfy.supported_models, self.config)(dict(self.network))
@@ -59,7 +60,7 @@ class Family:
         from safetensors.torch import save_file
 
         path = folder / f"{self.config}.safetensors"
-        built = self._direct()
+        built = self.direct()
         prefix = "" if self.loader == "load_diffusion_model" else "model.diffusion_model."
         weights = {prefix + name: value.clone() for name, value in built.model.diffusion_model.state_dict().items()}
         save_file(weights, path)
