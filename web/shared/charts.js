@@ -1,0 +1,51 @@
+/** Charts in ComfyUI's colours, by uPlot. */
+
+import uPlot from "../vendor/uPlot/uPlot.esm.js";
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} name of a CSS variable
+ */
+export function color(element, name) {
+  return getComputedStyle(element).getPropertyValue(name).trim();
+}
+
+/**
+ * An axis whose colours follow the theme.
+ *
+ * @param {HTMLElement} element
+ * @param {uPlot.Axis} changed
+ * @returns {uPlot.Axis}
+ */
+export function axis(element, changed) {
+  const line = () => color(element, "--border-color");
+  return {
+    stroke: () => color(element, "--descrip-text"),
+    grid: { stroke: line, width: 1 },
+    ticks: { stroke: line, width: 1, size: 4 },
+    font: "11px sans-serif",
+    ...changed,
+  };
+}
+
+/**
+ * A chart as wide as its element.
+ *
+ * @param {HTMLElement} element
+ * @param {Omit<uPlot.Options, "width">} options
+ * @param {uPlot.AlignedData} data
+ */
+export function chart(element, options, data) {
+  const plot = new uPlot({ ...options, width: element.clientWidth || 300 }, data, element);
+  const observer = new ResizeObserver(() => {
+    if (element.clientWidth) plot.setSize({ width: element.clientWidth, height: options.height });
+  });
+  observer.observe(element);
+  return {
+    plot,
+    destroy() {
+      observer.disconnect();
+      plot.destroy();
+    },
+  };
+}

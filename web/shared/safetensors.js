@@ -1,0 +1,42 @@
+/**
+ * Reads safetensors files: https://github.com/huggingface/safetensors#format
+ */
+
+const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
+
+/**
+ * @typedef {{data: Float32Array | Int32Array | Uint8Array, shape: number[]}} Tensor
+ * @typedef {{tensors: Record<string, Tensor>, metadata: Record<string, string>}} Contents
+ */
+
+/**
+ * @param {ArrayBuffer} buffer
+ * @returns {Contents}
+ * @throws {Error} the file is cut off or holds a type that is not read here
+ */
+export function parse(buffer) {
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+  /** @type {Contents} */
+  const contents = { tensors: {}, metadata: header.__metadata__ ?? {} };
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const Type = TYPES[/** @type {keyof typeof TYPES} */ (entry.dtype)];
+    if (!Type) throw new Error(`${name} is of type ${entry.dtype}, which is not read here`);
+    const [begin, end] = entry.data_offsets.map((/** @type {number} */ offset) => offset + 8 + length);
+    if (end > buffer.byteLength) throw new Error("the file is cut off");
+    contents.tensors[name] = { data: new Type(buffer.slice(begin, end)), shape: entry.shape }; // a copy: offsets may be odd
+  }
+  return contents;
+}
+
+/**
+ * @param {string} url
+ * @returns {Promise<Contents | null>} null if the server has no such file any more
+ */
+export async function load(url) {
+  const response = await fetch(url);
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
+  return parse(await response.arrayBuffer());
+}
