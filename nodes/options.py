@@ -76,6 +76,15 @@ class UncertaintyOptions(io.ComfyNode):
                     max=4096,
                     tooltip="How many latents may go through the model at once. 0: as many as fit into free memory.",
                 ),
+                io.Boolean.Input(
+                    "live_preview",
+                    default=Options.live_preview,
+                    optional=True,
+                    tooltip=(
+                        "While sampling runs, show the current map over the step preview in the sampler; alone, where ComfyUI's "
+                        "previews are off."
+                    ),
+                ),
             ],
             outputs=[common.Options.Output("options", display_name="OPTIONS", tooltip="For the input options.")],
         )
@@ -111,6 +120,7 @@ class UncertaintyOptions(io.ComfyNode):
         mask_side: str,
         score_source: str,
         max_batch: int,
+        live_preview: bool = Options.live_preview,
     ) -> io.NodeOutput:
         """Put them together."""
         return io.NodeOutput(
@@ -122,5 +132,6 @@ class UncertaintyOptions(io.ComfyNode):
                 mask_side=mask_side,
                 score_source=score_source,
                 max_batch=max_batch,
+                live_preview=live_preview,
             )
         )

@@ -29,6 +29,7 @@ from ..uncertainty.probes import probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
 from .differentiation import Differentiation, OutOfMemory, fitting
+from .live_preview import with_map
 
 KEY = "uncertainty"
 
@@ -94,6 +95,7 @@ class UncertaintyRun:
         self.prompt = ""
         self.gradient = Differentiation(settings.options.gradient)
         self.averaged: Tensor | None = None
+        self.shown: Tensor | None = None
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model that this run is hooked into."""
@@ -191,6 +193,8 @@ class UncertaintyRun:
                 if self.records:
                     raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
                 self.window_steps = range(0)  # a tile outside the mask is passed by
+        if self.settings.options.live_preview:
+            callback = with_map(callback, guider, lambda: self.shown)
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
     def _predict_noise(
@@ -258,6 +262,8 @@ class UncertaintyRun:
             comfy.model_management.soft_empty_cache()
             batches = 1
             measured = measure(batches)
+        if self.settings.options.live_preview:
+            self.shown = measured.quantities[DEFAULT_QUANTITY]
         if self.records and step not in self.recorded:
             self._record(step, measured, mask)
         if not guided:

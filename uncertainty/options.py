@@ -24,6 +24,7 @@ class Options:
         mask_side: guide elements above (``high``) or below (``low``) the percentile.
         score_source: whose noise prediction is measured, the ``guided`` one after CFG or the ``conditional`` one alone.
         max_batch: latents that go through the model at once, 0 for what memory allows.
+        live_preview: show the current map over the step preview while sampling runs.
     """
 
     estimator: str = DEFAULT_ESTIMATOR
@@ -33,6 +34,7 @@ class Options:
     mask_side: str = "high"
     score_source: str = "guided"
     max_batch: int = 0
+    live_preview: bool = False
 
     def __post_init__(self) -> None:
         """Check every choice; raises ValueError naming the field."""
