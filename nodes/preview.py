@@ -1,13 +1,15 @@
 """UncertaintyMapPreview: look at a map, alone or over the images."""
 
-from typing import Any
+import math
 
-from comfy_api.latest import io, ui
+import torch
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..uncertainty import render
+from ..uncertainty.estimators import QUANTITIES
 from ..uncertainty.maps import UncertaintyMap
-from . import common
+from . import common, view_files
 
 # Latents are usually this much smaller than their images.
 LATENT_SCALE = 8
@@ -25,7 +27,6 @@ class UncertaintyMapPreview(io.ComfyNode):
             category=common.CATEGORY,
             description="Shows where the model was unsure, as a heatmap or over the images.",
             is_output_node=True,
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
                 common.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
                 io.Image.Input(
@@ -67,25 +68,83 @@ class UncertaintyMapPreview(io.ComfyNode):
         normalize: str,
         images: Tensor | None = None,
     ) -> io.NodeOutput:
-        """Draw heatmap and overlay; the overlay is what the node shows."""
+        """Draw heatmap and overlay, and write what the view in the node needs to draw any other."""
         rows = uncertainty.rows(None if step < 0 else [step])
         pictures = render.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
+        # A video is one picture to the colour scale: its colours must not flicker from frame to frame.
+        low, high = render.value_range(_joined(pictures, uncertainty.images), normalize)
+        frames = 1 if images is None else common.pictures_each("images", len(images), uncertainty)
         if images is None:
             height, width = (size * LATENT_SCALE for size in pictures.shape[1:])
+            ends = (end.repeat_interleave(len(pictures) // uncertainty.images) for end in (low, high))
         else:
             height, width = images.shape[1:3]
-            frames = common.pictures_each("images", len(images), uncertainty)
             pictures = render.retime(pictures, uncertainty.images, frames)
-        resized = render.resize(pictures, height, width)
-        # A video is one picture to the colour scale: its colours must not flicker from frame to frame.
-        values = render.normalize(resized.reshape(uncertainty.images, -1, width), normalize).reshape(resized.shape)
-        heatmap = render.colorize(values, colormap)
+            ends = (end.repeat_interleave(frames) for end in (low, high))
+        heatmap = render.colorize(render.scaled(render.resize(pictures, height, width), *ends), colormap)
         overlay = heatmap if images is None else render.overlay(images.float().cpu(), heatmap, opacity)
-        label = f"{quantity}_{'sum' if step < 0 else f'step{step}'}"
-        return io.NodeOutput(heatmap, overlay, ui=cls._show(overlay, label))
+        return io.NodeOutput(heatmap, overlay, ui={"uncertainty_view": [view(uncertainty, images, frames)]})
 
-    @classmethod
-    def _show(cls, pictures: Tensor, label: str) -> dict[str, Any]:
-        """Pictures in ComfyUI's temporary folder, named after what they show."""
-        saved = ui.ImageSaveHelper.save_images(pictures, f"uncertainty_{label}", io.FolderType.temp, cls, compress_level=1)
-        return {"images": saved, "animated": (False,)}
+
+def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[str, str]:
+    """Write what the browser draws from. Answers with the index, which names the other files: it loads only what it shows.
+
+    The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
+    (standard deviation over the elements of the shown map), (Q, S, B); ``ranges``, ends of the colour scale of each image and,
+    last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image holds its maps by
+    quantity, (S, frames, h, w), another its picture or the nearest picture of every latent frame.
+    """
+    count = uncertainty.images
+    stem = view_files.new_stem("map")
+    maps, ranges = [], []
+    for name in QUANTITIES:
+        values = uncertainty.quantity(name)
+        steps = torch.stack([_joined(render.as_pictures(value), count) for value in values])
+        shown = torch.cat([steps, steps.sum(0, keepdim=True)])
+        ends = [torch.stack(render.value_range(picture, "image"), -1) for picture in shown]
+        batch = [torch.stack(render.value_range(picture, "batch"), -1)[:1] for picture in shown]
+        ranges.append(torch.stack([torch.cat(pair) for pair in zip(ends, batch, strict=True)]))
+        maps.append(steps)
+    frames = maps[0].shape[2] // render.as_pictures(uncertainty.values[0]).shape[1]
+    files = [
+        view_files.write_tensors(
+            f"{stem}_{index}",
+            {name: found[:, index].unflatten(1, (frames, -1)) for name, found in zip(QUANTITIES, maps, strict=True)},
+            {},
+        )
+        for index in range(count)
+    ]
+    nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
+    pictures = [
+        [view_files.write_picture(f"{stem}_{index}_{frame}", images[index * each + frame]) for frame in nearest]
+        for index in range(count if images is not None else 0)
+        if images is not None
+    ]
+    scores = [[uncertainty.score(name, [step]) for step in uncertainty.steps] for name in QUANTITIES]
+    settings = uncertainty.settings
+    return view_files.write_tensors(
+        stem,
+        {
+            "scores": torch.stack([torch.stack([score.value for score in row]) for row in scores]),
+            "standard_errors": torch.stack([torch.stack([score.standard_error for score in row]) for row in scores]),
+            "spreads": torch.stack([found.flatten(2).std(2, correction=0) for found in maps]),
+            "ranges": torch.stack(ranges),
+            "steps": torch.tensor(uncertainty.steps, dtype=torch.int32),
+            "sigmas": uncertainty.sigmas.float(),
+            **{f"colormap.{name}": (render.colormap(name) * 255).round().byte() for name in render.COLORMAPS},
+        },
+        {
+            "quantities": list(QUANTITIES),
+            "total_steps": uncertainty.total_steps,
+            "window": settings.get("window"),
+            "guided": bool(settings.get("strength")),
+            "frames": frames,
+            "maps": files,
+            "pictures": pictures,
+        },
+    )
+
+
+def _joined(pictures: Tensor, images: int) -> Tensor:
+    """All frames of a video as one picture, (images, frames·h, w)."""
+    return pictures.reshape(images, math.prod(pictures.shape[:2]) // images, pictures.shape[2])

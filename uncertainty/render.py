@@ -39,25 +39,37 @@ def as_pictures(uncertainty: Tensor) -> Tensor:
     return pictures[:, None] if pictures.ndim == 2 else pictures
 
 
-def normalize(pictures: Tensor, mode: str) -> Tensor:
-    """Map (B, h, w) to 0…1.
+def value_range(pictures: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+    """Ends of the colour scale of each picture (B, h, w), two tensors (B,).
 
-    ``image``: 1st to 99th percentile of each picture; ``batch``: of all together; ``absolute``: 0 to 1 in latent units, the
-    same colours in every run. Values that are not numbers become 0.
+    ``image``: 1st and 99th percentile of each picture; ``batch``: of all together; ``absolute``: 0 and 1 in latent units, the
+    same colours in every run.
 
     Raises:
         ValueError: no such mode.
     """
     check_choice("normalize", mode, NORMALIZATIONS)
-    pictures = torch.nan_to_num(pictures, nan=0.0, posinf=0.0, neginf=0.0)
     if mode == "absolute":
-        return pictures.clamp(0, 1)
-    groups = pictures.flatten(1) if mode == "image" else pictures.flatten()[None]
-    ordered = groups.sort(1).values
+        return torch.zeros(len(pictures)), torch.ones(len(pictures))
+    pictures = _numbers(pictures)
+    ordered = (pictures.flatten(1) if mode == "image" else pictures.flatten()[None]).sort(1).values
     last = ordered.shape[1] - 1
-    low = ordered[:, round(LOW * last)][:, None, None]
-    high = ordered[:, round(HIGH * last)][:, None, None]
-    return ((pictures - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
+    return ordered[:, round(LOW * last)].expand(len(pictures)), ordered[:, round(HIGH * last)].expand(len(pictures))
+
+
+def scaled(pictures: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Pictures (B, h, w) from low to high, (B,), mapped to 0…1. Values that are not numbers count as 0."""
+    low, high = low[:, None, None], high[:, None, None]
+    return ((_numbers(pictures) - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
+
+
+def normalize(pictures: Tensor, mode: str) -> Tensor:
+    """Map (B, h, w) to 0…1, from one end of its ``value_range`` to the other."""
+    return scaled(pictures, *value_range(pictures, mode))
+
+
+def _numbers(pictures: Tensor) -> Tensor:
+    return torch.nan_to_num(pictures, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def colorize(values: Tensor, name: str) -> Tensor:

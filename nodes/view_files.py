@@ -1,0 +1,62 @@
+"""Files for the views in the browser: in ComfyUI's temporary folder, fetched through its own ``/view``."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import numpy as np
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+FOLDER = "uncertainty"
+THUMBNAIL = 192  # pixels, the longer side
+
+
+def new_stem(label: str) -> str:
+    """A name nobody had before: browsers cache by name, and the temporary folder is emptied at every start."""
+    return f"{label}_{secrets.token_hex(6)}"
+
+
+def write_tensors(stem: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> dict[str, str]:
+    """One safetensors file, ``about`` as JSON in its header; answers with what the browser asks ``/view`` for."""
+    path, file = _place(f"{stem}.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {"about": json.dumps(about)})
+    return file
+
+
+def write_json(stem: str, value: Any) -> dict[str, str]:
+    """One JSON file, which may hold no NaN."""
+    path, file = _place(f"{stem}.json")
+    path.write_text(json.dumps(value, allow_nan=False))
+    return file
+
+
+def write_picture(stem: str, picture: Tensor) -> dict[str, str]:
+    """A picture (height, width, 3), 0 to 1, without loss."""
+    path, file = _place(f"{stem}.png")
+    _image(picture).save(path, compress_level=1)
+    return file
+
+
+def write_thumbnail(stem: str, picture: Tensor) -> dict[str, str]:
+    """A picture (height, width, 3), 0 to 1, no larger than ``THUMBNAIL``."""
+    path, file = _place(f"{stem}.webp")
+    small = _image(picture)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.save(path, quality=85)
+    return file
+
+
+def _image(picture: Tensor) -> Image.Image:
+    # Cut off as ComfyUI's own nodes do, so that equal pictures are equal files.
+    return Image.fromarray((picture[..., :3].float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
+
+
+def _place(name: str) -> tuple[Path, dict[str, str]]:
+    folder = Path(folder_paths.get_temp_directory()) / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name, {"filename": name, "subfolder": FOLDER, "type": "temp"}

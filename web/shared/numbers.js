@@ -1,0 +1,17 @@
+/** Numbers for people. */
+
+/** Three significant digits, no needless zeros. @param {number | null} value */
+export function short(value) {
+  if (value == null || !Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size < 1e-4 || size >= 1e5 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+}
+
+/** A score with as many decimals as its standard error supports. @param {number} value @param {number} error */
+export function measured(value, error) {
+  if (!Number.isFinite(value)) return "no score";
+  if (!(error > 0)) return short(value);
+  const decimals = Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(error))));
+  return decimals > 6 ? `${value.toExponential(2)} ± ${error.toExponential(0)}` : `${value.toFixed(decimals)} ± ${error.toFixed(decimals)}`;
+}

@@ -1,0 +1,124 @@
+/** What a map preview's files hold, see nodes/preview.py. */
+
+import { fileUrl } from "../adapter.js";
+import { load } from "../shared/safetensors.js";
+
+/** Step number that stands for the sum of all. */
+export const SUM = -1;
+
+/**
+ * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("../shared/safetensors.js").Tensor} Tensor
+ * @typedef {{
+ *   quantities: string[], total_steps: number, window: [number, number] | null, guided: boolean, frames: number,
+ *   maps: FileRef[], pictures: FileRef[][]
+ * }} About
+ */
+
+/** The index of a preview: everything but the maps themselves. */
+export class MapIndex {
+  /**
+   * @param {Record<string, Tensor>} tensors
+   * @param {About} about
+   */
+  constructor(tensors, about) {
+    this.tensors = tensors;
+    this.about = about;
+    this.steps = Array.from(tensors.steps.data);
+    this.sigmas = Array.from(tensors.sigmas.data);
+    this.images = about.maps.length;
+  }
+
+  /** @param {FileRef} file @returns {Promise<MapIndex | null>} null if the server has thrown it away */
+  static async load(file) {
+    const contents = await load(fileUrl(file));
+    return contents && new MapIndex(contents.tensors, JSON.parse(contents.metadata.about));
+  }
+
+  /** @param {string} tensor of shape (Q, S, B) @param {string} quantity @param {number} row @param {number} image */
+  #at(tensor, quantity, row, image) {
+    const q = this.about.quantities.indexOf(quantity);
+    return this.tensors[tensor].data[(q * this.steps.length + row) * this.images + image];
+  }
+
+  /** Rows of the recorded steps that count for a step or the sum. @param {number} step */
+  rows(step) {
+    return step === SUM ? this.steps.map((_, row) => row) : [this.steps.indexOf(step)];
+  }
+
+  /** Score and its standard error. @param {string} quantity @param {number} step @param {number} image */
+  score(quantity, step, image) {
+    const rows = this.rows(step);
+    const value = rows.reduce((sum, row) => sum + this.#at("scores", quantity, row, image), 0);
+    const error = Math.hypot(...rows.map((row) => this.#at("standard_errors", quantity, row, image)));
+    return { value, error };
+  }
+
+  /** Standard deviation over the elements of one step's map. @param {string} quantity @param {number} row @param {number} image */
+  spread(quantity, row, image) {
+    return this.#at("spreads", quantity, row, image);
+  }
+
+  /**
+   * Ends of the colour scale.
+   *
+   * @param {string} quantity
+   * @param {number} step
+   * @param {number} image
+   * @param {string} normalize image, batch or absolute
+   * @returns {[number, number]}
+   */
+  range(quantity, step, image, normalize) {
+    if (normalize === "absolute") return [0, 1];
+    const q = this.about.quantities.indexOf(quantity);
+    const row = step === SUM ? this.steps.length : this.steps.indexOf(step);
+    const column = normalize === "batch" ? this.images : image;
+    const at = ((q * (this.steps.length + 1) + row) * (this.images + 1) + column) * 2;
+    const { data } = this.tensors.ranges;
+    return [data[at], data[at + 1]];
+  }
+
+  /** Colour table, 256 × 3. @param {string} name */
+  colormap(name) {
+    return /** @type {Uint8Array} */ (this.tensors[`colormap.${name}`].data);
+  }
+
+  /** The decoded picture of a frame, if images were connected. @param {number} image @param {number} frame */
+  pictureUrl(image, frame) {
+    const file = this.about.pictures[image]?.[frame];
+    return file ? fileUrl(file) : null;
+  }
+
+  /** @param {number} image @returns {Promise<ImageMaps | null>} */
+  async maps(image) {
+    const contents = await load(fileUrl(this.about.maps[image]));
+    return contents && new ImageMaps(contents.tensors);
+  }
+}
+
+/** The maps of one image. */
+export class ImageMaps {
+  /** @param {Record<string, Tensor>} tensors each (S, frames, h, w) */
+  constructor(tensors) {
+    this.tensors = tensors;
+  }
+
+  /**
+   * One frame's map, summed over rows of steps.
+   *
+   * @param {string} quantity
+   * @param {number[]} rows
+   * @param {number} frame
+   */
+  picture(quantity, rows, frame) {
+    const { data, shape } = this.tensors[quantity];
+    const [, frames, height, width] = shape;
+    const size = height * width;
+    const sum = new Float32Array(size);
+    for (const row of rows) {
+      const start = (row * frames + frame) * size;
+      for (let i = 0; i < size; i++) sum[i] += data[start + i];
+    }
+    return { data: sum, height, width };
+  }
+}

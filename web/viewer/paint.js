@@ -1,0 +1,99 @@
+/** Pixels of heatmap and overlay; the same arithmetic as uncertainty/render.py, so that the view shows what the node hands on. */
+
+/** @typedef {{data: Float32Array, height: number, width: number}} Picture */
+
+const GREY = [0.299, 0.587, 0.114];
+
+/**
+ * Bilinear at another size, edges held.
+ *
+ * @param {Picture} picture
+ * @param {number} height
+ * @param {number} width
+ * @returns {Picture}
+ */
+export function resize(picture, height, width) {
+  if (picture.height === height && picture.width === width) return picture;
+  const data = new Float32Array(height * width);
+  const columns = positions(picture.width, width);
+  const rows = positions(picture.height, height);
+  for (let y = 0; y < height; y++) {
+    const [top, bottom, v] = rows[y];
+    for (let x = 0; x < width; x++) {
+      const [left, right, u] = columns[x];
+      const at = (/** @type {number} */ row, /** @type {number} */ column) => picture.data[row * picture.width + column];
+      data[y * width + x] =
+        (1 - v) * ((1 - u) * at(top, left) + u * at(top, right)) + v * ((1 - u) * at(bottom, left) + u * at(bottom, right));
+    }
+  }
+  return { data, height, width };
+}
+
+/**
+ * Where the pixels of a longer side lie between those of a shorter: both neighbours and the share of the second.
+ *
+ * @param {number} from
+ * @param {number} to
+ * @returns {[number, number, number][]}
+ */
+function positions(from, to) {
+  return Array.from({ length: to }, (_, i) => {
+    const place = Math.max(0, ((i + 0.5) * from) / to - 0.5);
+    const first = Math.min(Math.floor(place), from - 1);
+    return [first, Math.min(first + 1, from - 1), place - first];
+  });
+}
+
+/**
+ * Grey values of a picture, 0 to 255.
+ *
+ * @param {ImageData} image
+ */
+export function greyOf(image) {
+  const grey = new Float32Array(image.width * image.height);
+  for (let i = 0; i < grey.length; i++) {
+    grey[i] = GREY.reduce((sum, weight, channel) => sum + weight * image.data[4 * i + channel], 0);
+  }
+  return grey;
+}
+
+/**
+ * The heatmap, over grey where there is one.
+ *
+ * @param {Picture} values
+ * @param {[number, number]} range ends of the colour scale
+ * @param {Uint8Array} colormap 256 × 3
+ * @param {Float32Array | null} grey of the same size
+ * @param {number} opacity of the heatmap, 0 to 1
+ */
+export function paint(values, [low, high], colormap, grey, opacity) {
+  const image = new ImageData(values.width, values.height);
+  const scale = 1 / Math.max(high - low, 1e-38);
+  const heat = grey ? opacity : 1;
+  for (let i = 0; i < values.data.length; i++) {
+    const value = Number.isFinite(values.data[i]) ? values.data[i] : 0;
+    const index = 3 * Math.round(255 * Math.min(1, Math.max(0, (value - low) * scale)));
+    for (let channel = 0; channel < 3; channel++) {
+      image.data[4 * i + channel] = heat * colormap[index + channel] + (grey ? (1 - heat) * grey[i] : 0);
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  return image;
+}
+
+/**
+ * Which share of the values lies below one, 0 to 1.
+ *
+ * @param {Float32Array} ordered ascending
+ * @param {number} value
+ */
+export function rank(ordered, value) {
+  let low = 0;
+  let high = ordered.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ordered[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low / ordered.length;
+}
