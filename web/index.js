@@ -2,10 +2,9 @@
 
 import { registerPack } from "./adapter.js";
 import { loadStyles } from "./shared/dom.js";
+import { mapView } from "./viewer/view.js";
 
-loadStyles(
-  new URL("./vendor/uPlot/uPlot.min.css", import.meta.url).href,
-  new URL("./style.css", import.meta.url).href,
-);
+const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
+loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"));
 
-registerPack("uncertainty-sampling", {}, []);
+registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView }, []);

@@ -17,7 +17,7 @@ export function stepCurve(element, choose) {
   /** @type {ReturnType<typeof chart> | null} */
   let made = null;
 
-  /** @param {import("../vendor/uPlot/uPlot.esm.js").default} plot */
+  /** @param {uPlot} plot */
   function shadeWindow(plot) {
     if (!course.window) return;
     const [start, end] = course.window.map((part) => part * course.total);
@@ -32,7 +32,7 @@ export function stepCurve(element, choose) {
     plot.ctx.restore();
   }
 
-  /** @param {import("../vendor/uPlot/uPlot.esm.js").default} plot */
+  /** @param {uPlot} plot */
   function markCurrent(plot) {
     for (const step of course.current) {
       const row = course.steps.indexOf(step);

@@ -1,0 +1,124 @@
+/** The canvas with image and heatmap, and what lies under the pointer. */
+
+import { h } from "../shared/dom.js";
+import { short } from "../shared/numbers.js";
+import { greyOf, paint, rank, resize } from "./paint.js";
+
+/** @typedef {import("./data.js").MapIndex} MapIndex */
+/** @typedef {{image: number, frame: number, quantity: string, step: number, range: [number, number], colormap: Uint8Array, opacity: number}} Shown */
+
+// Larger pictures are drawn smaller: more pixels than a screen has show nothing new.
+const MOST = 1024;
+// Without a picture the map is enlarged as the decoder would.
+const LATENT_SCALE = 8;
+
+export class Stage {
+  /** @param {(text: string) => void} tell what is under the pointer; an empty text when it leaves */
+  constructor(tell) {
+    this.tell = tell;
+    this.canvas = h("canvas", { role: "img", "aria-label": "Uncertainty map" });
+    this.cross = h("span", { className: "unc-cross", hidden: true });
+    this.element = h("span", { className: "unc-stage" }, this.canvas, this.cross);
+    this.element.addEventListener("pointermove", (event) => this.#point(event));
+    this.element.addEventListener("pointerleave", () => {
+      this.cross.hidden = true;
+      this.tell("");
+    });
+    // Drawings that were overtaken by a later one find their number outdated.
+    this.generation = 0;
+    /** @type {Map<number, Promise<import("./data.js").ImageMaps | null>>} */
+    this.maps = new Map();
+    /** @type {Map<string, Promise<{grey: Float32Array, height: number, width: number} | null>>} */
+    this.greys = new Map();
+    /** @type {import("./paint.js").Picture | null} */
+    this.values = null;
+    /** @type {Float32Array | null} */
+    this.ordered = null;
+  }
+
+  /** Forget what was loaded. */
+  clear() {
+    this.generation++;
+    this.maps.clear();
+    this.greys.clear();
+    this.values = null;
+  }
+
+  /**
+   * Draw.
+   *
+   * @param {MapIndex} index
+   * @param {Shown} shown
+   * @returns {Promise<boolean>} false if the server has thrown the files away
+   */
+  async show(index, shown) {
+    const generation = ++this.generation;
+    const [maps, ground] = await Promise.all([this.#maps(index, shown.image), this.#ground(index, shown.image, shown.frame)]);
+    if (generation !== this.generation) return true;
+    if (!maps) return false;
+    const values = maps.picture(shown.quantity, index.rows(shown.step), shown.frame);
+    const height = ground?.height ?? Math.min(MOST, values.height * LATENT_SCALE);
+    const width = ground?.width ?? Math.min(MOST, values.width * LATENT_SCALE);
+    Object.assign(this.canvas, { width, height });
+    const painted = paint(resize(values, height, width), shown.range, shown.colormap, ground?.grey ?? null, shown.opacity);
+    this.canvas.getContext("2d")?.putImageData(painted, 0, 0);
+    this.values = values;
+    this.ordered = null;
+    return true;
+  }
+
+  /** The maps of the image shown last stay loaded. @param {MapIndex} index @param {number} image */
+  #maps(index, image) {
+    let found = this.maps.get(image);
+    if (!found) {
+      found = index.maps(image);
+      this.maps = new Map([[image, found]]);
+    }
+    return found;
+  }
+
+  /** @param {MapIndex} index @param {number} image @param {number} frame */
+  #ground(index, image, frame) {
+    const key = `${image} ${frame}`;
+    let found = this.greys.get(key);
+    if (!found) {
+      found = grey(index.pictureUrl(image, frame));
+      this.greys = new Map([[key, found]]);
+    }
+    return found;
+  }
+
+  /** @param {PointerEvent} event */
+  #point(event) {
+    if (!this.values) return;
+    const box = this.canvas.getBoundingClientRect();
+    const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    if (u < 0 || v < 0 || u >= 1 || v >= 1) return;
+    const [column, row] = [Math.floor(u * this.values.width), Math.floor(v * this.values.height)];
+    const value = this.values.data[row * this.values.width + column];
+    this.ordered ??= this.values.data.slice().sort();
+    this.tell(`${short(value)} · higher than ${Math.round(100 * rank(this.ordered, value))} % of the image`);
+    this.cross.hidden = false;
+    this.cross.style.left = `${100 * u}%`;
+    this.cross.style.top = `${100 * v}%`;
+  }
+}
+
+/** Grey values of a picture; null without one. @param {string | null} url */
+async function grey(url) {
+  if (!url) return null;
+  const picture = new Image();
+  picture.src = url;
+  try {
+    await picture.decode();
+  } catch (error) {
+    if (error instanceof DOMException) return null; // thrown away; the map, which lies beside it, will say so
+    throw error;
+  }
+  const scale = Math.min(1, MOST / Math.max(picture.naturalWidth, picture.naturalHeight));
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight].map((side) => Math.round(side * scale));
+  const context = h("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("this browser gives no canvas to draw on");
+  context.drawImage(picture, 0, 0, width, height);
+  return { grey: greyOf(context.getImageData(0, 0, width, height)), height, width };
+}
