@@ -11,6 +11,7 @@ import { h } from "../shared/dom.js";
 export function enlarge(stage, home, browse, caption) {
   const line = h("output", { className: "unc-readout" }, caption());
   const told = stage.tell;
+  stage.cross.hidden = true;
   stage.tell = (text) => (line.textContent = text || caption());
   const close = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
   const dialog = h("dialog", { className: "unc unc-large", "aria-label": "Enlarged map" }, stage.element, line, close);
