@@ -9,10 +9,11 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
+from ..uncertainty import render
 from ..uncertainty.maps import UncertaintyMap
 from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, select
 from ..uncertainty.thresholds import Thresholds
-from . import common
+from . import common, view_files
 
 # Blocks what hangs on this output, silently, and nothing else.
 NOTHING = ExecutionBlocker(None)
@@ -28,6 +29,19 @@ def _rows(tensor: Tensor | None, images: Sequence[int], each: int = 1) -> Any:
 def _for_json(values: Sequence[float]) -> list[float | None]:
     """Values for the browser, whose JSON knows no NaN."""
     return [value if math.isfinite(value) else None for value in values]
+
+
+def _view(shown: dict[str, Any], uncertainty: UncertaintyMap, images: Tensor | None, frames: int) -> dict[str, str]:
+    """Write what the view in the node shows: scores, marks, and a small picture of each image, or of its map without images."""
+    stem = view_files.new_stem("filter")
+    if images is None:
+        maps = render.as_pictures(uncertainty.quantity(shown["quantity"]).sum(0))
+        first = maps[:: len(maps) // uncertainty.images]
+        pictures = render.colorize(render.normalize(first, "batch"), render.COLORMAPS[0])
+    else:
+        pictures = images[::frames]
+    thumbnails = [view_files.write_thumbnail(f"{stem}_{index}", picture) for index, picture in enumerate(pictures)]
+    return view_files.write_json(stem, {**shown, "thumbnails": thumbnails})
 
 
 def _latents(latents: dict | None, images: Sequence[int]) -> Any:
@@ -86,7 +100,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     default=0.0,
                     min=-1e6,
                     max=1e6,
-                    step=0.001,
+                    step=0.0001,
                     round=False,
                     tooltip="threshold: the score at which images are cut.",
                 ),
@@ -180,6 +194,13 @@ class UncertaintyScoreFilter(io.ComfyNode):
         )
         kept, rejected = chosen.kept, chosen.rejected
         scores = score.value.tolist()
+        shown = {
+            "scores": _for_json(scores),
+            "standard_errors": _for_json(score.standard_error.tolist()),
+            "kept": list(kept),
+            "quantity": quantity,
+            "window": [window_start, window_end],
+        }
         return io.NodeOutput(
             _rows(images, kept, frames),
             _latents(latents, kept),
@@ -192,10 +213,11 @@ class UncertaintyScoreFilter(io.ComfyNode):
             list(kept) or [NOTHING],
             chosen.report,
             ui={
-                "scores": _for_json(scores),
-                "standard_errors": _for_json(score.standard_error.tolist()),
-                "kept": list(kept),
+                "scores": shown["scores"],
+                "standard_errors": shown["standard_errors"],
+                "kept": shown["kept"],
                 "quantity": [quantity],
                 "text": [chosen.report],
+                "uncertainty_view": [_view(shown, uncertainty, images, frames)],
             },
         )

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 FOLDER = "uncertainty"
-THUMBNAIL = 192  # pixels, the longer side
+THUMBNAIL = 320  # pixels, the longer side: enough to judge an image by
 
 
 def new_stem(label: str) -> str:

@@ -1,10 +1,11 @@
 /** What ComfyUI's front-end loads: the views inside our nodes and the sidebar tab. */
 
 import { registerPack } from "./adapter.js";
+import { filterView } from "./filter/view.js";
 import { loadStyles } from "./shared/dom.js";
 import { mapView } from "./viewer/view.js";
 
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
-loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"));
+loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"), here("./filter/filter.css"));
 
-registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView }, []);
+registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView }, []);
