@@ -34,6 +34,15 @@ export function registerPack(name, views, tabs) {
       const build = views[node.comfyClass ?? ""];
       if (build) build(new NodeHost(/** @type {Node} */ (node)));
     },
+    // Back in a workflow that ran while another one was open: its nodes were not told.
+    onNodeOutputsUpdated(/** @type {Record<string, Record<string, any>>} */ outputs) {
+      for (const [locator, output] of Object.entries(outputs)) {
+        const [id, subgraph] = String(locator).split(":").reverse();
+        const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
+        const node = /** @type {Node | null | undefined} */ (graph?.getNodeById(id));
+        if (node?.comfyClass && node.comfyClass in views) node.onExecuted?.(output);
+      }
+    },
     setup() {
       for (const tab of tabs) registerTab(tab);
     },
@@ -91,6 +100,10 @@ export class NodeHost {
    */
   attach(element) {
     this.element = element;
+    // In Nodes 2.0 the view lies inside the graph; in the canvas renderer it lies over it, and the wheel has to be passed on.
+    element.addEventListener("wheel", (event) => {
+      if (!element.closest("[data-node-id]")) app.canvas.processMouseWheel(event);
+    });
     this.node.addDOMWidget("view", "uncertainty_view", element, {
       serialize: false,
       hideOnZoom: false,
