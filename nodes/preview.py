@@ -92,7 +92,7 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
     The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
     (standard deviation over the elements of the shown map), (Q, S, B); ``ranges``, ends of the colour scale of each image and,
     last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image holds its maps by
-    quantity, (S, frames, h, w), another its picture or the nearest picture of every latent frame.
+    quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its latent frames.
     """
     count = uncertainty.images
     stem = view_files.new_stem("map")
@@ -116,7 +116,7 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
     ]
     nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
     pictures = [
-        [view_files.write_picture(f"{stem}_{index}_{frame}", images[index * each + frame]) for frame in nearest]
+        [view_files.write_grey(f"{stem}_{index}_{frame}", images[index * each + frame]) for frame in nearest]
         for index in range(count if images is not None else 0)
         if images is not None
     ]

@@ -35,10 +35,10 @@ def write_json(stem: str, value: Any) -> dict[str, str]:
     return file
 
 
-def write_picture(stem: str, picture: Tensor) -> dict[str, str]:
-    """A picture (height, width, 3), 0 to 1, without loss."""
+def write_grey(stem: str, picture: Tensor) -> dict[str, str]:
+    """The grey of a picture (height, width, 3), 0 to 1, as ``render.overlay`` lays it under a map, without loss."""
     path, file = _place(f"{stem}.png")
-    _image(picture).save(path, compress_level=1)
+    _image(picture).convert("L").save(path, compress_level=1)  # the weights of render.overlay
     return file
 
 

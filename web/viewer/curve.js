@@ -4,6 +4,7 @@ import { axis, chart, color } from "../shared/charts.js";
 import { short } from "../shared/numbers.js";
 
 const HEIGHT = 120;
+const ACCENT = "#e0701b";
 
 /** @typedef {{steps: number[], means: number[], spreads: number[], total: number, window: [number, number] | null, current: number[]}} Course */
 
@@ -46,7 +47,6 @@ export function stepCurve(element, choose) {
     }
   }
 
-  const ACCENT = "#f08c3a";
   /** @param {number[]} values */
   const finite = (values) => values.map((value) => (Number.isFinite(value) ? value : null));
   const build = () =>
@@ -57,7 +57,7 @@ export function stepCurve(element, choose) {
         legend: { show: false },
         cursor: { drag: { x: false, y: false }, y: false },
         padding: [8, 12, 0, 0],
-        scales: { x: { time: false, range: () => [Math.min(...course.steps) - 1, Math.max(...course.steps) + 1] } },
+        scales: { x: { time: false, range: () => surroundings(course) } },
         axes: [
           axis(element, { size: 26, splits: () => thinned(course.steps), values: (_, splits) => splits.map(String) }),
           axis(element, { size: 58, values: (_, splits) => splits.map(short) }),
@@ -93,6 +93,14 @@ export function stepCurve(element, choose) {
     },
     destroy: () => made?.destroy(),
   };
+}
+
+/** From which to which step is drawn: the recorded ones, and enough beside them to see where the window ends.
+ * @param {Course} course @returns {[number, number]} */
+function surroundings({ steps, total }) {
+  const [first, last] = [steps[0], steps[steps.length - 1]];
+  const beside = Math.max(1, Math.round((last - first) / 4));
+  return [Math.max(-0.5, first - beside), Math.min(total - 0.5, last + beside)];
 }
 
 /** At most eight of the steps, evenly. @param {number[]} steps */

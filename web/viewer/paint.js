@@ -2,8 +2,6 @@
 
 /** @typedef {{data: Float32Array, height: number, width: number}} Picture */
 
-const GREY = [0.299, 0.587, 0.114];
-
 /**
  * Bilinear at another size, edges held.
  *
@@ -19,11 +17,12 @@ export function resize(picture, height, width) {
   const rows = positions(picture.height, height);
   for (let y = 0; y < height; y++) {
     const [top, bottom, v] = rows[y];
+    const [above, below] = [top * picture.width, bottom * picture.width];
     for (let x = 0; x < width; x++) {
       const [left, right, u] = columns[x];
-      const at = (/** @type {number} */ row, /** @type {number} */ column) => picture.data[row * picture.width + column];
-      data[y * width + x] =
-        (1 - v) * ((1 - u) * at(top, left) + u * at(top, right)) + v * ((1 - u) * at(bottom, left) + u * at(bottom, right));
+      const upper = (1 - u) * picture.data[above + left] + u * picture.data[above + right];
+      const lower = (1 - u) * picture.data[below + left] + u * picture.data[below + right];
+      data[y * width + x] = (1 - v) * upper + v * lower;
     }
   }
   return { data, height, width };
@@ -44,17 +43,9 @@ function positions(from, to) {
   });
 }
 
-/**
- * Grey values of a picture, 0 to 255.
- *
- * @param {ImageData} image
- */
+/** Grey values of a grey picture, 0 to 255. @param {ImageData} image */
 export function greyOf(image) {
-  const grey = new Float32Array(image.width * image.height);
-  for (let i = 0; i < grey.length; i++) {
-    grey[i] = GREY.reduce((sum, weight, channel) => sum + weight * image.data[4 * i + channel], 0);
-  }
-  return grey;
+  return Uint8Array.from({ length: image.width * image.height }, (_, i) => image.data[4 * i]);
 }
 
 /**
@@ -63,7 +54,7 @@ export function greyOf(image) {
  * @param {Picture} values
  * @param {[number, number]} range ends of the colour scale
  * @param {Uint8Array} colormap 256 × 3
- * @param {Float32Array | null} grey of the same size
+ * @param {Uint8Array | null} grey of the same size
  * @param {number} opacity of the heatmap, 0 to 1
  */
 export function paint(values, [low, high], colormap, grey, opacity) {

@@ -20,20 +20,23 @@ export class Stage {
     this.cross = h("span", { className: "unc-cross", hidden: true });
     this.element = h("span", { className: "unc-stage" }, this.canvas, this.cross);
     this.element.addEventListener("pointermove", (event) => this.#point(event));
-    this.element.addEventListener("pointerleave", () => {
-      this.cross.hidden = true;
-      this.tell("");
-    });
+    this.element.addEventListener("pointerleave", () => this.leave());
     // Drawings that were overtaken by a later one find their number outdated.
     this.generation = 0;
     /** @type {Map<number, Promise<import("./data.js").ImageMaps | null>>} */
     this.maps = new Map();
-    /** @type {Map<string, Promise<{grey: Float32Array, height: number, width: number} | null>>} */
+    /** @type {Map<string, Promise<{grey: Uint8Array, height: number, width: number} | null>>} */
     this.greys = new Map();
     /** @type {import("./paint.js").Picture | null} */
     this.values = null;
     /** @type {Float32Array | null} */
     this.ordered = null;
+  }
+
+  /** The pointer is elsewhere. */
+  leave() {
+    this.cross.hidden = true;
+    this.tell("");
   }
 
   /** Forget what was loaded. */
@@ -57,9 +60,10 @@ export class Stage {
     if (generation !== this.generation) return true;
     if (!maps) return false;
     const values = maps.picture(shown.quantity, index.rows(shown.step), shown.frame);
-    const height = ground?.height ?? Math.min(MOST, values.height * LATENT_SCALE);
-    const width = ground?.width ?? Math.min(MOST, values.width * LATENT_SCALE);
+    const { height, width } = ground ?? enlarged(values);
     Object.assign(this.canvas, { width, height });
+    this.canvas.setAttribute("aria-label", `Uncertainty map of image ${shown.image}`);
+    this.element.style.setProperty("--ratio", String(width / height));
     const painted = paint(resize(values, height, width), shown.range, shown.colormap, ground?.grey ?? null, shown.opacity);
     this.canvas.getContext("2d")?.putImageData(painted, 0, 0);
     this.values = values;
@@ -104,6 +108,13 @@ export class Stage {
   }
 }
 
+/** Size of a map without a picture. Sound, a single row, is drawn high enough to see. @param {import("./paint.js").Picture} values */
+function enlarged({ height, width }) {
+  const scale = Math.min(LATENT_SCALE, MOST / Math.max(height, width));
+  const wide = Math.max(1, Math.round(width * scale));
+  return { width: wide, height: height > 1 ? Math.round(height * scale) : Math.ceil(wide / 6) };
+}
+
 /** Grey values of a picture; null without one. @param {string | null} url */
 async function grey(url) {
   if (!url) return null;
@@ -117,8 +128,7 @@ async function grey(url) {
   }
   const scale = Math.min(1, MOST / Math.max(picture.naturalWidth, picture.naturalHeight));
   const [width, height] = [picture.naturalWidth, picture.naturalHeight].map((side) => Math.round(side * scale));
-  const context = h("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
-  if (!context) throw new Error("this browser gives no canvas to draw on");
+  const context = /** @type {CanvasRenderingContext2D} */ (h("canvas", { width, height }).getContext("2d", { willReadFrequently: true }));
   context.drawImage(picture, 0, 0, width, height);
   return { grey: greyOf(context.getImageData(0, 0, width, height)), height, width };
 }

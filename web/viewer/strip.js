@@ -1,0 +1,52 @@
+/** The images of a batch as a row of score badges. */
+
+import { h } from "../shared/dom.js";
+import { measured } from "../shared/numbers.js";
+import { towards } from "./controls.js";
+
+/** @param {(by: number) => void} browse asks for another image, so many further on */
+export function batchStrip(browse) {
+  const list = h("div", { className: "unc-badges", role: "listbox", "aria-label": "Images of the batch" });
+  const step = (/** @type {string} */ text, /** @type {string} */ label, /** @type {number} */ by) =>
+    h("button", { type: "button", className: "unc-step", "aria-label": label, title: label, onclick: () => browse(by) }, text);
+  const element = h("div", { className: "unc-strip" }, step("‹", "Previous image", -1), list, step("›", "Next image", 1));
+  let shown = 0;
+  list.addEventListener("keydown", (event) => {
+    const by = towards(event);
+    if (!by) return;
+    browse(by);
+    /** @type {HTMLElement} */ (list.children[shown]).focus({ preventScroll: true });
+  });
+  list.addEventListener("wheel", (event) => {
+    if (list.scrollWidth <= list.clientWidth) return;
+    event.preventDefault();
+    event.stopPropagation(); // no zoom here
+    list.scrollLeft += event.deltaX + event.deltaY;
+  });
+  return {
+    element,
+    /** @param {{value: number, error: number}[]} scores @param {number} current */
+    show(scores, current) {
+      shown = current;
+      element.hidden = scores.length < 2;
+      while (list.children.length > scores.length) list.lastElementChild?.remove();
+      while (list.children.length < scores.length) {
+        const image = list.children.length;
+        list.append(h("button", { type: "button", role: "option", onclick: () => browse(image - shown) }));
+      }
+      scores.forEach(({ value, error }, image) => {
+        const badge = /** @type {HTMLElement} */ (list.children[image]);
+        const [score, margin] = measured(value, error).split(" ± ");
+        badge.replaceChildren(h("b", {}, `${image}`), h("span", {}, score), h("small", {}, margin ? `± ${margin}` : ""));
+        badge.setAttribute("aria-selected", String(image === current));
+        badge.setAttribute("aria-label", `Image ${image}, score ${measured(value, error)}`);
+        badge.tabIndex = image === current ? 0 : -1;
+      });
+      // By hand: scrollIntoView would move the page under the graph as well.
+      const badge = /** @type {HTMLElement} */ (list.children[current]);
+      const left = badge.offsetLeft - list.offsetLeft;
+      if (left < list.scrollLeft) list.scrollLeft = left;
+      else if (left + badge.offsetWidth > list.scrollLeft + list.clientWidth) list.scrollLeft = left + badge.offsetWidth - list.clientWidth;
+    },
+  };
+}
