@@ -2,10 +2,11 @@
 
 import { registerPack } from "./adapter.js";
 import { filterView } from "./filter/view.js";
+import { ledgerTab } from "./ledger/tab.js";
 import { loadStyles } from "./shared/dom.js";
 import { mapView } from "./viewer/view.js";
 
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
-loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"), here("./filter/filter.css"));
+loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"), here("./filter/filter.css"), here("./ledger/ledger.css"));
 
-registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView }, []);
+registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView }, [ledgerTab]);

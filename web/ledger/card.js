@@ -1,0 +1,79 @@
+/** One image of the grid: picture, score, rank and date; its heatmap is fetched when it is looked at. */
+
+import { h } from "../shared/dom.js";
+import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { date, path, rank, score } from "./words.js";
+
+/** @typedef {import("./query.js").Row} Row */
+
+// The pointer passes over many on its way.
+const LOOK_MS = 90;
+
+export class Card {
+  constructor() {
+    this.picture = h("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
+    this.frame = h("div", { className: "unc-ledger-frame" }, this.picture, h("span", { className: "unc-ledger-check", title: "Choose" }, "✓"));
+    this.lines = [h("b"), h("span"), h("span")];
+    this.element = h(
+      "div",
+      {
+        className: "unc-ledger-card",
+        role: "option",
+        onpointerenter: () => this.look(true),
+        onpointerleave: () => this.look(false),
+      },
+      this.frame,
+      ...this.lines,
+    );
+    this.picture.onerror = () => this.frame.setAttribute("data-says", "file not found");
+    /** @type {Row | null} */
+    this.row = null;
+    this.timer = 0;
+    /** @type {HTMLImageElement | null} */
+    this.heat = null;
+  }
+
+  /** @param {Row} row */
+  show(row) {
+    if (row === this.row) return;
+    this.row = row;
+    const url = pictureUrl(row, true);
+    this.frame.toggleAttribute("data-says", row.missing);
+    if (row.missing) {
+      this.frame.setAttribute("data-says", "file not found");
+      this.picture.removeAttribute("src");
+    } else if (this.picture.getAttribute("src") !== url) this.picture.src = url;
+    this.element.id = `unc-ledger-${row.id}`;
+    this.element.dataset.id = String(row.id);
+    this.element.classList.toggle("unc-ledger-rejected", row.rejected);
+    const words = [score(row), rank(row), row.rejected ? `✕ rejected · ${date(row)}` : date(row)];
+    words.forEach((text, i) => (this.lines[i].textContent = text));
+    const seed = Number.isSafeInteger(row.seed) ? `\nseed ${row.seed}, image ${row.index}` : "";
+    this.element.title = `${path(row)}\n${row.model ?? "unknown model"}${seed}`;
+    this.element.setAttribute("aria-label", `${path(row)}, score ${words.join(", ")}`);
+  }
+
+  /** Show or hide the heatmap over the picture. @param {boolean} on */
+  look(on) {
+    clearTimeout(this.timer);
+    if (on) this.timer = window.setTimeout(() => this.#heat(), LOOK_MS);
+    else {
+      this.heat?.remove();
+      this.heat = null;
+      if (!this.row?.missing) this.frame.removeAttribute("data-says");
+    }
+  }
+
+  #heat() {
+    const { row } = this;
+    if (!row || row.missing || this.heat) return;
+    const heat = h("img", { className: "unc-ledger-heat", alt: "", draggable: false, src: heatmapUrl(row) });
+    heat.onerror = async () => {
+      const why = await whyNoHeatmap(row);
+      if (this.heat === heat) this.frame.setAttribute("data-says", why);
+      heat.remove();
+    };
+    this.heat = heat;
+    this.picture.after(heat);
+  }
+}

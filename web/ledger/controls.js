@@ -1,0 +1,135 @@
+/** What is listed, and in which order. */
+
+import { h } from "../shared/dom.js";
+import { EVERYTHING } from "./query.js";
+import { count } from "./words.js";
+
+/** @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
+
+const QUANTITIES = { denoised_variance: "Image change", posterior_variance: "Possible images", score_variance: "Noise (paper)" };
+const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score first", "score desc": "Highest score first" };
+const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
+
+export class Controls {
+  /** @param {() => void} changed the wish is another one now */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {Wish} */
+    this.wish = { ...EVERYTHING };
+    this.sort = this.#choice("Order", SORTS, (value) => {
+      const [sort, order] = value.split(" ");
+      this.#set({ sort, order });
+    });
+    this.quantity = this.#choice("Score", QUANTITIES, (quantity) => this.#set({ quantity }));
+    this.settings = this.#choice("Made with", { "": "All models and settings" }, (value) => {
+      const [kind, name] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
+      this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
+    });
+    this.states = Object.entries(STATES).map(([state, label]) =>
+      h("button", { type: "button", role: "radio", "data-state": state, onclick: () => this.#set({ state }) }, label),
+    );
+    const states = h("div", { className: "unc-ledger-states", role: "radiogroup", "aria-label": "Which images" }, ...this.states);
+    states.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by) return;
+      const next = this.states[(this.states.findIndex((each) => each === event.target) + by + this.states.length) % this.states.length];
+      next.click();
+      next.focus();
+    });
+    this.fields = {
+      since: this.#field("From day", "date", "since"),
+      until: this.#field("To day", "date", "until"),
+      score_min: this.#field("Score from", "number", "score_min"),
+      score_max: this.#field("Score to", "number", "score_max"),
+    };
+    this.mark = h("span", { className: "unc-ledger-mark" });
+    this.reset = h("button", { type: "button", className: "unc-ledger-button", onclick: () => this.clear() }, "Clear filters");
+    const filters = h(
+      "details",
+      {},
+      h("summary", {}, "Filters", this.mark),
+      h(
+        "div",
+        { className: "unc-ledger-filters" },
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Made with"), this.settings),
+        ...Object.values(this.fields).map(({ label }) => label),
+        this.reset,
+      ),
+    );
+    this.element = h(
+      "div",
+      { className: "unc-ledger-controls" },
+      states,
+      h("div", { className: "unc-ledger-row" }, this.sort, this.quantity),
+      filters,
+    );
+    this.#show();
+  }
+
+  /** How many restrictions there are beside kept or rejected. */
+  get filters() {
+    const { model, fingerprint, since, until, score_min, score_max } = this.wish;
+    return [model || fingerprint, since, until, score_min, score_max].filter(Boolean).length;
+  }
+
+  /** No restriction but kept or rejected. */
+  clear() {
+    const { sort, order, quantity, state } = this.wish;
+    this.#set({ ...EVERYTHING, sort, order, quantity, state });
+  }
+
+  /** What can be chosen under "Made with". @param {Settings[]} all */
+  know(all) {
+    /** @type {Map<string, Settings[]>} */
+    const models = new Map();
+    for (const each of all) models.set(each.model ?? "", [...(models.get(each.model ?? "") ?? []), each]);
+    const groups = [...models].map(([model, settings]) => {
+      const name = model || "Unknown model";
+      const options = settings.map(({ fingerprint, label, images }) =>
+        h("option", { value: `fingerprint:${fingerprint}` }, `${label} · ${count(images)}`),
+      );
+      // Scores compare within the same settings; a model as a whole is for looking.
+      if (model && options.length > 1) options.unshift(h("option", { value: `model:${model}` }, `${name}, all settings`));
+      return h("optgroup", { label: name }, ...options);
+    });
+    this.settings.replaceChildren(this.settings.options[0], ...groups);
+    this.#show();
+  }
+
+  /** @param {Partial<Wish>} part */
+  #set(part) {
+    Object.assign(this.wish, part);
+    this.#show();
+    this.changed();
+  }
+
+  #show() {
+    const { wish } = this;
+    this.sort.value = `${wish.sort} ${wish.order}`;
+    this.quantity.value = wish.quantity;
+    this.settings.value = wish.fingerprint ? `fingerprint:${wish.fingerprint}` : wish.model ? `model:${wish.model}` : "";
+    for (const button of this.states) {
+      const chosen = button.dataset.state === wish.state;
+      button.setAttribute("aria-checked", String(chosen));
+      button.tabIndex = chosen ? 0 : -1;
+    }
+    for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
+    this.mark.textContent = this.filters ? `${this.filters} set` : "";
+    this.reset.disabled = this.filters === 0;
+  }
+
+  /** @param {string} label @param {Record<string, string>} options @param {(value: string) => void} chosen */
+  #choice(label, options, chosen) {
+    const select = h("select", { "aria-label": label, title: label });
+    select.append(...Object.entries(options).map(([value, text]) => h("option", { value }, text)));
+    select.addEventListener("change", () => chosen(select.value));
+    return select;
+  }
+
+  /** @param {string} text @param {string} type @param {"since" | "until" | "score_min" | "score_max"} name */
+  #field(text, type, name) {
+    const input = h("input", { type, step: "any" });
+    input.addEventListener("change", () => this.#set({ [name]: input.value }));
+    return { input, name, label: h("label", {}, h("span", {}, text), input) };
+  }
+}

@@ -1,0 +1,68 @@
+/** One image large, with its heatmap over it: arrows browse, Escape closes. */
+
+import { h } from "../shared/dom.js";
+import { overlayDialog } from "../shared/lightbox.js";
+import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { path, rank, score } from "./words.js";
+
+/** @typedef {import("./query.js").Row} Row */
+
+let withHeat = true; // as it was left
+
+/**
+ * @param {() => Row[]} rows those loaded, which may grow
+ * @param {number} first which to begin with
+ * @param {(index: number) => void} shown tells which one is seen now
+ */
+export function openLarge(rows, first, shown) {
+  let row = rows()[first];
+  const picture = h("img", { alt: "" });
+  const heat = h("img", { alt: "", className: "unc-ledger-heat" });
+  const line = h("output", { className: "unc-readout" });
+  const note = h("output", { className: "unc-readout unc-ledger-note" });
+  const toggle = h("button", { type: "button", className: "unc-ledger-button", onclick: () => overlay(!withHeat) }, "Heatmap");
+  const by = (/** @type {number} */ step) => go(rows().findIndex((each) => each.id === row.id) + step);
+  const back = h("button", { type: "button", className: "unc-ledger-button", "aria-label": "Previous image", onclick: () => by(-1) }, "‹");
+  const on = h("button", { type: "button", className: "unc-ledger-button", "aria-label": "Next image", onclick: () => by(1) }, "›");
+  const stage = h("div", { className: "unc-ledger-stage" }, picture, heat);
+  const bar = h("div", { className: "unc-ledger-large-bar" }, back, toggle, on);
+
+  /** @param {boolean} show */
+  function overlay(show) {
+    withHeat = show;
+    toggle.setAttribute("aria-pressed", String(show));
+    heat.hidden = !show;
+    note.textContent = "";
+    // Without an address nothing is fetched.
+    if (show) heat.src = heatmapUrl(row);
+    else heat.removeAttribute("src");
+  }
+
+  /** @param {number} index */
+  function go(index) {
+    if (!rows()[index]) return;
+    row = rows()[index];
+    shown(index);
+    back.disabled = index === 0;
+    on.disabled = index === rows().length - 1;
+    picture.src = pictureUrl(row, false);
+    picture.alt = path(row);
+    line.textContent = `${path(row)} · ${score(row)} · ${rank(row)}${row.rejected ? " · rejected" : ""}`;
+    overlay(withHeat);
+  }
+
+  heat.onerror = async () => {
+    const asked = row;
+    heat.hidden = true;
+    const why = await whyNoHeatmap(asked);
+    if (asked === row) note.textContent = `No heatmap: ${why}`;
+  };
+  picture.onerror = () => (note.textContent = "The file is not there any more.");
+  const { dialog } = overlayDialog("Enlarged image", stage, line, note, bar);
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) by(step);
+  });
+  go(first);
+  toggle.focus();
+}

@@ -1,0 +1,246 @@
+/** The sidebar tab: what the ledger knows, sorted and filtered; rejects are moved away and back. */
+
+import { onRunFinished } from "../adapter.js";
+import { h } from "../shared/dom.js";
+import { Controls } from "./controls.js";
+import { Grid } from "./grid.js";
+import { openLarge } from "./large.js";
+import { inWords, move, settings } from "./query.js";
+import { Rows } from "./rows.js";
+import { count, images, path } from "./words.js";
+
+/** @typedef {import("./query.js").Row} Row @typedef {"reject" | "restore"} Action */
+
+const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject" });
+const DOING = { reject: "Moving to rejected", restore: "Restoring" };
+const DONE = { reject: "Moved to rejected", restore: "Restored" };
+const LISTED = 50; // failures named one by one
+
+/** @type {LedgerTab | null} */
+let tab = null;
+
+/** @type {import("../adapter.js").SidebarTab} */
+export const ledgerTab = {
+  id: "uncertainty-ledger",
+  title: "Uncertainty",
+  icon: "pi pi-sort-amount-down",
+  tooltip: "Uncertainty: saved images by score",
+  render(element) {
+    tab ??= new LedgerTab(); // what was chosen stays while the tab is closed
+    return tab.open(element);
+  },
+};
+
+class LedgerTab {
+  constructor() {
+    this.rows = new Rows(() => this.controls.wish);
+    this.controls = new Controls(() => this.#asked());
+    this.grid = new Grid({
+      more: () => this.#more(),
+      chosen: () => this.#showChoice(),
+      all: () => this.#chooseAll(),
+      open: (index) => this.#enlarge(index),
+    });
+    /** While rows are moved or all are being chosen, the list stays as it is. */
+    this.busy = false;
+    this.missed = false;
+    this.status = h("span", { role: "status" });
+    this.everything = button("Select all", () => this.#chooseAll());
+    this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
+    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores compare only within the same settings: choose one under Filters.");
+    this.empty = h("div", { className: "unc-ledger-empty", hidden: true });
+    this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": "Selected images", hidden: true });
+    this.done = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
+    this.element = h(
+      "section",
+      { className: "unc unc-ledger", "aria-label": "Uncertainty" },
+      h("header", {}, h("h2", {}, "Uncertainty"), this.status, this.everything),
+      this.controls.element,
+      this.hint,
+      this.error,
+      this.empty,
+      this.grid.element,
+      this.done,
+      this.choice,
+    );
+    // Keys typed here are not ComfyUI's shortcuts.
+    for (const kind of ["keydown", "keyup", "keypress", "copy", "paste"]) this.element.addEventListener(kind, (event) => event.stopPropagation());
+  }
+
+  /** @param {HTMLElement} home */
+  open(home) {
+    home.classList.add("unc-ledger-home");
+    home.append(this.element);
+    this.grid.attached();
+    this.#refresh();
+    const stop = onRunFinished(() => this.#refresh());
+    return () => {
+      stop();
+      this.element.remove();
+    };
+  }
+
+  /** Something else is asked for: from the top, and nothing that cannot be seen stays chosen. */
+  async #asked() {
+    this.grid.selection.clear();
+    this.#showChoice();
+    if (await this.#load(() => this.rows.start())) {
+      this.grid.toTop();
+      this.#show();
+    }
+  }
+
+  /** The same again, for what is new. */
+  async #refresh() {
+    this.missed = this.busy;
+    if (this.busy) return;
+    // The settings first: with them known, the hint about comparing is right at once.
+    const known = await this.#load(async () => {
+      this.known = await settings();
+      this.controls.know(this.known);
+      return true;
+    });
+    if (known && (await this.#load(() => this.rows.start(this.grid.end)))) this.#show();
+  }
+
+  async #more() {
+    if (this.rows.next && (await this.#load(() => this.rows.more()))) {
+      this.grid.extend(this.rows.list, this.rows.total);
+    }
+  }
+
+  /**
+   * Ask the server; its refusal is shown.
+   *
+   * @param {() => Promise<boolean>} question
+   */
+  async #load(question) {
+    try {
+      const answered = await question();
+      if (answered) this.error.hidden = true;
+      return answered;
+    } catch (error) {
+      this.error.replaceChildren(h("span", {}, inWords(error)), button("Try again", () => this.#refresh()));
+      this.error.hidden = false;
+      return false;
+    }
+  }
+
+  #show() {
+    const { total, list } = this.rows;
+    this.grid.show(list, total);
+    this.grid.element.hidden = total === 0;
+    this.empty.hidden = total > 0;
+    this.everything.disabled = total === 0;
+    const { wish, filters } = this.controls;
+    this.hint.hidden = wish.sort !== "score" || Boolean(wish.fingerprint) || (this.known?.length ?? 0) < 2;
+    if (total === 0) this.empty.replaceChildren(...this.#whyEmpty(filters));
+    this.#showChoice();
+  }
+
+  /** @param {number} filters */
+  #whyEmpty(filters) {
+    if (filters) return [h("p", {}, "No image fits these filters."), button("Clear filters", () => this.controls.clear())];
+    if (!this.known?.some((each) => each.images > 0)) {
+      return [
+        h("p", {}, "No saved images yet."),
+        h("p", {}, "Put the node ", h("b", {}, "Save Image (Uncertainty)"), " where Save Image is, and connect the sampler’s ", h("b", {}, "uncertainty"), " to it. Every image it saves is listed here by its score."),
+      ];
+    }
+    return [h("p", {}, this.controls.wish.state === "rejected" ? "Nothing is rejected." : "Nothing is kept: look under Rejected.")];
+  }
+
+  #showChoice() {
+    const chosen = [...this.grid.selection.rows.values()];
+    const rejected = chosen.filter((row) => row.rejected);
+    const kept = chosen.filter((row) => !row.rejected);
+    this.status.textContent = chosen.length ? `${count(chosen.length)} of ${images(this.rows.total)} selected` : images(this.rows.total);
+    this.choice.hidden = chosen.length === 0;
+    const buttons = [];
+    if (kept.length) buttons.push(button(`Move ${count(kept.length)} to rejected`, () => this.#move("reject", kept), "unc-ledger-main"));
+    if (rejected.length) buttons.push(button(`Restore ${count(rejected.length)}`, () => this.#move("restore", rejected), "unc-ledger-main"));
+    buttons.push(button("Clear selection", () => this.#chooseNone()));
+    for (const each of buttons) each.disabled = this.busy;
+    this.choice.replaceChildren(...buttons);
+    this.grid.mark();
+  }
+
+  #chooseNone() {
+    this.grid.selection.clear();
+    this.#showChoice();
+    this.grid.element.focus({ preventScroll: true });
+  }
+
+  /** All that fit the filters, also those not loaded yet. */
+  async #chooseAll() {
+    if (this.busy) return;
+    this.busy = true;
+    const { generation } = this.rows;
+    let loaded = true;
+    while (loaded && this.rows.next) {
+      this.status.textContent = `Loading ${count(this.rows.list.length)} of ${images(this.rows.total)} …`;
+      loaded = await this.#load(() => this.rows.more());
+    }
+    this.busy = false;
+    if (loaded && generation === this.rows.generation) {
+      this.grid.extend(this.rows.list, this.rows.total);
+      this.grid.selection.all(this.rows.list);
+    }
+    this.#showChoice();
+    if (this.missed) this.#refresh();
+  }
+
+  /** @param {Action} action @param {Row[]} rows */
+  async #move(action, rows) {
+    if (this.busy) return;
+    this.busy = true;
+    this.#showChoice();
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    this.#say(h("span", {}, `${DOING[action]} ${images(rows.length)} …`));
+    const { moved, failed } = await move(action, [...byId.keys()], (done) => {
+      this.#say(h("span", {}, `${DOING[action]}: ${count(done)} of ${images(rows.length)} …`));
+    });
+    this.busy = false;
+    for (const id of moved) this.grid.selection.rows.delete(id);
+    const movedRows = moved.flatMap((id) => byId.get(id) ?? []);
+    const said = [h("span", {}, `${DONE[action]}: ${images(moved.length)}${failed.length ? `, not moved: ${count(failed.length)}` : ""}`)];
+    if (moved.length) said.push(button("Undo", () => this.#move(OTHER[action], movedRows)));
+    const close = button("×", () => (this.done.hidden = true), "unc-ledger-x");
+    close.setAttribute("aria-label", "Close this message");
+    said.push(close);
+    if (failed.length) {
+      const named = failed.slice(0, LISTED).map(({ id, reason }) => {
+        const row = byId.get(id);
+        return h("li", {}, `${row ? path(row) : `image ${id}`}: ${reason}`);
+      });
+      if (failed.length > LISTED) named.push(h("li", {}, `and ${count(failed.length - LISTED)} more`));
+      said.push(h("ul", {}, ...named));
+    }
+    this.#say(...said);
+    await this.#refresh();
+    this.#showChoice();
+  }
+
+  /** @param {...HTMLElement} what */
+  #say(...what) {
+    this.done.replaceChildren(...what);
+    this.done.hidden = false;
+  }
+
+  /** @param {number} index */
+  #enlarge(index) {
+    openLarge(
+      () => this.rows.list,
+      index,
+      (at) => {
+        this.grid.activate(at);
+        if (at >= this.rows.list.length - 2) this.#more();
+      },
+    );
+  }
+}
+
+/** @param {string} text @param {() => void} pressed @param {string} [kind] */
+function button(text, pressed, kind = "") {
+  return h("button", { type: "button", className: `unc-ledger-button ${kind}`, onclick: pressed }, text);
+}
