@@ -26,6 +26,7 @@ NODES = (
     "UncertaintyMapPreview",
     "UncertaintyToMask",
     "UncertaintyScoreFilter",
+    "UncertaintySaveImage",
     "UncertaintyCalibrate",
     "UncertaintyThresholdsSave",
     "UncertaintyThresholdsLoad",

@@ -11,12 +11,18 @@ from .mask import UncertaintyToMask
 from .options import UncertaintyOptions
 from .plot import UncertaintyPlot
 from .preview import UncertaintyMapPreview
+from .routes import add_routes
 from .sampler import UncertaintyKSampler
+from .save_image import UncertaintySaveImage
 from .score_filter import UncertaintyScoreFilter
 
 
 class UncertaintyExtension(ComfyExtension):
     """What ComfyUI loads."""
+
+    async def on_load(self) -> None:
+        """Before the nodes are asked for."""
+        add_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All node classes."""
@@ -28,6 +34,7 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyMapPreview,
             UncertaintyToMask,
             UncertaintyScoreFilter,
+            UncertaintySaveImage,
             UncertaintyCalibrate,
             UncertaintyThresholdsSave,
             UncertaintyThresholdsLoad,

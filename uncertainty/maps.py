@@ -13,6 +13,9 @@ from .estimators import QUANTITIES
 
 DEFAULT_QUANTITY = "denoised_variance"
 
+# It falls as the posterior variance rises; of the other two, high means unsure.
+SURE_WHEN_HIGH = ("score_variance",)
+
 
 class Score(NamedTuple):
     """One number an image, with its Monte-Carlo standard error; both shape (B,)."""

@@ -15,6 +15,15 @@ WHEN_NONE_PASS = ("block", "keep_best_one", "error")
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where images lie among many: how many of those score lower and higher, (B,), and how many there are, these included."""
+
+    lower: Tensor
+    higher: Tensor
+    count: int
+
+
+@dataclass(frozen=True)
 class Selection:
     """Indices of kept and rejected images, both in batch order, all images best first, and a report to read."""
 
@@ -28,6 +37,10 @@ def order(scores: Tensor, reject: str) -> list[int]:
     """Image indices, best first; ties keep their order, scores that are not a number come last."""
     badness = scores if reject == "highest" else -scores
     return torch.sort(torch.nan_to_num(badness, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf), stable=True).indices.tolist()
+
+
+def _compared(beaten: int, others: int) -> str:
+    return f", better than {100 * beaten / others:.0f} % of {others}" if others else ", the first of its kind"
 
 
 def _passing(scores: Tensor, mode: str, keep: int, percentile: float, threshold: float, reject: str) -> set[int]:
@@ -52,6 +65,7 @@ def select(
     reject: str = "highest",
     when_none_pass: str = "block",
     thresholds: Thresholds | None = None,
+    standing: Standing | None = None,
 ) -> Selection:
     """Split a batch into kept and rejected images.
 
@@ -60,30 +74,37 @@ def select(
         quantity: what was scored, for the report and the reference.
         mode: ``keep_best`` keeps the ``keep`` best; ``percentile`` the best that many per cent; ``threshold`` those at or
             under (rejecting the lowest: over) ``threshold``; ``reference`` those better than ``100 - percentile`` per cent
-            of the calibrated images.
+            of the calibrated images, or among the best ``percentile`` per cent of the images recorded so far.
         keep: number of images.
         percentile: 0 to 100.
         threshold: a score.
         reject: which end is bad, ``highest`` or ``lowest``.
         when_none_pass: ``block`` keeps none, ``keep_best_one`` the best of them, ``error`` raises.
-        thresholds: reference distribution, for ``reference``.
+        thresholds: calibrated images, for ``reference``.
+        standing: among the recorded images, for ``reference`` without thresholds.
 
     Raises:
-        ValueError: an unknown mode, ``reference`` without thresholds, or no image passes and that is an error.
+        ValueError: an unknown mode, ``reference`` without either, or no image passes and that is an error.
     """
     check_choice("mode", mode, MODES)
     check_choice("reject", reject, REJECT)
     check_choice("when_none_pass", when_none_pass, WHEN_NONE_PASS)
     values = score.value
-    if mode == "reference":
-        if thresholds is None:
-            raise ValueError("mode 'reference' compares with calibrated images: connect thresholds, or choose another mode.")
+    compared = [""] * len(values)
+    if mode != "reference":
+        passing = _passing(values, mode, keep, percentile, threshold, reject)
+    elif thresholds is not None:
         rank = thresholds.rank(quantity, values)
         limit = percentile / 100
         passing = _passing(rank, "threshold", keep, percentile, limit if reject == "highest" else 1 - limit, reject)
         passing = {i for i in passing if torch.isfinite(values[i])}
+    elif standing is not None:
+        better, worse = (standing.lower, standing.higher)[:: 1 if reject == "highest" else -1]
+        # As many as ``percentile`` would keep of all of them: of n images the best ⌈n·p/100⌉.
+        passing = {i for i in range(len(values)) if torch.isfinite(values[i]) and better[i] * 100 < percentile * standing.count}
+        compared = [_compared(int(beaten), standing.count - 1) for beaten in worse]
     else:
-        passing = _passing(values, mode, keep, percentile, threshold, reject)
+        raise ValueError("mode 'reference' compares with other images: connect thresholds, or choose another mode.")
     best_first = order(values, reject)
     invalid = [i for i in range(len(values)) if not torch.isfinite(values[i])]
     note = ""
@@ -102,5 +123,5 @@ def select(
         lines.append(f"rejected without a valid score: image {', '.join(map(str, invalid))}")
     for rank_number, i in enumerate(best_first, start=1):
         mark = "kept" if i in passing else "rejected"
-        lines.append(f"{rank_number:>3}. image {i}: {values[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}")
+        lines.append(f"{rank_number:>3}. image {i}: {values[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}{compared[i]}")
     return Selection(kept, rejected, tuple(best_first), "\n".join(lines))

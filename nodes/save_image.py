@@ -1,0 +1,96 @@
+"""UncertaintySaveImage: SaveImage that also writes the scores, into the file and into the ledger."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import numpy as np
+from comfy.cli_args import args
+from comfy_api.latest import io
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from ..uncertainty import metadata
+from ..uncertainty.maps import UncertaintyMap
+from . import common, recording
+
+COMPRESSION = 4  # as SaveImage
+
+
+class UncertaintySaveImage(io.ComfyNode):
+    """Swap it in for SaveImage."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """SaveImage's inputs, then the map."""
+        return io.Schema(
+            node_id="UncertaintySaveImage",
+            display_name="Save Image (Uncertainty)",
+            category=common.CATEGORY,
+            description=(
+                "Saves images like Save Image, with their scores and a small map in each file, and remembers them in the ledger: "
+                "the Uncertainty tab of the sidebar lists, sorts and sifts them."
+            ),
+            is_output_node=True,
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            inputs=[
+                io.Image.Input("images", tooltip="The images to save."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="ComfyUI",
+                    tooltip=(
+                        "The prefix for the file to save. This may include formatting information such as %date:yyyy-MM-dd% or "
+                        "%Empty Latent Image.width% to include values from nodes."
+                    ),
+                ),
+                common.Uncertainty.Input("uncertainty", tooltip="The map of these images: from the sampler, or from the filter."),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(cls, images: Tensor, filename_prefix: str, uncertainty: UncertaintyMap) -> io.NodeOutput:
+        """Write the files, then the ledger."""
+        if len(images) != uncertainty.images:
+            raise ValueError(
+                f"images holds {len(images)}, the map {uncertainty.images}: connect the images of this map. Frames of videos are "
+                "saved by Save Video."
+            )
+        output = recording.output()
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, str(output), images.shape[2], images.shape[1]
+        )
+        shown = []
+        for index, image in enumerate(images):
+            file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
+            _write(Path(folder) / file, image, cls._about(uncertainty, index))
+            shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
+        files = [(Path(folder) / each["filename"]).resolve().relative_to(output.resolve()).as_posix() for each in shown]
+        recording.record(uncertainty, files)
+        return io.NodeOutput(ui={"images": shown, "animated": (False,)})
+
+    @classmethod
+    def _about(cls, uncertainty: UncertaintyMap, index: int) -> PngInfo | None:
+        """ComfyUI's own entries and ours."""
+        if args.disable_metadata:
+            return None
+        about = PngInfo()
+        about.add_text(metadata.ENTRY, metadata.entry(uncertainty, index))
+        hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+        for name, value in hidden.items():
+            if value is not None:
+                about.add_text(name, json.dumps(value))
+        return about
+
+
+def _write(path: Path, image: Tensor, about: PngInfo | None) -> None:
+    """A PNG file, whole or not at all."""
+    picture = Image.fromarray((image.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        picture.save(unfinished, "PNG", pnginfo=about, compress_level=COMPRESSION)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

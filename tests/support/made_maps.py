@@ -1,0 +1,20 @@
+"""Maps with scores one knows."""
+
+import torch
+
+from uncertainty.estimators import QUANTITIES
+from uncertainty.maps import UncertaintyMap
+
+
+def made(images: int, seed: int = 0, **settings: object) -> UncertaintyMap:
+    """A map whose image i of seed s scores about i + s/1000."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(1, images, 2, 4, 4, generator=generator) * 0.1 + torch.arange(images).reshape(1, -1, 1, 1, 1)
+    return UncertaintyMap(
+        quantities=dict.fromkeys(QUANTITIES, values + seed / 1000),
+        standard_errors=dict.fromkeys(QUANTITIES, torch.full((1, images), 0.01)),
+        steps=(3,),
+        total_steps=4,
+        sigmas=torch.tensor([0.5]),
+        settings={"seed": seed, "model": "SD15 abc", "sampler": "euler", "prompt": "p", "samples": 5} | settings,
+    )

@@ -1,0 +1,66 @@
+"""Moving files away and back: nothing is lost, overwritten, or moved out of its folder."""
+
+from pathlib import Path
+
+import pytest
+
+from uncertainty import culling
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "output" / "day" / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_text("a")
+    return path
+
+
+def test_there_and_back(tmp_path: Path, file: Path) -> None:
+    root = tmp_path / "output"
+    away = culling.reject(root, file)
+    assert away == file.parent / "rejected" / "a.png"
+    assert not file.exists()
+    assert culling.restore(root, away) == file
+    assert file.read_text() == "a"
+
+
+def test_a_taken_name_is_left_alone(tmp_path: Path, file: Path) -> None:
+    root = tmp_path / "output"
+    away = culling.reject(root, file)
+    file.write_text("b")
+    second = culling.reject(root, file)
+    assert (away.read_text(), second.read_text()) == ("a", "b")
+    assert second.name == "a (1).png"
+    file.write_text("c")
+    assert culling.restore(root, away).name == "a (1).png"
+    assert file.read_text() == "c"
+
+
+def test_nothing_leaves_the_folder(tmp_path: Path, file: Path) -> None:
+    root = tmp_path / "output"
+    outside = tmp_path / "secret.png"
+    outside.write_text("s")
+    link = file.parent / "link.png"
+    link.symlink_to(outside)
+    for path in (outside, link, root / ".." / "secret.png"):
+        with pytest.raises(ValueError, match="outside"):
+            culling.reject(root, path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (file.parent / "rejected").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="outside"):
+        culling.reject(root, file)
+    assert file.exists() and outside.exists() and not any(elsewhere.iterdir())
+
+
+def test_what_cannot_be_moved_is_named(tmp_path: Path, file: Path) -> None:
+    root = tmp_path / "output"
+    with pytest.raises(FileNotFoundError, match=r"b\.png"):
+        culling.reject(root, file.with_name("b.png"))
+    assert not (file.parent / "rejected" / "b.png").exists()
+    away = culling.reject(root, file)
+    with pytest.raises(ValueError, match="already"):
+        culling.reject(root, away)
+    back = culling.restore(root, away)
+    with pytest.raises(ValueError, match="does not lie"):
+        culling.restore(root, back)

@@ -1,0 +1,182 @@
+"""The ledger of many runs: one row an image, whole transactions, pages that do not miss or repeat."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dev.bootstrap import ROOT
+from made_maps import made
+from uncertainty.estimators import QUANTITIES
+from uncertainty.ledger import Ledger, LedgerError, Query
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "deep" / "ledger.sqlite3")
+
+
+def files(images: int, name: str = "a") -> list[str]:
+    return [f"{name}/{index}.png" for index in range(images)]
+
+
+def test_an_image_recorded_again_is_one_row(ledger: Ledger) -> None:
+    found = made(3)
+    ledger.record(found)
+    assert ledger.page(Query()).total == 0  # not saved
+    ledger.record(found, files(3))
+    ledger.record(found)
+    page = ledger.page(Query(sort="score", order="asc"))
+    assert [entry.file for entry in page.entries] == files(3)
+    assert (page.total, page.next) == (3, None)
+    score = found.score("denoised_variance")
+    assert [entry.score for entry in page.entries] == pytest.approx(score.value.tolist())
+    assert [entry.standard_error for entry in page.entries] == pytest.approx([0.01] * 3)
+    assert {(entry.seed, entry.prompt, entry.model) for entry in page.entries} == {(0, "p", "SD15 abc")}
+
+
+def test_scores_compare_under_equal_settings_alone(ledger: Ledger) -> None:
+    plain, other_seed, other_sampler, masked = (
+        made(2),
+        made(2, 1, prompt="q", strength=3.0),
+        made(2, 2, sampler="heun"),
+        replace(made(2, 3), mask=torch.ones(2, 1, 4, 4)),
+    )
+    names = [ledger.record(found, files(2, str(i))) for i, found in enumerate((plain, other_seed, other_sampler, masked))]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert [count for _, _, count in ledger.groups()] == [4, 2, 2]
+    assert {entry.file for entry in ledger.page(Query(fingerprint=names[2])).entries} == set(files(2, "2"))
+
+
+def test_standing_counts_all_recorded_images(ledger: Ledger) -> None:
+    for seed in range(3):
+        name = ledger.record(made(4, seed))
+    lower, higher, count = ledger.standing(name, "denoised_variance", made(4, 1).score().value)
+    assert count == 12
+    everything = torch.cat([made(4, seed).score().value for seed in range(3)])
+    ours = made(4, 1).score().value
+    assert lower.tolist() == [(everything < score).sum() for score in ours]
+    assert higher.tolist() == [(everything > score).sum() for score in ours]
+
+
+def test_better_than_knows_which_end_is_good(ledger: Ledger) -> None:
+    ledger.record(made(5), files(5))
+    entries = ledger.page(Query(sort="score", order="asc")).entries
+    assert ledger.better_than(entries, "denoised_variance") == [(1.0, 4), (0.75, 4), (0.5, 4), (0.25, 4), (0.0, 4)]
+    assert ledger.better_than(entries, "score_variance")[0] == (0.0, 4)
+
+
+def test_scores_that_are_no_numbers_are_nowhere_ranked(ledger: Ledger) -> None:
+    found = made(3)
+    broken = found.values.clone()
+    broken[:, 1] = torch.nan
+    name = ledger.record(replace(found, quantities=dict.fromkeys(QUANTITIES, broken)), files(3))
+    assert ledger.standing(name, "denoised_variance", torch.tensor([0.5]))[2] == 2
+    assert ledger.page(Query()).total == 3
+    assert ledger.page(Query(sort="score")).total == 2
+
+
+@pytest.mark.parametrize("sort", ["date", "score"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_neither_miss_nor_repeat(ledger: Ledger, sort: str, order: str) -> None:
+    for seed in range(5):
+        ledger.record(made(7, seed), files(7, str(seed)), now=1000.0 + seed // 2)  # equal dates too
+    seen, cursor = [], None
+    while True:
+        page = ledger.page(Query(sort=sort, order=order), 4, cursor)
+        seen += page.entries
+        cursor = page.next
+        if cursor is None:
+            break
+    assert page.total == len(seen) == len({entry.id for entry in seen}) == 35
+    keys = [entry.created if sort == "date" else entry.score for entry in seen]
+    assert keys == sorted(keys, reverse=order == "desc")
+
+
+def test_conditions_narrow_the_list(ledger: Ledger) -> None:
+    for seed in range(4):
+        ledger.record(made(4, seed, model=f"M{seed % 2} x"), files(4, str(seed)), now=100.0 * seed)
+    assert ledger.page(Query(model="M1 x")).total == 8
+    assert ledger.page(Query(since=100.0, until=300.0)).total == 8
+    assert ledger.page(Query(score_min=0.9, score_max=2.5)).total == 8
+    (first, *_) = ledger.page(Query()).entries
+    moved = ledger.moved(first.id, "x/rejected/0.png", True)
+    assert (moved.file, moved.rejected) == ("x/rejected/0.png", True)
+    assert [entry.id for entry in ledger.page(Query(state="rejected")).entries] == [first.id]
+    assert ledger.page(Query(state="kept")).total == 15
+
+
+def test_what_cannot_be_asked_is_named(ledger: Ledger) -> None:
+    for changed, words in (
+        ({"sort": "name"}, "sort"),
+        ({"order": "up"}, "order"),
+        ({"quantity": "x"}, "quantity"),
+        ({"state": "x"}, "state"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Query(**changed)
+    with pytest.raises(ValueError, match="after .*'x'"):
+        ledger.page(Query(), after="x")
+
+
+def test_a_newer_ledger_is_left_alone(ledger: Ledger) -> None:
+    ledger.record(made(1))
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(LedgerError, match="newer version"):
+        ledger.record(made(1, 1))
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    path.write_bytes(b"not a database, but long enough to look at it" * 30)
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite3 cannot be used"):
+        Ledger(path).state()
+    with pytest.raises(LedgerError, match="cannot be used"):
+        Ledger(tmp_path / "ledger.sqlite3" / "below a file").state()
+
+
+def test_many_threads_write_at_once(ledger: Ledger) -> None:
+    threads = [threading.Thread(target=lambda s=seed: ledger.record(made(5, s), files(5, str(s)))) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.page(Query()).total == 40
+
+
+WRITER = """
+import sys
+sys.path[:0] = ["tests/support", "."]
+from pathlib import Path
+from made_maps import made
+from uncertainty.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]))
+for seed in range(10_000):
+    ledger.record(made(4, seed), [f"{seed}/{index}.png" for index in range(4)])
+    print(seed, flush=True)
+"""
+
+
+def test_killed_while_writing_it_holds_whole_runs(ledger: Ledger) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(ledger.path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    while (line := writer.stdout.readline()) and int(line) < 20:
+        pass
+    time.sleep(0.01)
+    writer.send_signal(signal.SIGKILL)
+    told = int((writer.stdout.read().split() or [20])[-1])
+    writer.wait()
+    page = ledger.page(Query(), limit=60)
+    assert page.total % 4 == 0
+    assert page.total // 4 in (told + 1, told + 2)  # all that were finished, and at most the one whose word was lost
+    ledger.record(made(4, 99_999), files(4))
+    assert ledger.page(Query()).total == page.total + 4

@@ -1,0 +1,168 @@
+"""``python -m uncertainty rank``: files sorted by the scores in them."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dev.bootstrap import ROOT
+from made_maps import made
+from uncertainty import __main__ as command
+from uncertainty import metadata
+from uncertainty.fingerprints import fingerprint
+from uncertainty.render import as_pictures
+
+Rank = Callable[..., "Done"]
+
+
+def save(path: Path, entry: str | None, size: int = 8) -> None:
+    about = PngInfo()
+    if entry is not None:
+        about.add_text(metadata.ENTRY, entry)
+    Image.new("RGB", (size, size)).save(path, pnginfo=about)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five images whose scores rise in another order than their names, one without scores, one broken, one of other settings."""
+    found = made(5)
+    for image, name in enumerate(("c", "a", "e", "b", "d")):
+        save(tmp_path / f"{name}.png", metadata.entry(found, image))
+    save(tmp_path / "plain.png", None)
+    (tmp_path / "broken.png").write_bytes(b"no PNG")
+    save(tmp_path / "z.png", metadata.entry(made(1, 7, sampler="heun"), 0))
+    return tmp_path
+
+
+@dataclass
+class Done:
+    """What a command printed, and how it ended."""
+
+    stdout: str
+    stderr: str
+    failed: bool
+
+
+@pytest.fixture
+def rank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Rank:
+    def run(folder: Path, *arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["uncertainty", "rank", str(folder), *arguments])
+        capsys.readouterr()
+        failed = ""
+        try:
+            command.main()
+        except SystemExit as end:
+            failed = str(end.code or "")
+        told = capsys.readouterr()
+        return Done(told.out, told.err + failed, bool(failed))
+
+    return run
+
+
+def test_as_a_user_calls_it(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "uncertainty", "rank", str(folder)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert len(names(done.stdout)) == 6
+
+
+def names(told: str) -> list[str]:
+    return re.findall(r"^(\w+)\.png ", told, re.MULTILINE)
+
+
+def test_a_file_knows_its_scores_and_its_map(tmp_path: Path) -> None:
+    found = made(3)
+    save(tmp_path / "x.png", metadata.entry(found, 1))
+    known = metadata.read(tmp_path / "x.png")
+    assert known is not None
+    score = found.score("denoised_variance")
+    assert known.scores["denoised_variance"] == pytest.approx((float(score.value[1]), float(score.standard_error[1])))
+    assert (known.fingerprint, known.place, known.seed) == (fingerprint(found), 1, 0)
+    values = metadata.unpacked(known.map)
+    expected = as_pictures(found.quantity("denoised_variance")[0])[1]
+    assert torch.allclose(values * (known.map["high"] - known.map["low"]) + known.map["low"], expected, atol=0.1 / 255)
+    assert metadata.read(ROOT / "docs" / "icon.png") is None
+
+
+def test_damaged_entries_are_named(tmp_path: Path) -> None:
+    for number, text in enumerate(("{", "{}", '{"version": 1}', "[]", '{"version": 99}')):
+        save(tmp_path / f"{number}.png", text)
+        with pytest.raises(ValueError, match=rf"{number}\.png has a damaged entry"):
+            metadata.read(tmp_path / f"{number}.png")
+
+
+def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    done = rank(folder)
+    assert not done.failed, done.stderr
+    assert names(done.stdout) == ["z", "c", "a", "e", "b", "d"] or names(done.stdout) == ["c", "z", "a", "e", "b", "d"]
+    assert "better than 100 % of 4" in done.stdout
+    assert "alone" in done.stdout and "2 different settings" in done.stdout
+    assert "plain.png has no scores" in done.stderr and "broken.png is no readable PNG" in done.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_moves_the_rest_and_brings_it_back(rank: Rank, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    done = rank(folder, "--keep", "2", "--move")
+    assert not done.failed, done.stderr
+    assert sorted(path.stem for path in (folder / "rejected").iterdir()) == ["a", "b", "d", "e"]
+    assert (folder / "plain.png").exists() and (folder / "broken.png").exists()
+    assert not rank(folder, "--undo").failed
+    (folder / "rejected").rmdir()
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (("--keep", "1", "--reject", "lowest"), {"d"}),
+        (("--percentile", "50"), {"c", "z", "a"}),
+        (("--threshold", "2.5"), {"c", "z", "a", "e"}),
+        (("--threshold", "2.5", "--quantity", "score_variance"), {"b", "d"}),
+    ],
+)
+def test_rules(rank: Rank, folder: Path, arguments: tuple[str, ...], kept: set[str]) -> None:
+    done = rank(folder, *arguments)
+    assert {line.partition(".")[0] for line in done.stdout.splitlines() if line.endswith(" kept")} == kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--move",), "--move needs a rule"),
+        (("--keep", "0"), "at least 1"),
+        (("--percentile", "101"), "between 0 and 100"),
+        (("--keep", "1", "--percentile", "5"), "not allowed with"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(rank: Rank, folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = rank(folder, *arguments)
+    assert done.failed
+    assert words in done.stderr
+    assert not (folder / "rejected").exists()
+
+
+def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:
+    assert "is no folder" in rank(tmp_path / "gone").stderr
+    assert "no image" in rank(tmp_path).stderr
+
+
+def test_pixels_are_not_read(tmp_path: Path) -> None:
+    """Two hundred large files take no time to speak of: text lies before the pixels."""
+    entry = metadata.entry(made(1), 0)
+    for number in range(200):
+        save(tmp_path / f"{number}.png", entry, 2000 if number == 0 else 8)
+    big = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(big[: big.index(b"IDAT") + 8])  # the rest may as well be missing
+    start = time.perf_counter()
+    assert all(metadata.read(tmp_path / f"{number}.png") for number in range(200))
+    assert time.perf_counter() - start < 2

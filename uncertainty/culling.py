@@ -1,0 +1,60 @@
+"""Moving rejected files out of sight, and back. Nothing is deleted, nothing overwritten, nothing leaves its folder tree."""
+
+from pathlib import Path
+
+REJECTED = "rejected"
+
+
+def reject(root: Path, file: Path) -> Path:
+    """Move a file into the folder ``rejected`` beside it; answers with its new place.
+
+    Raises:
+        ValueError: it lies outside ``root``, or there already.
+        FileNotFoundError: it is gone.
+    """
+    inside(root, file)
+    if file.parent.name == REJECTED:
+        raise ValueError(f"{file.name} lies in a folder {REJECTED} already.")
+    return _moved(root, file, file.parent / REJECTED)
+
+
+def restore(root: Path, file: Path) -> Path:
+    """Move a file out of the folder ``rejected``, to the folder that this lies in; answers with its new place.
+
+    Raises:
+        ValueError: it lies outside ``root``, or is not rejected.
+        FileNotFoundError: it is gone.
+    """
+    inside(root, file)
+    if file.parent.name != REJECTED:
+        raise ValueError(f"{file.name} does not lie in a folder {REJECTED}.")
+    return _moved(root, file, file.parent.parent)
+
+
+def inside(root: Path, file: Path) -> None:
+    """Raise ValueError unless the file lies below ``root``, links followed."""
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{file.name} lies outside the folder {root.name}: nothing there is moved.")
+
+
+def _moved(root: Path, file: Path, folder: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file.name} is not in its folder any more.")
+    folder.mkdir(exist_ok=True)
+    inside(root, folder)  # it may be a link
+    place = _taken(folder / file.name)
+    file.replace(place)  # over the empty file that holds the name
+    return place
+
+
+def _taken(wanted: Path) -> Path:
+    """A free name, the wanted one or with a number, taken by an empty file so that nobody else gets it."""
+    number = 0
+    while True:
+        place = wanted if number == 0 else wanted.with_stem(f"{wanted.stem} ({number})")
+        try:
+            place.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+            continue
+        return place

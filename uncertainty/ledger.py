@@ -1,0 +1,325 @@
+"""What was measured over many runs: one SQLite file, a row an image, a transaction a run.
+
+Images are told apart by a digest of their map, so that one that is recorded again (a filter queued with another cut, an image
+saved after it was judged) stays one row. Scores compare only under equal settings: a *fingerprint* names them.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .choices import check_choice
+from .estimators import QUANTITIES
+from .fingerprints import described, fingerprint, image_digests
+from .maps import SURE_WHEN_HIGH, UncertaintyMap
+
+VERSION = 1
+# Seconds to wait for another process that writes.
+PATIENCE = 10.0
+SORTS = ("date", "score")
+ORDERS = ("asc", "desc")
+STATES = ("kept", "rejected", "all")
+
+_SCORES = ", ".join(f"{name} REAL, {name}_error REAL" for name in QUANTITIES)
+_SCHEMA = [
+    """CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, model TEXT NOT NULL, settings TEXT NOT NULL) WITHOUT ROWID""",
+    f"""CREATE TABLE images (
+        id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL REFERENCES settings, created REAL NOT NULL,
+        seed INTEGER, place INTEGER NOT NULL, prompt TEXT, {_SCORES},
+        file TEXT, rejected INTEGER NOT NULL DEFAULT 0)""",
+    "CREATE INDEX by_date ON images (created, id) WHERE file IS NOT NULL",
+    "CREATE INDEX by_fingerprint_and_date ON images (fingerprint, created, id)",
+    *(f"CREATE INDEX by_{name} ON images ({name}, id) WHERE file IS NOT NULL" for name in QUANTITIES),
+    *(f"CREATE INDEX by_fingerprint_and_{name} ON images (fingerprint, {name}, id)" for name in QUANTITIES),
+]
+
+
+class LedgerError(Exception):
+    """The ledger cannot be read or written; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of the ledger. ``file`` is relative to the output folder, with forward slashes; None if it was not saved."""
+
+    id: int
+    fingerprint: str
+    created: float
+    seed: int | None
+    place: int
+    prompt: str | None
+    score: float | None
+    standard_error: float | None
+    model: str
+    file: str | None
+    rejected: bool
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which saved images are asked for, and in which order.
+
+    Attributes:
+        sort: by ``date`` or by ``score``; images without a valid score are left out where the score counts.
+        order: ``asc`` or ``desc``.
+        quantity: whose score.
+        fingerprint: only images of these settings.
+        model: only images of this model.
+        since: only images recorded at or after this time, in seconds since 1970.
+        until: only images recorded before it.
+        score_min: lowest score.
+        score_max: highest score.
+        state: ``kept``, ``rejected`` or ``all``.
+    """
+
+    sort: str = "date"
+    order: str = "desc"
+    quantity: str = "denoised_variance"
+    fingerprint: str | None = None
+    model: str | None = None
+    since: float | None = None
+    until: float | None = None
+    score_min: float | None = None
+    score_max: float | None = None
+    state: str = "all"
+
+    def __post_init__(self) -> None:
+        """Check every choice; raises ValueError naming the field."""
+        check_choice("sort", self.sort, SORTS)
+        check_choice("order", self.order, ORDERS)
+        check_choice("quantity", self.quantity, QUANTITIES)
+        check_choice("state", self.state, STATES)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of an answer: its entries, how many match in all, and the cursor of the next page, None at the end."""
+
+    entries: list[Entry]
+    total: int
+    next: str | None
+
+
+class Ledger:
+    """The ledger in a file, which is made when it is first used. Every method opens it anew: any thread may call any of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection in which everything is one transaction.
+
+        Raises:
+            LedgerError: it cannot be used.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
+            connection.row_factory = sqlite3.Row
+            # Survives a killed process; a power cut may cost the last runs, never the file.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._prepare(connection)
+            with connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        finally:
+            connection.close()
+
+    def _unusable(self, error: Exception) -> LedgerError:
+        return LedgerError(f"the ledger {self.path.name} cannot be used ({error}): check its folder and the disk.")
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise LedgerError(f"the ledger {self.path.name} was written by a newer version of this pack: update the pack.")
+        if version == VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            # Another process may have made it in the meantime.
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def record(self, found: UncertaintyMap, files: Sequence[str] | None = None, now: float | None = None) -> str:
+        """Record the images of a map in one transaction; answers with their fingerprint.
+
+        Args:
+            found: their map.
+            files: where each was saved, relative to the output folder.
+            now: time of the run, in seconds since 1970; the clock's if None.
+        """
+        name, settings = fingerprint(found), described(found)
+        scores = {quantity: found.score(quantity) for quantity in QUANTITIES}
+        columns = [column for quantity in QUANTITIES for column in (quantity, f"{quantity}_error")]
+        values = [[_finite(part[i]) for q in QUANTITIES for part in scores[q]] for i in range(found.images)]
+        moment = time.time() if now is None else now
+        common = (name, moment, found.settings.get("seed"), found.settings.get("prompt"))
+        rows = [
+            (digest, *common, place, files[place] if files else None, *values[place])
+            for place, digest in enumerate(image_digests(found))
+        ]
+        fields = ("digest", "fingerprint", "created", "seed", "prompt", "place", "file", *columns)
+        marks = ", ".join("?" * len(fields))
+        insert = (
+            f"INSERT INTO images ({', '.join(fields)}) VALUES ({marks}) ON CONFLICT (digest) DO UPDATE SET "
+            "file = coalesce(excluded.file, file), rejected = CASE WHEN excluded.file IS NULL THEN rejected ELSE 0 END"
+        )
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", (name, str(settings.get("model", "")), json.dumps(settings))
+            )
+            connection.executemany(insert, rows)
+        return name
+
+    def standing(self, name: str, quantity: str, scores: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Where scores lie among all recorded ones.
+
+        Args:
+            name: the fingerprint.
+            quantity: whose scores.
+            scores: of the images, (B,), recorded themselves.
+
+        Returns:
+            How many score lower than each, (B,), how many higher, (B,), and how many there are.
+        """
+        check_choice("quantity", quantity, QUANTITIES)
+        with self._open() as connection:
+            chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
+            recorded = torch.tensor([row[0] for row in connection.execute(chosen, (name,))], dtype=torch.float64)
+        wanted = scores.double()
+        lower = torch.searchsorted(recorded, wanted)
+        higher = len(recorded) - torch.searchsorted(recorded, wanted, right=True)
+        return lower, higher, len(recorded)
+
+    def page(self, query: Query, limit: int = 60, after: str | None = None) -> Page:
+        """Some of the saved images that match, from the cursor on.
+
+        Raises:
+            ValueError: ``after`` is no cursor of this query.
+        """
+        where, values = _conditions(query)
+        column = "created" if query.sort == "date" else query.quantity
+        sign = ">" if query.order == "asc" else "<"
+        direction = query.order.upper()
+        with self._open() as connection:
+            connection.execute("BEGIN")
+            total = connection.execute(f"SELECT count(*) FROM images WHERE {where}", values).fetchone()[0]
+            if after is not None:
+                where += f" AND ({column}, id) {sign} (?, ?)"
+                values = [*values, *_cursor(after)]
+            rows = connection.execute(
+                f"SELECT images.*, {query.quantity} AS score, {query.quantity}_error AS standard_error, {column} AS position "
+                f"FROM images WHERE {where} ORDER BY {column} {direction}, id {direction} LIMIT ?",
+                [*values, limit],
+            ).fetchall()
+            models = dict(connection.execute("SELECT fingerprint, model FROM settings"))
+        last = json.dumps([rows[-1]["position"], rows[-1]["id"]]) if len(rows) == limit else None
+        return Page([_entry(row, models) for row in rows], total, last)
+
+    def find(self, ids: Sequence[int]) -> list[Entry]:
+        """The saved images of these ids, in the order given; those that are unknown are left out."""
+        with self._open() as connection:
+            models = dict(connection.execute("SELECT fingerprint, model FROM settings"))
+            select = "SELECT *, denoised_variance AS score, denoised_variance_error AS standard_error FROM images "
+            rows = [connection.execute(select + "WHERE id = ? AND file IS NOT NULL", (each,)).fetchone() for each in ids]
+        return [_entry(row, models) for row in rows if row is not None]
+
+    def groups(self) -> list[tuple[str, dict[str, Any], int]]:
+        """Every fingerprint that saved images have: its settings and how many, most first."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT fingerprint, settings, (SELECT count(*) FROM images WHERE images.fingerprint = settings.fingerprint "
+                "AND file IS NOT NULL) AS images FROM settings ORDER BY images DESC"
+            ).fetchall()
+        return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows if row["images"]]
+
+    def better_than(self, entries: Sequence[Entry], quantity: str) -> list[tuple[float | None, int]]:
+        """For each image, which fraction of the others of its fingerprint is less sure, and how many they are."""
+        found: list[tuple[float | None, int]] = []
+        worse = "<" if quantity in SURE_WHEN_HIGH else ">"
+        with self._open() as connection:
+            connection.execute("BEGIN")
+            counts: dict[str, int] = {}
+            for entry in entries:
+                if entry.fingerprint not in counts:
+                    counts[entry.fingerprint] = connection.execute(
+                        f"SELECT count(*) FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL", (entry.fingerprint,)
+                    ).fetchone()[0]
+                others = counts[entry.fingerprint] - 1
+                if entry.score is None or others < 1:
+                    found.append((None, max(0, others)))
+                    continue
+                beaten = connection.execute(
+                    f"SELECT count(*) FROM images WHERE fingerprint = ? AND {quantity} {worse} ?",
+                    (entry.fingerprint, entry.score),
+                ).fetchone()[0]
+                found.append((beaten / others, others))
+        return found
+
+    def moved(self, number: int, file: str, rejected: bool) -> Entry:
+        """The file of an image lies elsewhere now; answers with its entry."""
+        with self._open() as connection:
+            connection.execute("UPDATE images SET file = ?, rejected = ? WHERE id = ?", (file, rejected, number))
+        return self.find([number])[0]
+
+    def state(self) -> tuple[int, int]:
+        """How many images are recorded and the last one's number: changes whenever any is added."""
+        with self._open() as connection:
+            row = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM images").fetchone()
+        return int(row[0]), int(row[1])
+
+
+def _finite(value: Tensor) -> float | None:
+    return float(value) if bool(torch.isfinite(value)) else None
+
+
+def _conditions(query: Query) -> tuple[str, list[Any]]:
+    """The part of a statement that picks the saved images, and its values."""
+    parts: list[tuple[str, Any]] = []
+    if query.fingerprint is not None:
+        parts.append(("fingerprint = ?", query.fingerprint))
+    if query.model is not None:
+        parts.append(("fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", query.model))
+    limits: Mapping[str, float | None] = {
+        "created >= ?": query.since,
+        "created < ?": query.until,
+        f"{query.quantity} >= ?": query.score_min,
+        f"{query.quantity} <= ?": query.score_max,
+    }
+    parts += [(text, value) for text, value in limits.items() if value is not None]
+    fixed = ["file IS NOT NULL"]
+    if query.sort == "score":
+        fixed.append(f"{query.quantity} IS NOT NULL")
+    if query.state != "all":
+        fixed.append(f"rejected = {int(query.state == 'rejected')}")
+    return " AND ".join([*fixed, *(text for text, _ in parts)]), [value for _, value in parts]
+
+
+def _cursor(after: str) -> list[float]:
+    try:
+        position, number = json.loads(after)
+        return [float(position), int(number)]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"after must be a cursor that a page named as its next, got {after!r}.") from error
+
+
+def _entry(row: sqlite3.Row, models: Mapping[str, str]) -> Entry:
+    plain = ("id", "fingerprint", "created", "seed", "place", "prompt", "score", "standard_error", "file")
+    return Entry(**{name: row[name] for name in plain}, model=models[row["fingerprint"]], rejected=bool(row["rejected"]))
