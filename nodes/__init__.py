@@ -20,12 +20,9 @@ from .score_filter import UncertaintyScoreFilter
 class UncertaintyExtension(ComfyExtension):
     """What ComfyUI loads."""
 
-    async def on_load(self) -> None:
-        """Before the nodes are asked for."""
-        add_routes()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All node classes."""
+        """All node classes; with them come the routes of the sidebar tab (0.3.75 never calls ``on_load``)."""
+        add_routes()
         return [
             UncertaintyKSampler,
             UncertaintySamplerCustom,

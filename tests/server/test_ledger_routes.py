@@ -1,0 +1,238 @@
+"""The ledger in a real server: saved images, routes, ranks over many runs, and a server that is killed."""
+
+import copy
+import io
+import json
+import os
+import shutil
+import signal
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dev.client import Graph, run, view
+from dev.server import ComfyServer
+from uncertainty import metadata
+from uncertainty.ledger import Ledger
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("comfyui with a ledger")
+
+
+@pytest.fixture(scope="module")
+def own_server(place: Path) -> Iterator[ComfyServer]:
+    """A server whose ledger holds what these tests record, and nothing else."""
+    with ComfyServer(base=place, log=place / "server.log") as running:
+        yield running
+
+
+def make(class_type: str, **inputs: object) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def graph(seed: int, **rule: object) -> Graph:
+    """Sample, judge, save what is kept and what is rejected."""
+    judged = {
+        "mode": "reference", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance",
+        "reject": "highest", "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+    } | rule  # fmt: skip
+    measuring = {"samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.5, "window_end": 0.8}
+    sampling = {"seed": seed, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    return {
+        "load": make("UncertaintyDemoModel"),
+        "prompt": make("CLIPTextEncode", text="cat face", clip=["load", 1]),
+        "latent": make("EmptyLatentImage", width=512, height=512, batch_size=BATCH),
+        "sample": make(
+            "UncertaintyKSampler", **sampling, **measuring,
+            model=["load", 0], positive=["prompt", 0], negative=["prompt", 0], latent_image=["latent", 0],
+        ),
+        "decode": make("VAEDecode", samples=["sample", 0], vae=["load", 2]),
+        "judge": make("UncertaintyScoreFilter", uncertainty=["sample", 1], images=["decode", 0], **judged),
+        "kept": make("UncertaintySaveImage", images=["judge", 0], filename_prefix="night/kept", uncertainty=["judge", 3]),
+        "rest": make("UncertaintySaveImage", images=["judge", 4], filename_prefix="night/rest", uncertainty=["judge", 10]),
+    }  # fmt: skip
+
+
+def asked(server: ComfyServer, path: str, body: object = None, **query: object) -> tuple[int, Any]:
+    """Status and JSON of an answer."""
+    request = urllib.request.Request(f"{server.url}{path}?{urllib.parse.urlencode(query)}")
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.fixture(scope="module")
+def nights(own_server: ComfyServer) -> list[dict[str, Any]]:
+    """Three runs of one workflow."""
+    return [run(own_server.url, graph(seed)) for seed in (1, 2, 3)]
+
+
+def test_ranks_grow_from_run_to_run(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    reports = [night["judge"]["text"][0] for night in nights]
+    assert "kept 2 of 4" in reports[0]  # among its own batch, as percentile
+    for number, report in enumerate(reports, 1):
+        assert report.count(f"% of {BATCH * number - 1}") == BATCH
+    scores = np.concatenate([night["judge"]["scores"] for night in nights])
+    last = nights[-1]["judge"]
+    assert last["kept"] == [i for i, score in enumerate(last["scores"]) if (scores < score).mean() < 0.5]
+
+
+def test_saved_images_know_their_scores(own_server: ComfyServer, nights: list[dict[str, Any]], tmp_path: Path) -> None:
+    judged = nights[0]["judge"]
+    for node, images in (("kept", judged["kept"]), ("rest", [i for i in range(BATCH) if i not in judged["kept"]])):
+        files = nights[0][node]["images"]
+        assert len(files) == len(images)
+        for file, image in zip(files, images, strict=True):
+            assert file["subfolder"] == "night"
+            path = tmp_path / file["filename"]
+            path.write_bytes(view(own_server.url, file))
+            known = metadata.read(path)
+            assert known is not None
+            assert known.scores["denoised_variance"][0] == pytest.approx(judged["scores"][image])
+            assert metadata.unpacked(known.map).shape == (64, 64)
+            with Image.open(path) as saved:
+                assert json.loads(saved.info["prompt"])["sample"]["class_type"] == "UncertaintyKSampler"
+
+
+def test_judging_again_samples_nothing(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    progress: list[str] = []
+    again = run(own_server.url, graph(3, mode="keep_best"), lambda node, value, maximum: progress.append(node))
+    assert "sample" not in progress
+    assert len(again["judge"]["kept"]) == 1
+    _, told = asked(own_server, "/uncertainty/ledger", limit=500)
+    assert told["total"] == 3 * BATCH  # the same images, not more
+
+
+def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    _, whole = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=500)
+    scores = [row["score"] for row in whole["rows"]]
+    assert scores == sorted(scores) and len(scores) == whole["total"] == 12
+    assert [row["better_than"] for row in whole["rows"]] == [pytest.approx((11 - place) / 11) for place in range(12)]
+    _, first = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5)
+    _, second = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5, after=first["next"])
+    assert [row["id"] for row in first["rows"] + second["rows"]] == [row["id"] for row in whole["rows"][:10]]
+    assert not any(row["missing"] or row["rejected"] for row in whole["rows"])
+    _, groups = asked(own_server, "/uncertainty/ledger/models")
+    (group,) = groups["models"]
+    assert group["images"] == 12
+    assert group["label"] == "DemoModel, euler, 4 steps, CFG 3, latent 64×64"
+    assert asked(own_server, "/uncertainty/ledger", fingerprint=group["fingerprint"], score_max=scores[2])[1]["total"] == 3
+    assert asked(own_server, "/uncertainty/ledger", fingerprint="x")[1]["total"] == 0
+    assert asked(own_server, "/uncertainty/ledger", until=1)[1]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"sort": "x"}, ["sort", "'x'"]),
+        ({"state": "x"}, ["state", "'x'"]),
+        ({"limit": "0"}, ["limit", "0"]),
+        ({"limit": "nan"}, ["limit", "nan"]),
+        ({"since": "yesterday"}, ["since", "yesterday"]),
+        ({"after": "x"}, ["after", "'x'"]),
+    ],
+)
+def test_bad_questions_are_answered_in_words(own_server: ComfyServer, query: dict[str, str], words: list[str]) -> None:
+    status, told = asked(own_server, "/uncertainty/ledger", **query)
+    assert status == 400
+    assert all(word in told["error"] for word in words)
+
+
+def test_heatmap_lies_over_the_image(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    _, told = asked(own_server, "/uncertainty/ledger", limit=1)
+    with urllib.request.urlopen(f"{own_server.url}/uncertainty/ledger/{told['rows'][0]['id']}/heatmap") as response:
+        image = Image.open(io.BytesIO(response.read()))
+    assert (image.mode, image.size) == ("RGBA", (64, 64))
+    assert len(np.unique(np.asarray(image)[..., 3])) > 20
+    assert asked(own_server, "/uncertainty/ledger/99999/heatmap")[0] == 404
+    assert asked(own_server, "/uncertainty/ledger/x/heatmap")[0] == 400
+
+
+def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+    _, told = asked(own_server, "/uncertainty/ledger", sort="score", order="desc", limit=2)
+    ids = [row["id"] for row in told["rows"]]
+    files = [place / "output" / "night" / row["file"]["filename"] for row in told["rows"]]
+    _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [*ids, 12345]})
+    assert done["moved"] == ids
+    assert [failure["id"] for failure in done["failed"]] == [12345]
+    assert not any(file.exists() for file in files)
+    assert all((file.parent / "rejected" / file.name).exists() for file in files)
+    _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
+    assert {row["id"] for row in told["rows"]} == set(ids)
+    assert {row["file"]["subfolder"] for row in told["rows"]} == {"night/rejected"}
+    # Its owner moved one back by hand: the next look finds it.
+    shutil.move(files[0].parent / "rejected" / files[0].name, files[0])
+    _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
+    assert not any(row["missing"] for row in told["rows"])
+    _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
+    assert [row["id"] for row in told["rows"]] == [ids[1]]
+    _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
+    assert (done["moved"], done["failed"]) == (ids, [])
+    assert all(file.exists() for file in files)
+
+
+@pytest.mark.parametrize("body", [{"ids": []}, {"ids": ["1"]}, {"ids": "../x"}, {"ids": [True]}, {"files": ["a.png"]}, [1], {}])
+def test_only_numbers_come_from_the_browser(own_server: ComfyServer, body: object) -> None:
+    status, told = asked(own_server, "/uncertainty/ledger/reject", body)
+    assert status == 400
+    assert "ids" in told["error"]
+
+
+def test_a_row_that_points_elsewhere_moves_nothing(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+    """Even a ledger that somebody tampered with cannot make the server move files outside its output folder."""
+    secret = place / "user" / "secret.png"
+    secret.write_text("s")
+    ledger = Ledger(place / "user" / "uncertainty" / "ledger.sqlite3")
+    _, told = asked(own_server, "/uncertainty/ledger", limit=1)
+    row = told["rows"][0]
+    ledger.moved(row["id"], "../user/secret.png", False)
+    _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [row["id"]]})
+    assert done["moved"] == []
+    assert "outside" in done["failed"][0]["reason"]
+    assert secret.exists()
+    ledger.moved(row["id"], f"night/{row['file']['filename']}", False)
+
+
+def test_other_content_than_json_is_refused(own_server: ComfyServer) -> None:
+    request = urllib.request.Request(f"{own_server.url}/uncertainty/ledger/reject", data=b'{"ids": [1]}')
+    request.add_header("Content-Type", "text/plain")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 400
+
+
+def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:
+    """Filter and save go on without it; what cannot be had without it fails in words. A killed server keeps its ledger."""
+    first = ComfyServer(base=tmp_path, log=tmp_path / "first.log")
+    with first:
+        run(first.url, graph(1))
+        os.killpg(first._process.pid, signal.SIGKILL)
+    path = tmp_path / "user" / "uncertainty" / "ledger.sqlite3"
+    assert Ledger(path).state()[0] == BATCH
+    for part in path.parent.iterdir():
+        part.unlink()
+    path.write_bytes(b"no database at all" * 100)
+    with ComfyServer(base=tmp_path, log=tmp_path / "second.log") as second:
+        outputs = run(second.url, graph(1, mode="keep_best"))
+        assert len(outputs["kept"]["images"]) == 1 and len(outputs["rest"]["images"]) == BATCH - 1
+        assert "scores were not recorded" in second.log.read_text()
+        assert asked(second, "/uncertainty/ledger")[0] == 503
+        refused = copy.deepcopy(graph(1))
+        with pytest.raises(Exception, match=r"UncertaintyScoreFilter failed: the ledger ledger\.sqlite3 cannot be used"):
+            run(second.url, refused)
