@@ -1,12 +1,17 @@
 """Preview and filter, fed by a real map of the demo model."""
 
+import importlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 
 from real_models import Loaded, Sampling
 
@@ -89,24 +94,62 @@ def test_what_the_browser_gets_is_json(
     assert len(shown["scores"]) == 4
 
 
-def test_preview_draws_and_saves(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
-    from pathlib import Path
+LOOK = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 0.5, "normalize": "image"}
 
-    import folder_paths
 
+def opened(file: dict[str, str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and JSON of a file that the browser is told of."""
+    path = Path(folder_paths().get_temp_directory()) / file["subfolder"] / file["filename"]
+    with safe_open(path, "pt") as content:
+        return {name: content.get_tensor(name) for name in content.keys()}, json.loads(content.metadata()["about"])  # noqa: SIM118
+
+
+def folder_paths() -> ModuleType:
+    """ComfyUI's, which can be imported once the pack is loaded."""
+    return importlib.import_module("folder_paths")
+
+
+def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
     preview = pack("nodes.preview").UncertaintyMapPreview
-    look = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 0.5, "normalize": "image"}
-    alone = preview.execute(uncertainty=found, **look)
-    heatmap, overlay = alone.args
+    heatmap, overlay = preview.execute(uncertainty=found, **LOOK).args
     assert heatmap.shape == (4, 512, 512, 3) and torch.equal(heatmap, overlay)
     images = torch.rand(4, 64, 64, 3)
-    both = preview.execute(uncertainty=found, images=images, **look)
+    both = preview.execute(uncertainty=found, images=images, **LOOK)
     assert both.args[0].shape == both.args[1].shape == images.shape
-    names = [entry["filename"] for entry in both.ui["images"]]
-    assert len(names) == 4 and all("denoised_variance_sum" in name for name in names)
-    assert all((Path(folder_paths.get_temp_directory()) / name).is_file() for name in names)
     with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[0\]"):
-        preview.execute(uncertainty=found, **(look | {"step": 0}))
+        preview.execute(uncertainty=found, **(LOOK | {"step": 0}))
     with pytest.raises(ValueError, match="images holds 2, the map 4"):
-        preview.execute(uncertainty=found, images=images[:2], **look)
+        preview.execute(uncertainty=found, images=images[:2], **LOOK)
+
+
+def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
+    _, found = sampled
+    images = torch.rand(4, 64, 64, 3)
+    shown = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
+    assert "images" not in shown  # ComfyUI would draw a second preview
+    index, about = opened(shown["uncertainty_view"][0])
+    assert about["total_steps"] == 5 and about["frames"] == 1 and about["guided"] is False
+    assert index["steps"].tolist() == [2, 3]
+    for q, quantity in enumerate(about["quantities"]):
+        score = found.score(quantity)
+        torch.testing.assert_close(index["scores"][q].sum(0), score.value)
+        torch.testing.assert_close(index["standard_errors"][q].square().sum(0).sqrt(), score.standard_error)
+        for image in range(4):
+            maps, _ = opened(about["maps"][image])
+            expected = found.quantity(quantity)[:, image].mean(1)
+            torch.testing.assert_close(maps[quantity][:, 0], expected)
+            torch.testing.assert_close(index["spreads"][q, :, image], expected.flatten(1).std(1, correction=0))
+            ordered = expected.sum(0).flatten().sort().values
+            ends = ordered[[round(0.01 * 4095), round(0.99 * 4095)]]
+            torch.testing.assert_close(index["ranges"][q, 2, image], ends)
+    name = about["pictures"][3][0]
+    picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])
+    grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
+    assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # cut off, then rounded
+
+
+def test_two_previews_share_no_file(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
+    preview = pack("nodes.preview").UncertaintyMapPreview
+    names = [preview.execute(uncertainty=sampled[1], **LOOK).ui["uncertainty_view"][0]["filename"] for _ in range(2)]
+    assert names[0] != names[1]

@@ -79,6 +79,21 @@ def test_without_frames_the_latent_ones_are_shown(pack: Callable[[str], ModuleTy
     assert heatmap.shape == (VIDEOS * FRAMES, 32, 48, 3)
 
 
+def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
+    pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview, written, drawn = pack("nodes.preview"), [], []
+    monkeypatch.setattr(preview.view_files, "write_tensors", lambda *file: written.append(file) or {})
+    monkeypatch.setattr(preview.view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
+    preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
+    assert drawn == [13 * video + frame for video in range(VIDEOS) for frame in (0, 4, 8, 12)]
+    *maps, (_, index, about) = written
+    assert about["frames"] == FRAMES and len(maps) == VIDEOS
+    courses = torch.stack([tensors["denoised_variance"][0, :, 0, 0] for _, tensors, _ in maps])
+    torch.testing.assert_close(courses, 10.0 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES))
+    assert index["ranges"][0, 0].tolist() == [[0, 3], [10, 13], [20, 23], [0, 23]]  # each from its first frame to its last
+
+
 def test_videos_are_kept_and_rejected_as_a_whole(split: Callable[..., Any]) -> None:
     latents = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1, 1).expand(3, 16, FRAMES, 4, 6)}
     kept, kept_latents, kept_masks, kept_map, rejected, rejected_latents, rejected_masks, _, indices, _ = split(

@@ -28,6 +28,16 @@ def test_normalization_by_image_batch_and_unit() -> None:
     assert torch.equal(render.normalize(pictures, "absolute")[0], pictures[0])
 
 
+def test_a_range_leaves_out_the_extremes_and_serves_any_size() -> None:
+    picture = torch.arange(10_000.0).reshape(1, 100, 100)
+    low, high = render.value_range(picture, "image")
+    assert (low.item(), high.item()) == (100, 9899)
+    larger = render.scaled(render.resize(picture, 200, 200), low, high)
+    assert larger.min() == 0 and larger.max() == 1
+    middle = render.scaled(torch.full((1, 1, 1), (100 + 9899) / 2), low, high)
+    assert middle.item() == pytest.approx(0.5)
+
+
 def test_flat_and_broken_maps_are_drawn() -> None:
     flat = render.normalize(torch.full((1, 4, 4), 3.0), "image")
     assert torch.isfinite(flat).all()
