@@ -25,20 +25,9 @@ ENGLISH = re.compile(r"\b(?:the|of|and|with|for|is|are|from|this|that|it|by|to|o
 # Names that stay, whatever the language.
 SAME = {"cfg", "Seed", "Sampler", "Scheduler", "Guider", "Sigmas", "Heatmap", "Checkpoint", "Name", "Latent", "Gradient"}
 PROPER = {
-    *(
-        "ComfyUI",
-        "KSampler",
-        "SamplerCustomAdvanced",
-        "Latent",
-        "Checkpoint",
-        "Classifier",
-        "Free",
-        "Guidance",
-        "CFG",
-        "CPU",
-        "PNG",
-    ),
-    *("SD1.5", "SD3", "Flux", "input", "output", "uncertainty", "Uncertainty"),
+    *("ComfyUI", "KSampler", "Latent", "Checkpoint", "Classifier", "Free", "Guidance", "CFG", "CPU", "SD1.5", "SD3", "Flux"),
+    *("input", "output", "uncertainty"),  # folders
+    "Uncertainty",  # the sidebar's tab
 }
 
 
@@ -102,6 +91,16 @@ def test_english_is_the_schema_word_for_word(nodes: dict[str, Any], pytestconfig
     assert load("en", "nodeDefs") == expected
 
 
+def test_category_and_type_are_named_in_english_too(nodes: dict[str, Any]) -> None:
+    outputs = [pair for node in nodes.values() for pair in zip(node["output"], node["output_name"], strict=True)]
+    ours = {kind for kind, name in outputs if kind == name and kind.startswith("UNCERTAINTY")}
+    categories = {node["category"].rpartition("/")[2] for node in nodes.values()}
+    assert load("en", "main") == {
+        "nodeCategories": {name: name for name in categories},
+        "dataTypes": {name: name for name in ours},
+    }
+
+
 def test_every_language_is_there() -> None:
     assert {folder.name for folder in LOCALES.iterdir()} == {"en", *TRANSLATIONS}
     for folder in LOCALES.iterdir():
@@ -110,10 +109,10 @@ def test_every_language_is_there() -> None:
 
 @pytest.mark.parametrize("language", TRANSLATIONS)
 def test_translation_has_just_the_texts_of_the_schema(language: str, english: dict[tuple[str, ...], str]) -> None:
-    translated = flat(load(language, "nodeDefs"))
-    assert translated.keys() == english.keys()
-    assert flat(load(language, "main")).keys() == flat(load("en", "main")).keys()
-    for path, text in (translated | flat(load(language, "main"))).items():
+    expected = english | flat(load("en", "main"))
+    translated = flat(load(language, "nodeDefs")) | flat(load(language, "main"))
+    assert translated.keys() == expected.keys()
+    for path, text in translated.items():
         assert text == text.strip() != "", path
 
 
@@ -136,6 +135,7 @@ def test_numbers_and_identifiers_are_kept(language: str, nodes: dict[str, Any], 
 
 @pytest.mark.parametrize("language", TRANSLATIONS)
 def test_nothing_is_left_in_english(language: str, nodes: dict[str, Any], english: dict[tuple[str, ...], str]) -> None:
+    assert not flat(load(language, "main")).items() & flat(load("en", "main")).items()
     for path, text in flat(load(language, "nodeDefs")).items():
         if path[-1] == "name" and text in SAME:
             continue
