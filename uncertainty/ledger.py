@@ -29,16 +29,16 @@ ORDERS = ("asc", "desc")
 STATES = ("kept", "rejected", "all")
 
 _SCORES = ", ".join(f"{name} REAL, {name}_error REAL" for name in QUANTITIES)
+_SORTED = ("created", *QUANTITIES)
 _SCHEMA = [
     """CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, model TEXT NOT NULL, settings TEXT NOT NULL) WITHOUT ROWID""",
+    # ``rejected`` is NULL until the image is saved: then there is a file to reject.
     f"""CREATE TABLE images (
         id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, fingerprint TEXT NOT NULL REFERENCES settings, created REAL NOT NULL,
-        seed INTEGER, place INTEGER NOT NULL, prompt TEXT, {_SCORES},
-        file TEXT, rejected INTEGER NOT NULL DEFAULT 0)""",
-    "CREATE INDEX by_date ON images (created, id) WHERE file IS NOT NULL",
-    "CREATE INDEX by_fingerprint_and_date ON images (fingerprint, created, id)",
-    *(f"CREATE INDEX by_{name} ON images ({name}, id) WHERE file IS NOT NULL" for name in QUANTITIES),
-    *(f"CREATE INDEX by_fingerprint_and_{name} ON images (fingerprint, {name}, id)" for name in QUANTITIES),
+        seed INTEGER, place INTEGER NOT NULL, prompt TEXT, {_SCORES}, file TEXT, rejected INTEGER)""",
+    # Each order of the list, with what it is narrowed by: counting and paging look at no row that is not shown.
+    *(f"CREATE INDEX by_{name} ON images ({name}, id, rejected, fingerprint)" for name in _SORTED),
+    *(f"CREATE INDEX by_fingerprint_and_{name} ON images (fingerprint, {name}, id, rejected)" for name in _SORTED),
 ]
 
 
@@ -171,14 +171,14 @@ class Ledger:
         moment = time.time() if now is None else now
         common = (name, moment, found.settings.get("seed"), found.settings.get("prompt"))
         rows = [
-            (digest, *common, place, files[place] if files else None, *values[place])
+            (digest, *common, place, *((files[place], 0) if files else (None, None)), *values[place])
             for place, digest in enumerate(image_digests(found))
         ]
-        fields = ("digest", "fingerprint", "created", "seed", "prompt", "place", "file", *columns)
+        fields = ("digest", "fingerprint", "created", "seed", "prompt", "place", "file", "rejected", *columns)
         marks = ", ".join("?" * len(fields))
         insert = (
             f"INSERT INTO images ({', '.join(fields)}) VALUES ({marks}) ON CONFLICT (digest) DO UPDATE SET "
-            "file = coalesce(excluded.file, file), rejected = CASE WHEN excluded.file IS NULL THEN rejected ELSE 0 END"
+            "file = coalesce(excluded.file, file), rejected = coalesce(excluded.rejected, rejected)"
         )
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -238,17 +238,17 @@ class Ledger:
         with self._open() as connection:
             models = dict(connection.execute("SELECT fingerprint, model FROM settings"))
             select = "SELECT *, denoised_variance AS score, denoised_variance_error AS standard_error FROM images "
-            rows = [connection.execute(select + "WHERE id = ? AND file IS NOT NULL", (each,)).fetchone() for each in ids]
+            rows = [connection.execute(select + "WHERE id = ? AND rejected IS NOT NULL", (each,)).fetchone() for each in ids]
         return [_entry(row, models) for row in rows if row is not None]
 
     def groups(self) -> list[tuple[str, dict[str, Any], int]]:
         """Every fingerprint that saved images have: its settings and how many, most first."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT fingerprint, settings, (SELECT count(*) FROM images WHERE images.fingerprint = settings.fingerprint "
-                "AND file IS NOT NULL) AS images FROM settings ORDER BY images DESC"
+                "SELECT fingerprint, settings, images FROM settings JOIN (SELECT fingerprint, count(*) AS images FROM images "
+                "WHERE rejected IS NOT NULL GROUP BY fingerprint) USING (fingerprint) ORDER BY images DESC"
             ).fetchall()
-        return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows if row["images"]]
+        return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows]
 
     def better_than(self, entries: Sequence[Entry], quantity: str) -> list[tuple[float | None, int]]:
         """For each image, which fraction of the others of its fingerprint is less sure, and how many they are."""
@@ -296,7 +296,7 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
     if query.fingerprint is not None:
         parts.append(("fingerprint = ?", query.fingerprint))
     if query.model is not None:
-        parts.append(("fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", query.model))
+        parts.append(("+fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", query.model))
     limits: Mapping[str, float | None] = {
         "created >= ?": query.since,
         "created < ?": query.until,
@@ -304,11 +304,9 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
         f"{query.quantity} <= ?": query.score_max,
     }
     parts += [(text, value) for text, value in limits.items() if value is not None]
-    fixed = ["file IS NOT NULL"]
+    fixed = ["rejected IS NOT NULL"] if query.state == "all" else [f"rejected = {int(query.state == 'rejected')}"]
     if query.sort == "score":
         fixed.append(f"{query.quantity} IS NOT NULL")
-    if query.state != "all":
-        fixed.append(f"rejected = {int(query.state == 'rejected')}")
     return " AND ".join([*fixed, *(text for text, _ in parts)]), [value for _, value in parts]
 
 

@@ -114,6 +114,31 @@ def test_conditions_narrow_the_list(ledger: Ledger) -> None:
     assert ledger.page(Query(state="kept")).total == 15
 
 
+def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
+    """Medians of a few milliseconds each on two slow cores; the bound is for machines that do something else too."""
+    names = [ledger.record(made(1, seed, sampler=f"s{seed}"), files(1, str(seed))) for seed in range(2)]
+    columns = [column for name in QUANTITIES for column in (name, f"{name}_error")]
+    scores = torch.rand(100_000, len(columns), generator=torch.Generator().manual_seed(0)).tolist()
+    rows = ((f"{i}", names[i % 5 == 0], 1e9 + i, i, i % 16, *scores[i], f"x/{i}.png", int(i % 7 == 0)) for i in range(100_000))
+    with sqlite3.connect(ledger.path) as connection:
+        fields = ["digest", "fingerprint", "created", "seed", "place", *columns, "file", "rejected"]
+        connection.executemany(f"INSERT INTO images ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})", rows)  # noqa: S608
+    deep = f"[{1e9 + 30_000}, 30000]"
+    for query, cursor in (
+        (Query(), deep),
+        (Query(sort="score", order="asc"), "[0.7, 1]"),
+        (Query(sort="score", fingerprint=names[1], quantity="score_variance"), None),
+        (Query(model="SD15 abc", state="rejected"), deep),
+        (Query(since=1e9 + 500, until=1e9 + 900, score_min=0.2, score_max=0.3), None),
+    ):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            ledger.better_than(ledger.page(query, 60, cursor).entries, query.quantity)
+            times.append(time.perf_counter() - start)
+        assert min(times) < 0.3, query
+
+
 def test_what_cannot_be_asked_is_named(ledger: Ledger) -> None:
     for changed, words in (
         ({"sort": "name"}, "sort"),
