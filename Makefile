@@ -26,6 +26,7 @@ test:
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy -p uncertainty
+	@$(RUN) -m dev.typecheck
 	@$(RUN) -m pytest
 
 bench:

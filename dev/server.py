@@ -62,11 +62,18 @@ def free_port(wanted: int | None = None) -> int:
 class ComfyServer:
     """Started on entering, stopped with everything it started on leaving; ``url`` is where it listens."""
 
-    def __init__(self, port: int | None = None, base: Path = BASE, log: Path = RUNTIME / "server.log") -> None:
-        """Listen on the given port or a free one, work in the folder ``base``, write the output to ``log``."""
+    def __init__(
+        self,
+        port: int | None = None,
+        base: Path = BASE,
+        log: Path = RUNTIME / "server.log",
+        front_end: Path | None = None,
+    ) -> None:
+        """Listen on the given port or a free one, work in ``base``, write the output to ``log``, serve another front-end."""
         self.wanted_port = port
         self.base = base
         self.log = log
+        self.front_end = front_end
 
     def __enter__(self) -> Self:
         """Start it and wait until it answers and has this pack's nodes.
@@ -78,6 +85,8 @@ class ComfyServer:
         self.url = f"http://{HOST}:{self.port}"
         prepare_base(self.base)
         options = ["--listen", HOST, "--port", str(self.port), "--disable-api-nodes", "--base-directory", str(self.base)]
+        if self.front_end:
+            options += ["--front-end-root", str(self.front_end)]
         database = f"sqlite:///{self.base / 'user' / 'comfyui.db'}"  # by default it lies in ComfyUI's own folder
         with self.log.open("w") as log:
             self._process = subprocess.Popen(

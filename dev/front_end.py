@@ -1,0 +1,42 @@
+"""A newer front-end for the same server, as the browser tests use it beside the bundled one."""
+
+import fcntl
+import shutil
+import zipfile
+from pathlib import Path
+
+from .bootstrap import DEV, RUNTIME, digest, discard, is_whole, logged, python, write_stamp
+
+NEWER = RUNTIME / "front-end"
+SOURCE = DEV / "requirements-front-end.txt"
+STATIC = "comfyui_frontend_package/static/"
+
+
+def newer_front_end() -> Path:
+    """Its folder, fetched if it is not there.
+
+    Raises:
+        SetupError: it cannot be fetched.
+    """
+    RUNTIME.mkdir(exist_ok=True)
+    with (RUNTIME / "front-end.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(NEWER, digest(SOURCE.read_text())):
+            fetch()
+    return NEWER / STATIC
+
+
+def fetch() -> None:
+    """Download and unpack it, whole or not at all."""
+    work = RUNTIME / "front-end.unfinished"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    command = [str(python()), "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+    logged([*command, "-r", str(SOURCE), "-d", str(work)], "downloading the newer front-end")
+    (wheel,) = work.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work, [name for name in archive.namelist() if name.startswith(STATIC)])
+    wheel.unlink()
+    write_stamp(work, digest(SOURCE.read_text()))
+    discard(NEWER)
+    work.replace(NEWER)
