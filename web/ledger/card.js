@@ -46,11 +46,10 @@ export class Card {
     this.element.id = `unc-ledger-${row.id}`;
     this.element.dataset.id = String(row.id);
     this.element.classList.toggle("unc-ledger-rejected", row.rejected);
-    const words = [score(row), rank(row), row.rejected ? `✕ rejected · ${date(row)}` : date(row)];
+    const words = [score(row), rank(row), date(row)];
     words.forEach((text, i) => (this.lines[i].textContent = text));
-    const seed = Number.isSafeInteger(row.seed) ? `\nseed ${row.seed}, image ${row.index}` : "";
-    this.element.title = `${path(row)}\n${row.model ?? "unknown model"}${seed}`;
-    this.element.setAttribute("aria-label", `${path(row)}, score ${words.join(", ")}`);
+    this.element.title = [path(row), `score ${words[0]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
+    this.element.setAttribute("aria-label", `${path(row)}, score ${words.join(", ")}${row.rejected ? ", rejected" : ""}`);
   }
 
   /** Show or hide the heatmap over the picture. @param {boolean} on */

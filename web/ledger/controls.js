@@ -7,7 +7,7 @@ import { count } from "./words.js";
 /** @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
 
 const QUANTITIES = { denoised_variance: "Image change", posterior_variance: "Possible images", score_variance: "Noise (paper)" };
-const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score first", "score desc": "Highest score first" };
+const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score", "score desc": "Highest score" };
 const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
 
 export class Controls {
@@ -82,7 +82,7 @@ export class Controls {
   know(all) {
     /** @type {Map<string, Settings[]>} */
     const models = new Map();
-    for (const each of all) models.set(each.model ?? "", [...(models.get(each.model ?? "") ?? []), each]);
+    for (const each of all) models.set(each.model, [...(models.get(each.model) ?? []), each]);
     const groups = [...models].map(([model, settings]) => {
       const name = model || "Unknown model";
       const options = settings.map(({ fingerprint, label, images }) =>

@@ -8,7 +8,8 @@ import { Selection } from "./selection.js";
 
 const LEAST_WIDTH = 128;
 const GAP = 8;
-const TEXT_HEIGHT = 62; // what ledger.css gives the three lines
+const LINE = 17; // as in ledger.css
+const NARROW = 176; // narrower cards have the rank on two lines
 const BEYOND = 2; // rows of the grid that exist above and below what is seen
 
 export class Grid {
@@ -29,6 +30,7 @@ export class Grid {
     this.cards = new Map();
     this.columns = 1;
     this.width = LEAST_WIDTH;
+    this.height = 0;
     this.scrolled = 0;
     this.content = h("div", { className: "unc-ledger-content", role: "presentation" });
     this.element = h(
@@ -48,7 +50,7 @@ export class Grid {
   }
 
   get rowHeight() {
-    return this.width + TEXT_HEIGHT + GAP;
+    return this.height + GAP;
   }
 
   /** One past the last row in sight. */
@@ -131,8 +133,10 @@ export class Grid {
     const width = Math.floor((inside - GAP * (columns - 1)) / columns);
     if (columns === this.columns && width === this.width) return this.#draw();
     const anchor = this.#anchor();
-    Object.assign(this, { columns, width });
-    this.element.style.setProperty("--unc-card", `${width}px`);
+    const lines = width < NARROW ? 4 : 3;
+    Object.assign(this, { columns, width, height: width + lines * LINE + 10 });
+    this.element.style.setProperty("--unc-width", `${width}px`);
+    this.element.style.setProperty("--unc-height", `${this.height}px`);
     this.#resize();
     if (anchor) {
       const first = this.rows.findIndex((row) => row.id === anchor.ids[0]);
@@ -159,14 +163,21 @@ export class Grid {
       card.element.remove();
       this.cards.delete(id);
     }
+    /** @type {Element | null} */
+    let before = null;
     for (let index = first; index < last; index++) {
       const row = rows[index];
       let card = this.cards.get(row.id);
       if (!card) {
         card = new Card();
         this.cards.set(row.id, card);
-        this.content.append(card.element);
       }
+      // In the page's order too: screen readers go by it.
+      if (!card.element.isConnected || card.element.previousElementSibling !== before) {
+        if (before) before.after(card.element);
+        else this.content.prepend(card.element);
+      }
+      before = card.element;
       card.show(row);
       const x = (index % columns) * (this.width + GAP);
       card.element.style.transform = `translate(${x}px, ${Math.floor(index / columns) * rowHeight}px)`;

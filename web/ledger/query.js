@@ -5,15 +5,15 @@ import { ask, fileUrl, serverUrl } from "../adapter.js";
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
  * @typedef {{
- *   id: number, created: number, seed: number, index: number, model: string | null, fingerprint: string,
+ *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
  *   score: number | null, standard_error: number | null, better_than: number | null, of: number,
  *   file: FileRef, rejected: boolean, missing: boolean
- * }} Row an image of the ledger
+ * }} Row an image of the ledger; it is better than that fraction `of` so many others with its settings
  * @typedef {{
  *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string,
  *   since: string, until: string, score_min: string, score_max: string
  * }} Wish which images, in which order; "" for what is not restricted, days as YYYY-MM-DD
- * @typedef {{fingerprint: string, model: string | null, images: number, label: string}} Settings
+ * @typedef {{fingerprint: string, model: string, images: number, label: string}} Settings
  * @typedef {{rows: Row[], total: number, next: string | null}} Page
  */
 
@@ -52,7 +52,7 @@ export function page(wish, limit, after) {
   const query = new URLSearchParams({ limit: String(limit) });
   for (const [name, value] of Object.entries(plain)) if (value) query.set(name, value);
   if (since) query.set("since", String(seconds(since, 0)));
-  if (until) query.set("until", String(seconds(until, 1) - 0.001)); // the whole of that day
+  if (until) query.set("until", String(seconds(until, 1))); // the whole of that day
   if (after) query.set("after", after);
   return ask(`${LEDGER}?${query}`);
 }

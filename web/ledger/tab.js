@@ -133,7 +133,7 @@ class LedgerTab {
     this.empty.hidden = total > 0;
     this.everything.disabled = total === 0;
     const { wish, filters } = this.controls;
-    this.hint.hidden = wish.sort !== "score" || Boolean(wish.fingerprint) || (this.known?.length ?? 0) < 2;
+    this.hint.hidden = total === 0 || wish.sort !== "score" || Boolean(wish.fingerprint) || (this.known?.length ?? 0) < 2;
     if (total === 0) this.empty.replaceChildren(...this.#whyEmpty(filters));
     this.#showChoice();
   }
@@ -154,12 +154,12 @@ class LedgerTab {
     const chosen = [...this.grid.selection.rows.values()];
     const rejected = chosen.filter((row) => row.rejected);
     const kept = chosen.filter((row) => !row.rejected);
-    this.status.textContent = chosen.length ? `${count(chosen.length)} of ${images(this.rows.total)} selected` : images(this.rows.total);
+    this.status.textContent = chosen.length ? `${count(chosen.length)} of ${count(this.rows.total)} selected` : images(this.rows.total);
     this.choice.hidden = chosen.length === 0;
     const buttons = [];
     if (kept.length) buttons.push(button(`Move ${count(kept.length)} to rejected`, () => this.#move("reject", kept), "unc-ledger-main"));
     if (rejected.length) buttons.push(button(`Restore ${count(rejected.length)}`, () => this.#move("restore", rejected), "unc-ledger-main"));
-    buttons.push(button("Clear selection", () => this.#chooseNone()));
+    buttons.push(button("Deselect", () => this.#chooseNone()));
     for (const each of buttons) each.disabled = this.busy;
     this.choice.replaceChildren(...buttons);
     this.grid.mark();

@@ -26,8 +26,8 @@ export function score(row) {
 
 /** @param {Row} row */
 export function rank(row) {
-  if (row.better_than === null) return "not ranked";
-  if (row.of < 2) return "first with its settings";
+  if (row.score === null) return "not ranked";
+  if (row.better_than === null) return "the only one so far";
   return `better than ${Math.floor(row.better_than * 100)} % of ${count(row.of)}`;
 }
 
