@@ -7,6 +7,7 @@ saved after it was judged) stays one row. Scores compare only under equal settin
 import json
 import sqlite3
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -252,25 +253,25 @@ class Ledger:
 
     def better_than(self, entries: Sequence[Entry], quantity: str) -> list[tuple[float | None, int]]:
         """For each image, which fraction of the others of its fingerprint is less sure, and how many they are."""
-        found: list[tuple[float | None, int]] = []
-        worse = "<" if quantity in SURE_WHEN_HIGH else ">"
+        chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
         with self._open() as connection:
-            connection.execute("BEGIN")
-            counts: dict[str, int] = {}
-            for entry in entries:
-                if entry.fingerprint not in counts:
-                    counts[entry.fingerprint] = connection.execute(
-                        f"SELECT count(*) FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL", (entry.fingerprint,)
-                    ).fetchone()[0]
-                others = counts[entry.fingerprint] - 1
-                if entry.score is None or others < 1:
-                    found.append((None, max(0, others)))
-                    continue
-                beaten = connection.execute(
-                    f"SELECT count(*) FROM images WHERE fingerprint = ? AND {quantity} {worse} ?",
-                    (entry.fingerprint, entry.score),
-                ).fetchone()[0]
-                found.append((beaten / others, others))
+            # All scores of these settings once, not a count an image: a long page takes no longer than a short one.
+            recorded = {
+                name: [row[0] for row in connection.execute(chosen, (name,))] for name in {entry.fingerprint for entry in entries}
+            }
+        found: list[tuple[float | None, int]] = []
+        for entry in entries:
+            scores = recorded[entry.fingerprint]
+            others = max(0, len(scores) - 1)
+            if entry.score is None or others < 1:
+                found.append((None, others))
+                continue
+            worse = (
+                bisect_left(scores, entry.score)
+                if quantity in SURE_WHEN_HIGH
+                else len(scores) - bisect_right(scores, entry.score)
+            )
+            found.append((worse / others, others))
         return found
 
     def moved(self, number: int, file: str, rejected: bool) -> Entry:
