@@ -1,6 +1,7 @@
 """UncertaintyMapPreview: look at a map, alone or over the images."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from comfy_api.latest import io
@@ -115,11 +116,7 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
         for index in range(count)
     ]
     nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
-    pictures = [
-        [view_files.write_grey(f"{stem}_{index}_{frame}", images[index * each + frame]) for frame in nearest]
-        for index in range(count if images is not None else 0)
-        if images is not None
-    ]
+    pictures = [] if images is None else _greys(stem, images.unflatten(0, (count, each))[:, nearest])
     scores = [[uncertainty.score(name, [step]) for step in uncertainty.steps] for name in QUANTITIES]
     settings = uncertainty.settings
     return view_files.write_tensors(
@@ -143,6 +140,14 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
             "pictures": pictures,
         },
     )
+
+
+def _greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
+    """A file for each frame of images (B, frames, height, width, 3)."""
+    names = [(index, frame) for index in range(images.shape[0]) for frame in range(images.shape[1])]
+    with ThreadPoolExecutor() as pool:
+        files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
+    return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]
 
 
 def _joined(pictures: Tensor, images: int) -> Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..uncertainty import culling, metadata, render
 from ..uncertainty.ledger import Entry, Ledger, LedgerError, Query
-from . import recording
+from . import recording, view_route
 
 MOST_ROWS = 500
 # Rejected at once, so that a request ends before browsers give up on it.
@@ -21,7 +21,7 @@ MOST_MOVES = 5000
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_routes() -> None:
@@ -32,6 +32,7 @@ def add_routes() -> None:
     if server is None:
         return
     for method, path, answer in (
+        ("GET", "/uncertainty/temporary/{name}", view_route.temporary),
         ("GET", "/uncertainty/ledger", rows),
         ("GET", "/uncertainty/ledger/models", models),
         ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
@@ -44,7 +45,7 @@ def add_routes() -> None:
 def _in_words(answer: Handler) -> Handler:
     """Errors as JSON that says what is wrong."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await answer(request)
         except ValueError as error:
@@ -150,7 +151,7 @@ def _heatmap(given: str) -> bytes:
 
 
 def _mover(move: Callable[[Ledger, Entry], None]) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
             raise ValueError(f"the request must be JSON, got {request.content_type}.")
         given = await request.json()

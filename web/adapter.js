@@ -20,6 +20,12 @@ import { app } from "../../scripts/app.js";
 // One property of the node holds what its view remembers; it is saved with the workflow and copied with the node.
 const MEMORY = "uncertainty_view";
 
+// Results that arrived, by the file they name. ComfyUI hands all of them out anew after every undo.
+const heard = new Set();
+
+/** @param {Record<string, any> | null} output */
+const reference = (output) => output?.uncertainty_view?.[0]?.filename;
+
 /**
  * Register this pack with ComfyUI.
  *
@@ -40,7 +46,7 @@ export function registerPack(name, views, tabs) {
         const [id, subgraph] = String(locator).split(":").reverse();
         const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
         const node = /** @type {Node | null | undefined} */ (graph?.getNodeById(id));
-        if (node?.comfyClass && node.comfyClass in views) node.onExecuted?.(output);
+        if (node?.comfyClass && node.comfyClass in views && !heard.has(reference(output))) node.onExecuted?.(output);
       }
     },
     setup() {
@@ -78,6 +84,8 @@ export class NodeHost {
     this.minHeight = 0;
     /** @type {HTMLElement | null} */
     this.element = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.noting = undefined;
     /** @type {((name: string, value: unknown) => void)[]} */
     this.listeners = [];
     for (const widget of node.widgets ?? []) this.#listen(widget);
@@ -130,6 +138,7 @@ export class NodeHost {
     const before = this.node.onExecuted;
     this.node.onExecuted = (output) => {
       before?.call(this.node, output);
+      heard.add(reference(output));
       listener(output);
     };
   }
@@ -176,6 +185,7 @@ export class NodeHost {
     widget.value = value;
     widget.callback?.(value);
     this.node.setDirtyCanvas(true, true);
+    this.#noteChange();
   }
 
   /** What the view remembers with the workflow. @returns {Record<string, any>} */
@@ -187,15 +197,26 @@ export class NodeHost {
   remember(changed) {
     this.node.properties ??= {};
     this.node.properties[MEMORY] = { ...this.memory, ...changed };
+    this.#noteChange();
+  }
+
+  /** Let ComfyUI see that the workflow changed: it looks by itself before a click in a view has done anything. */
+  #noteChange() {
+    clearTimeout(this.noting);
+    this.noting = setTimeout(() => {
+      app.canvas.emitBeforeChange();
+      app.canvas.emitAfterChange();
+    }, 300);
   }
 }
 
 /**
- * Where the browser gets a file from.
+ * Where the browser gets a file from. Of a temporary file that is gone there is an answer without content (204).
  *
  * @param {FileRef} file
  */
 export function fileUrl(file) {
+  if (file.type === "temp") return api.apiURL(`/uncertainty/temporary/${encodeURIComponent(file.filename)}`);
   return api.apiURL(`/view?${new URLSearchParams({ ...file })}`);
 }
 

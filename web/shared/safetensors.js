@@ -36,7 +36,7 @@ export function parse(buffer) {
  */
 export async function load(url) {
   const response = await fetch(url);
-  if (response.status === 404) return null;
+  if (response.status === 204) return null;
   if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
   return parse(await response.arrayBuffer());
 }

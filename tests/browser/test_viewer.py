@@ -1,0 +1,336 @@
+"""The map in its node: what a person does there and sees, beside what the node hands on."""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator
+from safetensors.numpy import load
+
+from dev.client import view
+from dev.server import ComfyServer
+
+if TYPE_CHECKING:
+    from conftest import FrontEnd
+
+BATCH, STEPS = 4, 8
+RECORDED = [4, 5, 6]
+WINDOW = {"window_start": 0.5, "window_end": 0.8}
+NODE = "UncertaintyMapPreview"
+# Both round to whole levels and indices of the colour table, on their own.
+FOCUSED = "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+CLOSE = {"mean": 0.6, "most": 12}
+
+
+def workflow(width: int = 512, height: int = 384, batch: int = BATCH) -> dict[str, Any]:
+    """A wide batch, sampled briefly; the overlay is saved."""
+
+    def node(kind: str, **inputs: object) -> dict[str, Any]:
+        return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+    sampling = {"seed": 3, "steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    look = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 0.6, "normalize": "image"}
+    return {
+        "1": node("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
+        "2": node("CLIPTextEncode", text="cat face", clip=["1", 1]),
+        "3": node("CLIPTextEncode", text="", clip=["1", 1]),
+        "4": node("EmptyLatentImage", width=width, height=height, batch_size=batch),
+        "5": node(
+            "UncertaintyKSampler", model=["1", 0], positive=["2", 0], negative=["3", 0], latent_image=["4", 0], samples=2,
+            strength=0.0, percentile=95.0, **sampling, **WINDOW,
+        ),
+        "6": node("VAEDecode", samples=["5", 0], vae=["1", 2]),
+        "7": node(NODE, uncertainty=["5", 1], images=["6", 0], **look),
+        "8": node("SaveImage", images=["7", 1], filename_prefix="viewer/overlay"),
+    }  # fmt: skip
+
+
+@dataclass
+class Viewer:
+    """The view in the first or a later preview node of the page."""
+
+    front_end: "FrontEnd"
+    server: ComfyServer
+    number: int = 0
+
+    @property
+    def root(self) -> Locator:
+        """The view."""
+        return self.front_end.page.locator(".unc-map").nth(self.number)
+
+    def value(self, widget: str) -> Any:
+        """Value of a widget of the node."""
+        return self.on_node("(node, name) => node.widgets.find((each) => each.name === name).value", widget)
+
+    def type(self, widget: str, value: Any) -> None:
+        """As if typed into the widget."""
+        script = """(node, [name, value]) => {
+            const widget = node.widgets.find((each) => each.name === name);
+            widget.value = value;
+            widget.callback(value);
+        }"""
+        self.on_node(script, [widget, value])
+
+    def memory(self) -> dict[str, Any]:
+        """What is saved with the workflow."""
+        return dict(self.on_node("(node) => node.properties.uncertainty_view"))
+
+    def on_node(self, script: str, argument: Any = None) -> Any:
+        """What a function of the node, and an argument, answers."""
+        find = f"window.app.graph.nodes.filter((node) => node.type === '{NODE}')[{self.number}]"
+        return self.front_end.page.evaluate(f"(argument) => ({script})({find}, argument)", argument)
+
+    def center(self) -> None:
+        """Look at the node at its full size."""
+        self.on_node(
+            """(node) => {
+                window.app.canvas.ds.scale = 1;
+                window.app.canvas.centerOnNode(node);
+                window.app.canvas.draw(true, true);
+            }"""
+        )
+        self.front_end.page.wait_for_timeout(400)
+
+    def pixels(self) -> np.ndarray:
+        """What the canvas shows, (height, width, 3)."""
+        url = self.front_end.page.locator(".unc-stage canvas").nth(self.number).evaluate("(canvas) => canvas.toDataURL()")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+    def shows(self, picture: np.ndarray) -> None:
+        """Wait until the canvas shows a picture."""
+
+        def same() -> bool:
+            shown = self.pixels()
+            if shown.shape != picture.shape:
+                return False
+            off = np.abs(shown.astype(float) - picture)
+            return bool(off.mean() < CLOSE["mean"] and off.max() <= CLOSE["most"])
+
+        self.until(same)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Give the page time for what it has been told."""
+        for _ in range(60):
+            if true():
+                return
+            self.front_end.page.wait_for_timeout(50)
+        raise AssertionError("it does not become true")
+
+    def overlays(self) -> list[np.ndarray]:
+        """What the last run saved of the node's ``overlay``."""
+        history = json.loads(self.front_end.page.request.get(f"{self.server.url}/history?max_items=1").text())
+        (entry,) = history.values()
+        files = [file for output in entry["outputs"].values() for file in output.get("images", [])]
+        return [np.asarray(Image.open(io.BytesIO(view(self.server.url, file)))) for file in files]
+
+    def maps(self, image: int) -> np.ndarray:
+        """The map of an image that is shown, summed over all steps, (h, w)."""
+        about = json.loads(_header(view(self.server.url, self.memory()["index"]))["about"])
+        return load(view(self.server.url, about["maps"][image]))["denoised_variance"].sum((0, 1))
+
+    @property
+    def readout(self) -> str:
+        """The line under the picture."""
+        return self.root.locator(".unc-readout").inner_text()
+
+
+def _header(file: bytes) -> dict[str, str]:
+    length = int.from_bytes(file[:8], "little")
+    return dict(json.loads(file[8 : 8 + length])["__metadata__"])
+
+
+@pytest.fixture(params=["canvas", "nodes2"])
+def viewer(request: pytest.FixtureRequest, front_end: "FrontEnd", server: ComfyServer, tmp_path: Path) -> Iterator[Viewer]:
+    """The workflow has run, the node is in front."""
+    page = front_end.page
+    setting = f"{server.url}/settings/Comfy.VueNodes.Enabled"
+    page.request.post(setting, data=json.dumps(request.param == "nodes2"))
+    page.reload()
+    page.wait_for_function("window.app?.graph && window.app?.extensionManager")
+    page.get_by_role("button", name="Run").first.wait_for()
+    file = tmp_path / "looking.json"
+    file.write_text(json.dumps(workflow()))
+    front_end.open(file)
+    # By default the front-end changes the seed after every run.
+    page.evaluate(
+        """() => {
+            for (const { widgets } of window.app.graph.nodes)
+                for (const widget of widgets ?? []) if (widget.name === "control_after_generate") widget.value = "fixed";
+        }"""
+    )
+    front_end.run()
+    found = Viewer(front_end, server)
+    found.root.locator(".unc-stage").wait_for()
+    found.center()
+    yield found
+    page.request.post(setting, data="false")
+    assert front_end.complaints == []
+
+
+def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.FixtureRequest) -> None:
+    """Every image; then another step, quantity, colours, opacity and range, seen before they are queued and the same after."""
+    for overlay in viewer.overlays():
+        viewer.shows(overlay)
+        viewer.root.get_by_role("button", name="Next image").click()
+    first = viewer.overlays()[0]
+    viewer.shows(first)  # around the end
+    step = viewer.root.get_by_label("Step", exact=True)
+    step.press("ArrowLeft")
+    step.press("ArrowLeft")
+    assert viewer.value("step") == RECORDED[-2]
+    viewer.root.get_by_role("radio", name="Noise (paper)").click()
+    assert viewer.value("quantity") == "score_variance"
+    viewer.root.get_by_label("Heatmap", exact=True).press("ArrowRight")
+    assert viewer.value("opacity") == pytest.approx(0.65)
+    viewer.type("colormap", "turbo")
+    viewer.type("normalize", "batch")
+    viewer.until(lambda: viewer.pixels().tolist() != first.tolist())
+    viewer.front_end.page.wait_for_timeout(200)
+    seen = viewer.pixels()
+    viewer.front_end.photograph(f"viewer-{request.node.callspec.id}")
+    viewer.front_end.page.evaluate(
+        """() => {
+            window.ran = [];
+            window.app.api.addEventListener("executing", ({ detail }) => window.ran.push(String(detail)));
+        }"""
+    )
+    viewer.front_end.run()
+    assert "5" not in viewer.front_end.page.evaluate("() => window.ran")  # not sampled again
+    overlays = viewer.overlays()
+    viewer.shows(overlays[0])
+    off = np.abs(seen.astype(float) - overlays[0])
+    assert off.mean() < CLOSE["mean"] and off.max() <= CLOSE["most"]
+    legend = [float(text) for text in viewer.root.locator(".unc-ends span").all_inner_texts()]
+    assert legend[0] < legend[1] < legend[2]
+
+
+def test_pointer_badges_and_curve(viewer: Viewer) -> None:
+    """Values under the pointer, scores of the batch, a click on the curve."""
+    page = viewer.front_end.page
+    found = viewer.maps(0)
+    box = viewer.root.locator(".unc-stage canvas").bounding_box()
+    assert box
+    assert box["width"] / box["height"] == pytest.approx(512 / 384, rel=0.01)
+    row, column = 20, 30
+    page.mouse.move(box["x"] + (column + 0.5) / 64 * box["width"], box["y"] + (row + 0.5) / 48 * box["height"])
+    told = re.fullmatch(r"([\d.e-]+) · higher than (\d+) % of the image", viewer.readout)
+    assert told, viewer.readout
+    assert float(told[1]) == pytest.approx(found[row, column], rel=0.006)
+    assert int(told[2]) == pytest.approx(100 * (found < found[row, column]).mean(), abs=0.51)
+    page.mouse.move(5, 5)
+    assert viewer.readout.startswith("Image 0 · score ")
+    badges = viewer.root.get_by_role("option")
+    assert badges.count() == BATCH
+    for image in range(BATCH):
+        score = float(re.findall(r"score ([\d.e-]+)", badges.nth(image).get_attribute("aria-label") or "")[0])
+        assert score == pytest.approx(viewer.maps(image).mean(), rel=0.01)
+    plot = viewer.root.locator(".unc-plot .u-over").bounding_box()
+    assert plot
+    page.mouse.click(plot["x"] + plot["width"] / 2, plot["y"] + plot["height"] / 2)
+    assert viewer.value("step") == RECORDED[1]
+    viewer.type("step", 1)
+    assert "Step 1 was not recorded" in viewer.root.inner_text()
+
+
+def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
+    """Tab reaches everything; Enter enlarges, arrows browse, Escape comes back; the graph hears none of it."""
+    page = viewer.front_end.page
+    graph = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
+    before = page.evaluate(graph)
+    viewer.root.get_by_role("radio", checked=True).focus()
+    reached = []
+    for _ in range(7):
+        reached.append(page.evaluate(FOCUSED))
+        page.keyboard.press("Tab")
+    score = reached.pop(3)
+    assert reached == ["Image change", "Enlarge the map", "Previous image", "Next image", "Step", "Heatmap"]
+    assert score.startswith("Image 0, score")
+    viewer.root.get_by_role("button", name="Enlarge the map").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Enlarged map")
+    assert dialog.locator("canvas").bounding_box()["width"] > 800  # type: ignore[index]
+    page.keyboard.press("ArrowRight")
+    dialog.get_by_text("Image 1 · score").wait_for()
+    viewer.shows(viewer.overlays()[1])
+    box = dialog.locator("canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    dialog.get_by_text("% of the image").wait_for()
+    page.keyboard.press("Escape")
+    assert dialog.count() == 0
+    assert page.evaluate(FOCUSED) == "Enlarge the map"
+    viewer.root.get_by_role("option", selected=True).press("ArrowRight")
+    viewer.shows(viewer.overlays()[2])
+    page.keyboard.press("Delete")
+    assert page.evaluate(graph) == before
+    page.mouse.move(box["x"], 500)
+    inside = viewer.root.locator(".unc-says").bounding_box()
+    assert inside
+    page.mouse.move(inside["x"] + 20, inside["y"] + 10)
+    page.mouse.wheel(0, 120)
+    viewer.until(lambda: page.evaluate("() => window.app.canvas.ds.scale") != 1)
+
+
+def test_it_is_remembered_with_the_node(viewer: Viewer, server: ComfyServer) -> None:
+    """After a reload of the page, in a copy, in another tab; and a word where the server has thrown the files away."""
+    page = viewer.front_end.page
+    overlays = viewer.overlays()
+    viewer.root.get_by_role("option").nth(2).click()
+    viewer.shows(overlays[2])
+    page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
+    page.reload()
+    page.wait_for_function("window.app?.graph && window.app?.extensionManager")
+    viewer.root.locator(".unc-stage").wait_for()
+    viewer.shows(overlays[2])
+    viewer.center()
+    viewer.on_node("(node) => window.app.canvas.select(node)")
+    page.locator("#graph-canvas").focus()
+    page.keyboard.press("Control+c")
+    page.keyboard.press("Control+v")
+    copy = Viewer(viewer.front_end, server, number=1)
+    copy.shows(overlays[2])
+    copy.center()
+    copy.root.get_by_role("option").nth(1).click()
+    copy.shows(overlays[1])
+    viewer.shows(overlays[2])
+    assert (viewer.memory()["image"], copy.memory()["image"]) == (2, 1)
+    viewer.center()
+    viewer.root.get_by_label("Step", exact=True).press("ArrowLeft")
+    assert (viewer.value("step"), copy.value("step")) == (RECORDED[-1], -1)
+    page.wait_for_timeout(1500)
+    files = server.base / "temp" / "uncertainty"
+    files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
+    try:
+        page.reload()
+        page.get_by_text("Queue again to see it").first.wait_for()
+        assert page.locator(".unc-map-body:visible").count() == 0
+    finally:
+        files.with_name("elsewhere").rename(files)
+
+
+def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
+    """The map is there when one comes back to the workflow."""
+    page = viewer.front_end.page
+    before = viewer.memory()["index"]
+    viewer.type("colormap", "viridis")
+    for event in ("promptQueued", "execution_success"):
+        when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
+        page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
+    page.get_by_role("button", name="Run").first.click()
+    page.evaluate("async () => { await window.promptQueued; }")
+    command = "(name) => window.app.extensionManager.command.execute(name)"
+    page.evaluate(command, "Comfy.NewBlankWorkflow")
+    page.evaluate("async () => { await window.execution_success; }")
+    assert page.locator(".unc-map").count() == 0
+    page.evaluate(command, "Workspace.PreviousOpenedWorkflow")
+    viewer.root.locator(".unc-stage").wait_for()
+    viewer.until(lambda: viewer.memory()["index"] != before)
+    viewer.shows(viewer.overlays()[0])
