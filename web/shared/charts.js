@@ -18,7 +18,7 @@ export function color(element, name) {
  * @returns {uPlot.Axis}
  */
 export function axis(element, changed) {
-  const line = () => color(element, "--border-color");
+  const line = "#80808040"; // on dark and on light
   return {
     stroke: () => color(element, "--descrip-text"),
     grid: { stroke: line, width: 1 },
@@ -41,10 +41,14 @@ export function chart(element, options, data) {
     if (element.clientWidth) plot.setSize({ width: element.clientWidth, height: options.height });
   });
   observer.observe(element);
+  // ComfyUI changes its theme by class and variables of the page.
+  const themes = new MutationObserver(() => plot.redraw(false));
+  for (const page of [document.documentElement, document.body]) themes.observe(page, { attributes: true, attributeFilter: ["class", "style"] });
   return {
     plot,
     destroy() {
       observer.disconnect();
+      themes.disconnect();
       plot.destroy();
     },
   };

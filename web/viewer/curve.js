@@ -4,7 +4,7 @@ import { axis, chart, color } from "../shared/charts.js";
 import { short } from "../shared/numbers.js";
 
 const HEIGHT = 120;
-const ACCENT = "#e0701b";
+const ACCENT = "#d06a10";
 
 /** @typedef {{steps: number[], means: number[], spreads: number[], total: number, window: [number, number] | null, current: number[]}} Course */
 

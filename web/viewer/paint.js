@@ -59,15 +59,18 @@ export function greyOf(image) {
  */
 export function paint(values, [low, high], colormap, grey, opacity) {
   const image = new ImageData(values.width, values.height);
-  const scale = 1 / Math.max(high - low, 1e-38);
+  const pixels = image.data;
+  const scale = 255 / Math.max(high - low, 1e-38);
   const heat = grey ? opacity : 1;
+  const colours = Float32Array.from(colormap, (level) => heat * level);
   for (let i = 0; i < values.data.length; i++) {
     const value = Number.isFinite(values.data[i]) ? values.data[i] : 0;
-    const index = 3 * Math.round(255 * Math.min(1, Math.max(0, (value - low) * scale)));
-    for (let channel = 0; channel < 3; channel++) {
-      image.data[4 * i + channel] = heat * colormap[index + channel] + (grey ? (1 - heat) * grey[i] : 0);
-    }
-    image.data[4 * i + 3] = 255;
+    const colour = 3 * Math.round(Math.min(255, Math.max(0, (value - low) * scale)));
+    const under = grey ? (1 - heat) * grey[i] : 0;
+    pixels[4 * i] = colours[colour] + under;
+    pixels[4 * i + 1] = colours[colour + 1] + under;
+    pixels[4 * i + 2] = colours[colour + 2] + under;
+    pixels[4 * i + 3] = 255;
   }
   return image;
 }

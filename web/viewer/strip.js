@@ -37,7 +37,7 @@ export function batchStrip(browse) {
       scores.forEach(({ value, error }, image) => {
         const badge = /** @type {HTMLElement} */ (list.children[image]);
         const [score, margin] = measured(value, error).split(" ± ");
-        badge.replaceChildren(h("b", {}, `${image}`), h("span", {}, score), h("small", {}, margin ? `± ${margin}` : ""));
+        badge.replaceChildren(h("b", {}, `${image}`), h("span", {}, score, ...(margin ? [h("small", {}, `± ${margin}`)] : [])));
         badge.setAttribute("aria-selected", String(image === current));
         badge.setAttribute("aria-label", `Image ${image}, score ${measured(value, error)}`);
         badge.tabIndex = image === current ? 0 : -1;

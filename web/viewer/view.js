@@ -210,7 +210,7 @@ class MapView {
   /** @param {MapIndex} index @param {string} quantity @param {number} step */
   #showCourse(index, quantity, step) {
     const { steps, about } = index;
-    this.caption.textContent = `Mean and spread per step; shaded: ${about.guided ? "guided" : "measured"} part of ${about.total_steps} steps`;
+    this.caption.textContent = `Mean and spread per step · shaded: ${about.guided ? "guided" : "measured"} steps`;
     this.curve.show({
       steps,
       means: steps.map((each) => index.score(quantity, each, this.image).value),
