@@ -9,11 +9,10 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
-from ..uncertainty import render
 from ..uncertainty.maps import UncertaintyMap
-from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, select
+from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, Standing, select
 from ..uncertainty.thresholds import Thresholds
-from . import common, view_files
+from . import common, filter_view, recording
 
 # Blocks what hangs on this output, silently, and nothing else.
 NOTHING = ExecutionBlocker(None)
@@ -29,19 +28,6 @@ def _rows(tensor: Tensor | None, images: Sequence[int], each: int = 1) -> Any:
 def _for_json(values: Sequence[float]) -> list[float | None]:
     """Values for the browser, whose JSON knows no NaN."""
     return [value if math.isfinite(value) else None for value in values]
-
-
-def _view(shown: dict[str, Any], uncertainty: UncertaintyMap, images: Tensor | None, frames: int) -> dict[str, str]:
-    """Write what the view in the node shows: scores, marks, and a small picture of each image, or of its map without images."""
-    stem = view_files.new_stem("filter")
-    if images is None:
-        maps = render.as_pictures(uncertainty.quantity(shown["quantity"]).sum(0))
-        first = maps[:: len(maps) // uncertainty.images]
-        pictures = render.colorize(render.normalize(first, "batch"), render.COLORMAPS[0])
-    else:
-        pictures = images[::frames]
-    thumbnails = [view_files.write_thumbnail(f"{stem}_{index}", picture) for index, picture in enumerate(pictures)]
-    return view_files.write_json(stem, {**shown, "thumbnails": thumbnails})
 
 
 def _latents(latents: dict | None, images: Sequence[int]) -> Any:
@@ -82,7 +68,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     options=list(MODES),
                     tooltip=(
                         "keep_best: this many; percentile: the best this many per cent; threshold: every image on the good "
-                        "side of a score; reference: compared with calibrated images (needs thresholds)."
+                        "side of a score; reference: compared with calibrated images (thresholds), or without them with all "
+                        "images of the same settings recorded so far, this batch included."
                     ),
                 ),
                 io.Int.Input("keep", default=4, min=1, max=4096, tooltip="keep_best: how many images to keep."),
@@ -93,7 +80,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     max=100.0,
                     step=1.0,
                     round=0.01,
-                    tooltip="percentile: keep the best this many per cent of the batch; reference: of the calibrated images.",
+                    tooltip="percentile: keep the best this many per cent of the batch; reference: of those compared with.",
                 ),
                 io.Float.Input(
                     "threshold",
@@ -112,7 +99,9 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     options=list(WHEN_NONE_PASS),
                     tooltip="No image passes: block the kept outputs, keep the best one anyway, or stop with an error.",
                 ),
-                common.Thresholds.Input("thresholds", optional=True, tooltip="Calibrated scores, for the mode reference."),
+                common.Thresholds.Input(
+                    "thresholds", optional=True, tooltip="Calibrated scores to compare with in mode reference."
+                ),
             ],
             outputs=[
                 io.Image.Output("kept_images", display_name="kept images"),
@@ -125,6 +114,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                 io.Float.Output("scores", display_name="scores", is_output_list=True),
                 io.Int.Output("kept_indices", display_name="kept indices", is_output_list=True),
                 io.String.Output("report", display_name="report"),
+                common.Uncertainty.Output("rejected_uncertainty", display_name="rejected uncertainty"),
             ],
         )
 
@@ -141,6 +131,11 @@ class UncertaintyScoreFilter(io.ComfyNode):
         """Refuse what cannot work before anything runs."""
         choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
         return common.check_inputs(cls, window_start, window_end, **choices)
+
+    @classmethod
+    def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:
+        """Rank anew when images were recorded since."""
+        return recording.ledger().state() if mode == "reference" else None
 
     @classmethod
     def execute(
@@ -181,6 +176,12 @@ class UncertaintyScoreFilter(io.ComfyNode):
         if mode == "reference" and counted != list(uncertainty.steps):
             raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
         score = uncertainty.score(quantity, counted)
+        standing = None
+        if mode == "reference" and thresholds is None:
+            ledger = recording.ledger()
+            standing = Standing(*ledger.standing(ledger.record(uncertainty), quantity, score.value))
+        else:
+            recording.record(uncertainty)  # also the rejected, which nobody saves, belong to what is usual
         chosen = select(
             score,
             quantity=quantity,
@@ -191,6 +192,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             reject=reject,
             when_none_pass=when_none_pass,
             thresholds=thresholds,
+            standing=standing,
         )
         kept, rejected = chosen.kept, chosen.rejected
         scores = score.value.tolist()
@@ -198,9 +200,14 @@ class UncertaintyScoreFilter(io.ComfyNode):
             "scores": _for_json(scores),
             "standard_errors": _for_json(score.standard_error.tolist()),
             "kept": list(kept),
-            "quantity": quantity,
-            "window": [window_start, window_end],
         }
+        rule = {"mode": mode, "keep": keep, "percentile": percentile, "threshold": threshold, "reject": reject}
+        judged = {
+            **shown,
+            "rule": {**rule, "when_none_pass": when_none_pass},
+            "scored": {"quantity": quantity, "window_start": window_start, "window_end": window_end},
+        }
+        pictures = filter_view.map_pictures(uncertainty, quantity, counted) if images is None else images[::frames]
         return io.NodeOutput(
             _rows(images, kept, frames),
             _latents(latents, kept),
@@ -212,12 +219,11 @@ class UncertaintyScoreFilter(io.ComfyNode):
             scores,
             list(kept) or [NOTHING],
             chosen.report,
+            uncertainty.select(rejected) if rejected else NOTHING,
             ui={
-                "scores": shown["scores"],
-                "standard_errors": shown["standard_errors"],
-                "kept": shown["kept"],
+                **shown,
                 "quantity": [quantity],
                 "text": [chosen.report],
-                "uncertainty_view": [_view(shown, uncertainty, images, frames)],
+                "uncertainty_view": [filter_view.write(judged, pictures)],
             },
         )

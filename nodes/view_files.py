@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 FOLDER = "uncertainty"
-THUMBNAIL = 320  # pixels, the longer side: enough to judge an image by
 
 
 def new_stem(label: str) -> str:
@@ -42,13 +41,15 @@ def write_grey(stem: str, picture: Tensor) -> dict[str, str]:
     return file
 
 
-def write_thumbnail(stem: str, picture: Tensor) -> dict[str, str]:
-    """A picture (height, width, 3), 0 to 1, no larger than ``THUMBNAIL``."""
-    path, file = _place(f"{stem}.webp")
-    small = _image(picture)
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    small.save(path, quality=85)
-    return file
+def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict[str, str]]:
+    """A picture (height, width, 3), 0 to 1, as a JPEG for each longest side in pixels, largest first; none is enlarged."""
+    image, files = _image(picture), []
+    for size in longest:
+        image.thumbnail((size, size))
+        path, file = _place(f"{stem}_{size}.jpg")
+        image.save(path, quality=90)
+        files.append(file)
+    return files
 
 
 def _image(picture: Tensor) -> Image.Image:

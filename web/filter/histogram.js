@@ -1,20 +1,22 @@
 /** How the scores lie, kept and rejected apart, with a line where they are cut. */
 
 import { axis, chart } from "../shared/charts.js";
-import uPlot from "../vendor/uPlot/uPlot.esm.js";
 import { h } from "../shared/dom.js";
-import { measured, short } from "../shared/numbers.js";
+import { short } from "../shared/numbers.js";
+import uPlot from "../vendor/uPlot/uPlot.esm.js";
 
 const HEIGHT = 130;
-export const KEPT = "#2e9e5b";
-export const REJECTED = "#c2571a";
+const KEPT = "#2e9e5b";
+const REJECTED = "#c2571a";
+/** @type {Record<string, number>} */
+const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
 
 /**
  * @param {HTMLElement} element
- * @param {(value: number) => void} cut called with the score at which the line is put
- * @param {(by: number) => void} step called with how many images the line is to move on
+ * @param {{cut: (value: number) => void, step: (by: number) => void}} moved
+ *   `cut` puts the line at a score, `step` moves it over so many images
  */
-export function histogram(element, cut, step) {
+export function histogram(element, { cut, step }) {
   const line = h("div", { className: "unc-cut", role: "slider", tabIndex: 0, "aria-label": "Cut between kept and rejected" });
   /** @type {ReturnType<typeof chart> | null} */
   let made = null;
@@ -22,8 +24,15 @@ export function histogram(element, cut, step) {
   let range = [0, 1];
   let position = NaN;
 
-  const bars = uPlot.paths.bars?.({ size: [0.9], align: 1 });
-  const build = () => {
+  function place() {
+    if (!made) return;
+    // Far outside, it stands at the edge.
+    const shown = Math.min(range[1], Math.max(range[0], position));
+    line.style.left = `${made.plot.valToPos(shown, "x")}px`;
+  }
+
+  function build() {
+    const bars = uPlot.paths.bars?.({ size: [0.9], align: 1 });
     made = chart(
       element,
       {
@@ -46,59 +55,62 @@ export function histogram(element, cut, step) {
       },
       [[], [], []],
     );
-    made.plot.over.append(line);
-    const value = (/** @type {PointerEvent} */ event) => {
-      const { plot } = /** @type {NonNullable<typeof made>} */ (made);
+    const { plot } = made;
+    plot.over.append(line);
+    const cutUnder = (/** @type {PointerEvent} */ event) => {
       const box = plot.over.getBoundingClientRect();
       // The node may be zoomed: pixels of the screen are not those of the chart.
-      return plot.posToVal(((event.clientX - box.left) / box.width) * plot.over.clientWidth, "x");
+      cut(plot.posToVal(((event.clientX - box.left) / box.width) * plot.over.clientWidth, "x"));
     };
-    made.plot.over.addEventListener("pointerdown", (event) => {
-      made?.plot.over.setPointerCapture(event.pointerId);
-      cut(value(event));
-      line.focus();
+    plot.over.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      event.preventDefault(); // would take the focus from the line
+      plot.over.setPointerCapture(event.pointerId);
+      cutUnder(event);
+      line.focus({ preventScroll: true });
     });
-    made.plot.over.addEventListener("pointermove", (event) => {
-      if (made?.plot.over.hasPointerCapture(event.pointerId)) cut(value(event));
+    plot.over.addEventListener("pointermove", (event) => {
+      if (plot.over.hasPointerCapture(event.pointerId)) cutUnder(event);
     });
     line.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+      const by = KEYS[event.key];
       if (!by) return;
       event.preventDefault();
       step(by);
     });
     return made;
-  };
-
-  function place() {
-    line.hidden = !Number.isFinite(position);
-    if (made && !line.hidden) line.style.left = `${made.plot.valToPos(position, "x")}px`;
   }
 
   return {
     /**
      * @param {(number | null)[]} scores
      * @param {Set<number>} kept
-     * @param {number} cutPosition NaN where no single value separates them
+     * @param {number} cutPosition
      */
     show(scores, kept, cutPosition) {
-      const valid = scores.flatMap((score, index) => (score === null ? [] : [{ score, kept: kept.has(index) }]));
-      const values = valid.map(({ score }) => score);
+      const values = /** @type {number[]} */ (scores.filter((score) => score !== null));
+      element.hidden = !values.length;
+      if (!values.length) return;
       const [low, high] = [Math.min(...values), Math.max(...values)];
       const spread = high - low || Math.abs(high) || 1;
-      range = [Math.min(low - spread / 20, cutPosition || Infinity), Math.max(high + spread / 20, cutPosition || -Infinity)];
+      range = [low - spread / 15, high + spread / 15];
       position = cutPosition;
-      const count = Math.max(8, Math.min(40, Math.round(2 * Math.sqrt(valid.length) + 4)));
-      const width = (spread * 1.0001) / count;
+      const count = Math.max(8, Math.min(40, Math.round(2 * Math.sqrt(values.length) + 4)));
+      const width = spread / count;
       const bins = Array.from({ length: count }, (_, bin) => low + bin * width);
-      const counted = (/** @type {boolean[]} */ which) => {
+      const counted = (/** @type {(index: number) => boolean} */ which) => {
         const counts = Array(count).fill(0);
-        for (const each of valid) if (which.includes(each.kept)) counts[Math.min(count - 1, Math.floor((each.score - low) / width))]++;
+        scores.forEach((score, index) => {
+          if (score !== null && which(index)) counts[Math.min(count - 1, Math.floor((score - low) / width))]++;
+        });
         return counts.map((number) => number || null); // an empty bin has no bar, not even a flat one
       };
-      (made ?? build()).plot.setData([bins, counted([true, false]), counted([true])]);
+      (made ?? build()).plot.setData([bins, counted(() => true), counted((index) => kept.has(index))]);
+      place();
+      line.setAttribute("aria-valuemin", String(low));
+      line.setAttribute("aria-valuemax", String(high));
       line.setAttribute("aria-valuenow", String(cutPosition));
-      line.setAttribute("aria-valuetext", `${measured(cutPosition, 0)}: ${kept.size} kept`);
+      line.setAttribute("aria-valuetext", `${short(cutPosition)}: ${kept.size} kept`);
     },
     destroy: () => made?.destroy(),
   };

@@ -1,13 +1,15 @@
 /** Which images pass: the rule of uncertainty/selection.py, so that marks follow the cut before anything is queued. */
 
 /**
- * @typedef {{mode: string, keep: number, percentile: number, threshold: number, reject: string, whenNonePass: string}} Rule
+ * @typedef {(number | null)[]} Scores single precision; null: no valid score
+ * @typedef {{mode: string, keep: number, percentile: number, threshold: number, reject: string, when_none_pass: string}} Rule
+ *   the node's own values
  */
 
 /**
  * Image indices, best first; ties keep their order, images without a valid score come last.
  *
- * @param {(number | null)[]} scores
+ * @param {Scores} scores
  * @param {string} reject highest or lowest
  */
 export function order(scores, reject) {
@@ -17,54 +19,48 @@ export function order(scores, reject) {
 }
 
 /**
- * Images that are kept; null where this cannot be told without the server (mode reference).
+ * Images that pass; null where the server alone can tell (mode reference).
  *
- * @param {(number | null)[]} scores
+ * @param {Scores} scores
  * @param {Rule} rule
- * @returns {Set<number> | null}
+ * @returns {number[] | null}
  */
-export function passing(scores, { mode, keep, percentile, threshold, reject, whenNonePass }) {
+export function passing(scores, { mode, keep, percentile, threshold, reject }) {
   const valid = order(scores, reject).filter((index) => scores[index] !== null);
-  const count = { keep_best: keep, percentile: Math.ceil((valid.length * percentile) / 100) }[mode];
-  let kept;
-  if (count !== undefined) kept = valid.slice(0, count);
-  else if (mode === "threshold") {
-    const limit = Math.fround(threshold); // scores are single precision
-    kept = valid.filter((index) => {
-      const score = /** @type {number} */ (scores[index]);
-      return reject === "highest" ? score <= limit : score >= limit;
-    });
-  } else return null;
-  if (!kept.length && whenNonePass === "keep_best_one") kept = valid.slice(0, 1);
-  return new Set(kept);
+  if (mode === "keep_best") return valid.slice(0, keep);
+  if (mode === "percentile") return valid.slice(0, Math.ceil((valid.length * percentile) / 100));
+  if (mode !== "threshold") return null;
+  const limit = Math.fround(threshold);
+  return valid.filter((index) => {
+    const score = /** @type {number} */ (scores[index]);
+    return reject === "highest" ? score <= limit : score >= limit;
+  });
 }
 
 /**
- * A threshold with as few digits as tell its two neighbours apart.
+ * The threshold that cuts where a value lies: halfway between the scores beside it, or just beyond the last.
  *
- * @param {number} low
- * @param {number} high
- */
-export function between(low, high) {
-  const middle = (low + high) / 2;
-  for (let digits = 2; digits < 17; digits++) {
-    const rounded = Number(middle.toPrecision(digits));
-    if (low < Math.fround(rounded) && Math.fround(rounded) < high) return rounded;
-  }
-  return middle;
-}
-
-/**
- * The threshold that cuts where a value lies: halfway between the scores beside it, or beyond the last.
- *
- * @param {(number | null)[]} scores
+ * @param {Scores} scores not all null
  * @param {number} value
+ * @param {string} reject highest or lowest
  */
-export function cutAt(scores, value) {
+export function cutAt(scores, value, reject) {
   const ordered = /** @type {number[]} */ (scores.filter((score) => score !== null)).sort((a, b) => a - b);
-  const above = ordered.findIndex((score) => score > value);
-  const margin = (ordered[ordered.length - 1] - ordered[0]) / 20 || Math.abs(ordered[0]) / 20 || 1;
-  if (above === 0) return between(ordered[0] - 2 * margin, ordered[0]);
-  if (above < 0) return between(ordered[ordered.length - 1], ordered[ordered.length - 1] + 2 * margin);
-  return between(ordered[above - 1], ordered[above]);
+  const [low, high] = [ordered[0], ordered[ordered.length - 1]];
+  const beyond = (high - low) / 10 || Math.abs(low) / 10 || 1;
+  const above = ordered.find((score) => score > value) ?? high + beyond;
+  const below = ordered.findLast((score) => score <= value) ?? low - beyond;
+  // Between single-precision neighbours there is nothing: the kept one itself is the limit.
+  return between(below, above) ?? (reject === "highest" ? below : above);
+}
+
+/** The middle, with no more digits than it needs. @param {number} low @param {number} high */
+function between(low, high) {
+  const middle = (low + high) / 2;
+  for (let digits = 2; digits <= 17; digits++) {
+    const rounded = Number(middle.toPrecision(digits));
+    const single = Math.fround(rounded);
+    if (low < single && single < high && Math.abs(rounded - middle) <= (high - low) / 20) return rounded;
+  }
+  return undefined;
 }

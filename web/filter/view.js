@@ -2,22 +2,25 @@
 
 import { ask, fileUrl } from "../adapter.js";
 import { h } from "../shared/dom.js";
+import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
-import { lightbox } from "../shared/lightbox.js";
 
 /**
  * @typedef {import("../adapter.js").NodeHost} NodeHost
  * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("./rule.js").Rule} Rule
  * @typedef {{
- *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], quantity: string, window: [number, number],
- *   thumbnails: FileRef[]
- * }} Judged what nodes/score_filter.py writes
+ *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
+ *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[]
+ * }} Judged what nodes/score_filter.py writes: the images of a run, the values they were judged by
  */
 
 const WIDTH = 440;
 const HEIGHT = 500;
+/** What mode reference goes by. @type {(keyof Rule)[]} */
+const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass"];
 
 /** @param {NodeHost} host */
 export function filterView(host) {
@@ -30,20 +33,29 @@ class FilterView {
     this.host = host;
     /** @type {Judged | null} */
     this.judged = null;
+    /** @type {{card: HTMLElement, verdict: HTMLElement}[]} by image */
+    this.cards = [];
+    /** Images as they lie in the grid. @type {number[]} */
+    this.ordered = [];
+    // Loads that were overtaken by a later one find their number outdated.
     this.generation = 0;
     this.message = h("p", { className: "unc-message" }, "Queue to see the images by score.");
     this.status = h("p", { className: "unc-filter-status", role: "status" });
     this.plot = h("div", { className: "unc-histogram" });
-    this.grid = h("div", { className: "unc-grid", role: "list" });
+    this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
     const element = h("div", { className: "unc unc-filter" }, this.message, this.body);
+    // Keys typed here are not ComfyUI's shortcuts, dragging the line does not move the canvas, nor scrolling zoom it.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
-    this.histogram = histogram(
-      this.plot,
-      (value) => this.#cut(value),
-      (by) => this.#move(by),
-    );
+    this.grid.addEventListener("wheel", (event) => {
+      if (this.grid.scrollHeight > this.grid.clientHeight && !event.ctrlKey) event.stopPropagation();
+    });
+    this.grid.addEventListener("keydown", (event) => this.#walk(event));
+    this.histogram = histogram(this.plot, {
+      cut: (value) => this.#cut(value),
+      step: (by) => this.#step(by),
+    });
     host.attach(element);
     host.onResult((output) => this.#open(output.uncertainty_view?.[0], true));
     host.onRestore(() => this.#open(host.memory.judged, false));
@@ -73,108 +85,151 @@ class FilterView {
     this.#show();
   }
 
-  /** One card an image; they are marked and ordered by #show. @param {Judged} judged */
-  #fill(judged) {
-    this.cards = judged.thumbnails.map((file, index) => {
+  /** One card an image; #show orders and marks them. @param {Judged} judged */
+  #fill({ pictures, scores, standard_errors }) {
+    this.ordered = [];
+    this.cards = pictures.map(({ small }, index) => {
+      const [score, error] = [scores[index], standard_errors[index] ?? 0];
       const verdict = h("b");
-      const score = measured(judged.scores[index] ?? NaN, judged.standard_errors[index] ?? 0);
       const card = h(
         "button",
-        { type: "button", className: "unc-card", onclick: () => this.#enlarge(index), "data-image": String(index) },
-        h("img", { src: fileUrl(file), loading: "lazy", alt: `image ${index}` }),
-        h("span", { className: "unc-card-line" }, verdict, h("span", {}, `#${index}`)),
-        h("span", { className: "unc-card-score" }, judged.scores[index] === null ? "no valid score" : score),
+        { type: "button", className: "unc-card", tabIndex: -1, onclick: () => this.#enlarge(index), "data-image": String(index) },
+        h("img", { loading: "lazy", decoding: "async", alt: "", src: fileUrl(small) }),
+        h("span", { className: "unc-card-index" }, `#${index}`),
+        verdict,
+        h("span", { className: "unc-card-score" }, score === null ? "no valid score" : measured(score, error, 1)),
       );
+      card.title = this.#caption(index);
       return { card, verdict };
     });
   }
 
-  /** What the node's values say now. @returns {import("./rule.js").Rule} */
+  /** @param {number} index */
+  #caption(index) {
+    const { scores, standard_errors } = /** @type {Judged} */ (this.judged);
+    const score = scores[index];
+    return `image ${index} · ${score === null ? "no valid score" : `score ${measured(score, standard_errors[index] ?? 0)}`}`;
+  }
+
+  /** What the node's values say now. @returns {Rule} */
   get rule() {
     const number = (/** @type {string} */ name) => Number(this.host.get(name));
+    const word = (/** @type {string} */ name) => String(this.host.get(name));
     return {
-      mode: String(this.host.get("mode")),
+      mode: word("mode"),
       keep: number("keep"),
       percentile: number("percentile"),
       threshold: number("threshold"),
-      reject: String(this.host.get("reject")),
-      whenNonePass: String(this.host.get("when_none_pass")),
+      reject: word("reject"),
+      when_none_pass: word("when_none_pass"),
     };
   }
 
   #show() {
-    const { judged, cards } = this;
-    if (!judged || !cards) return;
-    const { rule } = this;
-    const ran = new Set(judged.kept);
-    const kept = passing(judged.scores, rule) ?? ran;
-    const ordered = order(judged.scores, rule.reject);
-    for (const index of ordered) {
-      const { card, verdict } = cards[index];
-      const stays = kept.has(index);
-      card.classList.toggle("unc-rejected", !stays);
-      verdict.textContent = stays ? "✓ kept" : "✕ rejected";
-      this.grid.append(card);
-    }
-    this.histogram.show(judged.scores, kept, this.#position(rule, kept, ordered));
-    this.status.replaceChildren(...this.#words(rule, kept, ran));
+    const { judged, rule } = this;
+    if (!judged) return;
+    this.#arrange(order(judged.scores, rule.reject));
+    const passed = passing(judged.scores, rule);
+    const valid = this.ordered.filter((index) => judged.scores[index] !== null);
+    const best = passed?.length === 0 && rule.when_none_pass === "keep_best_one" ? valid.slice(0, 1) : [];
+    const kept = new Set(passed ? [...passed, ...best] : judged.kept);
+    this.cards.forEach(({ card, verdict }, index) => {
+      card.classList.toggle("unc-rejected", !kept.has(index));
+      verdict.textContent = kept.has(index) ? "✓ kept" : "✕ rejected";
+    });
+    this.histogram.show(judged.scores, kept, this.#position(rule, kept));
+    const pending = this.#pending(judged, rule, kept);
+    this.status.replaceChildren(
+      `${kept.size} of ${judged.scores.length} kept${this.#remark(rule, passed)}`,
+      ...(pending ? [h("em", {}, pending)] : []),
+    );
   }
 
-  /** Where the line stands. @param {import("./rule.js").Rule} rule @param {Set<number>} kept @param {number[]} ordered */
-  #position(rule, kept, ordered) {
+  /** Put the cards in order, where they are not: a card that is moved loses the focus. @param {number[]} ordered */
+  #arrange(ordered) {
+    if (ordered.join() === this.ordered.join()) return;
+    this.ordered = ordered;
+    this.grid.replaceChildren(...ordered.map((index) => this.cards[index].card));
+    this.#aim(ordered[0]);
+  }
+
+  /** Where the line stands: at the threshold, or halfway between the last kept and the first rejected. @param {Rule} rule @param {Set<number>} kept */
+  #position(rule, kept) {
     const { scores } = /** @type {Judged} */ (this.judged);
     if (rule.mode === "threshold") return rule.threshold;
-    const valid = ordered.filter((index) => scores[index] !== null);
+    const valid = this.ordered.filter((index) => scores[index] !== null);
+    const count = valid.filter((index) => kept.has(index)).length;
     if (!valid.length) return NaN;
-    const last = valid.filter((index) => kept.has(index)).length;
     const score = (/** @type {number} */ place) => /** @type {number} */ (scores[valid[place]]);
-    if (last === 0) return cutAt(scores, rule.reject === "highest" ? -Infinity : Infinity);
-    if (last === valid.length) return cutAt(scores, rule.reject === "highest" ? Infinity : -Infinity);
-    return (score(last - 1) + score(last)) / 2;
+    if (count > 0 && count < valid.length) return (score(count - 1) + score(count)) / 2;
+    return cutAt(scores, (count === 0) === (rule.reject === "highest") ? -Infinity : Infinity, rule.reject);
   }
 
-  /** @param {import("./rule.js").Rule} rule @param {Set<number>} kept @param {Set<number>} ran */
-  #words(rule, kept, ran) {
-    const { scores, quantity, window } = /** @type {Judged} */ (this.judged);
-    const how = { threshold: `cut at ${short(rule.threshold)}`, reference: "ranked among earlier images" }[rule.mode];
-    const text = `${kept.size} of ${scores.length} kept${how ? ` · ${how}` : ""}`;
-    const other = this.host.get("quantity") !== quantity || this.host.get("window_start") !== window[0] || this.host.get("window_end") !== window[1];
-    const same = kept.size === ran.size && [...kept].every((index) => ran.has(index));
-    if (other) return [text, h("em", {}, "queue to score anew")];
-    return same ? [text] : [text, h("em", {}, "queue to apply")];
+  /** @param {Rule} rule @param {number[] | null} passed */
+  #remark(rule, passed) {
+    if (passed === null) return " · ranked among earlier images";
+    if (!passed.length && rule.when_none_pass === "error") return " · the run will stop: none passes";
+    if (!passed.length && rule.when_none_pass === "keep_best_one") return " · none passes, the best one anyway";
+    return rule.mode === "threshold" ? ` · cut at ${short(rule.threshold)}` : "";
+  }
+
+  /** What queueing again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
+  #pending({ scored, rule: ran, kept: before, scores }, rule, kept) {
+    if (Object.entries(scored).some(([name, value]) => this.host.get(name) !== value)) return "queue to score anew";
+    if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "marks of the last run · queue to rank";
+    const same = kept.size === before.length && before.every((index) => kept.has(index));
+    return same ? "" : "queue to apply";
   }
 
   /** Cut by hand, at a score. @param {number} value */
   #cut(value) {
-    const { judged } = this;
-    if (!judged || judged.scores.every((score) => score === null)) return;
-    this.host.set("threshold", cutAt(judged.scores, value));
+    if (!this.judged || this.judged.scores.every((score) => score === null)) return;
+    this.host.set("threshold", cutAt(this.judged.scores, value, this.rule.reject));
     this.host.set("mode", "threshold");
   }
 
-  /** Move the cut over so many images. @param {number} by */
-  #move(by) {
-    const { judged } = this;
+  /** Move the cut over so many images; ±Infinity: over all. @param {number} by */
+  #step(by) {
+    const { judged, rule } = this;
     if (!judged) return;
-    const { rule } = this;
-    const kept = passing(judged.scores, rule) ?? new Set(judged.kept);
-    const here = this.#position(rule, kept, order(judged.scores, rule.reject));
-    const scores = /** @type {number[]} */ (judged.scores.filter((score) => score !== null)).sort((a, b) => a - b);
-    // The next score in that direction; the line goes just beyond it.
-    const next = by > 0 ? scores.find((score) => score > here) : scores.findLast((score) => score < here);
-    if (next !== undefined) this.#cut(by > 0 ? next : scores.findLast((score) => score < next) ?? -Infinity);
+    const passed = passing(judged.scores, rule) ?? judged.kept;
+    const here = this.#position(rule, new Set(passed));
+    const values = /** @type {number[]} */ (judged.scores.filter((score) => score !== null)).sort((a, b) => a - b);
+    const distinct = values.filter((value, place) => value !== values[place - 1]);
+    const under = distinct.filter((value) => value <= here).length;
+    const place = Math.min(distinct.length, Math.max(0, under + by));
+    this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
+  }
+
+  /** Of all cards, one is reached by Tab. @param {number} index */
+  #aim(index) {
+    for (const [each, { card }] of this.cards.entries()) card.tabIndex = each === index ? 0 : -1;
+  }
+
+  /** Arrow keys go through the cards. @param {KeyboardEvent} event */
+  #walk(event) {
+    const here = this.ordered.findIndex((index) => this.cards[index].card === event.target);
+    if (here < 0) return;
+    const columns = getComputedStyle(this.grid).gridTemplateColumns.split(" ").length;
+    const last = this.ordered.length - 1;
+    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -last, End: last }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const index = this.ordered[Math.min(last, Math.max(0, here + by))];
+    this.#aim(index);
+    this.cards[index].card.focus();
   }
 
   /** @param {number} index */
   #enlarge(index) {
-    const judged = /** @type {Judged} */ (this.judged);
-    const ordered = order(judged.scores, this.rule.reject);
+    const { pictures } = /** @type {Judged} */ (this.judged);
+    this.#aim(index);
     lightbox(
-      ordered.map((each) => ({
-        url: fileUrl(judged.thumbnails[each]),
-        caption: `#${each} · ${measured(judged.scores[each] ?? NaN, judged.standard_errors[each] ?? 0)} · ${this.cards?.[each].verdict.textContent}`,
+      this.ordered.map((each) => ({
+        url: fileUrl(pictures[each].large),
+        caption: `${this.#caption(each)} · ${this.cards[each].verdict.textContent}`,
       })),
-      ordered.indexOf(index),
+      this.ordered.indexOf(index),
     );
   }
 }

@@ -8,10 +8,10 @@ export function short(value) {
   return size < 1e-4 || size >= 1e5 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
 }
 
-/** A score with as many decimals as its standard error supports. @param {number} value @param {number} error */
-export function measured(value, error) {
+/** A score and its standard error with so many digits. @param {number} value @param {number} error @param {number} [digits] */
+export function measured(value, error, digits = 2) {
   if (!Number.isFinite(value)) return "no score";
   if (!(error > 0)) return short(value);
-  const decimals = Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(error))));
+  const decimals = Math.min(8, Math.max(0, digits - 1 - Math.floor(Math.log10(error))));
   return decimals > 6 ? `${value.toExponential(2)} ± ${error.toExponential(0)}` : `${value.toFixed(decimals)} ± ${error.toFixed(decimals)}`;
 }
