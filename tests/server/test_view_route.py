@@ -1,0 +1,32 @@
+"""The views' temporary files over HTTP."""
+
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from dev.server import ComfyServer
+
+
+def answer(server: ComfyServer, name: str) -> tuple[int, bytes]:
+    """Status and body."""
+    quoted = urllib.parse.quote(name, safe="")
+    with urllib.request.urlopen(f"{server.url}/uncertainty/temporary/{quoted}", timeout=60) as response:
+        return response.status, response.read()
+
+
+def test_a_file_that_is_there_is_sent(server: ComfyServer) -> None:
+    folder = server.base / "temp" / "uncertainty"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "route_test.json").write_text("[1]")
+    assert answer(server, "route_test.json") == (200, b"[1]")
+
+
+@pytest.mark.parametrize("name", ["gone.json", "..", "../outside.json", "..\\outside.json", "sub/inside.json"])
+def test_anything_else_is_nothing(server: ComfyServer, name: str) -> None:
+    outside = server.base / "temp" / "outside.json"
+    inside = server.base / "temp" / "uncertainty" / "sub" / "inside.json"
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    for file in (outside, inside):
+        file.write_text("[2]")
+    assert answer(server, name) == (204, b"")
