@@ -32,7 +32,7 @@ export class Rows {
     const generation = ++this.generation;
     this.loading = null;
     let { rows, total, next } = await page(this.wish(), FIRST, null);
-    const needed = seen + Math.max(0, total - this.total); // new ones may have come before them
+    const needed = seen && seen + Math.max(0, total - this.total); // new ones may have come before them
     while (next && rows.length < needed && generation === this.generation) {
       const more = await page(this.wish(), FURTHER, next);
       rows = rows.concat(more.rows);
