@@ -1,6 +1,6 @@
 /** The view inside UncertaintyScoreFilter: images by score, kept and rejected, and the cut between them. */
 
-import { ask, fileUrl } from "../adapter.js";
+import { fileUrl } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
@@ -17,6 +17,8 @@ import { cutAt, order, passing } from "./rule.js";
  * }} Judged what nodes/score_filter.py writes: the images of a run, the values they were judged by
  */
 
+const WAITING = "Queue to see the images by score.";
+const GONE = "These results were thrown away with the server’s temporary files. Queue again to see them.";
 const WIDTH = 440;
 const HEIGHT = 500;
 /** What mode reference goes by. @type {(keyof Rule)[]} */
@@ -39,7 +41,8 @@ class FilterView {
     this.ordered = [];
     // Loads that were overtaken by a later one find their number outdated.
     this.generation = 0;
-    this.message = h("p", { className: "unc-message" }, "Queue to see the images by score.");
+    this.closeLarge = () => {};
+    this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     this.status = h("p", { className: "unc-filter-status", role: "status" });
     this.plot = h("div", { className: "unc-histogram" });
     this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
@@ -57,27 +60,37 @@ class FilterView {
       step: (by) => this.#step(by),
     });
     host.attach(element);
-    host.onResult((output) => this.#open(output.uncertainty_view?.[0], true));
-    host.onRestore(() => this.#open(host.memory.judged, false));
+    host.onResult((output) => {
+      const file = output.uncertainty_view?.[0];
+      if (!file) return;
+      host.remember({ judged: file });
+      this.#open(file);
+    });
+    host.onRestore(() => host.memory.judged && this.#open(host.memory.judged));
     host.onValue(() => this.#show());
     host.onRemove(() => {
       this.generation++;
+      this.closeLarge();
       this.histogram.destroy();
     });
   }
 
-  /** @param {FileRef | undefined} file @param {boolean} fresh whether the node has just run */
-  async #open(file, fresh) {
-    if (!file) return;
+  /** Load the results of a run. @param {FileRef} file */
+  async #open(file) {
     const generation = ++this.generation;
-    if (fresh) this.host.remember({ judged: file });
-    const judged = await ask(`/view?${new URLSearchParams({ ...file })}`).catch(() => null);
+    let [judged, problem] = [/** @type {Judged | null} */ (null), GONE];
+    try {
+      judged = await load(file);
+    } catch (error) {
+      problem = `The results cannot be loaded: ${/** @type {Error} */ (error).message}`;
+    }
     if (generation !== this.generation) return;
+    this.closeLarge();
     this.judged = judged;
     this.message.hidden = Boolean(judged);
     this.body.hidden = !judged;
     if (!judged) {
-      this.message.textContent = "These results were thrown away with the server’s temporary files. Queue again to see them.";
+      this.message.textContent = problem;
       return;
     }
     this.host.grow(WIDTH, HEIGHT);
@@ -224,7 +237,7 @@ class FilterView {
   #enlarge(index) {
     const { pictures } = /** @type {Judged} */ (this.judged);
     this.#aim(index);
-    lightbox(
+    this.closeLarge = lightbox(
       this.ordered.map((each) => ({
         url: fileUrl(pictures[each].large),
         caption: `${this.#caption(each)} · ${this.cards[each].verdict.textContent}`,
@@ -232,4 +245,12 @@ class FilterView {
       this.ordered.indexOf(index),
     );
   }
+}
+
+/** @param {FileRef} file @returns {Promise<Judged | null>} null if the server has thrown it away */
+async function load(file) {
+  const response = await fetch(fileUrl(file));
+  if (response.status === 204) return null;
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+  return response.json();
 }

@@ -5,23 +5,29 @@ import { h } from "./dom.js";
 /**
  * @param {{url: string, caption: string}[]} pictures
  * @param {number} first which to begin with
+ * @returns {() => void} closes it
  */
 export function lightbox(pictures, first) {
   let at = first;
   const image = h("img", { alt: "" });
   const line = h("output", { className: "unc-readout" });
-  const show = () => {
+  const go = (/** @type {number} */ by) => {
+    at = (at + by + pictures.length) % pictures.length;
     image.src = pictures[at].url;
     image.alt = line.textContent = pictures[at].caption;
   };
-  const { dialog, close } = overlayDialog("Enlarged image", image, line);
+  const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {number} */ by) =>
+    h("button", { type: "button", className: "unc-step", "aria-label": label, title: label, onclick: () => go(by) }, text);
+  const ends = pictures.length > 1 ? [button("‹", "Previous image", -1), button("›", "Next image", 1)] : [];
+  const foot = h("div", { className: "unc-foot" }, ...ends.slice(0, 1), line, ...ends.slice(1));
+  const { dialog, close } = overlayDialog("Enlarged image", image, foot);
   dialog.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
     if (!by) return;
-    at = (at + by + pictures.length) % pictures.length;
-    show();
+    event.preventDefault();
+    go(by);
   });
-  show();
+  go(0);
   return close;
 }
 
@@ -34,7 +40,7 @@ export function lightbox(pictures, first) {
 export function overlayDialog(label, ...content) {
   const before = document.activeElement;
   const button = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
-  const dialog = h("dialog", { className: "unc unc-large", "aria-label": label }, ...content, button);
+  const dialog = h("dialog", { className: "unc unc-large", "aria-label": label, tabIndex: -1 }, ...content, button);
   dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no shortcuts of ComfyUI while it is open
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
@@ -45,5 +51,6 @@ export function overlayDialog(label, ...content) {
   });
   document.body.append(dialog);
   dialog.showModal();
+  dialog.focus(); // not its first button
   return { dialog, close: () => dialog.close() };
 }
