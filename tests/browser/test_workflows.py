@@ -1,4 +1,4 @@
-"""Shipped workflow files in the real front-end: they load, give pictures, and are what the demo queues."""
+"""Shipped workflow files as a person opens them: in every front-end and renderer they load, run and show what came out."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from comfy_page import FRONT_ENDS
 from dev.bootstrap import BUNDLED, ROOT, comfyui
 from dev.demo import WORKFLOW
 
@@ -13,22 +14,44 @@ if TYPE_CHECKING:
     from conftest import FrontEnd
 
 FILES = sorted((ROOT / "example_workflows").glob("*.json"))
+VIEW = "uncertainty_view"  # what a node with a view of this pack reports
+# Whether what a node reported is on the page: pictures loaded, views drawn.
+SHOWN = """([id, vue, view]) => {
+    const { graph, nodeOutputs } = window.app;
+    const node = graph.nodes.find((each) => String(each.id) === id);
+    const output = nodeOutputs[id] ?? {};
+    const part = document.querySelector(`[data-node-id="${id}"]`);
+    const pictures = vue && part ? [...part.querySelectorAll("img")] : (node.imgs ?? []);
+    const drawn = (each) => each.getBoundingClientRect().width > 0;
+    if (output.images?.length && !(pictures.length && pictures.every((each) => each.naturalWidth > 0))) return false;
+    if (!output[view]) return true;
+    const { element } = node.widgets.find((each) => each.name === "view");
+    return [...element.querySelectorAll("canvas, img")].some(drawn) && element.getBoundingClientRect().height > 100;
+}"""
 
 
+# One file after another, so that ComfyUI need not sample again for the same workflow.
+@pytest.mark.parametrize("each_front_end", FRONT_ENDS, indirect=True)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_file_loads_and_gives_pictures(front_end: "FrontEnd", file: Path) -> None:
-    front_end.open(file)
-    unknown = front_end.page.evaluate("() => window.app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)")
-    assert unknown == []
-    front_end.run()
-    # Shown in the node, not only saved: the browser has loaded every picture.
-    front_end.page.wait_for_function(
-        """() => window.app.graph.nodes
-            .filter((node) => ["SaveImage", "UncertaintyMapPreview"].includes(node.type))
-            .every((node) => node.imgs?.length && node.imgs.every((image) => image.naturalWidth > 0))"""
+def test_file_runs_and_shows_what_came_out(each_front_end: "FrontEnd", file: Path, request: pytest.FixtureRequest) -> None:
+    page = each_front_end.page
+    each_front_end.open(file)
+    assert page.evaluate("() => window.app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    each_front_end.run()
+    each_front_end.command("Comfy.Canvas.FitView")
+    reported = page.evaluate(
+        "() => Object.fromEntries(Object.entries(window.app.nodeOutputs).map(([id, output]) => [id, Object.keys(output)]))"
     )
-    front_end.photograph(file.stem)
-    assert front_end.complaints == []
+    for node in each_front_end.nodes():
+        if node.id in reported:
+            page.wait_for_function(SHOWN, arg=[node.id, each_front_end.vue, VIEW])
+    name = f"{file.stem}-{request.node.callspec.params['each_front_end']}"
+    each_front_end.photograph(name)
+    for node in each_front_end.nodes():
+        if VIEW in reported.get(node.id, []):
+            each_front_end.photograph(f"{name}-{node.id}", of=node)
+    assert any(key in ("images", VIEW) for keys in reported.values() for key in keys)
+    assert each_front_end.complaints == []
 
 
 def test_demo_queues_what_the_file_exports(front_end: "FrontEnd") -> None:
@@ -38,10 +61,34 @@ def test_demo_queues_what_the_file_exports(front_end: "FrontEnd") -> None:
     assert front_end.exported() == json.loads(WORKFLOW.read_text())
 
 
-def test_saved_workflow_keeps_what_was_typed(front_end: "FrontEnd") -> None:
-    """Loading, changing and saving a file: every value comes back, in every node of ours."""
-    front_end.open(FILES[0])
-    before = front_end.exported()
-    saved = front_end.page.evaluate("() => JSON.stringify(window.app.graph.serialize())")
-    front_end.page.evaluate("(text) => window.app.loadGraphData(JSON.parse(text))", saved)
-    assert front_end.exported() == before
+def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "FrontEnd") -> None:
+    """Changing, saving, loading, copying and a reload of the page: every value comes back, in every node of ours."""
+    typed = {"samples": 7, "window_start": 0.25, "strength": 0.5, "seed": 123456789}
+    each_front_end.open(ROOT / "example_workflows" / "best_of_16.json")
+    sampler = each_front_end.node("UncertaintyKSampler")
+    for widget, value in typed.items():
+        sampler.set(widget, value)
+    before = each_front_end.exported()
+    assert typed.items() <= before[sampler.id]["inputs"].items()
+    each_front_end.load(each_front_end.saved())
+    assert each_front_end.exported() == before
+    copy = each_front_end.copy_paste(each_front_end.node("UncertaintyKSampler"))
+    assert copy.values() == each_front_end.node("UncertaintyKSampler").values()
+    assert typed.items() <= copy.values().items()
+    whole = each_front_end.exported()
+    each_front_end.page.wait_for_timeout(1500)
+    each_front_end.reload()
+    assert each_front_end.exported() == whole
+    assert each_front_end.complaints == []
+
+
+def test_sidebar_and_both_themes(each_front_end: "FrontEnd", request: pytest.FixtureRequest) -> None:
+    """The tab opens, in dark and light, and closes."""
+    panel = each_front_end.sidebar("Uncertainty")
+    panel.get_by_role("region", name="Uncertainty").wait_for()
+    for theme in ("dark", "light"):
+        each_front_end.theme(theme)
+        each_front_end.photograph(f"sidebar-{theme}-{request.node.callspec.params['each_front_end']}")
+    each_front_end.sidebar("Uncertainty")
+    each_front_end.page.get_by_role("region", name="Uncertainty").wait_for(state="detached")
+    assert each_front_end.complaints == []
