@@ -10,6 +10,7 @@ const LEAST_WIDTH = 128;
 const GAP = 8;
 const LINE = 17; // as in ledger.css
 const NARROW = 176; // narrower cards have the rank on two lines
+const AHEAD = 120; // so many loaded rows lie below before further ones are asked for
 const BEYOND = 2; // rows of the grid that exist above and below what is seen
 
 export class Grid {
@@ -185,7 +186,7 @@ export class Grid {
       card.element.setAttribute("aria-setsize", String(this.total));
       this.#mark(card);
     }
-    if (last >= rows.length - 6 * columns) this.told.more();
+    if (last > rows.length - AHEAD) this.told.more();
   }
 
   /** @param {Card} card */

@@ -1,0 +1,204 @@
+"""The sidebar tab: saved images by score, heatmaps, culling with undo, on a real ledger that real runs have filled."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from comfy_page import FrontEnd, opened
+from dev.server import ComfyServer
+from made_maps import made
+from uncertainty import metadata
+from uncertainty.ledger import Ledger
+from uncertainty.maps import DEFAULT_QUANTITY
+
+BATCH = 6
+STEPS = 5  # nobody else's: it tells these images from those of other tests on the same server
+
+
+def workflow(seed: int) -> dict:
+    """Sample a batch and save it with its scores."""
+
+    def make(class_type: str, **inputs: object) -> dict:
+        return {"class_type": class_type, "inputs": inputs}
+
+    sampling = {"seed": seed, "steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    measuring = {"samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.4, "window_end": 0.9}
+    wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
+    return {
+        "1": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
+        "2": make("CLIPTextEncode", text="cat face", clip=["1", 1]),
+        "3": make("EmptyLatentImage", width=512, height=512, batch_size=BATCH),
+        "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
+        "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
+        "6": make("UncertaintySaveImage", images=["5", 0], uncertainty=["4", 1], filename_prefix=f"night {STEPS}/image"),
+    }
+
+
+class Tab:
+    """The open tab."""
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        self.front_end = front_end
+        panel = front_end.sidebar("Uncertainty")
+        self.status = panel.locator("header [role=status]")
+        self.grid = panel.get_by_role("listbox", name="Images")
+        self.cards = self.grid.get_by_role("option")
+        self.panel = panel
+
+    def queue(self, seed: int) -> None:
+        """Run the workflow with another seed."""
+        self.front_end.page.evaluate("(graph) => window.app.loadApiJson(graph, 'night')", workflow(seed))
+        self.front_end.fix_seeds()
+        self.front_end.run()
+
+    def names(self) -> list[str]:
+        """Files of the cards, in the order shown."""
+        labels = self.cards.evaluate_all("(cards) => cards.map((card) => card.getAttribute('aria-label').split(', ')[0])")
+        return [label.rpartition("/")[2] for label in labels]
+
+    def press(self, name: str) -> None:
+        self.panel.get_by_role("button", name=name, exact=True).click()
+
+    def narrow(self) -> None:
+        """Only this test's images."""
+        if not self.panel.locator("details").evaluate("(details) => details.open"):
+            self.panel.locator("summary").click()
+        choice = self.panel.get_by_label("Made with")
+        mine = choice.locator("option", has_text=f", {STEPS} steps").first
+        choice.select_option(mine.get_attribute("value"))
+
+
+def scores_of(folder: Path) -> dict[str, float]:
+    """What the files themselves know."""
+    return {path.name: metadata.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> None:
+    page, server = each_front_end.page, each_front_end.server
+    folder = server.base / "output" / f"night {STEPS}"
+    tab = Tab(each_front_end)
+    tab.queue(1)
+    tab.narrow()
+    expect(tab.status).to_have_text(f"{BATCH} images")  # came by itself, after the run
+    tab.panel.get_by_label("Order").select_option(label="Highest score")
+    scores = scores_of(folder)
+    worst_first = sorted(scores, key=scores.__getitem__, reverse=True)
+    expect(tab.cards.first).to_have_attribute("aria-label", re.compile(re.escape(worst_first[0])))
+    assert tab.names() == worst_first
+    for name, shown in zip(worst_first, tab.cards.locator("b").all_inner_texts(), strict=True):
+        assert float(shown.split(" ± ")[0]) == pytest.approx(scores[name], rel=0.02)
+    expect(tab.cards.nth(1)).to_contain_text(re.compile(rf"better than {100 // (BATCH - 1)} % of {BATCH - 1}"))
+
+    # The heatmap lies exactly over the picture while the pointer does.
+    tab.cards.nth(1).hover()
+    pictures = tab.cards.nth(1).locator("img")
+    expect(pictures).to_have_count(2)
+    page.wait_for_function("(heat) => heat.complete && heat.naturalWidth > 0", arg=pictures.nth(1).element_handle())
+    assert pictures.nth(0).bounding_box() == pictures.nth(1).bounding_box()
+    each_front_end.photograph(f"ledger-tab-{'nodes2' if each_front_end.vue else 'canvas'}", tab.panel)
+
+    # Keys: nothing of it reaches the canvas.
+    page.mouse.move(1200, 600)
+    tab.cards.nth(0).click()
+    page.keyboard.press("Shift+ArrowRight")
+    expect(tab.status).to_have_text(f"2 of {BATCH} selected")
+    page.keyboard.press("Control+a")
+    expect(tab.status).to_have_text(f"{BATCH} of {BATCH} selected")
+    assert page.evaluate("() => window.app.canvas.selectedItems.size") == 0
+    page.keyboard.press("Escape")
+    expect(tab.status).to_have_text(f"{BATCH} images")
+
+    page.keyboard.press("Enter")
+    large = page.get_by_role("dialog", name="Enlarged image")
+    expect(large).to_contain_text(worst_first[1])
+    page.keyboard.press("ArrowRight")
+    expect(large).to_contain_text(worst_first[2])
+    heat = large.locator("img").nth(1)
+    expect(heat).to_be_visible()
+    large.get_by_role("button", name="Heatmap").click()
+    expect(heat).to_be_hidden()
+    large.get_by_role("button", name="Heatmap").click()
+    page.keyboard.press("Escape")
+    expect(large).to_have_count(0)
+    expect(tab.grid).to_be_focused()
+
+    # Away, back, and what cannot be moved is named.
+    tab.cards.nth(0).click()
+    tab.cards.nth(1).click(modifiers=["Shift"])
+    tab.press("Move 2 to rejected")
+    expect(tab.status).to_have_text(f"{BATCH - 2} images")
+    assert {path.name for path in (folder / "rejected").glob("*.png")} == set(worst_first[:2])
+    assert tab.names() == worst_first[2:]
+    tab.press("Undo")
+    expect(tab.status).to_have_text(f"{BATCH} images")
+    assert set(scores_of(folder)) == set(scores)
+    assert tab.names() == worst_first
+
+    between = (scores[worst_first[2]] + scores[worst_first[3]]) / 2
+    tab.panel.get_by_label("Score from").fill(str(between))
+    page.keyboard.press("Tab")
+    expect(tab.status).to_have_text("3 images")
+    (folder / worst_first[1]).unlink()
+    tab.press("Select all")
+    tab.press("Move 3 to rejected")
+    expect(tab.panel).to_contain_text("Moved to rejected: 2 images, not moved: 1")
+    expect(tab.panel.locator("li")).to_have_text(re.compile(re.escape(worst_first[1])))
+    tab.panel.get_by_role("radio", name="Rejected").click()
+    expect(tab.status).to_have_text("2 images")
+    tab.press("Select all")
+    tab.press("Restore 2")
+    expect(tab.status).to_have_text("0 images")
+    assert set(scores_of(folder)) == set(scores) - {worst_first[1]}
+    assert each_front_end.complaints == [] or all("404" in told for told in each_front_end.complaints)
+
+
+def in_sight(grid: Locator) -> tuple[str, float]:
+    """The first card that is wholly in sight, and how far below the grid's edge."""
+    found: list = grid.evaluate(
+        """(grid) => {
+            const edge = grid.getBoundingClientRect().top;
+            const cards = [...grid.querySelectorAll("[role=option]")];
+            return cards.map((card) => [card.id, card.getBoundingClientRect().top - edge]).find(([, top]) => top >= 0);
+        }"""
+    )
+    return found[0], found[1]
+
+
+def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path: Path) -> None:
+    with ComfyServer(base=tmp_path, log=tmp_path / "server.log") as server, opened(browser, server) as front_end:
+        page = front_end.page
+        tab = Tab(front_end)
+        expect(tab.panel).to_contain_text("Save Image (Uncertainty)")  # how images get here
+        front_end.photograph("ledger-tab-empty", tab.panel)
+
+        ledger = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3")
+        for run in range(4):
+            ledger.record(made(500, seed=run), [f"{run}/{i}.png" for i in range(500)], now=1e9 + run)
+        tab.queue(1)
+        expect(tab.status).to_have_text(f"{2000 + BATCH:,} images")
+        for _ in range(30):
+            tab.grid.evaluate("(grid) => grid.scrollBy(0, grid.clientHeight)")
+            page.wait_for_timeout(60)
+            assert tab.cards.count() < 60
+        reached = int(tab.cards.last.get_attribute("aria-posinset") or 0)
+        assert reached > 120  # beyond the first page of rows
+
+        # A run that ends adds its images at the top: what is looked at stays where it is, and chosen.
+        tab.cards.nth(6).click()
+        before = in_sight(tab.grid)
+        tab.queue(2)
+        expect(tab.status).to_have_text(f"1 of {2000 + 2 * BATCH:,} selected")
+        assert in_sight(tab.grid) == (before[0], pytest.approx(before[1], abs=1))
+        tab.grid.focus()
+        page.keyboard.press("Control+a")
+        expect(tab.status).to_have_text(f"{2000 + 2 * BATCH:,} of {2000 + 2 * BATCH:,} selected")
+        assert tab.cards.count() < 60
+
+        assert front_end.complaints == []
+        server.stop()
+        tab.panel.get_by_role("radio", name="All").click()
+        expect(tab.panel.get_by_role("alert")).to_contain_text("The server does not answer")
+        front_end.photograph("ledger-tab-error", tab.panel)
