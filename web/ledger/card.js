@@ -13,7 +13,7 @@ export class Card {
   constructor() {
     this.picture = h("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
     this.frame = h("div", { className: "unc-ledger-frame" }, this.picture, h("span", { className: "unc-ledger-check", title: "Choose" }, "✓"));
-    this.lines = [h("b"), h("span"), h("span")];
+    this.lines = [h("b"), h("span", { className: "unc-ledger-rank" }), h("span")];
     this.element = h(
       "div",
       {
@@ -48,7 +48,7 @@ export class Card {
     this.element.classList.toggle("unc-ledger-rejected", row.rejected);
     const words = [score(row), rank(row), date(row)];
     words.forEach((text, i) => (this.lines[i].textContent = text));
-    this.element.title = [path(row), `score ${words[0]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
+    this.element.title = [path(row), `score ${words[0]}, ${words[1]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
     this.element.setAttribute("aria-label", `${path(row)}, score ${words.join(", ")}${row.rejected ? ", rejected" : ""}`);
   }
 

@@ -9,7 +9,7 @@ import { Selection } from "./selection.js";
 const LEAST_WIDTH = 128;
 const GAP = 8;
 const LINE = 17; // as in ledger.css
-const NARROW = 176; // narrower cards have the rank on two lines
+const NARROW = 150; // narrower cards have the rank on two lines
 const AHEAD = 120; // so many loaded rows lie below before further ones are asked for
 const BEYOND = 2; // rows of the grid that exist above and below what is seen
 
@@ -136,6 +136,7 @@ export class Grid {
     const anchor = this.#anchor();
     const lines = width < NARROW ? 4 : 3;
     Object.assign(this, { columns, width, height: width + lines * LINE + 10 });
+    this.element.classList.toggle("unc-ledger-narrow", lines > 3);
     this.element.style.setProperty("--unc-width", `${width}px`);
     this.element.style.setProperty("--unc-height", `${this.height}px`);
     this.#resize();
