@@ -4,6 +4,7 @@ import { fileUrl } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
+import { keepWheel } from "../shared/wheel.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
 
@@ -48,12 +49,10 @@ class FilterView {
     this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
     const element = h("div", { className: "unc unc-filter" }, this.message, this.body);
-    // Keys typed here are not ComfyUI's shortcuts, dragging the line does not move the canvas, nor scrolling zoom it.
+    // Keys typed here are not ComfyUI's shortcuts, and dragging the line does not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
-    this.grid.addEventListener("wheel", (event) => {
-      if (this.grid.scrollHeight > this.grid.clientHeight && !event.ctrlKey) event.stopPropagation();
-    });
+    const wheelBack = keepWheel(this.grid);
     this.grid.addEventListener("keydown", (event) => this.#walk(event));
     this.histogram = histogram(this.plot, {
       cut: (value) => this.#cut(value),
@@ -70,6 +69,7 @@ class FilterView {
     host.onValue(() => this.#show());
     host.onRemove(() => {
       this.generation++;
+      wheelBack();
       this.closeLarge();
       this.histogram.destroy();
     });
@@ -147,8 +147,10 @@ class FilterView {
     const best = passed?.length === 0 && rule.when_none_pass === "keep_best_one" ? valid.slice(0, 1) : [];
     const kept = new Set(passed ? [...passed, ...best] : judged.kept);
     this.cards.forEach(({ card, verdict }, index) => {
+      const mark = kept.has(index) ? "✓ kept" : "✕ rejected";
+      if (verdict.textContent === mark) return; // to be written is to be laid out anew
+      verdict.textContent = mark;
       card.classList.toggle("unc-rejected", !kept.has(index));
-      verdict.textContent = kept.has(index) ? "✓ kept" : "✕ rejected";
     });
     this.histogram.show(judged.scores, kept, this.#position(rule, kept));
     const pending = this.#pending(judged, rule, kept);
