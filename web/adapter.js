@@ -140,6 +140,7 @@ export class NodeHost {
       before?.call(this.node, output);
       heard.add(reference(output));
       listener(output);
+      this.#tellChange(); // at once: the next thing may be that another workflow is opened
     };
   }
 
@@ -200,13 +201,16 @@ export class NodeHost {
     this.#noteChange();
   }
 
-  /** Let ComfyUI see that the workflow changed: it looks by itself before a click in a view has done anything. */
+  /** Let ComfyUI see, in a moment, that the workflow changed: by itself it looks before a click in a view has done anything. */
   #noteChange() {
     clearTimeout(this.noting);
-    this.noting = setTimeout(() => {
-      app.canvas.emitBeforeChange();
-      app.canvas.emitAfterChange();
-    }, 300);
+    this.noting = setTimeout(() => this.#tellChange(), 300);
+  }
+
+  #tellChange() {
+    clearTimeout(this.noting);
+    app.canvas.emitBeforeChange();
+    app.canvas.emitAfterChange();
   }
 }
 
