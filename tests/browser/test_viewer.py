@@ -16,10 +16,9 @@ from playwright.sync_api import Locator
 from safetensors.numpy import load
 
 from dev.client import view
-from dev.server import ComfyServer
 
 if TYPE_CHECKING:
-    from conftest import FrontEnd
+    from comfy_page import FrontEnd, Node
 
 BATCH, STEPS = 4, 8
 RECORDED = [4, 5, 6]
@@ -53,55 +52,44 @@ def workflow(width: int = 512, height: int = 384, batch: int = BATCH) -> dict[st
     }  # fmt: skip
 
 
+# Both renderers, both front-ends.
+pytestmark = pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+
+
 @dataclass
 class Viewer:
-    """The view in the first or a later preview node of the page."""
+    """The view in a preview node of the page."""
 
     front_end: "FrontEnd"
-    server: ComfyServer
     number: int = 0
+
+    @property
+    def node(self) -> "Node":
+        """The node, anew: reloading a workflow makes new ones."""
+        return self.front_end.node(NODE, self.number)
 
     @property
     def root(self) -> Locator:
         """The view."""
-        return self.front_end.page.locator(".unc-map").nth(self.number)
+        return self.node.view
 
     def value(self, widget: str) -> Any:
         """Value of a widget of the node."""
-        return self.on_node("(node, name) => node.widgets.find((each) => each.name === name).value", widget)
-
-    def type(self, widget: str, value: Any) -> None:
-        """As if typed into the widget."""
-        script = """(node, [name, value]) => {
-            const widget = node.widgets.find((each) => each.name === name);
-            widget.value = value;
-            widget.callback(value);
-        }"""
-        self.on_node(script, [widget, value])
+        return self.node.values()[widget]
 
     def memory(self) -> dict[str, Any]:
         """What is saved with the workflow."""
-        return dict(self.on_node("(node) => node.properties.uncertainty_view"))
+        return dict(self.node.properties()["uncertainty_view"])
 
-    def on_node(self, script: str, argument: Any = None) -> Any:
-        """What a function of the node, and an argument, answers."""
-        find = f"window.app.graph.nodes.filter((node) => node.type === '{NODE}')[{self.number}]"
-        return self.front_end.page.evaluate(f"(argument) => ({script})({find}, argument)", argument)
-
-    def center(self) -> None:
-        """Look at the node at its full size."""
-        self.on_node(
-            """(node) => {
-                window.app.canvas.ds.scale = 1;
-                window.app.canvas.centerOnNode(node);
-                window.app.canvas.draw(true, true);
-            }"""
-        )
-        self.front_end.page.wait_for_timeout(400)
+    @property
+    def canvas(self) -> Locator:
+        """The picture, wherever it is: enlarged, it is not in the node."""
+        large = self.front_end.page.locator("dialog .unc-stage canvas")
+        return large if large.count() else self.root.locator(".unc-stage canvas")
 
     def pixels(self) -> np.ndarray:
         """What the canvas shows, (height, width, 3)."""
-        url = self.front_end.page.locator(".unc-stage canvas").nth(self.number).evaluate("(canvas) => canvas.toDataURL()")
+        url = self.canvas.evaluate("(canvas) => canvas.toDataURL()")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
 
     def shows(self, picture: np.ndarray) -> None:
@@ -118,23 +106,23 @@ class Viewer:
 
     def until(self, true: Callable[[], bool]) -> None:
         """Give the page time for what it has been told."""
-        for _ in range(60):
+        for _ in range(150):
             if true():
                 return
-            self.front_end.page.wait_for_timeout(50)
+            self.front_end.page.wait_for_timeout(100)
         raise AssertionError("it does not become true")
 
     def overlays(self) -> list[np.ndarray]:
         """What the last run saved of the node's ``overlay``."""
-        history = json.loads(self.front_end.page.request.get(f"{self.server.url}/history?max_items=1").text())
+        history = json.loads(self.front_end.page.request.get(f"{self.front_end.server.url}/history?max_items=1").text())
         (entry,) = history.values()
         files = [file for output in entry["outputs"].values() for file in output.get("images", [])]
-        return [np.asarray(Image.open(io.BytesIO(view(self.server.url, file)))) for file in files]
+        return [np.asarray(Image.open(io.BytesIO(view(self.front_end.server.url, file)))) for file in files]
 
     def maps(self, image: int) -> np.ndarray:
         """The map of an image that is shown, summed over all steps, (h, w)."""
-        about = json.loads(_header(view(self.server.url, self.memory()["index"]))["about"])
-        return load(view(self.server.url, about["maps"][image]))["denoised_variance"].sum((0, 1))
+        about = json.loads(_header(view(self.front_end.server.url, self.memory()["index"]))["about"])
+        return load(view(self.front_end.server.url, about["maps"][image]))["denoised_variance"].sum((0, 1))
 
     @property
     def readout(self) -> str:
@@ -147,32 +135,19 @@ def _header(file: bytes) -> dict[str, str]:
     return dict(json.loads(file[8 : 8 + length])["__metadata__"])
 
 
-@pytest.fixture(params=["canvas", "nodes2"])
-def viewer(request: pytest.FixtureRequest, front_end: "FrontEnd", server: ComfyServer, tmp_path: Path) -> Iterator[Viewer]:
+@pytest.fixture
+def viewer(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Viewer]:
     """The workflow has run, the node is in front."""
-    page = front_end.page
-    setting = f"{server.url}/settings/Comfy.VueNodes.Enabled"
-    page.request.post(setting, data=json.dumps(request.param == "nodes2"))
-    page.reload()
-    page.wait_for_function("window.app?.graph && window.app?.extensionManager")
-    page.get_by_role("button", name="Run").first.wait_for()
     file = tmp_path / "looking.json"
     file.write_text(json.dumps(workflow()))
-    front_end.open(file)
-    # By default the front-end changes the seed after every run.
-    page.evaluate(
-        """() => {
-            for (const { widgets } of window.app.graph.nodes)
-                for (const widget of widgets ?? []) if (widget.name === "control_after_generate") widget.value = "fixed";
-        }"""
-    )
-    front_end.run()
-    found = Viewer(front_end, server)
+    each_front_end.open(file)
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    found = Viewer(each_front_end)
     found.root.locator(".unc-stage").wait_for()
-    found.center()
+    found.node.center()
     yield found
-    page.request.post(setting, data="false")
-    assert front_end.complaints == []
+    assert each_front_end.complaints == []
 
 
 def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.FixtureRequest) -> None:
@@ -190,12 +165,13 @@ def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.Fixture
     assert viewer.value("quantity") == "score_variance"
     viewer.root.get_by_label("Heatmap", exact=True).press("ArrowRight")
     assert viewer.value("opacity") == pytest.approx(0.65)
-    viewer.type("colormap", "turbo")
-    viewer.type("normalize", "batch")
+    viewer.node.set("colormap", "turbo")
+    viewer.node.set("normalize", "batch")
     viewer.until(lambda: viewer.pixels().tolist() != first.tolist())
     viewer.front_end.page.wait_for_timeout(200)
     seen = viewer.pixels()
-    viewer.front_end.photograph(f"viewer-{request.node.callspec.id}")
+    viewer.front_end.photograph(f"viewer-{request.node.callspec.id}", viewer.node)
+    viewer.node.center()
     viewer.front_end.page.evaluate(
         """() => {
             window.ran = [];
@@ -236,7 +212,7 @@ def test_pointer_badges_and_curve(viewer: Viewer) -> None:
     assert plot
     page.mouse.click(plot["x"] + plot["width"] / 2, plot["y"] + plot["height"] / 2)
     assert viewer.value("step") == RECORDED[1]
-    viewer.type("step", 1)
+    viewer.node.set("step", 1)
     assert "Step 1 was not recorded" in viewer.root.inner_text()
 
 
@@ -279,37 +255,32 @@ def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
     viewer.until(lambda: page.evaluate("() => window.app.canvas.ds.scale") != 1)
 
 
-def test_it_is_remembered_with_the_node(viewer: Viewer, server: ComfyServer) -> None:
+def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
     """After a reload of the page, in a copy, in another tab; and a word where the server has thrown the files away."""
     page = viewer.front_end.page
     overlays = viewer.overlays()
     viewer.root.get_by_role("option").nth(2).click()
     viewer.shows(overlays[2])
     page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
-    page.reload()
-    page.wait_for_function("window.app?.graph && window.app?.extensionManager")
+    viewer.front_end.reload()
     viewer.root.locator(".unc-stage").wait_for()
     viewer.shows(overlays[2])
-    viewer.center()
-    viewer.on_node("(node) => window.app.canvas.select(node)")
-    page.locator("#graph-canvas").focus()
-    page.keyboard.press("Control+c")
-    page.keyboard.press("Control+v")
-    copy = Viewer(viewer.front_end, server, number=1)
+    viewer.front_end.copy_paste(viewer.node)
+    copy = Viewer(viewer.front_end, number=1)
     copy.shows(overlays[2])
-    copy.center()
+    copy.node.center()
     copy.root.get_by_role("option").nth(1).click()
     copy.shows(overlays[1])
     viewer.shows(overlays[2])
     assert (viewer.memory()["image"], copy.memory()["image"]) == (2, 1)
-    viewer.center()
+    viewer.node.center()
     viewer.root.get_by_label("Step", exact=True).press("ArrowLeft")
     assert (viewer.value("step"), copy.value("step")) == (RECORDED[-1], -1)
     page.wait_for_timeout(1500)
-    files = server.base / "temp" / "uncertainty"
+    files = viewer.front_end.server.base / "temp" / "uncertainty"
     files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
     try:
-        page.reload()
+        viewer.front_end.reload()
         page.get_by_text("Queue again to see it").first.wait_for()
         assert page.locator(".unc-map-body:visible").count() == 0
     finally:
@@ -320,17 +291,31 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
     """The map is there when one comes back to the workflow."""
     page = viewer.front_end.page
     before = viewer.memory()["index"]
-    viewer.type("colormap", "viridis")
+    viewer.front_end.node("UncertaintyKSampler").set("seed", 4)  # samples again, so that there is time to leave
     for event in ("promptQueued", "execution_success"):
         when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
         page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
     page.get_by_role("button", name="Run").first.click()
     page.evaluate("async () => { await window.promptQueued; }")
-    command = "(name) => window.app.extensionManager.command.execute(name)"
-    page.evaluate(command, "Comfy.NewBlankWorkflow")
+    viewer.front_end.command("Comfy.NewBlankWorkflow")
     page.evaluate("async () => { await window.execution_success; }")
     assert page.locator(".unc-map").count() == 0
-    page.evaluate(command, "Workspace.PreviousOpenedWorkflow")
+    viewer.front_end.command("Workspace.PreviousOpenedWorkflow")
     viewer.root.locator(".unc-stage").wait_for()
     viewer.until(lambda: viewer.memory()["index"] != before)
     viewer.shows(viewer.overlays()[0])
+
+
+def test_undo_goes_back_beyond_a_run(viewer: Viewer) -> None:
+    """What a run brings is part of the workflow, but no wall for Ctrl+Z."""
+    page = viewer.front_end.page
+    viewer.root.get_by_role("radio", name="Possible images").click()
+    page.wait_for_timeout(500)
+    viewer.front_end.run()
+    page.wait_for_timeout(500)
+    page.locator("#graph-canvas").focus()
+    for _ in range(3):
+        page.keyboard.press("Control+z")
+        page.wait_for_timeout(1000)
+    assert viewer.value("quantity") == "denoised_variance"
+    viewer.root.locator(".unc-stage").wait_for()
