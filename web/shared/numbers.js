@@ -12,6 +12,8 @@ export function short(value) {
 export function measured(value, error, digits = 2) {
   if (!Number.isFinite(value)) return "no score";
   if (!(error > 0)) return short(value);
-  const decimals = Math.min(8, Math.max(0, digits - 1 - Math.floor(Math.log10(error))));
-  return decimals > 6 ? `${value.toExponential(2)} ± ${error.toExponential(0)}` : `${value.toFixed(decimals)} ± ${error.toFixed(decimals)}`;
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(error)));
+  if (decimals > 7 && Math.abs(value) < 1e-3) return `${value.toExponential(2)} ± ${error.toExponential(0)}`;
+  if (decimals > 8) return `${value.toPrecision(7)} ± ${error.toExponential(0)}`;
+  return `${value.toFixed(decimals)} ± ${error.toFixed(decimals)}`;
 }
