@@ -5,7 +5,7 @@ import { page } from "./query.js";
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish */
 
 const FIRST = 60;
-const FURTHER = 240;
+const FURTHER = 500; // the most the server gives at once
 
 export class Rows {
   /** @param {() => Wish} wish */
