@@ -34,9 +34,9 @@ class Selection:
 
 
 def order(scores: Tensor, reject: str) -> list[int]:
-    """Image indices, best first; ties keep their order, scores that are not a number come last."""
+    """Image indices, best first; ties keep their order, scores that are not finite come last."""
     badness = scores if reject == "highest" else -scores
-    return torch.sort(torch.nan_to_num(badness, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf), stable=True).indices.tolist()
+    return torch.sort(torch.where(torch.isfinite(scores), badness, torch.inf), stable=True).indices.tolist()
 
 
 def _compared(beaten: int, others: int) -> str:

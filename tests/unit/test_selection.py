@@ -51,6 +51,9 @@ def test_scores_that_are_not_numbers_are_rejected_and_reported() -> None:
         assert 3 not in kept and 3 in rejected
         assert "rejected without a valid score: image 3" in report
     assert run([NAN, NAN], mode="keep_best", when_none_pass="keep_best_one")[0] == ()
+    for invalid, reject in ((float("inf"), "lowest"), (-float("inf"), "highest")):
+        found = run([invalid, 0.5], mode="percentile", percentile=0, reject=reject, when_none_pass="keep_best_one")
+        assert found[0] == (1,)
 
 
 def test_when_none_pass() -> None:
