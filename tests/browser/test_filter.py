@@ -1,0 +1,334 @@
+"""The filter in its node: images by score, a cut moved by hand, and what becomes of it in the next run."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from dev.client import view
+from made_maps import made
+from uncertainty.files import save_map
+from uncertainty.selection import order
+
+if TYPE_CHECKING:
+    from comfy_page import FrontEnd, Node
+
+NODE = "UncertaintyScoreFilter"
+BATCH, KEEP = 12, 5
+# Where the graph is and how large: nothing done in the view may change it.
+GRAPH = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
+FOCUSED = "() => document.activeElement.dataset.image"
+NAN = float("nan")
+SCORES = [0.5, 0.2, NAN, 0.7, 0.2, 0.1, float("inf"), 0.9, 0.2, 0.3]
+SIDES = ("highest", "lowest")
+RULES: list[dict[str, Any]] = [
+    *({"mode": "keep_best", "keep": keep, "reject": reject} for keep in (1, 3, 99) for reject in SIDES),
+    *({"mode": "percentile", "percentile": share, "reject": "highest"} for share in (0, 12.5, 37.5, 57.14, 100)),
+    {"mode": "percentile", "percentile": 30, "reject": "lowest"},
+    *({"mode": "threshold", "threshold": cut, "reject": reject} for cut in (0.2, 0.25, -1, 5) for reject in SIDES),
+    {"mode": "threshold", "threshold": -1, "reject": "highest", "when_none_pass": "keep_best_one"},
+]
+
+
+def make(kind: str, **inputs: object) -> dict[str, Any]:
+    """A node in API format."""
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+
+def judge(**inputs: object) -> dict[str, Any]:
+    """The filter."""
+    rule = {"mode": "keep_best", "keep": KEEP, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance"}
+    return make(NODE, **rule, reject="highest", window_start=0.0, window_end=1.0, when_none_pass="block", **inputs)
+
+
+def workflow() -> dict[str, Any]:
+    """A batch, sampled briefly and made larger than any thumbnail; all, kept and rejected are saved."""
+    sampling = {"seed": 5, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    measuring = {"samples": 3, "strength": 0.0, "percentile": 95.0, "window_start": 0.5, "window_end": 0.8}
+    wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
+    return {
+        "1": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
+        "2": make("CLIPTextEncode", text="cat face", clip=["1", 1]),
+        "3": make("EmptyLatentImage", width=512, height=384, batch_size=BATCH),
+        "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
+        "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
+        "6": make("ImageScale", image=["5", 0], upscale_method="bilinear", width=1200, height=900, crop="disabled"),
+        "7": judge(uncertainty=["4", 1], images=["6", 0], latents=["4", 0]),
+        "8": make("SaveImage", images=["6", 0], filename_prefix="filter/all"),
+        "9": make("SaveImage", images=["7", 0], filename_prefix="filter/kept"),
+        "10": make("SaveImage", images=["7", 4], filename_prefix="filter/rejected"),
+    }
+
+
+class Filter:
+    """The filter's view."""
+
+    def __init__(self, front_end: "FrontEnd") -> None:
+        self.front_end = front_end
+
+    @property
+    def node(self) -> "Node":
+        """The node, anew: reloading a workflow makes new ones."""
+        return self.front_end.node(NODE)
+
+    @property
+    def root(self) -> Locator:
+        """The view."""
+        return self.node.view
+
+    @property
+    def status(self) -> Locator:
+        """The line above the histogram."""
+        return self.root.locator(".unc-filter-status")
+
+    @property
+    def line(self) -> Locator:
+        """The cut."""
+        return self.root.get_by_role("slider", name="Cut between kept and rejected")
+
+    @property
+    def cards(self) -> Locator:
+        """The images, as they lie."""
+        return self.root.locator(".unc-card")
+
+    def marks(self) -> tuple[list[int], list[int]]:
+        """Images in their order, and those marked as kept in that of the batch."""
+        cards = self.cards.evaluate_all("(cards) => cards.map((card) => [Number(card.dataset.image), card.innerText])")
+        for _, text in cards:
+            assert ("✓ kept" in text) != ("✕ rejected" in text)
+        return [index for index, _ in cards], sorted(index for index, text in cards if "✓ kept" in text)
+
+    def reported(self, name: str) -> list[Any]:
+        """What the node reported of its last run."""
+        found: list[Any] = self.front_end.page.evaluate("([id, name]) => window.app.nodeOutputs[id][name]", [self.node.id, name])
+        return found
+
+    def run(self) -> tuple[set[str], dict[str, list[np.ndarray]]]:
+        """Queue; which nodes came from ComfyUI's cache, and the pictures saved by node."""
+        page, server = self.front_end.page, self.front_end.server
+        page.evaluate(
+            """() => {
+                window.ran = [];
+                window.cached = [];
+                window.app.api.addEventListener("executing", ({ detail }) => window.ran.push(String(detail)));
+                window.app.api.addEventListener("execution_cached", ({ detail }) => (window.cached = detail.nodes));
+            }"""
+        )
+        self.front_end.run()
+        expect(self.status.locator("em")).to_have_count(0)  # nothing is left to queue for
+        cached = set(page.evaluate("() => window.cached"))
+        assert not cached & set(page.evaluate("() => window.ran"))
+        (entry,) = json.loads(page.request.get(f"{server.url}/history?max_items=1").text()).values()
+        pictures = {
+            number: [np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in output["images"]]
+            for number, output in entry["outputs"].items()
+            if "images" in output
+        }
+        return cached, pictures
+
+
+@pytest.fixture
+def sampled(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Filter]:
+    """The workflow has run, the filter is in front."""
+    file = tmp_path / "filtering.json"
+    file.write_text(json.dumps(workflow()))
+    each_front_end.open(file)
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    found = Filter(each_front_end)
+    expect(found.cards).to_have_count(BATCH)
+    found.node.center()
+    yield found
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """Whatever is typed into the node, its images are marked at once as the next run will judge them."""
+    values = torch.tensor(SCORES).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)
+    found = replace(made(len(SCORES)), quantities=dict.fromkeys(made(1).quantities, values))
+    save_map(each_front_end.server.base / "output" / "uncertainty" / "marks.safetensors", found)
+    graph = {"1": make("UncertaintyMapLoad", file="uncertainty/marks.safetensors [output]"), "2": judge(uncertainty=["1", 0])}
+    file = tmp_path / "marks.json"
+    file.write_text(json.dumps(graph))
+    each_front_end.reload()  # the list of files
+    each_front_end.open(file)
+    each_front_end.run()
+    shown = Filter(each_front_end)
+    expect(shown.cards).to_have_count(len(SCORES))
+    shown.node.center()
+    for rule in RULES:
+        for name, value in ({"when_none_pass": "block"} | rule).items():
+            shown.node.set(name, value)
+        marked = shown.marks()
+        assert marked[0] == order(torch.tensor(SCORES), rule["reject"]), rule
+        expect(shown.status).to_contain_text(f"{len(marked[1])} of {len(SCORES)} kept")
+        expect(shown.status.locator("em")).to_have_count(int(marked[1] != sorted(shown.reported("kept"))))
+        shown.run()
+        assert sorted(shown.reported("kept")) == marked[1], rule
+        assert shown.marks() == marked
+    assert [text.split("\n")[-1] for text in shown.cards.all_inner_texts()[-2:]] == ["no valid score"] * 2
+    shown.node.set("mode", "reference")
+    expect(shown.status).to_contain_text("marks of the last run")
+    assert shown.marks() == marked
+    shown.run()
+    assert shown.marks()[1] == sorted(shown.reported("kept"))
+    shown.node.set("window_end", 0.9)
+    expect(shown.status.locator("em")).to_have_text("queue to score anew")
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-nodes2"], indirect=True)
+def test_cut_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
+    """The line is dragged: it is typed into the node, and the next run keeps those images without sampling again."""
+    page = sampled.front_end.page
+    ordered, kept = sampled.marks()
+    assert kept == sorted(sampled.reported("kept")) and len(kept) == KEEP
+    scores = np.array(sampled.reported("scores"))
+    assert ordered == np.argsort(scores, kind="stable").tolist()
+    before = page.evaluate(GRAPH)
+    plot, line = sampled.root.locator(".u-over").bounding_box(), sampled.line.bounding_box()
+    assert plot
+    assert line
+    x, y = line["x"] + line["width"] / 2, plot["y"] + plot["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    while f"{KEEP + 2} of" not in sampled.status.inner_text():
+        x += 2
+        assert x < plot["x"] + plot["width"]
+        page.mouse.move(x, y)
+    page.mouse.up()
+    assert page.evaluate(GRAPH) == before
+    typed = sampled.node.values()
+    assert typed["mode"] == "threshold"
+    low, high = scores[ordered[KEEP + 1 : KEEP + 3]]
+    assert abs(typed["threshold"] - (low + high) / 2) <= (high - low) / 10
+    assert sampled.marks() == (ordered, sorted(ordered[: KEEP + 2]))
+    expect(sampled.status.locator("em")).to_have_text("queue to apply")
+    sampled.front_end.photograph(f"filter-{request.node.callspec.params['each_front_end']}", sampled.node)
+    sampled.node.center()
+
+    cached, pictures = sampled.run()
+    assert {"4", "5", "6"} <= cached  # sampled, decoded, scaled: all as before
+    marked = sampled.marks()[1]
+    assert sorted(sampled.reported("kept")) == marked == sorted(ordered[: KEEP + 2])
+    rejected = sorted(ordered[KEEP + 2 :])
+    np.testing.assert_array_equal(pictures["9"], [pictures["8"][index] for index in marked])
+    np.testing.assert_array_equal(pictures["10"], [pictures["8"][index] for index in rejected])
+
+    # By keys: one image on, then none, then all.
+    sampled.line.focus()
+    page.keyboard.press("ArrowRight")
+    assert sampled.marks()[1] == sorted(ordered[: KEEP + 3])
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert sampled.marks()[1] == sorted(ordered[: KEEP + 1])
+    page.keyboard.press("Home")
+    assert sampled.marks()[1] == []
+    _, pictures = sampled.run()
+    assert "9" not in pictures  # nothing there to save: only that branch is blocked
+    np.testing.assert_array_equal(pictures["10"], pictures["8"])
+    sampled.line.focus()
+    page.keyboard.press("End")
+    assert sampled.marks()[1] == list(range(BATCH))
+    _, pictures = sampled.run()
+    assert "10" not in pictures
+    np.testing.assert_array_equal(pictures["9"], pictures["8"])
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
+    """Cut and images come back after a reload of the page; without its files the view says so."""
+    page, server = sampled.front_end.page, sampled.front_end.server
+    sampled.line.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    typed, marked = sampled.node.values(), sampled.marks()
+    assert len(marked[1]) == KEEP - 3
+    page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
+    sampled.front_end.reload()
+    expect(sampled.cards).to_have_count(BATCH)
+    assert (sampled.node.values(), sampled.marks()) == (typed, marked)
+    expect(sampled.status.locator("em")).to_have_text("queue to apply")
+    cached, _ = sampled.run()
+    assert "4" in cached
+    assert sorted(sampled.reported("kept")) == marked[1]
+    page.wait_for_timeout(1500)
+    files = server.base / "temp" / "uncertainty"
+    files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
+    try:
+        sampled.front_end.reload()
+        expect(sampled.root).to_contain_text("Queue again to see them")
+        expect(sampled.cards).to_have_count(0)
+    finally:
+        files.with_name("elsewhere").rename(files)
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-nodes2"], indirect=True)
+def test_pictures_large_and_small(sampled: Filter) -> None:
+    """Every card shows its image; Enter enlarges it, arrows browse, Escape comes back; the graph hears none of it."""
+    page = sampled.front_end.page
+    ordered, _ = sampled.marks()
+    _, pictures = sampled.run()
+    first = sampled.cards.first.locator("img")
+    expect(first).to_have_js_property("naturalWidth", 192)
+    for card, index in zip(sampled.cards.all()[:4], ordered[:4], strict=True):
+        shown = fetched(sampled, card.locator("img").get_attribute("src") or "")
+        wanted = np.asarray(Image.fromarray(pictures["8"][index]).resize((192, 144)))
+        assert np.abs(shown.astype(float) - wanted).mean() < 3
+        score, error = sampled.reported("scores")[index], sampled.reported("standard_errors")[index]
+        told = re.search(r"([\d.]+) ± ([\d.]+)$", card.inner_text())
+        assert told, card.inner_text()
+        assert float(told[1]) == pytest.approx(score, abs=error)
+        assert float(told[2]) == pytest.approx(error, rel=0.5)
+        assert f"#{index}" in card.inner_text()
+
+    before = page.evaluate(GRAPH)
+    sampled.line.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED) == str(ordered[0])
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Enlarged image")
+    expect(dialog).to_contain_text(f"image {ordered[0]} ·")
+    expect(dialog.locator("img")).to_have_js_property("naturalWidth", 1024)
+    page.keyboard.press("ArrowRight")
+    expect(dialog).to_contain_text(f"image {ordered[1]} ·")
+    dialog.get_by_role("button", name="Previous image").click()
+    page.keyboard.press("ArrowLeft")
+    expect(dialog).to_contain_text(f"image {ordered[-1]} ·")
+    assert "rejected" in dialog.inner_text()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert page.evaluate(FOCUSED) == str(ordered[0])
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(FOCUSED) == str(ordered[1])
+    page.keyboard.press("End")
+    assert page.evaluate(FOCUSED) == str(ordered[-1])
+    page.keyboard.press("Delete")
+    page.keyboard.press("Home")
+    assert page.evaluate(FOCUSED) == str(ordered[0])
+
+    grid = sampled.root.locator(".unc-grid")
+    box = grid.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.wheel(0, 100)
+    expect(grid).not_to_have_js_property("scrollTop", 0)
+    assert page.evaluate(GRAPH) == before
+    page.mouse.move(box["x"] + 50, box["y"] - 40)  # the histogram, which does not scroll
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("(before) => window.app.canvas.ds.scale !== before", arg=json.loads(before)[1])
+
+
+def fetched(shown: Filter, url: str) -> np.ndarray:
+    """A picture the page shows."""
+    return np.asarray(Image.open(io.BytesIO(shown.front_end.page.request.get(f"{shown.front_end.server.url}{url}").body())))
