@@ -20,7 +20,7 @@ BEYOND = {"files": {"safetensors"}, "plot": {"PIL"}, "metadata": {"PIL"}, "__mai
 
 # No module of these reaches the network or runs other programs.
 STANDARD = {
-    "argparse", "base64", "collections", "contextlib", "dataclasses", "functools", "hashlib", "io", "json", "math", "pathlib",
+    "argparse", "base64", "bisect", "collections", "contextlib", "dataclasses", "functools", "hashlib", "io", "json", "math", "pathlib",
     "sqlite3", "sys", "time", "types", "typing",
 }  # fmt: skip
 
