@@ -1,0 +1,148 @@
+"""What the example workflows and the blueprint promise, held against real results."""
+
+import io
+import json
+from itertools import combinations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dev.bootstrap import ROOT
+from dev.client import Graph, get, node_with, run, view
+from dev.server import ComfyServer
+
+FOLDER = ROOT / "example_workflows"
+NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
+NOTE = "MarkdownNote"
+TITLE = 30  # pixels of a node's title, above its position
+
+
+def workflow(name: str) -> dict:
+    """The file of an example."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def graph_of(name: str) -> Graph:
+    """An example in API format: what the front-end queues."""
+    flow = workflow(name)
+    sources = {link[0]: [str(link[1]), link[2]] for link in flow["links"]}
+    graph: Graph = {}
+    for node in flow["nodes"]:
+        if node["type"] == NOTE:
+            continue
+        values = list(node.get("widgets_values", []))
+        inputs = {}
+        for put in node["inputs"]:
+            if put["link"] is not None:
+                inputs[put["name"]] = sources[put["link"]]
+            if "widget" in put and values:
+                value = values.pop(0)
+                inputs.setdefault(put["name"], value)
+                if put["name"] in ("seed", "noise_seed"):
+                    values.pop(0)  # what the front-end does with it after a run
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return graph
+
+
+def pixels(server: ComfyServer, shown: dict) -> np.ndarray:
+    """What a node shows or saved, (images, height, width, 3)."""
+    files = [Image.open(io.BytesIO(view(server.url, file))).convert("RGB") for file in shown["images"]]
+    return np.stack([np.asarray(file) for file in files])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
+    flow = workflow(name)
+    kinds = [node["type"] for node in flow["nodes"]]
+    assert kinds.count(NOTE) == 1
+    loader = flow["nodes"][kinds.index("UncertaintyDemoModel")]
+    assert "demo model" in loader["widgets_values"]
+    assert set(flow["extra"]) == {"ds"}
+    boxes = [(node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in flow["nodes"]]
+    for (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) in combinations(boxes, 2):
+        assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+
+
+def test_the_broken_cat_has_the_worst_score(server: ComfyServer) -> None:
+    graph = graph_of("best_of_16")
+    assert graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] == 16
+    graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 4  # image 1 is the broken one
+    judge = node_with(graph, "UncertaintyScoreFilter")
+    graph[judge]["inputs"]["keep"] = 3
+    judged = run(server.url, graph)[judge]
+    assert judged["kept"] == [0, 2, 3]
+    assert judged["scores"][1] > 1.2 * max(judged["scores"][image] for image in judged["kept"])
+
+
+def test_guidance_changes_only_the_right_of_each_pair(server: ComfyServer) -> None:
+    graph = graph_of("guided_vs_unguided")
+    graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 1
+    sampler = node_with(graph, "UncertaintyKSampler", strength=0)
+    stock = ("model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise")
+    inputs = graph[sampler]["inputs"]
+    graph["stock"] = {"class_type": "KSampler", "inputs": {each: inputs[each] for each in stock}}
+    vae = graph[node_with(graph, "VAEDecode")]["inputs"]["vae"]
+    graph["decoded"] = {"class_type": "VAEDecode", "inputs": {"samples": ["stock", 0], "vae": vae}}
+    graph["plain"] = {"class_type": "SaveImage", "inputs": {"images": ["decoded", 0], "filename_prefix": "examples/plain"}}
+    outputs = run(server.url, graph)
+    pair = pixels(server, outputs[node_with(graph, "SaveImage", filename_prefix="uncertainty/guided_vs_unguided")])[0]
+    plain = pixels(server, outputs["plain"])[0]
+    width = plain.shape[1]
+    assert np.array_equal(pair[:, :width], plain)
+    assert np.abs(pair[:, -width:].astype(int) - plain).max() > 50
+
+
+def test_repair_mends_the_broken_cat(server: ComfyServer) -> None:
+    """Only uncertain parts are redone, both versions are measured alike, and the better of each pair is saved."""
+    graph = graph_of("repair_loop")
+    graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 2  # image 1 is the broken one
+    outputs = run(server.url, graph)
+    named = {node.get("title"): str(node["id"]) for node in workflow("repair_loop")["nodes"]}
+    judged = outputs[named["Keep the Better"]]
+    scores = np.reshape(judged["scores"], (2, 2))
+    assert judged["kept"] == scores.argmin(1).tolist()
+    assert scores[1, 1] < 0.9 * scores[1, 0]
+    pairs = pixels(server, outputs[named["Before, After, Before, After …"]]).reshape(2, 2, 64, 64, 3)
+    kept = pixels(server, outputs[named["Save the Better"]])
+    assert all(np.array_equal(kept[image], pairs[image, judged["kept"][image]]) for image in range(2))
+    masks = pixels(server, outputs[named["Parts to Redo"]])[..., 0].reshape(2, 64, 8, 64, 8).max((2, 4))
+    for (before, after), mask in zip(pairs.astype(int), masks, strict=True):
+        untouched = np.stack([np.roll(mask, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]).max(0) == 0
+        assert untouched.any()
+        assert np.abs(after - before)[untouched].max() <= 1
+        assert np.abs(after - before)[~untouched].max() > 50
+
+
+def test_overnight_runs_are_ranked_among_each_other(server: ComfyServer) -> None:
+    graph = graph_of("overnight_batch")
+    graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 2
+    sampler, judge = node_with(graph, "UncertaintyKSampler"), node_with(graph, "UncertaintyScoreFilter")
+    # Settings of its own, since the ledger is one for all tests of this server; each image is ranked among the others.
+    graph[sampler]["inputs"] |= {"steps": 9, "window_start": 0.5}
+    for number, seed in enumerate((61, 62), start=1):
+        graph[sampler]["inputs"]["seed"] = seed
+        outputs = run(server.url, graph)
+        assert f" of {2 * number - 1}" in outputs[judge]["text"][0]
+        saved = [node for node in outputs if graph[node]["class_type"] == "UncertaintySaveImage"]
+        assert sum(len(outputs[node]["images"]) for node in saved) == 2
+
+
+def test_the_blueprint_is_served(server: ComfyServer) -> None:
+    served = json.loads(get(server.url, "/global_subgraphs"))
+    (number,) = (key for key, entry in served.items() if entry["info"]["node_pack"] == "custom_nodes.uncertainty-sampling")
+    assert served[number]["name"] == "Best of N"
+    flow = json.loads(json.loads(get(server.url, f"/global_subgraphs/{number}"))["data"])
+    (node,), (inner,) = flow["nodes"], flow["definitions"]["subgraphs"]
+    assert node["type"] == inner["id"]
+    assert [put["name"] for put in node["inputs"][:4]] == ["model", "positive", "negative", "vae"]
+    info = json.loads(get(server.url, "/object_info"))
+    assert {each["type"] for each in inner["nodes"]} <= set(info)
+
+
+def test_no_file_tells_where_it_was_made() -> None:
+    files = [*FOLDER.glob("*.json"), *(ROOT / "subgraphs").glob("*.json")]
+    assert len(files) == len(NAMES) + 1
+    for file in files:
+        text = file.read_text()
+        assert [word for word in ("/home/", "/root/", "http") if word in text] == [], file.name
