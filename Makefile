@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := "$(PYTHON)" dev/bootstrap.py run
 
-.PHONY: help setup demo test bench train train-report train-latent clean
+.PHONY: help setup demo test bench train train-report train-latent pictures clean
 
 help:
 	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
@@ -12,6 +12,7 @@ help:
 	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
 	@echo "make train-report  its sample sheet and training curve"
 	@echo "make train-latent  the benchmarks' latent model, out of the small model, and its sample sheet"
+	@echo "make pictures  the photographs in README and help pages, out of the example workflows as they run"
 	@echo "make clean   remove what these made, the downloads too"
 	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI; PYTHON=python3.12 another Python."
 
@@ -43,6 +44,10 @@ train-report:
 train-latent:
 	@$(RUN) -m dev.launcher -m benchmarks.train_latent $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.latent_report
+
+pictures:
+	@$(RUN) -m dev.chromium
+	@$(RUN) -m dev.pictures
 
 clean:
 	rm -rf .venv .venv-* .runtime demo_output

@@ -45,7 +45,7 @@ def blocked(value: Any) -> bool:
 
 def test_kept_and_rejected_stay_aligned(filtered: Callable[..., Any], sampled: tuple[dict, Any]) -> None:
     latent, found = sampled
-    images, latents, masks, kept_map, bad_images, bad_latents, bad_masks, scores, kept, report = filtered().args
+    images, latents, masks, kept_map, bad_images, bad_latents, bad_masks, scores, kept, report, bad_map = filtered().args
     best = sorted(sorted(range(4), key=lambda i: scores[i])[:2])
     assert kept == best
     rest = [i for i in range(4) if i not in best]
@@ -54,17 +54,18 @@ def test_kept_and_rejected_stay_aligned(filtered: Callable[..., Any], sampled: t
     assert torch.equal(latents["samples"], latent["samples"][best]) and latents["batch_index"] == best
     assert torch.equal(bad_latents["samples"], latent["samples"][rest]) and bad_latents["batch_index"] == rest
     torch.testing.assert_close(kept_map.score().value, found.score().value[best])
+    torch.testing.assert_close(bad_map.score().value, found.score().value[rest])
     assert "kept 2 of 4" in report
 
 
 def test_an_empty_side_blocks_only_itself(filtered: Callable[..., Any]) -> None:
     outputs = filtered(mode="threshold", threshold=-1.0).args
     assert all(blocked(value) for value in outputs[:4]) and blocked(outputs[8][0])
-    assert not any(blocked(value) for value in (*outputs[4:8], outputs[9]))
+    assert not any(blocked(value) for value in (*outputs[4:8], *outputs[9:]))
     assert len(outputs[4]) == 4
     everything = filtered(keep=4).args
     assert not any(blocked(value) for value in everything[:4])
-    assert all(blocked(value) for value in everything[4:7])
+    assert all(blocked(value) for value in (*everything[4:7], everything[10]))
 
 
 def test_what_was_not_connected_is_blocked(filtered: Callable[..., Any]) -> None:

@@ -96,10 +96,10 @@ def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
 
 def test_videos_are_kept_and_rejected_as_a_whole(split: Callable[..., Any]) -> None:
     latents = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1, 1).expand(3, 16, FRAMES, 4, 6)}
-    kept, kept_latents, kept_masks, kept_map, rejected, rejected_latents, rejected_masks, _, indices, _ = split(
+    kept, kept_latents, kept_masks, kept_map, rejected, rejected_latents, rejected_masks, _, indices, _, rejected_map = split(
         images=decoded(13), latents=latents, masks=decoded(13)[..., 0], reject="lowest"
     )
-    assert indices == [1, 2] and kept_map.images == 2
+    assert indices == [1, 2] and (kept_map.images, rejected_map.images) == (2, 1)
     assert kept[:, 0, 0, 0].tolist() == kept_masks[:, 0, 0].tolist() == list(range(13, 39))
     assert rejected[:, 0, 0, 0].tolist() == rejected_masks[:, 0, 0].tolist() == list(range(13))
     assert kept_latents["samples"].shape == (2, 16, FRAMES, 4, 6)

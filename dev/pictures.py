@@ -1,0 +1,113 @@
+"""``make pictures``: photographs of the nodes for README and help pages, out of the example workflows as they run."""
+
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from .bootstrap import ROOT
+from .chromium import find_chromium
+from .server import NODES, ComfyServer
+
+sys.path.append(str(ROOT / "tests" / "support"))
+from comfy_page import PICTURES, FrontEnd, Node, opened
+
+HELP = ROOT / "web" / "docs"
+README = ROOT / "docs" / "pictures"
+EXAMPLES = ROOT / "example_workflows"
+QUALITY = 88
+# Which example shows a node best, where not the first that has it.
+BEST = ("best_of_16", "repair_loop", "overnight_batch", "calibration", "custom_sampler_flux_style")
+
+
+@contextmanager
+def page() -> Iterator[FrontEnd]:
+    """A fresh server with a fresh ledger, and its page."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        base = Path(folder)
+        with ComfyServer(base=base, log=base / "server.log") as server:
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
+            with opened(browser, server) as found:
+                yield found
+            browser.close()
+
+
+def keep(name: str, folder: Path) -> None:
+    """The photograph of this name as a JPEG file, whole or not at all."""
+    folder.mkdir(exist_ok=True)
+    data = io.BytesIO()
+    Image.open(PICTURES / f"{name}.png").convert("RGB").save(data, "JPEG", quality=QUALITY, optimize=True)
+    unfinished = folder / f"{name}.part"
+    unfinished.write_bytes(data.getvalue())
+    unfinished.replace(folder / f"{name}.jpg")
+
+
+def shoot(front_end: FrontEnd, node: Node) -> None:
+    """A node for its help page."""
+    front_end.photograph(node.kind, of=node)
+    keep(node.kind, HELP)
+
+
+def examples(front_end: FrontEnd) -> set[str]:
+    """Run the examples; the nodes that were photographed."""
+    done: set[str] = set()
+    for name in BEST:
+        front_end.open(EXAMPLES / f"{name}.json")
+        for _ in range(3 if name == "overnight_batch" else 1):  # a ledger worth looking at
+            front_end.run()
+        front_end.page.wait_for_timeout(2000)
+        for node in front_end.nodes():
+            if node.kind in NODES and node.kind not in done:
+                shoot(front_end, node)
+                done.add(node.kind)
+        front_end.page.set_viewport_size({"width": 1900, "height": 1100})
+        front_end.command("Comfy.Canvas.FitView")
+        front_end.page.wait_for_timeout(1000)
+        front_end.photograph(name)
+        keep(name, README)
+    return done
+
+
+def alone(front_end: FrontEnd, kind: str) -> None:
+    """A node that no example has, as it is placed."""
+    script = """(kind) => {
+        const { graph } = window.app;
+        graph.clear();
+        graph.add(window.LiteGraph.createNode(kind));
+    }"""
+    front_end.page.evaluate(script, kind)
+    shoot(front_end, front_end.node(kind))
+
+
+def sidebar(front_end: FrontEnd) -> None:
+    """The tab with what the examples saved, and the map of the image under the pointer."""
+    front_end.page.evaluate("() => window.app.graph.clear()")
+    panel = front_end.sidebar("Uncertainty")
+    front_end.page.wait_for_timeout(2500)
+    panel.locator("img").nth(1).hover()
+    front_end.page.wait_for_timeout(1000)
+    front_end.photograph("sidebar", of=panel)
+    keep("sidebar", README)
+
+
+def main() -> None:
+    """Command line."""
+    shutil.rmtree(README, ignore_errors=True)
+    with page() as front_end:
+        done = examples(front_end)
+        sidebar(front_end)
+        for kind in NODES:
+            if kind not in done:
+                alone(front_end, kind)
+    for path in [*sorted(README.iterdir()), *sorted(HELP.glob("*.jpg"))]:
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
