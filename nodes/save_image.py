@@ -1,6 +1,7 @@
 """UncertaintySaveImage: SaveImage that also writes the scores, into the file and into the ledger."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class UncertaintySaveImage(io.ComfyNode):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
             _write(Path(folder) / file, image, cls._about(uncertainty, index))
             shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
-        files = [(Path(folder) / each["filename"]).resolve().relative_to(output.resolve()).as_posix() for each in shown]
+        # Links are kept as they are: a subfolder may lie on another disk.
+        files = [Path(os.path.relpath(Path(folder) / each["filename"], output)).as_posix() for each in shown]
         recording.record(uncertainty, files)
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 

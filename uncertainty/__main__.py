@@ -1,6 +1,7 @@
 """``python -m uncertainty rank FOLDER``: sort saved images by the scores in their files, and move the worse ones away."""
 
 import argparse
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     rule = ranking.add_mutually_exclusive_group()
     rule.add_argument("--keep", type=_count, metavar="N", help="keep the best N")
     rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P per cent")
-    rule.add_argument("--threshold", type=float, metavar="T", help="keep what is on the good side of this score")
+    rule.add_argument("--threshold", type=_score, metavar="T", help="keep what is on the good side of this score")
     action = ranking.add_mutually_exclusive_group()
     action.add_argument("--move", action="store_true", help=f"move the rest into FOLDER/{culling.REJECTED}")
     action.add_argument("--undo", action="store_true", help="bring everything back from there")
@@ -136,9 +137,19 @@ def _count(text: str) -> int:
 
 
 def _percentile(text: str) -> float:
-    value = float(text)
+    value = _score(text)
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 100, got {text}.")
+    return value
+
+
+def _score(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, got {text}.")
     return value
 
 

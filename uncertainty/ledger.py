@@ -170,7 +170,7 @@ class Ledger:
         columns = [column for quantity in QUANTITIES for column in (quantity, f"{quantity}_error")]
         values = [[_finite(part[i]) for q in QUANTITIES for part in scores[q]] for i in range(found.images)]
         moment = time.time() if now is None else now
-        common = (name, moment, found.settings.get("seed"), found.settings.get("prompt"))
+        common = (name, moment, _signed(found.settings.get("seed")), found.settings.get("prompt"))
         rows = [
             (digest, *common, place, *((files[place], 0) if files else (None, None)), *values[place])
             for place, digest in enumerate(image_digests(found))
@@ -287,6 +287,15 @@ class Ledger:
         return int(row[0]), int(row[1])
 
 
+def _signed(seed: int | None) -> int | None:
+    """SQLite's integers have a sign, ComfyUI's seeds have 64 bits and none."""
+    return seed if seed is None or seed < 1 << 63 else seed - (1 << 64)
+
+
+def _unsigned(stored: int | None) -> int | None:
+    return stored if stored is None else stored % (1 << 64)
+
+
 def _finite(value: Tensor) -> float | None:
     return float(value) if bool(torch.isfinite(value)) else None
 
@@ -320,5 +329,10 @@ def _cursor(after: str) -> list[float]:
 
 
 def _entry(row: sqlite3.Row, models: Mapping[str, str]) -> Entry:
-    plain = ("id", "fingerprint", "created", "seed", "place", "prompt", "score", "standard_error", "file")
-    return Entry(**{name: row[name] for name in plain}, model=models[row["fingerprint"]], rejected=bool(row["rejected"]))
+    plain = ("id", "fingerprint", "created", "place", "prompt", "score", "standard_error", "file")
+    return Entry(
+        **{name: row[name] for name in plain},
+        seed=_unsigned(row["seed"]),
+        model=models[row["fingerprint"]],
+        rejected=bool(row["rejected"]),
+    )

@@ -71,6 +71,8 @@ def read(path: Path) -> Known | None:
             text = image.info.get(ENTRY) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
         raise ValueError(f"{path.name} is no readable PNG.") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path.name} has more pixels than Pillow opens.") from error
     if text is None:
         return None
     try:

@@ -217,6 +217,22 @@ def test_other_content_than_json_is_refused(own_server: ComfyServer) -> None:
     assert refused.value.code == 400
 
 
+def test_a_subfolder_may_be_a_link(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+    """Images saved to another disk are listed; files there are not moved."""
+    (place / "disk").mkdir()
+    (place / "output" / "linked").symlink_to(place / "disk")
+    prompt = graph(3, mode="keep_best")
+    prompt["kept"]["inputs"]["filename_prefix"] = "linked/one"
+    (file,) = run(own_server.url, prompt)["kept"]["images"]
+    assert (place / "disk" / file["filename"]).is_file()
+    _, told = asked(own_server, "/uncertainty/ledger", limit=500)
+    (row,) = [row for row in told["rows"] if row["file"]["subfolder"] == "linked"]
+    assert (row["file"]["filename"], row["missing"]) == (file["filename"], False)
+    _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [row["id"]]})
+    assert "outside" in done["failed"][0]["reason"]
+    assert (place / "disk" / file["filename"]).is_file()
+
+
 def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:
     """Filter and save go on without it; what cannot be had without it fails in words. A killed server keeps its ledger."""
     first = ComfyServer(base=tmp_path, log=tmp_path / "first.log")

@@ -42,6 +42,11 @@ def test_an_image_recorded_again_is_one_row(ledger: Ledger) -> None:
     assert {(entry.seed, entry.prompt, entry.model) for entry in page.entries} == {(0, "p", "SD15 abc")}
 
 
+def test_the_largest_seed_is_kept(ledger: Ledger) -> None:
+    ledger.record(replace(made(1), settings={**made(1).settings, "seed": 2**64 - 1}), files(1))
+    assert ledger.page(Query()).entries[0].seed == 2**64 - 1
+
+
 def test_scores_compare_under_equal_settings_alone(ledger: Ledger) -> None:
     plain, other_seed, other_sampler, masked = (
         made(2),

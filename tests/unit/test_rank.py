@@ -92,6 +92,13 @@ def test_a_file_knows_its_scores_and_its_map(tmp_path: Path) -> None:
     assert metadata.read(ROOT / "docs" / "icon.png") is None
 
 
+def test_too_large_a_picture_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "x.png", None, size=64)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"x\.png has more pixels"):
+        metadata.read(tmp_path / "x.png")
+
+
 def test_damaged_entries_are_named(tmp_path: Path) -> None:
     for number, text in enumerate(("{", "{}", '{"version": 1}', "[]", '{"version": 99}')):
         save(tmp_path / f"{number}.png", text)
@@ -140,6 +147,8 @@ def test_rules(rank: Rank, folder: Path, arguments: tuple[str, ...], kept: set[s
     [
         (("--move",), "--move needs a rule"),
         (("--keep", "0"), "at least 1"),
+        (("--threshold", "nan"), "must be a number, got nan"),
+        (("--percentile", "some"), "must be a number, got some"),
         (("--percentile", "101"), "between 0 and 100"),
         (("--keep", "1", "--percentile", "5"), "not allowed with"),
     ],
