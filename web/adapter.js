@@ -185,6 +185,11 @@ export class NodeHost {
     if (widget.value === value) return;
     widget.value = value;
     widget.callback?.(value);
+    if (widget.value !== value) {
+      // Number widgets round to the decimals they show, which is right for what is typed.
+      widget.value = value;
+      for (const listener of this.listeners) listener(name, value);
+    }
     this.node.setDirtyCanvas(true, true);
     this.#noteChange();
   }
