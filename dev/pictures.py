@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 
 from .bootstrap import ROOT
@@ -22,6 +22,7 @@ HELP = ROOT / "web" / "docs"
 README = ROOT / "docs" / "pictures"
 EXAMPLES = ROOT / "example_workflows"
 QUALITY = 88
+MARGIN = 24  # pixels around a whole workflow
 # Which example shows a node best, where not the first that has it.
 BEST = ("best_of_16", "repair_loop", "overnight_batch", "calibration", "custom_sampler_flux_style")
 
@@ -38,11 +39,12 @@ def page() -> Iterator[FrontEnd]:
             browser.close()
 
 
-def keep(name: str, folder: Path) -> None:
+def keep(name: str, folder: Path, scale: float = 1.0) -> None:
     """The photograph of this name as a JPEG file, whole or not at all."""
     folder.mkdir(exist_ok=True)
     data = io.BytesIO()
-    Image.open(PICTURES / f"{name}.png").convert("RGB").save(data, "JPEG", quality=QUALITY, optimize=True)
+    photograph = ImageOps.scale(Image.open(PICTURES / f"{name}.png").convert("RGB"), scale)
+    photograph.save(data, "JPEG", quality=QUALITY, optimize=True)
     unfinished = folder / f"{name}.part"
     unfinished.write_bytes(data.getvalue())
     unfinished.replace(folder / f"{name}.jpg")
@@ -66,12 +68,28 @@ def examples(front_end: FrontEnd) -> set[str]:
             if node.kind in NODES and node.kind not in done:
                 shoot(front_end, node)
                 done.add(node.kind)
-        front_end.page.set_viewport_size({"width": 1900, "height": 1100})
-        front_end.command("Comfy.Canvas.FitView")
-        front_end.page.wait_for_timeout(1000)
-        front_end.photograph(name)
-        keep(name, README)
+        if name == BEST[0]:
+            overview(front_end, name)
     return done
+
+
+def overview(front_end: FrontEnd, name: str) -> None:
+    """The whole workflow: from afar, but with its texts, which the canvas leaves out when it is zoomed out."""
+    front_end.page.set_viewport_size({"width": 3800, "height": 2000})
+    front_end.command("Comfy.Canvas.FitView")
+    front_end.page.wait_for_timeout(1500)
+    bounds = """() => {
+        const { graph, canvas } = window.app;
+        const boxes = [...graph.nodes, ...graph.groups].map((each) => [...each.boundingRect]);
+        const start = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])));
+        const end = [0, 1].map((axis) => Math.max(...boxes.map((box) => box[axis] + box[axis + 2])));
+        return [...canvas.ds.convertOffsetToCanvas(start), ...canvas.ds.convertOffsetToCanvas(end)];
+    }"""
+    left, top, right, bottom = front_end.page.evaluate(bounds)
+    clip = {"x": left - MARGIN, "y": top - MARGIN, "width": right - left + 2 * MARGIN, "height": bottom - top + 2 * MARGIN}
+    front_end.page.screenshot(path=PICTURES / f"{name}.png", clip=clip)  # type: ignore[arg-type]
+    keep(name, README, scale=0.6)
+    front_end.page.set_viewport_size({"width": 1900, "height": 1100})
 
 
 def alone(front_end: FrontEnd, kind: str) -> None:

@@ -101,7 +101,11 @@ def test_version_is_told_once() -> None:
 
 
 def test_every_node_has_its_help_page() -> None:
-    assert sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md")) == sorted(NODES)
+    pages = ROOT / "web" / "docs"
+    assert sorted(page.stem for page in pages.glob("*.md")) == sorted(NODES)
+    for page in pages.glob("*.md"):
+        assert f"]({page.stem}.jpg)" in page.read_text()
+        assert page.with_suffix(".jpg").is_file()
 
 
 def test_every_example_has_its_picture() -> None:
