@@ -1,0 +1,65 @@
+"""What stands for an image in the filter's view: of videos the first frame, without images the map."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+COUNT = 3
+RULE = {
+    "mode": "keep_best", "keep": 2, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance", "reject": "highest",
+    "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+}  # fmt: skip
+SPATIAL = {"image": (4, 6), "video": (5, 4, 6), "audio": (8,)}
+
+
+@pytest.fixture
+def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
+    """The small pictures of a run, for a map whose image i has the value i."""
+
+    def run(kind: str, **inputs: Any) -> list[np.ndarray]:
+        values = torch.arange(float(COUNT)).reshape(1, COUNT, 1, *[1] * len(SPATIAL[kind])).expand(1, COUNT, 2, *SPATIAL[kind])
+        quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
+        errors = dict.fromkeys(quantities, torch.zeros(1, COUNT))
+        found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
+        ui = pack("nodes.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE, **inputs).ui
+        judged = json.loads(read(ui["uncertainty_view"][0]))
+        assert (judged["scores"], judged["kept"]) == ([0, 1, 2], [0, 1])
+        return [np.asarray(Image.open(path(picture["small"]))) for picture in judged["pictures"]]
+
+    return run
+
+
+def path(file: dict[str, str]) -> Path:
+    """Where ComfyUI finds it."""
+    import folder_paths
+
+    return Path(folder_paths.get_temp_directory(), file["subfolder"], file["filename"])
+
+
+def read(file: dict[str, str]) -> str:
+    """A text file."""
+    return path(file).read_text()
+
+
+def test_first_frames_of_videos(shown: Callable[..., list[np.ndarray]]) -> None:
+    frames = 17
+    numbers = torch.arange(float(COUNT * frames)).reshape(-1, 1, 1, 1).expand(-1, 32, 48, 3) / 255
+    pictures = shown("video", images=numbers)
+    assert [picture.shape for picture in pictures] == [(32, 48, 3)] * COUNT
+    assert [round(float(picture.mean())) for picture in pictures] == pytest.approx([0, frames, 2 * frames], abs=1)
+
+
+@pytest.mark.parametrize("kind", SPATIAL)
+def test_maps_where_no_images_are(shown: Callable[..., list[np.ndarray]], kind: str) -> None:
+    """In colours of one scale: brighter where the score is higher."""
+    pictures = shown(kind)
+    assert [picture.shape for picture in pictures] == [(*SPATIAL[kind][-2:], 3) if kind != "audio" else (1, 8, 3)] * COUNT
+    bright = [picture.mean() for picture in pictures]
+    assert bright[0] + 20 < bright[1] < bright[2] - 20
