@@ -21,10 +21,10 @@ export function stepCurve(element, choose) {
   /** @param {uPlot} plot */
   function shadeWindow(plot) {
     if (!course.window) return;
-    const [start, end] = course.window.map((part) => part * course.total);
+    const [first, end] = course.window.map((part) => stepFrom(part, course.total));
     const { left, top, width, height } = plot.bbox;
-    const from = Math.max(left, plot.valToPos(Math.ceil(start) - 0.5, "x", true));
-    const to = Math.min(left + width, plot.valToPos(Math.ceil(end) - 0.5, "x", true));
+    const from = Math.max(left, plot.valToPos(first - 0.5, "x", true));
+    const to = Math.min(left + width, plot.valToPos(end - 0.5, "x", true));
     if (to <= from) return;
     plot.ctx.save();
     plot.ctx.globalAlpha = 0.12;
@@ -93,6 +93,13 @@ export function stepCurve(element, choose) {
     },
     destroy: () => made?.destroy(),
   };
+}
+
+/** The first step at or after a part of the schedule, compared as uncertainty/window.py does: 0.28 * 25 comes out above 7.
+ * @param {number} part @param {number} total */
+function stepFrom(part, total) {
+  const near = Math.round(part * total);
+  return near / total >= part ? near : near + 1;
 }
 
 /** From which to which step is drawn: the recorded ones, and enough beside them to see where the window ends.
