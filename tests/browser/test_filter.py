@@ -179,7 +179,8 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
         assert shown.marks() == marked
     assert [text.split("\n")[-1] for text in shown.cards.all_inner_texts()[-2:]] == ["no valid score"] * 2
     shown.node.set("mode", "reference")
-    expect(shown.status).to_contain_text("marks of the last run")
+    expect(shown.status).to_contain_text("in the last run")
+    expect(shown.status.locator("em")).to_have_text("queue to rank")
     assert shown.marks() == marked
     shown.run()
     assert shown.marks()[1] == sorted(shown.reported("kept"))

@@ -154,10 +154,8 @@ class FilterView {
     });
     this.histogram.show(judged.scores, kept, this.#position(rule, kept));
     const pending = this.#pending(judged, rule, kept);
-    this.status.replaceChildren(
-      `${kept.size} of ${judged.scores.length} kept${this.#remark(rule, passed)}`,
-      ...(pending ? [h("em", {}, pending)] : []),
-    );
+    const remark = passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked among other images";
+    this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
   }
 
   /** Put the cards in order, where they are not: a card that is moved loses the focus. @param {number[]} ordered */
@@ -180,9 +178,8 @@ class FilterView {
     return cutAt(scores, (count === 0) === (rule.reject === "highest") ? -Infinity : Infinity, rule.reject);
   }
 
-  /** @param {Rule} rule @param {number[] | null} passed */
+  /** @param {Rule} rule @param {number[]} passed */
   #remark(rule, passed) {
-    if (passed === null) return " · ranked among earlier images";
     if (!passed.length && rule.when_none_pass === "error") return " · the run will stop: none passes";
     if (!passed.length && rule.when_none_pass === "keep_best_one") return " · none passes, the best one anyway";
     return rule.mode === "threshold" ? ` · cut at ${short(rule.threshold)}` : "";
@@ -191,7 +188,7 @@ class FilterView {
   /** What queueing again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
   #pending({ scored, rule: ran, kept: before, scores }, rule, kept) {
     if (Object.entries(scored).some(([name, value]) => this.host.get(name) !== value)) return "queue to score anew";
-    if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "marks of the last run · queue to rank";
+    if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "queue to rank";
     const same = kept.size === before.length && before.every((index) => kept.has(index));
     return same ? "" : "queue to apply";
   }
