@@ -264,14 +264,3 @@ export function onRunFinished(listener) {
   api.addEventListener("execution_success", listener);
   return () => api.removeEventListener("execution_success", listener);
 }
-
-/**
- * A message to the user that goes away by itself.
- *
- * @param {"success" | "info" | "warn" | "error"} severity
- * @param {string} summary
- * @param {string} [detail]
- */
-export function tell(severity, summary, detail) {
-  app.extensionManager.toast.add({ severity, summary, detail, life: 6000 });
-}
