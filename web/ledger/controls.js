@@ -93,7 +93,7 @@ export class Controls {
       return h("optgroup", { label: name }, ...options);
     });
     this.settings.replaceChildren(this.settings.options[0], ...groups);
-    this.#show();
+    this.#showSettings(); // this alone: a run may end while somebody types into a field
   }
 
   /** @param {Partial<Wish>} part */
@@ -107,7 +107,7 @@ export class Controls {
     const { wish } = this;
     this.sort.value = `${wish.sort} ${wish.order}`;
     this.quantity.value = wish.quantity;
-    this.settings.value = wish.fingerprint ? `fingerprint:${wish.fingerprint}` : wish.model ? `model:${wish.model}` : "";
+    this.#showSettings();
     for (const button of this.states) {
       const chosen = button.dataset.state === wish.state;
       button.setAttribute("aria-checked", String(chosen));
@@ -116,6 +116,11 @@ export class Controls {
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
     this.mark.textContent = this.filters ? `${this.filters} set` : "";
     this.reset.disabled = this.filters === 0;
+  }
+
+  #showSettings() {
+    const { model, fingerprint } = this.wish;
+    this.settings.value = fingerprint ? `fingerprint:${fingerprint}` : model ? `model:${model}` : "";
   }
 
   /** @param {string} label @param {Record<string, string>} options @param {(value: string) => void} chosen */
