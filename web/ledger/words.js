@@ -28,7 +28,8 @@ export function score(row) {
 export function rank(row) {
   if (row.score === null) return "not ranked";
   if (row.better_than === null) return "the only one so far";
-  return `better than ${Math.floor(row.better_than * 100)} % of ${count(row.of)}`;
+  const beaten = Math.round(row.better_than * row.of); // 0.29 * 100 would come out below 29
+  return `better than ${Math.floor((100 * beaten) / row.of)} % of ${count(row.of)}`;
 }
 
 /** @param {Row} row */
