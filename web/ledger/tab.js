@@ -177,7 +177,7 @@ class LedgerTab {
     this.busy = true;
     const { generation } = this.rows;
     let loaded = true;
-    while (loaded && this.rows.next) {
+    while (loaded && this.rows.next && generation === this.rows.generation) {
       this.status.textContent = `Loading ${count(this.rows.list.length)} of ${images(this.rows.total)} …`;
       loaded = await this.#load(() => this.rows.more());
     }
