@@ -94,6 +94,7 @@ export class Grid {
   toTop() {
     this.element.scrollTop = 0;
     this.active = null;
+    this.element.removeAttribute("aria-activedescendant");
   }
 
   /** The grid is in the page again, which forgot where it stood. */
