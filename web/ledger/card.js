@@ -6,6 +6,7 @@ import { date, path, rank, score } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
+const NOT_FOUND = "file not found";
 // The pointer passes over many on its way.
 const LOOK_MS = 90;
 
@@ -25,7 +26,12 @@ export class Card {
       this.frame,
       ...this.lines,
     );
-    this.picture.onerror = () => this.frame.setAttribute("data-says", "file not found");
+    /** There is no picture to show. */
+    this.gone = false;
+    this.picture.onerror = () => {
+      this.gone = true;
+      this.#say();
+    };
     /** @type {Row | null} */
     this.row = null;
     this.timer = 0;
@@ -38,11 +44,14 @@ export class Card {
     if (row === this.row) return;
     this.row = row;
     const url = pictureUrl(row, true);
-    this.frame.toggleAttribute("data-says", row.missing);
     if (row.missing) {
-      this.frame.setAttribute("data-says", "file not found");
+      this.gone = true;
       this.picture.removeAttribute("src");
-    } else if (this.picture.getAttribute("src") !== url) this.picture.src = url;
+    } else if (this.picture.getAttribute("src") !== url) {
+      this.gone = false;
+      this.picture.src = url;
+    }
+    this.#say();
     this.element.id = `unc-ledger-${row.id}`;
     this.element.dataset.id = String(row.id);
     this.element.classList.toggle("unc-ledger-rejected", row.rejected);
@@ -59,8 +68,15 @@ export class Card {
     else {
       this.heat?.remove();
       this.heat = null;
-      if (!this.row?.missing) this.frame.removeAttribute("data-says");
+      this.#say();
     }
+  }
+
+  /** Words over the picture: that it is gone, or else these. @param {string} [text] */
+  #say(text = "") {
+    const said = this.gone ? NOT_FOUND : text;
+    if (said) this.frame.setAttribute("data-says", said);
+    else this.frame.removeAttribute("data-says");
   }
 
   #heat() {
@@ -69,7 +85,7 @@ export class Card {
     const heat = h("img", { className: "unc-ledger-heat", alt: "", draggable: false, src: heatmapUrl(row) });
     heat.onerror = async () => {
       const why = await whyNoHeatmap(row);
-      if (this.heat === heat) this.frame.setAttribute("data-says", why);
+      if (this.heat === heat) this.#say(why);
       heat.remove();
     };
     this.heat = heat;
