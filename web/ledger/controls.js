@@ -1,12 +1,13 @@
 /** What is listed, and in which order. */
 
 import { h } from "../shared/dom.js";
+import { QUANTITIES } from "../shared/quantities.js";
 import { EVERYTHING } from "./query.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
 
-const QUANTITIES = { denoised_variance: "Image change", posterior_variance: "Possible images", score_variance: "Noise (paper)" };
+const SCORES = Object.fromEntries(Object.entries(QUANTITIES).map(([name, { label }]) => [name, label]));
 const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score", "score desc": "Highest score" };
 const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
 
@@ -20,7 +21,7 @@ export class Controls {
       const [sort, order] = value.split(" ");
       this.#set({ sort, order });
     });
-    this.quantity = this.#choice("Score", QUANTITIES, (quantity) => this.#set({ quantity }));
+    this.quantity = this.#choice("Score", SCORES, (quantity) => this.#set({ quantity }));
     this.settings = this.#choice("Made with", { "": "All models and settings" }, (value) => {
       const [kind, name] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });

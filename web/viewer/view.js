@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
+import { QUANTITIES } from "../shared/quantities.js";
 import { segments, slider } from "./controls.js";
 import { stepCurve } from "./curve.js";
 import { MapIndex, SUM } from "./data.js";
@@ -13,22 +14,6 @@ import { batchStrip } from "./strip.js";
 
 const WIDTH = 420;
 const HEIGHT = 610;
-
-/** @type {Record<string, {label: string, says: string}>} */
-const QUANTITIES = {
-  denoised_variance: {
-    label: "Image change",
-    says: "How much the finished image still changes when noise is added and removed again. Bright: unsure.",
-  },
-  posterior_variance: {
-    label: "Possible images",
-    says: "How many different images fit what is seen through the noise. Bright: unsure.",
-  },
-  score_variance: {
-    label: "Noise (paper)",
-    says: "The paper’s map: how much the predicted noise varies. Bright: sure.",
-  },
-};
 
 const WAITING = "Queue to see the map here.";
 const GONE = "This map was thrown away with the server’s temporary files. Queue again to see it.";
