@@ -47,7 +47,8 @@ export function passing(scores, { mode, keep, percentile, threshold, reject }) {
 export function cutAt(scores, value, reject) {
   const ordered = /** @type {number[]} */ (scores.filter((score) => score !== null)).sort((a, b) => a - b);
   const [low, high] = [ordered[0], ordered[ordered.length - 1]];
-  const beyond = (high - low) / 10 || Math.abs(low) / 10 || 1;
+  const spread = high - low || Math.abs(low) || 1;
+  const beyond = Math.max(spread / 10, Math.max(Math.abs(low), Math.abs(high)) / 1e6); // more than their precision
   const above = ordered.find((score) => score > value) ?? high + beyond;
   const below = ordered.findLast((score) => score <= value) ?? low - beyond;
   // Between single-precision neighbours there is nothing: the kept one itself is the limit.
