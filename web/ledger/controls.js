@@ -1,6 +1,7 @@
 /** What is listed, and in which order. */
 
 import { h } from "../shared/dom.js";
+import { towards } from "../shared/keys.js";
 import { QUANTITIES } from "../shared/quantities.js";
 import { EVERYTHING } from "./query.js";
 import { count } from "./words.js";
@@ -31,7 +32,7 @@ export class Controls {
     );
     const states = h("div", { className: "unc-ledger-states", role: "radiogroup", "aria-label": "Which images" }, ...this.states);
     states.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      const by = towards(event);
       if (!by) return;
       const next = this.states[(this.states.findIndex((each) => each === event.target) + by + this.states.length) % this.states.length];
       next.click();

@@ -1,6 +1,7 @@
 /** One image large, with its heatmap over it: arrows browse, Escape closes. */
 
 import { h } from "../shared/dom.js";
+import { towards } from "../shared/keys.js";
 import { overlayDialog } from "../shared/lightbox.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
 import { path, rank, score } from "./words.js";
@@ -60,7 +61,7 @@ export function openLarge(rows, first, shown) {
   picture.onerror = () => (note.textContent = "The file is not there any more.");
   const { dialog } = overlayDialog("Enlarged image", stage, line, note, bar);
   dialog.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const step = towards(event);
     if (step) by(step);
   });
   go(first);

@@ -1,6 +1,7 @@
 /** Pictures, large, over everything else: arrows browse, Escape closes. */
 
 import { h } from "./dom.js";
+import { towards } from "./keys.js";
 
 /**
  * @param {{url: string, caption: string}[]} pictures
@@ -22,10 +23,8 @@ export function lightbox(pictures, first) {
   const foot = h("div", { className: "unc-foot" }, ...ends.slice(0, 1), line, ...ends.slice(1));
   const { dialog, close } = overlayDialog("Enlarged image", image, foot);
   dialog.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    go(by);
+    const by = towards(event);
+    if (by) go(by);
   });
   go(0);
   return close;

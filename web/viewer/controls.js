@@ -1,6 +1,7 @@
 /** A slider, and a row of choices of which one holds. */
 
 import { h } from "../shared/dom.js";
+import { towards } from "../shared/keys.js";
 
 /**
  * @param {string} label
@@ -49,11 +50,4 @@ export function segments(label, choices, choose) {
       });
     },
   };
-}
-
-/** One on or one back for an arrow key, which then does nothing else; 0 for any other. @param {KeyboardEvent} event */
-export function towards(event) {
-  const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key] ?? 0;
-  if (by) event.preventDefault();
-  return by;
 }

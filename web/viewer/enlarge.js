@@ -1,7 +1,7 @@
 /** The stage over everything else. It is moved there, not copied: what changes below changes here. */
 
 import { h } from "../shared/dom.js";
-import { towards } from "./controls.js";
+import { towards } from "../shared/keys.js";
 
 /**
  * @param {import("./stage.js").Stage} stage

@@ -1,8 +1,8 @@
 /** The images of a batch as a row of score badges. */
 
 import { h } from "../shared/dom.js";
+import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
-import { towards } from "./controls.js";
 
 /** @param {(by: number) => void} browse asks for another image, so many further on */
 export function batchStrip(browse) {
