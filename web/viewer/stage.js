@@ -68,6 +68,7 @@ export class Stage {
     this.canvas.getContext("2d")?.putImageData(painted, 0, 0);
     this.values = values;
     this.ordered = null;
+    this.leave(); // the value that was told is of the picture before
     return true;
   }
 
@@ -101,7 +102,8 @@ export class Stage {
     const [column, row] = [Math.floor(u * this.values.width), Math.floor(v * this.values.height)];
     const value = this.values.data[row * this.values.width + column];
     this.ordered ??= this.values.data.slice().sort();
-    this.tell(`${short(value)} · higher than ${Math.round(100 * rank(this.ordered, value))} % of the image`);
+    const higher = ` · higher than ${Math.round(100 * rank(this.ordered, value))} % of the image`;
+    this.tell(Number.isFinite(value) ? short(value) + higher : "not a number");
     this.cross.hidden = false;
     this.cross.style.left = `${100 * u}%`;
     this.cross.style.top = `${100 * v}%`;
