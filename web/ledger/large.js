@@ -1,8 +1,8 @@
 /** One image large, with its heatmap over it: arrows browse, Escape closes. */
 
+import { overlayDialog } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
-import { overlayDialog } from "../shared/lightbox.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
 import { path, rank, score } from "./words.js";
 

@@ -1,7 +1,7 @@
 /** The stage over everything else. It is moved there, not copied: what changes below changes here. */
 
+import { addBrowsing, overlayDialog } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
-import { towards } from "../shared/keys.js";
 
 /**
  * @param {import("./stage.js").Stage} stage
@@ -15,36 +15,13 @@ export function enlarge(stage, home, browse, caption) {
   const told = stage.tell;
   stage.leave();
   stage.tell = (text) => (line.textContent = text || caption());
-  /** @param {number} by */
-  async function go(by) {
-    await browse?.(by);
-    line.textContent = caption();
-  }
-  const button = (/** @type {string} */ text, /** @type {string} */ label, /** @type {string} */ className, /** @type {() => void} */ onclick) =>
-    h("button", { type: "button", className, "aria-label": label, title: label, onclick }, text);
-  const close = button("×", "Close", "unc-close", () => dialog.close());
   const foot = h("div", { className: "unc-foot" }, line);
-  if (browse) foot.prepend(button("‹", "Previous image", "unc-step", () => go(-1)));
-  if (browse) foot.append(button("›", "Next image", "unc-step", () => go(1)));
-  const dialog = h("dialog", { className: "unc unc-large", "aria-label": "Enlarged map", tabIndex: -1 }, stage.element, foot, close);
-  dialog.addEventListener("keydown", (event) => {
-    event.stopPropagation();
-    const by = towards(event);
-    if (by) go(by);
-  });
-  dialog.addEventListener("pointerdown", (event) => {
-    event.stopPropagation();
-    if (event.target === dialog) dialog.close(); // beside the picture
-  });
+  const { dialog, close } = overlayDialog("Enlarged map", stage.element, foot);
+  if (browse) addBrowsing(dialog, foot, browse);
   dialog.addEventListener("close", () => {
     stage.leave();
     stage.tell = told;
     home.append(stage.element);
-    dialog.remove();
-    home.focus({ preventScroll: true });
   });
-  document.body.append(dialog);
-  dialog.showModal();
-  dialog.focus(); // not its first button
-  return () => dialog.close();
+  return close;
 }

@@ -1,5 +1,6 @@
 /** The images of a batch as a row of score badges. */
 
+import { stepButton } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
@@ -7,9 +8,13 @@ import { measured } from "../shared/numbers.js";
 /** @param {(by: number) => void} browse asks for another image, so many further on */
 export function batchStrip(browse) {
   const list = h("div", { className: "unc-badges", role: "listbox", "aria-label": "Images of the batch" });
-  const step = (/** @type {string} */ text, /** @type {string} */ label, /** @type {number} */ by) =>
-    h("button", { type: "button", className: "unc-step", "aria-label": label, title: label, onclick: () => browse(by) }, text);
-  const element = h("div", { className: "unc-strip" }, step("‹", "Previous image", -1), list, step("›", "Next image", 1));
+  const element = h(
+    "div",
+    { className: "unc-strip" },
+    stepButton("‹", "Previous image", () => browse(-1)),
+    list,
+    stepButton("›", "Next image", () => browse(1)),
+  );
   let shown = 0;
   list.addEventListener("keydown", (event) => {
     const by = towards(event);

@@ -1,0 +1,49 @@
+/** What enlarged images lie in. */
+
+import { h } from "./dom.js";
+import { towards } from "./keys.js";
+
+/**
+ * A dialog over everything that closes by Escape, its button or a click beside it, and leaves nothing behind.
+ *
+ * @param {string} label
+ * @param {...HTMLElement} content
+ */
+export function overlayDialog(label, ...content) {
+  const before = document.activeElement;
+  const button = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
+  const dialog = h("dialog", { className: "unc unc-large", "aria-label": label, tabIndex: -1 }, ...content, button);
+  dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no shortcuts of ComfyUI while it is open
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true }); // scrolling would move the page under the graph
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  dialog.focus(); // not its first button
+  return { dialog, close: () => dialog.close() };
+}
+
+/**
+ * Buttons at both ends of a dialog's foot, and arrow keys, ask for another image.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {HTMLElement} foot
+ * @param {(by: number) => void} go so many further on
+ */
+export function addBrowsing(dialog, foot, go) {
+  foot.prepend(stepButton("‹", "Previous image", () => go(-1)));
+  foot.append(stepButton("›", "Next image", () => go(1)));
+  dialog.addEventListener("keydown", (event) => {
+    const by = towards(event);
+    if (by) go(by);
+  });
+}
+
+/** @param {string} text @param {string} label @param {() => void} onclick */
+export function stepButton(text, label, onclick) {
+  return h("button", { type: "button", className: "unc-step", "aria-label": label, title: label, onclick }, text);
+}
