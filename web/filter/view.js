@@ -52,7 +52,7 @@ class FilterView {
     // Keys typed here are not ComfyUI's shortcuts, and dragging the line does not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
-    const wheelBack = keepWheel(this.grid);
+    const wheelBack = keepWheel(this.grid, "list");
     this.grid.addEventListener("keydown", (event) => this.#walk(event));
     this.histogram = histogram(this.plot, {
       cut: (value) => this.#cut(value),

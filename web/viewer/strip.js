@@ -4,6 +4,7 @@ import { stepButton } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
+import { keepWheel } from "../shared/wheel.js";
 
 /** @param {(by: number) => void} browse asks for another image, so many further on */
 export function batchStrip(browse) {
@@ -22,12 +23,7 @@ export function batchStrip(browse) {
     browse(by);
     /** @type {HTMLElement} */ (list.children[shown]).focus({ preventScroll: true });
   });
-  list.addEventListener("wheel", (event) => {
-    if (list.scrollWidth <= list.clientWidth) return;
-    event.preventDefault();
-    event.stopPropagation(); // no zoom here
-    list.scrollLeft += event.deltaX + event.deltaY;
-  });
+  const wheelBack = keepWheel(list, "row");
   return {
     element,
     /** @param {{value: number, error: number}[]} scores @param {number} current */
@@ -53,5 +49,6 @@ export function batchStrip(browse) {
       if (left < list.scrollLeft) list.scrollLeft = left;
       else if (left + badge.offsetWidth > list.scrollLeft + list.clientWidth) list.scrollLeft = left + badge.offsetWidth - list.clientWidth;
     },
+    destroy: wheelBack,
   };
 }

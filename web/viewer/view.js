@@ -93,6 +93,7 @@ class MapView {
       this.generation++;
       this.closeLarge();
       this.curve.destroy();
+      this.strip.destroy();
     });
   }
 
