@@ -57,6 +57,7 @@ class MapView {
     this.step = slider("Step", (row) => host.set("step", this.index?.steps[row] ?? SUM));
     this.frames = slider("Frame", (frame) => {
       this.frame = frame;
+      host.remember({ frame });
       this.#draw();
     });
     this.opacity = slider("Heatmap", (part) => host.set("opacity", part / 20));
@@ -127,7 +128,7 @@ class MapView {
     this.index = index;
     this.stage.clear();
     this.image = Math.min(this.host.memory.image ?? 0, index.images - 1);
-    this.frame = Math.min(this.frame, index.about.frames - 1);
+    this.frame = Math.min(this.host.memory.frame ?? 0, index.about.frames - 1);
     this.body.hidden = false;
     this.host.grow(WIDTH, HEIGHT + (index.images > 1 ? 46 : 0) + (index.about.frames > 1 ? 26 : 0));
     await this.#draw();
