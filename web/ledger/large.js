@@ -44,8 +44,10 @@ export function openLarge(rows, first, shown) {
     if (!rows()[index]) return;
     row = rows()[index];
     shown(index);
+    const focused = document.activeElement;
     back.disabled = index === 0;
     on.disabled = index === rows().length - 1;
+    if ((focused === back && back.disabled) || (focused === on && on.disabled)) toggle.focus(); // keys go on being heard
     picture.src = pictureUrl(row, false);
     picture.alt = path(row);
     line.textContent = `${path(row)} · ${score(row)} · ${rank(row)}${row.rejected ? " · rejected" : ""}`;
