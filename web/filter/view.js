@@ -206,9 +206,12 @@ class FilterView {
     if (!judged) return;
     const passed = passing(judged.scores, rule) ?? judged.kept;
     const here = this.#position(rule, new Set(passed));
+    // Single precision and which side the limit itself belongs to: as `passing` has it.
+    const limit = rule.mode === "threshold" ? Math.fround(here) : here;
+    const isUnder = (/** @type {number} */ value) => (rule.reject === "highest" ? value <= limit : value < limit);
     const values = /** @type {number[]} */ (judged.scores.filter((score) => score !== null)).sort((a, b) => a - b);
     const distinct = values.filter((value, place) => value !== values[place - 1]);
-    const under = distinct.filter((value) => value <= here).length;
+    const under = distinct.filter(isUnder).length;
     const place = Math.min(distinct.length, Math.max(0, under + by));
     this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
   }
