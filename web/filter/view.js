@@ -1,7 +1,7 @@
 /** The view inside UncertaintyScoreFilter: images by score, kept and rejected, and the cut between them. */
 
 import { fileUrl } from "../adapter.js";
-import { h } from "../shared/dom.js";
+import { h, reveal } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { keepWheel } from "../shared/wheel.js";
@@ -231,8 +231,10 @@ class FilterView {
     if (!by) return;
     event.preventDefault();
     const index = this.ordered[Math.min(last, Math.max(0, here + by))];
+    const { card } = this.cards[index];
     this.#aim(index);
-    this.cards[index].card.focus();
+    card.focus({ preventScroll: true });
+    reveal(this.grid, card);
   }
 
   /** @param {number} index */

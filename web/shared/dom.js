@@ -18,6 +18,24 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/**
+ * Scroll a list as far as it takes to see one of its elements. By hand: scrollIntoView and focus would move the page under the graph
+ * as well.
+ *
+ * @param {HTMLElement} list
+ * @param {HTMLElement} item
+ */
+export function reveal(list, item) {
+  const [left, top] = [item.offsetLeft - list.offsetLeft, item.offsetTop - list.offsetTop];
+  list.scrollLeft = nearest(list.scrollLeft, list.clientWidth, left, item.offsetWidth);
+  list.scrollTop = nearest(list.scrollTop, list.clientHeight, top, item.offsetHeight);
+}
+
+/** The least move that shows it. @param {number} scrolled @param {number} seen @param {number} start @param {number} size */
+function nearest(scrolled, seen, start, size) {
+  return start < scrolled ? start : Math.max(scrolled, start + size - seen);
+}
+
 /** Load this pack's style sheets, once. @param {...string} urls */
 export function loadStyles(...urls) {
   for (const href of urls) {

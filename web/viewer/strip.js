@@ -1,7 +1,7 @@
 /** The images of a batch as a row of score badges. */
 
 import { stepButton } from "../shared/dialog.js";
-import { h } from "../shared/dom.js";
+import { h, reveal } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
 import { keepWheel } from "../shared/wheel.js";
@@ -43,11 +43,7 @@ export function batchStrip(browse) {
         badge.setAttribute("aria-label", `Image ${image}, score ${measured(value, error)}`);
         badge.tabIndex = image === current ? 0 : -1;
       });
-      // By hand: scrollIntoView would move the page under the graph as well.
-      const badge = /** @type {HTMLElement} */ (list.children[current]);
-      const left = badge.offsetLeft - list.offsetLeft;
-      if (left < list.scrollLeft) list.scrollLeft = left;
-      else if (left + badge.offsetWidth > list.scrollLeft + list.clientWidth) list.scrollLeft = left + badge.offsetWidth - list.clientWidth;
+      reveal(list, /** @type {HTMLElement} */ (list.children[current]));
     },
     destroy: wheelBack,
   };
