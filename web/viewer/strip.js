@@ -37,11 +37,13 @@ export function batchStrip(browse) {
       }
       scores.forEach(({ value, error }, image) => {
         const badge = /** @type {HTMLElement} */ (list.children[image]);
+        badge.setAttribute("aria-selected", String(image === current));
+        badge.tabIndex = image === current ? 0 : -1;
+        const label = `Image ${image}, score ${measured(value, error)}`;
+        if (badge.getAttribute("aria-label") === label) return; // to be written is to be laid out anew
+        badge.setAttribute("aria-label", label);
         const [score, margin] = measured(value, error).split(" ± ");
         badge.replaceChildren(h("b", {}, `${image}`), h("span", {}, score, ...(margin ? [h("small", {}, `± ${margin}`)] : [])));
-        badge.setAttribute("aria-selected", String(image === current));
-        badge.setAttribute("aria-label", `Image ${image}, score ${measured(value, error)}`);
-        badge.tabIndex = image === current ? 0 : -1;
       });
       reveal(list, /** @type {HTMLElement} */ (list.children[current]));
     },
