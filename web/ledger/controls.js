@@ -1,8 +1,8 @@
 /** What is listed, and in which order. */
 
 import { h } from "../shared/dom.js";
-import { towards } from "../shared/keys.js";
 import { QUANTITIES } from "../shared/quantities.js";
+import { segments } from "../shared/segments.js";
 import { EVERYTHING } from "./query.js";
 import { count } from "./words.js";
 
@@ -27,17 +27,8 @@ export class Controls {
       const [kind, name] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
     });
-    this.states = Object.entries(STATES).map(([state, label]) =>
-      h("button", { type: "button", role: "radio", "data-state": state, onclick: () => this.#set({ state }) }, label),
-    );
-    const states = h("div", { className: "unc-ledger-states", role: "radiogroup", "aria-label": "Which images" }, ...this.states);
-    states.addEventListener("keydown", (event) => {
-      const by = towards(event);
-      if (!by) return;
-      const next = this.states[(this.states.findIndex((each) => each === event.target) + by + this.states.length) % this.states.length];
-      next.click();
-      next.focus();
-    });
+    const states = Object.entries(STATES).map(([name, label]) => ({ name, label }));
+    this.states = segments("unc-ledger-states", "Which images", states, (state) => this.#set({ state }));
     this.fields = {
       since: this.#field("From day", "date", "since"),
       until: this.#field("To day", "date", "until"),
@@ -61,7 +52,7 @@ export class Controls {
     this.element = h(
       "div",
       { className: "unc-ledger-controls" },
-      states,
+      this.states.element,
       h("div", { className: "unc-ledger-row" }, this.sort, this.quantity),
       filters,
     );
@@ -110,11 +101,7 @@ export class Controls {
     this.sort.value = `${wish.sort} ${wish.order}`;
     this.quantity.value = wish.quantity;
     this.#showSettings();
-    for (const button of this.states) {
-      const chosen = button.dataset.state === wish.state;
-      button.setAttribute("aria-checked", String(chosen));
-      button.tabIndex = chosen ? 0 : -1;
-    }
+    this.states.show(wish.state);
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
     this.mark.textContent = this.filters ? `${this.filters} set` : "";
     this.reset.disabled = this.filters === 0;

@@ -3,10 +3,11 @@
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
 import { QUANTITIES } from "../shared/quantities.js";
-import { segments, slider } from "./controls.js";
+import { segments } from "../shared/segments.js";
 import { stepCurve } from "./curve.js";
 import { MapIndex, SUM } from "./data.js";
 import { enlarge } from "./enlarge.js";
+import { slider } from "./slider.js";
 import { Stage } from "./stage.js";
 import { batchStrip } from "./strip.js";
 
@@ -36,7 +37,7 @@ class MapView {
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     const choices = Object.entries(QUANTITIES).map(([name, { label, says }]) => ({ name, label, title: `${name}: ${says}` }));
-    this.quantities = segments("What is shown", choices, (name) => host.set("quantity", name));
+    this.quantities = segments("unc-segments", "What is shown", choices, (name) => host.set("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
     this.stage = new Stage((text) => (this.readout.textContent = text || this.hint()));

@@ -1,0 +1,34 @@
+/** A row of choices of which one holds. */
+
+import { h } from "./dom.js";
+import { towards } from "./keys.js";
+
+/**
+ * @param {string} className
+ * @param {string} label
+ * @param {{name: string, label: string, title?: string}[]} choices
+ * @param {(name: string) => void} choose
+ */
+export function segments(className, label, choices, choose) {
+  const buttons = choices.map((choice) =>
+    h("button", { type: "button", role: "radio", title: choice.title ?? "", onclick: () => choose(choice.name) }, choice.label),
+  );
+  const element = h("div", { className, role: "radiogroup", "aria-label": label }, ...buttons);
+  element.addEventListener("keydown", (event) => {
+    const by = towards(event);
+    if (!by) return;
+    const next = buttons[(buttons.indexOf(/** @type {HTMLButtonElement} */ (event.target)) + by + buttons.length) % buttons.length];
+    next.click();
+    next.focus({ preventScroll: true });
+  });
+  return {
+    element,
+    /** @param {string} chosen */
+    show(chosen) {
+      buttons.forEach((button, i) => {
+        button.setAttribute("aria-checked", String(choices[i].name === chosen));
+        button.tabIndex = choices[i].name === chosen ? 0 : -1;
+      });
+    },
+  };
+}

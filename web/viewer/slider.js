@@ -1,0 +1,23 @@
+/** A slider with what it stands at. */
+
+import { h } from "../shared/dom.js";
+
+/**
+ * @param {string} label
+ * @param {(value: number) => void} changed called with a whole number from 0
+ */
+export function slider(label, changed) {
+  const input = h("input", { type: "range", min: "0", step: "1", "aria-label": label, oninput: () => changed(Number(input.value)) });
+  const output = h("output");
+  const row = h("label", { className: "unc-slider" }, h("span", {}, label), input, output);
+  return {
+    row,
+    /** @param {number} value @param {number} last @param {string} text */
+    show(value, last, text) {
+      input.max = String(last);
+      input.value = String(value);
+      input.setAttribute("aria-valuetext", text);
+      output.textContent = text;
+    },
+  };
+}
