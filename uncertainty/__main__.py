@@ -71,7 +71,7 @@ def table(found: Folder, selection: Selection, quantity: str) -> list[str]:
         value, error = known.scores[quantity]
         group = groups[known.fingerprint]
         others = len(group) - 1
-        beaten = f"better than {100 * (others - group.index(index)) / others:3.0f} % of {others}" if others else "alone"
+        beaten = f"better than {100 * (others - group.index(index)) // others:3} % of {others}" if others else "alone"
         mark = "kept" if index in kept else "rejected"
         lines.append(f"{path.name:<{width}}  {value:.6g} ± {error:.2g}  {beaten:<24}  {mark}")
     if len(groups) > 1:

@@ -40,7 +40,7 @@ def order(scores: Tensor, reject: str) -> list[int]:
 
 
 def _compared(beaten: int, others: int) -> str:
-    return f", better than {100 * beaten / others:.0f} % of {others}" if others else ", the first of its kind"
+    return f", better than {100 * beaten // others} % of {others}" if others else ", the first of its kind"
 
 
 def _passing(scores: Tensor, mode: str, keep: int, percentile: float, threshold: float, reject: str) -> set[int]:
