@@ -22,11 +22,17 @@ SHOWN = """([id, vue, view]) => {
     const output = nodeOutputs[id] ?? {};
     const part = document.querySelector(`[data-node-id="${id}"]`);
     const pictures = vue && part ? [...part.querySelectorAll("img")] : (node.imgs ?? []);
-    const drawn = (each) => each.getBoundingClientRect().width > 0;
     if (output.images?.length && !(pictures.length && pictures.every((each) => each.naturalWidth > 0))) return false;
     if (!output[view]) return true;
     const { element } = node.widgets.find((each) => each.name === "view");
-    return [...element.querySelectorAll("canvas, img")].some(drawn) && element.getBoundingClientRect().height > 100;
+    const painted = (canvas) => {
+        const small = new OffscreenCanvas(8, 8).getContext("2d");
+        small.drawImage(canvas, 0, 0, 8, 8);
+        return small.getImageData(0, 0, 8, 8).data.some((value) => value > 0);
+    };
+    const canvases = [...element.querySelectorAll("canvas")].filter((each) => each.getBoundingClientRect().width > 0);
+    const [first] = element.querySelectorAll("img"); // the others are loaded as they are scrolled to
+    return canvases.length > 0 && canvases.every(painted) && (!first || first.naturalWidth > 0);
 }"""
 
 
