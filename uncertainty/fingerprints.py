@@ -7,6 +7,9 @@ from typing import Any
 from .calibration import MAY_DIFFER
 from .maps import UncertaintyMap
 
+# What makes another image of the same map, where there is guidance at all: the first recorded step is measured before it.
+GUIDANCE = ("strength", "percentile", "direction", "gradient", "mask_scope", "mask_side")
+
 
 def described(found: UncertaintyMap) -> dict[str, Any]:
     """The settings under which scores compare: those that count for a calibration, the steps, the size, and whether masked."""
@@ -24,8 +27,12 @@ def fingerprint(found: UncertaintyMap) -> str:
 
 
 def image_digests(found: UncertaintyMap) -> list[str]:
-    """A digest of each image's map, by which it is known again."""
-    return [_digest(image.contiguous().numpy().tobytes()) for image in found.values.transpose(0, 1)]
+    """A digest of each image's map and settings, by which it is known again: a first step is the same under any sampler."""
+    settings = described(found)
+    if found.settings.get("strength"):
+        settings |= {name: found.settings.get(name) for name in GUIDANCE}
+    made = json.dumps(settings, sort_keys=True).encode()
+    return [_digest(made + image.contiguous().numpy().tobytes()) for image in found.values.transpose(0, 1)]
 
 
 def _digest(data: bytes) -> str:

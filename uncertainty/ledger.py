@@ -1,7 +1,7 @@
 """What was measured over many runs: one SQLite file, a row an image, a transaction a run.
 
-Images are told apart by a digest of their map, so that one that is recorded again (a filter queued with another cut, an image
-saved after it was judged) stays one row. Scores compare only under equal settings: a *fingerprint* names them.
+Images are told apart by a digest of their map and settings, so that one that is recorded again (a filter queued with another cut,
+an image saved after it was judged) stays one row. Scores compare only under equal settings: a *fingerprint* names them.
 """
 
 import json

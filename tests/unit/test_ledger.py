@@ -42,6 +42,18 @@ def test_an_image_recorded_again_is_one_row(ledger: Ledger) -> None:
     assert {(entry.seed, entry.prompt, entry.model) for entry in page.entries} == {(0, "p", "SD15 abc")}
 
 
+def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> None:
+    """The first step is measured before sampler and guidance make a difference."""
+    for number, settings in enumerate(({"strength": 0.0}, {"sampler": "heun"}, {"strength": 1.0}, {"strength": 2.0})):
+        found = made(2, **settings)
+        name = ledger.record(found, files(2, str(number)))
+        count = ledger.standing(name, "denoised_variance", found.score().value)[2]
+        assert count == {0: 2, 1: 2, 2: 4, 3: 6}[number]
+    assert ledger.page(Query()).total == 8
+    ledger.record(made(2, percentile=80.0), files(2, "0"))  # of what is not guided
+    assert ledger.page(Query()).total == 8
+
+
 def test_the_largest_seed_is_kept(ledger: Ledger) -> None:
     ledger.record(replace(made(1), settings={**made(1).settings, "seed": 2**64 - 1}), files(1))
     assert ledger.page(Query()).entries[0].seed == 2**64 - 1
