@@ -43,7 +43,11 @@ def _moved(root: Path, file: Path, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     inside(root, folder)  # it may be a link
     place = _taken(folder / file.name)
-    file.replace(place)  # over the empty file that holds the name
+    try:
+        file.replace(place)  # over the empty file that holds the name
+    except OSError:
+        place.unlink()
+        raise
     return place
 
 

@@ -64,3 +64,14 @@ def test_what_cannot_be_moved_is_named(tmp_path: Path, file: Path) -> None:
     back = culling.restore(root, away)
     with pytest.raises(ValueError, match="does not lie"):
         culling.restore(root, back)
+
+
+def test_a_move_that_fails_leaves_nothing_behind(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> Path:
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError):
+        culling.reject(tmp_path / "output", file)
+    assert file.read_text() == "a"
+    assert not any((file.parent / "rejected").iterdir())
