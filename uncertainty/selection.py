@@ -102,7 +102,8 @@ def select(
         better, worse = (standing.lower, standing.higher)[:: 1 if reject == "highest" else -1]
         # As many as ``percentile`` would keep of all of them: of n images the best ⌈n·p/100⌉.
         passing = {i for i in range(len(values)) if torch.isfinite(values[i]) and better[i] * 100 < percentile * standing.count}
-        compared = [_compared(int(beaten), standing.count - 1) for beaten in worse]
+        others = standing.count - 1
+        compared = [_compared(int(worse[i]), others) if torch.isfinite(values[i]) else "" for i in range(len(values))]
     else:
         raise ValueError("mode 'reference' compares with other images: connect thresholds, or choose another mode.")
     best_first = order(values, reject)

@@ -1,12 +1,14 @@
 """Keeping and rejecting images."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertainty.maps import Score
-from uncertainty.selection import MODES, select
+from uncertainty.selection import MODES, Standing, select
 from uncertainty.thresholds import Thresholds
 
 NAN = float("nan")
@@ -54,6 +56,17 @@ def test_scores_that_are_not_numbers_are_rejected_and_reported() -> None:
     for invalid, reject in ((float("inf"), "lowest"), (-float("inf"), "highest")):
         found = run([invalid, 0.5], mode="percentile", percentile=0, reject=reject, when_none_pass="keep_best_one")
         assert found[0] == (1,)
+
+
+@pytest.mark.parametrize("reject", ["highest", "lowest"])
+def test_scores_that_are_not_numbers_are_compared_with_nothing(reject: str) -> None:
+    scores = torch.tensor([0.1, 0.2, NAN])
+    recorded = scores[:2]  # a ledger ranks numbers alone; what is none sorts behind them
+    lower, higher = torch.searchsorted(recorded, scores), 2 - torch.searchsorted(recorded, scores, right=True)
+    report = run(scores.tolist(), mode="reference", reject=reject, standing=Standing(lower, higher, 2))[2]
+    assert re.findall(r"better than (\S+) % of (\S+)", report) == [("100", "1"), ("0", "1")]
+    nothing = torch.zeros(1, dtype=torch.int64)
+    assert "better than" not in run([NAN], mode="reference", reject=reject, standing=Standing(nothing, nothing, 0))[2]
 
 
 def test_when_none_pass() -> None:
