@@ -162,7 +162,7 @@ def main() -> None:
         sys.exit("error: --move needs a rule: --keep, --percentile or --threshold.")
     try:
         arguments.run(arguments)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -160,6 +160,13 @@ def test_what_makes_no_sense_is_refused(rank: Rank, folder: Path, arguments: tup
     assert not (folder / "rejected").exists()
 
 
+def test_what_cannot_be_moved_is_named(rank: Rank, folder: Path) -> None:
+    rank(folder, "--keep", "2", "--move")
+    done = rank(folder / "rejected", "--keep", "1", "--move")
+    assert "lies in a folder rejected already" in done.stderr
+    assert sorted(path.stem for path in (folder / "rejected").iterdir()) == ["a", "b", "d", "e"]
+
+
 def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:
     assert "is no folder" in rank(tmp_path / "gone").stderr
     assert "no image" in rank(tmp_path).stderr
