@@ -210,6 +210,8 @@ def _healed(ledger: Ledger, entry: Entry) -> Entry:
     if not other.is_file():
         return entry
     file = other.relative_to(recording.output()).as_posix()
+    if ledger.has(file):  # a later image got the name
+        return entry
     log.info("%s was found in %s", path.name, other.parent.name)
     return ledger.moved(entry.id, file, not entry.rejected)
 

@@ -40,6 +40,7 @@ _SCHEMA = [
     # Each order of the list, with what it is narrowed by: counting and paging look at no row that is not shown.
     *(f"CREATE INDEX by_{name} ON images ({name}, id, rejected, fingerprint)" for name in _SORTED),
     *(f"CREATE INDEX by_fingerprint_and_{name} ON images (fingerprint, {name}, id, rejected)" for name in _SORTED),
+    "CREATE INDEX by_file ON images (file)",
 ]
 
 
@@ -162,7 +163,7 @@ class Ledger:
 
         Args:
             found: their map.
-            files: where each was saved, relative to the output folder.
+            files: where each was saved, relative to the output folder; earlier images lose files of these names.
             now: time of the run, in seconds since 1970; the clock's if None.
         """
         name, settings = fingerprint(found), described(found)
@@ -186,6 +187,9 @@ class Ledger:
             connection.execute(
                 "INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", (name, str(settings.get("model", "")), json.dumps(settings))
             )
+            # Names come again once their files were moved away or deleted: they belong to what was saved last.
+            forget = "UPDATE images SET file = NULL, rejected = NULL WHERE file = ?"
+            connection.executemany(forget, [(file,) for file in files or ()])
             connection.executemany(insert, rows)
         return name
 
@@ -241,6 +245,11 @@ class Ledger:
             select = "SELECT *, denoised_variance AS score, denoised_variance_error AS standard_error FROM images "
             rows = [connection.execute(select + "WHERE id = ? AND rejected IS NOT NULL", (each,)).fetchone() for each in ids]
         return [_entry(row, models) for row in rows if row is not None]
+
+    def has(self, file: str) -> bool:
+        """Whether a saved image has this file."""
+        with self._open() as connection:
+            return connection.execute("SELECT 1 FROM images WHERE file = ?", (file,)).fetchone() is not None
 
     def groups(self) -> list[tuple[str, dict[str, Any], int]]:
         """Every fingerprint that saved images have: its settings and how many, most first."""

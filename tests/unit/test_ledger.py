@@ -54,6 +54,18 @@ def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> Non
     assert ledger.page(Query()).total == 8
 
 
+def test_a_name_belongs_to_what_was_saved_last(ledger: Ledger) -> None:
+    ledger.record(made(3), files(3))
+    first = ledger.page(Query(sort="score", order="asc")).entries[0]
+    ledger.record(made(1, 7), files(1))
+    entries = ledger.page(Query()).entries
+    assert sorted(entry.file for entry in entries) == files(3)
+    assert first.id not in {entry.id for entry in entries}
+    assert ledger.find([first.id]) == []
+    assert [ledger.has(file) for file in ("a/0.png", "a/3.png")] == [True, False]
+    assert ledger.standing(first.fingerprint, "denoised_variance", torch.tensor([0.0]))[2] == 4  # its score still counts
+
+
 def test_the_largest_seed_is_kept(ledger: Ledger) -> None:
     ledger.record(replace(made(1), settings={**made(1).settings, "seed": 2**64 - 1}), files(1))
     assert ledger.page(Query()).entries[0].seed == 2**64 - 1

@@ -1,0 +1,35 @@
+"""Which file belongs to which row of the ledger."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from made_maps import made
+
+
+def test_an_image_does_not_take_over_the_file_of_another(
+    pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rejected, its name given to a later image, and then deleted from the folder of rejects."""
+    routes = pack("nodes.routes")
+    monkeypatch.setattr(routes.recording, "output", lambda: tmp_path)
+    ledger = pack("uncertainty.ledger").Ledger(tmp_path / "ledger.sqlite3")
+    file = tmp_path / "a.png"
+    newest = pack("uncertainty.ledger").Query()
+    for seed, text in enumerate(("first", "second")):
+        file.write_text(text)
+        ledger.record(made(1, seed), ["a.png"])
+        if seed == 0:
+            routes.reject(ledger, ledger.page(newest).entries[0])
+    (second, first) = ledger.page(newest).entries
+    assert (first.file, second.file) == ("rejected/a.png", "a.png")
+    (tmp_path / first.file).unlink()
+    assert routes._healed(ledger, first) == first
+    with pytest.raises(FileNotFoundError):
+        routes.restore(ledger, first)
+    assert file.read_text() == "second"
+    # Without the other one it is the file that somebody moved.
+    ledger.moved(second.id, "b.png", rejected=False)
+    assert routes._healed(ledger, first).file == "a.png"
