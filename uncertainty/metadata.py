@@ -40,12 +40,13 @@ class Known:
 
 def entry(found: UncertaintyMap, image: int) -> str:
     """The text entry of one image of a map."""
+    found = found.select([image])  # alone: a batch of thousands has thousands of entries
     scores = {name: found.score(name) for name in QUANTITIES}
-    pictures = as_pictures(found.quantity(DEFAULT_QUANTITY).sum(0)[image : image + 1])
+    pictures = as_pictures(found.quantity(DEFAULT_QUANTITY).sum(0))
     return json.dumps(
         {
             "version": VERSION,
-            "scores": {name: [_finite(part[image]) for part in score] for name, score in scores.items()},
+            "scores": {name: [_finite(part[0]) for part in score] for name, score in scores.items()},
             "steps": list(found.steps),
             "total_steps": found.total_steps,
             "fingerprint": fingerprint(found),

@@ -92,6 +92,18 @@ def test_a_file_knows_its_scores_and_its_map(tmp_path: Path) -> None:
     assert metadata.read(ROOT / "docs" / "icon.png") is None
 
 
+def test_an_entry_takes_as_long_in_a_large_batch_as_alone() -> None:
+    def seconds(images: int) -> float:
+        found, times = made(images), []
+        for _ in range(5):
+            start = time.perf_counter()
+            metadata.entry(found, images - 1)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(20_000) < 5 * seconds(1)
+
+
 def test_too_large_a_picture_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "x.png", None, size=64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
