@@ -263,7 +263,8 @@ class UncertaintyRun:
             batches = 1
             measured = measure(batches)
         if self.settings.options.live_preview:
-            self.shown = measured.quantities[DEFAULT_QUANTITY]
+            shown = measured.quantities[DEFAULT_QUANTITY]
+            self.shown = shown if mask is None else torch.where(mask > 0, shown, 0)
         if self.records and step not in self.recorded:
             self._record(step, measured, mask)
         if not guided:

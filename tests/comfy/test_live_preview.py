@@ -48,6 +48,18 @@ def test_map_alone_where_previews_are_off(
     assert not np.array_equal(pictures[0][1], pictures[1][1])
 
 
+def test_nothing_is_shown_outside_a_noise_mask(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType], previews: list[tuple[int, Any]]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    mask = torch.zeros(1, 512, 512)
+    mask[..., :256] = 1
+    latent = loaded.latent(2) | {"noise_mask": mask}
+    _, found, _ = sampling.node(loaded, latent_image=latent, options=pack("uncertainty.options").Options(live_preview=True))
+    expected = pack("nodes.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
+    assert np.array_equal(previews[-1][1][1], expected)
+
+
 def test_map_lies_over_the_preview(
     loaded_models: dict[str, Loaded],
     sampling: Sampling,
