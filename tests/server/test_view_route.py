@@ -30,3 +30,11 @@ def test_anything_else_is_nothing(server: ComfyServer, name: str) -> None:
     for file in (outside, inside):
         file.write_text("[2]")
     assert answer(server, name) == (204, b"")
+
+
+def test_a_page_that_was_uploaded_there_is_not_shown(server: ComfyServer) -> None:
+    folder = server.base / "temp" / "uncertainty"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("page.html", "picture.svg", "bare"):
+        (folder / name).write_text("<script>1</script>")
+        assert answer(server, name) == (204, b"")
