@@ -62,16 +62,22 @@ def table(found: Folder, selection: Selection, quantity: str) -> list[str]:
     """One line an image, best first. Ranks count the images of the folder that were made under the same settings."""
     kept = set(selection.kept)
     lines = []
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, dict[int, int]] = {}  # of each image that has a score, its place
     for index in selection.best_first:
-        groups.setdefault(found.images[index][1].fingerprint, []).append(index)
+        known = found.images[index][1]
+        group = groups.setdefault(known.fingerprint, {})
+        if math.isfinite(known.scores[quantity][0]):
+            group[index] = len(group)
     width = max(len(path.name) for path, _ in found.images)
     for index in selection.best_first:
         path, known = found.images[index]
         value, error = known.scores[quantity]
         group = groups[known.fingerprint]
         others = len(group) - 1
-        beaten = f"better than {100 * (others - group.index(index)) // others:3} % of {others}" if others else "alone"
+        if index not in group:
+            beaten = "no score"
+        else:
+            beaten = f"better than {100 * (others - group[index]) // others:3} % of {others}" if others else "alone"
         mark = "kept" if index in kept else "rejected"
         lines.append(f"{path.name:<{width}}  {value:.6g} ± {error:.2g}  {beaten:<24}  {mark}")
     if len(groups) > 1:

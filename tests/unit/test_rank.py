@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty import __main__ as command
 from uncertainty import metadata
+from uncertainty.estimators import QUANTITIES
 from uncertainty.fingerprints import fingerprint
 from uncertainty.render import as_pictures
 
@@ -127,6 +128,19 @@ def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
     assert "alone" in done.stdout and "2 different settings" in done.stdout
     assert "plain.png has no scores" in done.stderr and "broken.png is no readable PNG" in done.stderr
     assert sorted(folder.iterdir()) == before
+
+
+def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> None:
+    found = made(3)
+    broken = found.values.clone()
+    broken[:, 1] = torch.nan
+    found = replace(found, quantities=dict.fromkeys(QUANTITIES, broken))
+    for image in range(3):
+        save(tmp_path / f"{image}.png", metadata.entry(found, image))
+    told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()
+    assert [line.split("% of")[-1] for line in told[:2]] == [" 1 kept"] * 2
+    assert "better than 100 %" in told[0] and "better than 0 %" in told[1]
+    assert "no score rejected" in told[2] and told[2].startswith("1.png")
 
 
 def test_moves_the_rest_and_brings_it_back(rank: Rank, folder: Path) -> None:
