@@ -95,7 +95,7 @@ def unpacked(packed: dict[str, Any]) -> Tensor:
     try:
         with Image.open(io.BytesIO(base64.b64decode(packed["png"])), formats=["PNG"]) as image:
             return torch.from_numpy(np.array(image.convert("L"), np.float32) / 255)
-    except (KeyError, TypeError, OSError) as error:
+    except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, of broken chunks too
         raise ValueError(f"the map in the file is damaged ({error}).") from error
 
 

@@ -1,5 +1,7 @@
 """``python -m uncertainty rank``: files sorted by the scores in them."""
 
+import base64
+import json
 import re
 import subprocess
 import sys
@@ -117,6 +119,18 @@ def test_damaged_entries_are_named(tmp_path: Path) -> None:
         save(tmp_path / f"{number}.png", text)
         with pytest.raises(ValueError, match=rf"{number}\.png has a damaged entry"):
             metadata.read(tmp_path / f"{number}.png")
+
+
+def test_damaged_maps_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = json.loads(metadata.entry(made(1), 0))["map"]
+    png = base64.b64decode(packed["png"])
+    for place in (0, png.index(b"IHDR"), png.index(b"IDAT"), png.index(b"IDAT") + 6):
+        damaged = base64.b64encode(png[:place] + b"Y_\xf7\xdf" + png[place + 4 :]).decode()
+        with pytest.raises(ValueError, match="the map in the file is damaged"):
+            metadata.unpacked({"png": damaged})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with pytest.raises(ValueError, match="the map in the file is damaged"):
+        metadata.unpacked(packed)
 
 
 def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
