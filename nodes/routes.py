@@ -48,7 +48,7 @@ def _in_words(answer: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await answer(request)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # the latter of numbers beyond SQLite's
             return web.json_response({"error": str(error)}, status=400)
         except FileNotFoundError as error:
             return web.json_response({"error": str(error)}, status=404)

@@ -1,8 +1,9 @@
-"""Which file belongs to which row of the ledger."""
+"""Which file belongs to which row of the ledger, and what the routes answer."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -33,3 +34,18 @@ def test_an_image_does_not_take_over_the_file_of_another(
     # Without the other one it is the file that somebody moved.
     ledger.moved(second.id, "b.png", rejected=False)
     assert routes._healed(ledger, first).file == "a.png"
+
+
+def test_numbers_that_no_ledger_holds_are_refused(
+    pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = pack("nodes.routes")
+    ledger = pack("uncertainty.ledger").Ledger(tmp_path / "ledger.sqlite3")
+    monkeypatch.setattr(routes.recording, "ledger", lambda: ledger)
+    huge = str(1 << 70)
+    for answer, request in (
+        (routes.heatmap, SimpleNamespace(match_info={"id": huge})),
+        (routes.rows, SimpleNamespace(query={"after": f"[1, {huge}]"})),
+        (routes.rows, SimpleNamespace(query={"after": "[1, 1e400]"})),
+    ):
+        assert asyncio.run(routes._in_words(answer)(request)).status == 400
