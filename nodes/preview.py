@@ -91,9 +91,10 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
     """Write what the browser draws from. Answers with the index, which names the other files: it loads only what it shows.
 
     The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
-    (standard deviation over the elements of the shown map), (Q, S, B); ``ranges``, ends of the colour scale of each image and,
-    last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image holds its maps by
-    quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its latent frames.
+    (standard deviation over the elements of the shown map, inside the mask), (Q, S, B); ``ranges``, ends of the colour scale of
+    each image and, last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image
+    holds its maps by quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its
+    latent frames.
     """
     count = uncertainty.images
     stem = view_files.new_stem("map")
@@ -124,7 +125,7 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
         {
             "scores": torch.stack([torch.stack([score.value for score in row]) for row in scores]),
             "standard_errors": torch.stack([torch.stack([score.standard_error for score in row]) for row in scores]),
-            "spreads": torch.stack([found.flatten(2).std(2, correction=0) for found in maps]),
+            "spreads": torch.stack([_spread(found, uncertainty.mask) for found in maps]),
             "ranges": torch.stack(ranges),
             "steps": torch.tensor(uncertainty.steps, dtype=torch.int32),
             "sigmas": uncertainty.sigmas.float(),
@@ -140,6 +141,17 @@ def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[
             "pictures": pictures,
         },
     )
+
+
+def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
+    """Standard deviation of maps (S, B, h, w) over the elements that their scores are means of, (S, B)."""
+    if mask is None:
+        return steps.flatten(2).std(2, correction=0)
+    weights = _joined(render.as_pictures(mask), len(mask)).flatten(1)
+    weights = weights / weights.sum(1, keepdim=True)
+    values = steps.flatten(2)
+    mean = (values * weights).sum(2, keepdim=True)
+    return ((values - mean).square() * weights).sum(2).sqrt()
 
 
 def _greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -148,6 +149,18 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])
     grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
     assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # cut off, then rounded
+
+
+def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
+    mask = torch.zeros(4, 1, *sampled[1].values.shape[3:])
+    mask[..., :20] = 1
+    found = replace(sampled[1], mask=mask)
+    shown = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=found, **LOOK).ui
+    index, about = opened(shown["uncertainty_view"][0])
+    for q, quantity in enumerate(about["quantities"]):
+        inside = found.quantity(quantity).mean(2)[..., :20].flatten(2)
+        torch.testing.assert_close(index["spreads"][q], inside.std(2, correction=0))
+        torch.testing.assert_close(index["scores"][q], inside.mean(2))
 
 
 def test_two_previews_share_no_file(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
