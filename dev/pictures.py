@@ -1,7 +1,6 @@
 """``make pictures``: photographs of the nodes for README and help pages, out of the example workflows as they run."""
 
 import io
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -116,7 +115,6 @@ def sidebar(front_end: FrontEnd) -> None:
 
 def main() -> None:
     """Command line."""
-    shutil.rmtree(README, ignore_errors=True)
     with page() as front_end:
         done = examples(front_end)
         sidebar(front_end)

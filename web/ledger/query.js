@@ -98,7 +98,7 @@ export function pictureUrl(row, small) {
 
 /** @param {Row} row */
 export function heatmapUrl(row) {
-  return serverUrl(`${LEDGER}/${row.id}/heatmap`);
+  return serverUrl(`${LEDGER}/${row.id}/heatmap?t=${row.created}`); // a new ledger counts from 1 again
 }
 
 /** Why there is no heatmap, after its picture did not load. @param {Row} row */

@@ -22,7 +22,7 @@ let tab = null;
 /** @type {import("../adapter.js").SidebarTab} */
 export const ledgerTab = {
   id: "uncertainty-ledger",
-  title: "Uncertainty",
+  title: "Uncer\u00adtainty", // a narrow bar may break it there, and not before its last letter
   icon: "pi pi-sort-amount-down",
   tooltip: "Uncertainty: saved images by score",
   render(element) {
