@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-import numpy as np
 from comfy.cli_args import args
 from comfy_api.latest import io
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..uncertainty import metadata
 from ..uncertainty.maps import UncertaintyMap
-from . import common, recording
+from . import common, recording, view_files
 
 COMPRESSION = 4  # as SaveImage
 
@@ -89,10 +87,9 @@ class UncertaintySaveImage(io.ComfyNode):
 
 def _write(path: Path, image: Tensor, about: PngInfo | None) -> None:
     """A PNG file, whole or not at all."""
-    picture = Image.fromarray((image.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
     unfinished = path.with_name(f"{path.name}.part")
     try:
-        picture.save(unfinished, "PNG", pnginfo=about, compress_level=COMPRESSION)
+        view_files.as_image(image).save(unfinished, "PNG", pnginfo=about, compress_level=COMPRESSION)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

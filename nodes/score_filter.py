@@ -1,6 +1,5 @@
 """UncertaintyScoreFilter: keep the good images of a batch, by score."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
-from ..uncertainty.maps import UncertaintyMap
+from ..uncertainty.maps import UncertaintyMap, finite
 from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, Standing, select
 from ..uncertainty.thresholds import Thresholds
 from . import common, filter_view, recording
@@ -23,11 +22,6 @@ def _rows(tensor: Tensor | None, images: Sequence[int], each: int = 1) -> Any:
     if tensor is None or not images:
         return NOTHING
     return tensor[torch.as_tensor([image * each + frame for image in images for frame in range(each)])]
-
-
-def _for_json(values: Sequence[float]) -> list[float | None]:
-    """Values for the browser, whose JSON knows no NaN."""
-    return [value if math.isfinite(value) else None for value in values]
 
 
 def _latents(latents: dict | None, images: Sequence[int]) -> Any:
@@ -197,8 +191,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
         kept, rejected = chosen.kept, chosen.rejected
         scores = score.value.tolist()
         shown = {
-            "scores": _for_json(scores),
-            "standard_errors": _for_json(score.standard_error.tolist()),
+            "scores": [finite(value) for value in score.value],
+            "standard_errors": [finite(value) for value in score.standard_error],
             "kept": list(kept),
         }
         rule = {"mode": mode, "keep": keep, "percentile": percentile, "threshold": threshold, "reject": reject}

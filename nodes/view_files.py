@@ -37,13 +37,13 @@ def write_json(stem: str, value: Any) -> dict[str, str]:
 def write_grey(stem: str, picture: Tensor) -> dict[str, str]:
     """The grey of a picture (height, width, 3), 0 to 1, as ``render.overlay`` lays it under a map, without loss."""
     path, file = _place(f"{stem}.png")
-    _image(picture).convert("L").save(path, compress_level=1)  # the weights of render.overlay
+    as_image(picture[..., :3]).convert("L").save(path, compress_level=1)  # the weights of render.overlay
     return file
 
 
 def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict[str, str]]:
     """A picture (height, width, 3), 0 to 1, as a JPEG for each longest side in pixels, largest first; none is enlarged."""
-    image, files = _image(picture), []
+    image, files = as_image(picture[..., :3]), []
     for size in longest:
         image.thumbnail((size, size))
         path, file = _place(f"{stem}_{size}.jpg")
@@ -52,9 +52,9 @@ def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict
     return files
 
 
-def _image(picture: Tensor) -> Image.Image:
-    # Cut off as ComfyUI's own nodes do, so that equal pictures are equal files.
-    return Image.fromarray((picture[..., :3].float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
+def as_image(picture: Tensor) -> Image.Image:
+    """A picture (height, width, channels), 0 to 1, cut off as ComfyUI's own nodes do, so that equal pictures are equal files."""
+    return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
 
 
 def _place(name: str) -> tuple[Path, dict[str, str]]:

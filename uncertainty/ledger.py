@@ -20,7 +20,7 @@ from torch import Tensor
 from .choices import check_choice
 from .estimators import QUANTITIES
 from .fingerprints import described, fingerprint, image_digests
-from .maps import SURE_WHEN_HIGH, UncertaintyMap
+from .maps import SURE_WHEN_HIGH, UncertaintyMap, finite
 
 VERSION = 1
 # Seconds to wait for another process that writes.
@@ -169,7 +169,7 @@ class Ledger:
         name, settings = fingerprint(found), described(found)
         scores = {quantity: found.score(quantity) for quantity in QUANTITIES}
         columns = [column for quantity in QUANTITIES for column in (quantity, f"{quantity}_error")]
-        values = [[_finite(part[i]) for q in QUANTITIES for part in scores[q]] for i in range(found.images)]
+        values = [[finite(part[i]) for q in QUANTITIES for part in scores[q]] for i in range(found.images)]
         moment = time.time() if now is None else now
         common = (name, moment, _signed(found.settings.get("seed")), found.settings.get("prompt"))
         rows = [
@@ -206,8 +206,7 @@ class Ledger:
         """
         check_choice("quantity", quantity, QUANTITIES)
         with self._open() as connection:
-            chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
-            recorded = torch.tensor([row[0] for row in connection.execute(chosen, (name,))], dtype=torch.float64)
+            recorded = torch.tensor(_sorted_scores(connection, name, quantity), dtype=torch.float64)
         wanted = scores.double()
         lower = torch.searchsorted(recorded, wanted)
         higher = len(recorded) - torch.searchsorted(recorded, wanted, right=True)
@@ -262,12 +261,10 @@ class Ledger:
 
     def better_than(self, entries: Sequence[Entry], quantity: str) -> list[tuple[float | None, int]]:
         """For each image, which fraction of the others of its fingerprint is less sure, and how many they are."""
-        chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
         with self._open() as connection:
             # All scores of these settings once, not a count an image: a long page takes no longer than a short one.
-            recorded = {
-                name: [row[0] for row in connection.execute(chosen, (name,))] for name in {entry.fingerprint for entry in entries}
-            }
+            names = {entry.fingerprint for entry in entries}
+            recorded = {name: _sorted_scores(connection, name, quantity) for name in names}
         found: list[tuple[float | None, int]] = []
         for entry in entries:
             scores = recorded[entry.fingerprint]
@@ -305,8 +302,10 @@ def _unsigned(stored: int | None) -> int | None:
     return stored if stored is None else stored % (1 << 64)
 
 
-def _finite(value: Tensor) -> float | None:
-    return float(value) if bool(torch.isfinite(value)) else None
+def _sorted_scores(connection: sqlite3.Connection, name: str, quantity: str) -> list[float]:
+    """All valid scores of a fingerprint, lowest first."""
+    chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
+    return [row[0] for row in connection.execute(chosen, (name,))]
 
 
 def _conditions(query: Query) -> tuple[str, list[Any]]:

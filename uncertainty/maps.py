@@ -24,6 +24,11 @@ class Score(NamedTuple):
     standard_error: Tensor
 
 
+def finite(value: Tensor) -> float | None:
+    """One number for JSON and SQL, which know no NaN."""
+    return float(value) if bool(torch.isfinite(value)) else None
+
+
 @dataclass(frozen=True, eq=False)
 class UncertaintyMap:
     """Uncertainty of a batch over the recorded steps. Immutable.

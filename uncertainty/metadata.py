@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .estimators import QUANTITIES
 from .fingerprints import fingerprint
-from .maps import DEFAULT_QUANTITY, UncertaintyMap
+from .maps import DEFAULT_QUANTITY, UncertaintyMap, finite
 from .render import as_pictures
 
 ENTRY = "uncertainty"
@@ -46,7 +46,7 @@ def entry(found: UncertaintyMap, image: int) -> str:
     return json.dumps(
         {
             "version": VERSION,
-            "scores": {name: [_finite(part[0]) for part in score] for name, score in scores.items()},
+            "scores": {name: [finite(part[0]) for part in score] for name, score in scores.items()},
             "steps": list(found.steps),
             "total_steps": found.total_steps,
             "fingerprint": fingerprint(found),
@@ -97,11 +97,6 @@ def unpacked(packed: dict[str, Any]) -> Tensor:
             return torch.from_numpy(np.array(image.convert("L"), np.float32) / 255)
     except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, of broken chunks too
         raise ValueError(f"the map in the file is damaged ({error}).") from error
-
-
-def _finite(value: Tensor) -> float | None:
-    """JSON knows no NaN."""
-    return float(value) if bool(torch.isfinite(value)) else None
 
 
 def _number(value: float | None) -> float:
