@@ -45,6 +45,11 @@ def view(url: str, file: dict[str, str]) -> bytes:
     return get(url, "/view", **file)
 
 
+def make(class_type: str, **inputs: Any) -> dict[str, Any]:
+    """A node of a graph."""
+    return {"class_type": class_type, "inputs": inputs}
+
+
 def node_with(graph: Graph, class_type: str, **inputs: Any) -> str:
     """Id of the first node of a class that has these input values.
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from comfy_page import FrontEnd, opened
+from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
 from uncertainty import metadata
@@ -19,10 +20,6 @@ STEPS = 5  # nobody else's: it tells these images from those of other tests on t
 
 def workflow(seed: int) -> dict:
     """Sample a batch and save it with its scores."""
-
-    def make(class_type: str, **inputs: object) -> dict:
-        return {"class_type": class_type, "inputs": inputs}
-
     sampling = {"seed": seed, "steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     measuring = {"samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.4, "window_end": 0.9}
     wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dev.client import Graph, run, view
+from dev.client import Graph, make, run, view
 from dev.server import ComfyServer
 from uncertainty import metadata
 from uncertainty.ledger import Ledger
@@ -35,10 +35,6 @@ def own_server(place: Path) -> Iterator[ComfyServer]:
     """A server whose ledger holds what these tests record, and nothing else."""
     with ComfyServer(base=place, log=place / "server.log") as running:
         yield running
-
-
-def make(class_type: str, **inputs: object) -> dict[str, Any]:
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def graph(seed: int, **rule: object) -> Graph:

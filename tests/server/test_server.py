@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dev.bootstrap import ROOT
-from dev.client import Graph, Outputs, PromptFailed, PromptRejected, get, node_with, run, view
+from dev.client import Graph, Outputs, PromptFailed, PromptRejected, get, make, node_with, run, view
 from dev.demo import WORKFLOW
 from dev.server import NODES, ComfyServer
 
@@ -36,11 +36,6 @@ def pixels(server: ComfyServer, graph: Graph, outputs: Outputs, prefix: str) -> 
     """What the SaveImage node with this prefix saved."""
     files = outputs[node_with(graph, "SaveImage", filename_prefix=prefix)]["images"]
     return np.stack([np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in files])
-
-
-def make(class_type: str, **inputs: object) -> dict:
-    """A node of a graph."""
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def listed(file: dict[str, str]) -> str:
