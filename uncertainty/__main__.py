@@ -1,4 +1,7 @@
-"""``python -m uncertainty rank FOLDER``: sort saved images by the scores in their files, and move the worse ones away."""
+"""``python -m uncertainty rank FOLDER``: sort saved images by the scores in their files, and move the worse ones away.
+
+``python -m uncertainty evaluate PROTOCOL …`` is in ``evaluation.command``.
+"""
 
 import argparse
 import math
@@ -10,6 +13,7 @@ import torch
 
 from . import culling, metadata
 from .estimators import QUANTITIES
+from .evaluation import command
 from .maps import DEFAULT_QUANTITY, SURE_WHEN_HIGH, Score
 from .metadata import Known
 from .selection import REJECT, Selection, select
@@ -87,6 +91,10 @@ def table(found: Folder, selection: Selection, quantity: str) -> list[str]:
 
 def rank(arguments: argparse.Namespace) -> None:
     """The command."""
+    if arguments.reject is None:
+        arguments.reject = "lowest" if arguments.quantity in SURE_WHEN_HIGH else "highest"
+    if arguments.move and all(rule is None for rule in (arguments.keep, arguments.percentile, arguments.threshold)):
+        sys.exit("error: --move needs a rule: --keep, --percentile or --threshold.")
     folder = arguments.folder
     if not folder.is_dir():
         sys.exit(f"error: {folder} is no folder.")
@@ -117,7 +125,7 @@ def undo(folder: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    main = argparse.ArgumentParser(prog="python -m uncertainty", description=__doc__)
+    main = argparse.ArgumentParser(prog="python -m uncertainty", description=__doc__.splitlines()[0])
     commands = main.add_subparsers(required=True)
     ranking = commands.add_parser("rank", help="list images by their scores, best first", description=HELP)
     ranking.set_defaults(run=rank)
@@ -133,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
     action = ranking.add_mutually_exclusive_group()
     action.add_argument("--move", action="store_true", help=f"move the rest into FOLDER/{culling.REJECTED}")
     action.add_argument("--undo", action="store_true", help="bring everything back from there")
+    command.add_parser(commands)
     return main
 
 
@@ -162,14 +171,12 @@ def _score(text: str) -> float:
 def main() -> None:
     """Entry."""
     arguments = parser().parse_args()
-    if arguments.reject is None:
-        arguments.reject = "lowest" if arguments.quantity in SURE_WHEN_HIGH else "highest"
-    if arguments.move and all(rule is None for rule in (arguments.keep, arguments.percentile, arguments.threshold)):
-        sys.exit("error: --move needs a rule: --keep, --percentile or --threshold.")
     try:
         arguments.run(arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
 
 
 if __name__ == "__main__":

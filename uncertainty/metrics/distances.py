@@ -37,5 +37,6 @@ def _covariance(features: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor) -> Tensor:
+    vectors: Tensor
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,6 +1,5 @@
 """What images look like to a network: embeddings for distances between distributions, and logits where it classifies."""
 
-import importlib
 from typing import NamedTuple, Protocol
 
 from torch import Tensor

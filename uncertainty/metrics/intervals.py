@@ -1,4 +1,4 @@
-"""Confidence intervals by the bootstrap over groups (Efron 1979; Davison & Hinkley 1997, §3.8): images of one prompt are alike."""
+"""Confidence intervals by the bootstrap over groups (Efron 1979; Davison & Hinkley 1997, §3.8): a prompt's images are alike."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def bootstrap(statistic: Statistic, groups: Tensor, *, resamples: int = 1000, se
     Raises:
         ValueError: fewer than two groups, or a level outside 0 to 1.
     """
-    members = [torch.nonzero(groups == group).flatten() for group in groups.unique()]
+    members = [torch.nonzero(groups == group).flatten() for group in sorted(set(groups.tolist()))]
     if len(members) < 2:
         raise ValueError(f"an interval needs two groups or more, got {len(members)}.")
     if not 0 < level < 1:
@@ -42,3 +42,8 @@ def bootstrap(statistic: Statistic, groups: Tensor, *, resamples: int = 1000, se
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = torch.quantile(values, tails).tolist()
     return Interval(statistic(torch.arange(len(groups))), low, high)
+
+
+def mean_interval(values: Tensor, groups: Tensor, *, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> Interval:
+    """``bootstrap`` of the mean of values (N,)."""
+    return bootstrap(lambda rows: float(values[rows].mean()), groups, resamples=resamples, seed=seed, level=level)

@@ -6,9 +6,9 @@ from torch import Tensor
 
 def ranks(values: Tensor) -> Tensor:
     """Rank of each value (N,), from 0; equal values share the mean of theirs."""
-    ordered, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0)
-    return (last - 1 - (counts - 1) / 2).double()[inverse]
+    ordered = values.sort().values
+    first, end = (torch.searchsorted(ordered, values.contiguous(), right=right) for right in (False, True))
+    return (first + end - 1).double() / 2
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
@@ -20,7 +20,7 @@ def spearman(a: Tensor, b: Tensor) -> float:
 def within_groups(values: Tensor, groups: Tensor) -> Tensor:
     """Standing of each value among those of its group, (N,): 0 for the lowest, 1 for the highest, 0.5 for one alone."""
     standing = torch.full(values.shape, 0.5, dtype=torch.float64)
-    for group in groups.unique():
+    for group in sorted(set(groups.tolist())):
         rows = groups == group
         if rows.sum() > 1:
             standing[rows] = ranks(values[rows]) / (rows.sum() - 1)
@@ -28,10 +28,10 @@ def within_groups(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def best_of_k(badness: Tensor, quality: Tensor, groups: Tensor, k: int) -> Tensor:
-    """Expected quality, a number a group in ascending order of groups, of the least bad of k images drawn without replacement.
+    """Expected quality of the least bad of k images drawn without replacement, one number a group in ascending order of groups.
 
-    Of n images in order of badness the j-th (from 0) is the best of the k drawn in C(n-1-j, k-1) of C(n, k) cases: the expectation
-    is exact, nothing is drawn.
+    Of n images in order of badness the j-th (from 0) is the best of the k drawn in C(n-1-j, k-1) of C(n, k) cases: the
+    expectation is exact, nothing is drawn.
 
     Args:
         badness: what the choice is made by, (N,); ties keep their order.
@@ -43,7 +43,7 @@ def best_of_k(badness: Tensor, quality: Tensor, groups: Tensor, k: int) -> Tenso
         ValueError: a group has fewer than k images.
     """
     expected = []
-    for group in groups.unique():
+    for group in sorted(set(groups.tolist())):
         rows = torch.nonzero(groups == group).flatten()
         n = len(rows)
         if not 1 <= k <= n:

@@ -1,0 +1,180 @@
+"""Protocol 1, the paper's Table 1: does dropping the images of worst score leave better ones?
+
+N images are drawn and scored by every method. A method then drops a sixth of them, at either end of its scores, over all images
+or within each prompt (busy subjects score higher than plain ones). What is left is compared with the real pictures by
+distributions, and with random subsets of the same size. Beside that, what artists do: keep the best of k images of one prompt.
+Intervals resample whole prompts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..baselines import BASELINES
+from ..estimators import QUANTITIES
+from ..maps import SURE_WHEN_HIGH
+from ..metrics.distances import frechet_distance, kernel_distance, precision_recall, principal
+from ..metrics.intervals import Interval, bootstrap
+from ..metrics.ranking import best_of_k, spearman, within_groups
+from .collection import Drawn
+from .judges import Judged, pixels, total_variation
+from .report import Cell, Table, between
+
+DROPPED = 1 / 6
+RESAMPLES = 300
+RANDOM_SUBSETS = 200
+DIMENSIONS = 128
+KS = (2, 4, 8, 16)
+
+# Not a method of anyone's: what a score must beat that only sees how busy an image is.
+BUSY = "total_variation"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Images with the badness (N,) each method sees in them, high is bad, and the number of their prompt (N,)."""
+
+    images: Sequence[Drawn]
+    badness: Mapping[str, Tensor]
+    prompts: Tensor
+
+
+def scored(images: Sequence[Drawn]) -> Scored:
+    """Read the scores out of the files.
+
+    Raises:
+        ValueError: a file has none, or a method judged only some of the images.
+    """
+    known = [image.known().scores for image in images]
+    badness = {}
+    for method in (*QUANTITIES, *BASELINES):
+        having = sum(method in scores for scores in known)
+        if having not in (0, len(known)):
+            raise ValueError(f"{method} judged {having} of {len(known)} images: the folder holds runs of different settings.")
+        if having:
+            sign = -1 if method in SURE_WHEN_HIGH else 1
+            badness[method] = sign * torch.tensor([scores[method][0] for scores in known])
+    badness[BUSY] = torch.tensor([total_variation(pixels(image.path)) for image in images])
+    texts = list(dict.fromkeys(image.prompt for image in images))
+    return Scored(images, badness, torch.tensor([texts.index(image.prompt) for image in images]))
+
+
+def kept(badness: Tensor, dropped: float = DROPPED) -> Tensor:
+    """Indices of all but the worst ``dropped`` part, best first; ties keep their order."""
+    return torch.sort(badness, stable=True).indices[: len(badness) - round(dropped * len(badness))]
+
+
+def variants(found: Scored) -> dict[tuple[str, str, str], Tensor]:
+    """Every way to drop, by method, scope and which end goes: badness (N,) to be dropped from the top."""
+    ways = {}
+    for method, badness in found.badness.items():
+        for scope, values in (("all images", badness), ("within prompt", within_groups(badness, found.prompts))):
+            ways[method, scope, "worst"] = values
+            ways[method, scope, "best"] = -values
+    return ways
+
+
+def distances(found: Scored, judged: Judged, real: Tensor, name: str, seed: int = 0) -> Table:
+    """Distance of what each way to drop leaves to the real pictures, against random subsets of the same size.
+
+    Args:
+        found: N images and their scores.
+        judged: their embedding (N, D).
+        real: embedding (R, D) of the real pictures.
+        name: of the table.
+        seed: of random subsets and resampling.
+    """
+    project = principal(real, min(DIMENSIONS, real.shape[1]))
+    images, reference = project(judged.embedding), project(real)
+    generator = torch.Generator().manual_seed(seed)
+
+    def random_rows(rows: Tensor) -> Tensor:
+        return rows[torch.randperm(len(rows), generator=generator)[: len(kept(rows.float()))]]
+
+    everything = torch.arange(len(images))
+    random = sorted(frechet_distance(reference, images[random_rows(everything)]) for _ in range(RANDOM_SUBSETS))
+    middle = sum(random) / len(random)
+    low, high = random[round(0.025 * (RANDOM_SUBSETS - 1))], random[round(0.975 * (RANDOM_SUBSETS - 1))]
+    head = (
+        "method", "over", "dropped sixth", "Fréchet distance", "random subsets, 95 %", "gain over random", "gain, 95 % interval",
+        "kernel distance", "precision", "recall",
+    )  # fmt: skip
+
+    def others(rows: Tensor) -> tuple[float, float, float]:
+        return (kernel_distance(reference, images[rows]), *precision_recall(reference, images[rows]))
+
+    rows: list[tuple[Cell, ...]] = []
+    subset = random_rows(everything)
+    rows.append(("random", "all images", "any", middle, between(low, high), 0.0, "–", *others(subset)))
+    for (method, scope, end), badness in variants(found).items():
+
+        def gain(rows: Tensor, badness: Tensor = badness) -> float:
+            chosen = rows[kept(badness[rows])]
+            return frechet_distance(reference, images[random_rows(rows)]) - frechet_distance(reference, images[chosen])
+
+        chosen = kept(badness)
+        distance = frechet_distance(reference, images[chosen])
+        interval: Interval = bootstrap(gain, found.prompts, resamples=RESAMPLES, seed=seed)
+        rows.append(
+            (
+                method,
+                scope,
+                end,
+                distance,
+                between(low, high),
+                middle - distance,
+                between(interval.low, interval.high),
+                *others(chosen),
+            )
+        )
+    return Table(name, head, rows)
+
+
+def correlations(found: Scored, qualities: Mapping[str, Tensor], name: str, seed: int = 0) -> Table:
+    """Rank correlation of badness with each quality measure, over all images and within prompts; one hopes for negative ones."""
+    rows: list[tuple[Cell, ...]] = []
+    for quality, values in qualities.items():
+        for method, badness in found.badness.items():
+            for scope, left, right in (
+                ("all images", badness, values),
+                ("within prompt", within_groups(badness, found.prompts), within_groups(values, found.prompts)),
+            ):
+
+                def statistic(rows: Tensor, left: Tensor = left, right: Tensor = right) -> float:
+                    return spearman(left[rows], right[rows])
+
+                interval = bootstrap(statistic, found.prompts, resamples=RESAMPLES, seed=seed)
+                rows.append((quality, method, scope, interval.value, between(interval.low, interval.high)))
+    return Table(name, ("quality", "method", "over", "rank correlation", "95 % interval"), rows)
+
+
+def best_of(found: Scored, qualities: Mapping[str, Tensor], name: str, seed: int = 0) -> Table:
+    """Quality of the best-scored of k images of a prompt: its gain over a random one as a share of what the best of k gains."""
+    rows: list[tuple[Cell, ...]] = []
+    fewest = int(torch.bincount(found.prompts).min())
+    for quality, values in qualities.items():
+        random = best_of_k(values, values, found.prompts, 1)
+        for k in (k for k in KS if k <= fewest):
+            possible = best_of_k(-values, values, found.prompts, k) - random
+            for method, badness in found.badness.items():
+                gained = best_of_k(badness, values, found.prompts, k) - random
+
+                def share(rows: Tensor, gained: Tensor = gained, possible: Tensor = possible) -> float:
+                    return float(gained[rows].sum() / possible[rows].sum())
+
+                interval = bootstrap(share, torch.arange(len(gained)), resamples=RESAMPLES, seed=seed)
+                gain = (float(random.mean()), float((random + gained).mean()), float((random + possible).mean()))
+                rows.append((quality, method, k, *gain, interval.value, between(interval.low, interval.high)))
+    head = (
+        "quality",
+        "method",
+        "k",
+        "random one",
+        "best-scored of k",
+        "best of k",
+        "share of the possible gain",
+        "95 % interval",
+    )
+    return Table(name, head, rows)

@@ -1,0 +1,113 @@
+"""Protocol 2, the paper's Table 2: is uncertainty high where the model is wrong?
+
+Real pictures that the model never saw are noised to half of the schedule and denoised again. The error of each pixel is known
+then, and sparsification tells how well a map sorts pixels by it.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..estimators import QUANTITIES
+from ..files import load_map
+from ..maps import UncertaintyMap
+from ..metrics.intervals import mean_interval
+from ..metrics.sparsification import Sparsification, sparsification
+from ..render import resize
+from .collection import Drawn, map_of
+from .filtering import RESAMPLES
+from .judges import Reference, pixels
+from .report import Cell, Table, between
+from .workflow import Workflow
+
+DENOISE = 0.5
+
+# What a map must beat: it knows nothing but the picture. "edges": absolute differences to the neighbours.
+EDGES, RANDOM = "edges of the picture", "random"
+
+# Parts of the second half of the schedule, as fractions of the steps that are run; "paper": steps 45 to 48 of 50.
+PARTS = {"first quarter": (0.0, 0.25), "all": (0.0, 1.0), "paper": (0.8, 0.96)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One reconstruction: number of its picture, and the curves by map and part."""
+
+    picture: int
+    curves: dict[tuple[str, str], Sparsification]
+
+
+def stack(picture: Path, count: int) -> bytes:
+    """A TIFF file of ``count`` times the same picture: LoadImage makes a batch of it."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        page = image.convert("RGB")
+    content = io.BytesIO()
+    page.save(content, "TIFF", save_all=True, append_images=[page] * (count - 1))
+    return content.getvalue()
+
+
+def noised(workflow: Workflow, name: str) -> Workflow:
+    """The workflow that starts from a picture, half noised, and measures every step."""
+    half = workflow.from_pictures(name).with_steps(max(2, workflow.steps() // 2)).with_denoise(DENOISE)
+    return half.sampling(strength=0.0, window_start=0.0, window_end=1.0)
+
+
+def measure(images: Sequence[Drawn], reference: Reference, folder: Path) -> list[Measured]:
+    """Sparsification of every reconstruction; batch n is of picture n."""
+    found = []
+    numbers = {path.name: int(path.name.split("_")[0]) for path in (image.path for image in images)}
+    for number in sorted(set(numbers.values())):
+        measured = load_map(map_of(folder, number))
+        truth = pixels(reference.paths[number])
+        for image in (image for image in images if numbers[image.path.name] == number):
+            prediction = pixels(image.path)
+            if prediction.shape != truth.shape:
+                raise ValueError(
+                    f"{reference.paths[number].name} is {truth.shape[2]}x{truth.shape[1]}, its reconstruction "
+                    f"{prediction.shape[2]}x{prediction.shape[1]}: give pictures whose sides the model can make."
+                )
+            found.append(Measured(number, _curves(truth, prediction, measured, image.place)))
+    return found
+
+
+def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: int) -> dict[tuple[str, str], Sparsification]:
+    maps = {}
+    steps = len(measured.steps)
+    for quantity in QUANTITIES:
+        values = measured.quantity(quantity)[:, place]
+        for part, (start, end) in PARTS.items():
+            rows = [row for row in range(steps) if start <= row / steps < end] or [0]
+            maps[quantity, part] = _at(values[rows].sum(0), truth.shape)
+    edges = torch.zeros_like(prediction)
+    edges[:, 1:] += prediction.diff(dim=1).abs()
+    edges[:, :, 1:] += prediction.diff(dim=2).abs()
+    maps[EDGES, "–"] = edges
+    maps[RANDOM, "–"] = torch.rand(truth.shape, generator=torch.Generator().manual_seed(place))
+    return {key: sparsification(truth.numpy(), prediction.numpy(), value.numpy()) for key, value in maps.items()}
+
+
+def _at(values: Tensor, shape: torch.Size) -> Tensor:
+    """A map (C, h, w) at the size of a picture (3, H, W): as it is for pixel models, else its mean over channels, resized."""
+    if values.shape == shape:
+        return values
+    return resize(values.mean(0)[None], shape[1], shape[2])[0].expand(shape)
+
+
+def summary(found: Sequence[Measured], name: str, seed: int = 0) -> Table:
+    """Mean AUSE (lower is better) and AURG (higher is better; 0 is random) of each map; intervals resample pictures."""
+    pictures = torch.tensor([each.picture for each in found])
+    rows: list[tuple[Cell, ...]] = []
+    for key in found[0].curves:
+        ause, aurg = (torch.tensor([getattr(each.curves[key], area) for each in found]) for area in ("ause", "aurg"))
+        intervals = [mean_interval(values, pictures, resamples=RESAMPLES, seed=seed) for values in (ause, aurg)]
+        cells: list[Cell] = list(key)
+        for interval in intervals:
+            cells += [interval.value, between(interval.low, interval.high)]
+        rows.append(tuple(cells))
+    return Table(name, ("map", "steps", "AUSE", "95 % interval", "AURG", "95 % interval"), rows)
