@@ -1,0 +1,134 @@
+"""``make evidence``: every number of ``docs/evidence.md``, out of the demo model in a real ComfyUI.
+
+Drawing takes hours; killed and started again it goes on where it was. ``make evidence ARGS=filtering`` reruns one protocol,
+``ARGS=--page`` only writes the page's tables from what was measured before.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import date
+
+from PIL import Image
+
+from .bootstrap import ROOT, RUNTIME, shown
+from .launcher import mend_torchvision
+from .server import ComfyServer, ServerError
+
+WORK = RUNTIME / "evidence"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "evidence"
+PAGE = DOCS / "evidence.md"
+WORKFLOW = ROOT / "dev" / "evidence.api.json"
+FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
+PROMPTS = 128
+COUNT = {"filtering": 2048, "reconstruction": 8, "guidance": 128, "course": 64}
+SHEET = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def lay_out_pictures() -> None:
+    """Training pictures and held-out ones as PNG files with their captions, and prompts out of the former."""
+    from demo import data
+
+    if (WORK / "prompts.txt").exists():
+        return
+    pictures = data.load(data.download(ROOT / "demo" / ".train"))
+    captions = []
+    for picture in pictures:
+        folder = WORK / ("held_out" if picture.held_out else "training")
+        folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"\W+", "_", picture.name)
+        caption = " ".join(picture.words)
+        pixels = ((picture.pixels + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(caption)
+        if not picture.held_out and caption not in captions:
+            captions.append(caption)
+    every = len(captions) / PROMPTS
+    chosen = [captions[int(number * every)] for number in range(PROMPTS)]
+    (WORK / "prompts.txt").write_text("\n".join(chosen) + "\n")
+
+
+def commands(protocol: str, url: str) -> list[str]:
+    """The command line of a protocol, as a user would give it."""
+    given = ["evaluate", protocol, "--workflow", str(WORKFLOW), "--server", url, "--out", str(WORK / protocol)]
+    given += ["--count", str(COUNT[protocol])]
+    if protocol != "reconstruction":
+        given += ["--prompts", str(WORK / "prompts.txt"), "--batch", "16" if protocol == "filtering" else "8"]
+    if protocol == "reconstruction":
+        given += ["--reference", str(WORK / "held_out")]
+    elif protocol != "course":
+        given += ["--reference", str(WORK / "training")]
+    if protocol in ("filtering", "guidance"):
+        given += [part for name in FEATURES for part in ("--features", name)]
+    if protocol == "filtering":
+        given += ["--baselines", "paper_score", "mc_dropout", "cfg_rejection"]
+    return given
+
+
+def evaluate(protocols: Sequence[str]) -> None:
+    """Run protocols and keep their tables and figures in the repository."""
+    from uncertainty.__main__ import parser
+
+    lay_out_pictures()
+    base = WORK / "comfyui"
+    shutil.copytree(WORK / "training", base / "input" / "evidence", dirs_exist_ok=True)
+    print("starting ComfyUI, up to a minute or two …", flush=True)
+    with ComfyServer(base=base, log=WORK / "server.log") as server:
+        for protocol in protocols:
+            arguments = parser().parse_args(commands(protocol, server.url))
+            arguments.run(arguments)
+            keep(protocol)
+
+
+def keep(protocol: str) -> None:
+    """Copy what a reader wants into the repository, with date and device."""
+    from benchmarks.results import device
+
+    source, target = WORK / protocol, RESULTS / protocol
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        if path.suffix in (".csv", ".md", ".png"):
+            shutil.copy(path, target / path.name.replace(" ", "_").replace(":", "-"))
+    about = json.loads((source / "about.json").read_text())
+    about = {key: about[key] for key in ("count", "seed", "drawing_seconds")} | {
+        "date": date.today().isoformat(),
+        "device": device(),
+    }
+    (target / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def write_page() -> None:
+    """Put the measured tables between the page's marks."""
+
+    def measured(match: re.Match[str]) -> str:
+        return f"{match.group(1)}{(RESULTS / match.group('name')).with_suffix('.md').read_text()}{match.group(3)}"
+
+    PAGE.write_text(SHEET.sub(measured, PAGE.read_text()))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("protocols", nargs="*", choices=[*COUNT, []], help="which to run (default: all)")
+    parser.add_argument("--page", action="store_true", help="only write the page")
+    arguments = parser.parse_args()
+    try:
+        if not arguments.page:
+            mend_torchvision()
+            evaluate(arguments.protocols or list(COUNT))
+        write_page()
+        print(f"page: {shown(PAGE)}")
+    except (ServerError, RuntimeError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: the same command goes on")
+
+
+if __name__ == "__main__":
+    main()

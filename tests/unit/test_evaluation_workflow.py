@@ -1,0 +1,135 @@
+"""A user's graph, made ready to be measured."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uncertainty.evaluation.workflow import MAP, SAVE, Workflow, WorkflowError
+
+KSAMPLER: dict[str, dict[str, Any]] = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "any.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["1", 1]}},
+    "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512, "batch_size": 4}},
+    "5": {
+        "class_type": "KSampler",
+        "inputs": {
+            "seed": 7, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "model": ["1", 0],
+            "positive": ["8", 0], "negative": ["3", 0], "latent_image": ["4", 0],
+        },
+    },
+    "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+    "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "x"}},
+    "8": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["2", 0], "guidance": 3.5}},
+}  # fmt: skip
+
+CUSTOM: dict[str, dict[str, Any]] = {
+    "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "any.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["9", 0]}},
+    "3": {"class_type": "BasicGuider", "inputs": {"model": ["1", 0], "conditioning": ["2", 0]}},
+    "4": {"class_type": "RandomNoise", "inputs": {"noise_seed": 7}},
+    "5": {"class_type": "BasicScheduler", "inputs": {"model": ["1", 0], "steps": 20, "denoise": 1.0, "scheduler": "simple"}},
+    "6": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+    "7": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 512, "height": 512, "batch_size": 2}},
+    "8": {
+        "class_type": "SamplerCustomAdvanced",
+        "inputs": {"noise": ["4", 0], "guider": ["3", 0], "sampler": ["6", 0], "sigmas": ["5", 0], "latent_image": ["7", 0]},
+    },
+    "9": {"class_type": "CLIPLoader", "inputs": {"clip_name": "any.safetensors", "type": "flux"}},
+    "10": {"class_type": "VAELoader", "inputs": {"vae_name": "any.safetensors"}},
+    "11": {"class_type": "VAEDecode", "inputs": {"samples": ["8", 0], "vae": ["10", 0]}},
+    "12": {"class_type": "PreviewImage", "inputs": {"images": ["11", 0]}},
+}
+
+
+def test_a_plain_sampler_becomes_its_measuring_twin() -> None:
+    workflow = Workflow(KSAMPLER)
+    assert workflow.graph["5"]["class_type"] == "UncertaintyKSampler"
+    assert workflow.inputs["strength"] == 0.0
+    assert workflow.inputs["steps"] == 20
+    assert KSAMPLER["5"]["class_type"] == "KSampler"
+
+
+def test_what_a_protocol_reads_and_changes() -> None:
+    workflow = Workflow(KSAMPLER)
+    assert (workflow.prompt(), workflow.batch_size(), workflow.steps()) == ("a fox", 4, 20)
+    graph = workflow.drawing("a cat", 9, 16).graph
+    assert (graph["2"]["inputs"]["text"], graph["3"]["inputs"]["text"]) == ("a cat", "blurry")
+    assert (graph["5"]["inputs"]["seed"], graph["4"]["inputs"]["batch_size"]) == (9, 16)
+    assert workflow.prompt() == "a fox"
+
+
+def test_a_custom_sampler_has_its_values_elsewhere() -> None:
+    workflow = Workflow(CUSTOM)
+    assert (workflow.prompt(), workflow.batch_size(), workflow.steps()) == ("a fox", 2, 20)
+    changed = workflow.drawing("a cat", 9).with_steps(30).with_denoise(0.5).through("Patch", scale=2.0)
+    assert changed.graph["4"]["inputs"]["noise_seed"] == 9
+    assert changed.graph["5"]["inputs"] | {"model": 0} == {"model": 0, "steps": 30, "denoise": 0.5, "scheduler": "simple"}
+    assert changed.graph["3"]["inputs"]["model"] == ["evaluation Patch", 0]
+    assert changed.saving("x")[SAVE]["inputs"]["uncertainty"] == ["8", 2]
+
+
+def test_only_what_is_needed_is_run() -> None:
+    graph = Workflow(KSAMPLER).saving("run/arm")
+    assert set(graph) == {"1", "2", "3", "4", "5", "6", "8", SAVE}
+    assert graph[SAVE]["inputs"]["images"] == ["6", 0]
+    assert set(Workflow(KSAMPLER).saving("run/arm", maps=True)) - set(graph) == {MAP}
+
+
+def test_options_are_chained_and_own_ones_kept() -> None:
+    graph = copy.deepcopy(KSAMPLER)
+    graph["o"] = {"class_type": "UncertaintyOptions", "inputs": {"estimator": "paper", "mask_side": "high"}}
+    graph["5"]["class_type"] = "UncertaintyKSampler"
+    graph["5"]["inputs"]["options"] = ["o", 0]
+    changed = Workflow(graph).measuring(mc_dropout=True).with_options(mask_side="low")
+    baselines = changed.graph[changed.inputs["options"][0]]
+    assert baselines["inputs"]["mc_dropout"] is True
+    assert changed.graph[baselines["inputs"]["options"][0]]["inputs"] == {"estimator": "paper", "mask_side": "low"}
+    again = changed.measuring(control="random_mask")
+    assert again.graph[again.inputs["options"][0]]["inputs"]["mc_dropout"] is True
+
+
+def test_pictures_take_the_place_of_an_empty_latent() -> None:
+    graph = Workflow(KSAMPLER).from_pictures("folder/cat.tiff").saving("x")
+    assert "4" not in graph
+    encoder = graph[graph["5"]["inputs"]["latent_image"][0]]
+    assert encoder["inputs"]["vae"] == ["1", 2]
+    assert graph[encoder["inputs"]["pixels"][0]]["inputs"]["image"] == "folder/cat.tiff"
+
+
+def without(*numbers: str) -> dict[str, dict[str, Any]]:
+    return {number: node for number, node in KSAMPLER.items() if number not in numbers}
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (without("5", "6", "7"), "exactly one sampler (KSampler or SamplerCustomAdvanced or UncertaintyKSampler or"),
+        (without("6", "7"), "no VAE Decode behind"),
+        (KSAMPLER | {"2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["9", 0], "clip": ["1", 1]}}, "9": {
+            "class_type": "Wildcards", "inputs": {}}}, "has a typed-in text"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evaluated_is_said(graph: dict[str, dict[str, Any]], words: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        Workflow(graph).drawing("a cat", 1).saving("x")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (json.dumps({"nodes": [], "links": []}), "Export (API)"),
+        ("no json", "is no JSON"),
+        (json.dumps([1, 2]), "no workflow in API format"),
+    ],
+)
+def test_a_file_that_is_no_graph(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "workflow.json"
+    path.write_text(content)
+    with pytest.raises(WorkflowError, match="^workflow.json") as caught:
+        Workflow.read(path)
+    assert words in str(caught.value)
