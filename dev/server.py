@@ -23,6 +23,7 @@ NODES = (
     "UncertaintySamplerCustom",
     "UncertaintyGuidance",
     "UncertaintyOptions",
+    "UncertaintyBaselines",
     "UncertaintyMapPreview",
     "UncertaintyToMask",
     "UncertaintyScoreFilter",

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .baseline_options import UncertaintyBaselines
 from .calibration import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
 from .custom_sampler import UncertaintySamplerCustom
 from .demo_model import UncertaintyDemoModel
@@ -28,6 +29,7 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintySamplerCustom,
             UncertaintyGuidance,
             UncertaintyOptions,
+            UncertaintyBaselines,
             UncertaintyMapPreview,
             UncertaintyToMask,
             UncertaintyScoreFilter,

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..uncertainty.choices import check_choice
 from ..uncertainty.estimators import QUANTITIES
-from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
+from ..uncertainty.maps import DEFAULT_QUANTITY, SCORES, UncertaintyMap
 from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
@@ -18,6 +18,7 @@ VIDEO = 6
 Uncertainty = io.Custom("UNCERTAINTY")
 Thresholds = io.Custom("UNCERTAINTY_THRESHOLDS")
 Options = io.Custom("UNCERTAINTY_OPTIONS")
+Laplace = io.Custom("UNCERTAINTY_LAPLACE")
 
 
 def quantity_input() -> io.Combo.Input:
@@ -32,6 +33,14 @@ def quantity_input() -> io.Combo.Input:
             "map, high where the model is certain."
         ),
     )
+
+
+def score_input() -> io.Combo.Input:
+    """Which score to sort images by: one of the quantities, or a baseline."""
+    quantities = quantity_input()
+    quantities.options = list(SCORES)
+    quantities.tooltip += " The others are those that Uncertainty Baselines measures."
+    return quantities
 
 
 def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input]:

@@ -7,6 +7,7 @@ records the steps of its window and hands back a guided x̂0. ``guide_every_samp
 import copy
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ from ..uncertainty.options import RunSettings
 from ..uncertainty.probes import probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
+from . import baselines
 from .differentiation import Differentiation, OutOfMemory, fitting
 from .live_preview import with_map
 
@@ -96,6 +98,10 @@ class UncertaintyRun:
         self.gradient = Differentiation(settings.options.gradient)
         self.averaged: Tensor | None = None
         self.shown: Tensor | None = None
+        self.baselines = baselines.baselines_of(settings)
+        self.predictions: list[Tensor] = []
+        self.measuring = "map"
+        self.evaluations: Counter[str] = Counter()
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model that this run is hooked into."""
@@ -116,7 +122,8 @@ class UncertaintyRun:
             add_wrapper_with_key(kind, KEY, wrapper, model_options, is_model_options=True)
 
     def _wrappers(self) -> tuple[tuple[str, Callable[..., Tensor]], ...]:
-        return (WrappersMP.SAMPLER_SAMPLE, self._sample), (WrappersMP.PREDICT_NOISE, self._predict_noise)
+        wrappers = (WrappersMP.SAMPLER_SAMPLE, self._sample), (WrappersMP.PREDICT_NOISE, self._predict_noise)
+        return (*wrappers, (WrappersMP.CALC_COND_BATCH, self._calc_cond_batch)) if self.baselines else wrappers
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The recorded steps as one map; there must be one."""
@@ -130,6 +137,7 @@ class UncertaintyRun:
             sigmas=torch.tensor([row.sigma for row in rows]),
             mask=self.mask,
             settings=self._all_settings(),
+            baselines=baselines.scores(self.baselines),
         )
 
     def _all_settings(self) -> dict[str, Any]:
@@ -152,6 +160,7 @@ class UncertaintyRun:
             "model": self.model,
             "model_family": self.family,
             "total_steps": len(self.schedule) - 1,
+            "evaluations": dict(self.evaluations),
             "pack_version": uncertainty.__version__,
             **self.described,
         }
@@ -181,6 +190,8 @@ class UncertaintyRun:
             )
         if self.thresholds is not None:
             self.thresholds.check(self._all_settings())
+        for baseline in self.baselines:
+            baseline.prepare(guider, self.schedule, self.window_steps)
         for step in self.window_steps:
             from_noise_scaling(sampling.noise_scaling, sigmas[step : step + 1].float())
             if self.thresholds is not None:
@@ -197,17 +208,25 @@ class UncertaintyRun:
             callback = with_map(callback, guider, lambda: self.shown)
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
+    def _calc_cond_batch(self, executor: Callable[..., list[Tensor]], *args: Any) -> list[Tensor]:
+        """Around the predictions of all prompts in one call: keep them for the baselines."""
+        self.predictions = executor(*args)
+        return self.predictions
+
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
     ) -> Tensor:
         """Around one model call: ``denoised``, recorded if its step still lacks a record, guided if strength is not 0."""
         model_options = model_options or {}
+        self.predictions = []
         denoised = executor(x, timestep, model_options, seed)
+        predictions = self.predictions
         if not self.window_steps:
             return denoised
         step = step_of(float(timestep.max()), self.schedule)
         guided = self.settings.strength != 0
-        if step not in self.window_steps or (step in self.recorded and not guided):
+        measures = step in self.window_steps and (guided or step not in self.recorded)
+        if not measures and not self.baselines:
             return denoised
 
         guider = executor.class_obj
@@ -221,6 +240,7 @@ class UncertaintyRun:
 
         def score(z: Tensor, sigma: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
+            self.evaluations[self.measuring] += len(z) // len(x)
             if mask is not None:
                 # What sampling may not change stays as it is: some video models are given their known frames without noise.
                 free, known = (t.repeat(len(z) // len(x), *[1] * (z.ndim - 1)) for t in (mask > 0, x))
@@ -228,6 +248,14 @@ class UncertaintyRun:
             return noising(sigma).noise_prediction(z, predict(z.to(x), sigma.to(timestep)).float())
 
         sigma = timestep.float().expand(len(x))
+        batches = self._probes_per_call(guider, x)
+        observed = baselines.Call(step, x.float(), sigma, denoised.float(), noising, score, batches, predictions, mask)
+        for baseline in self.baselines:
+            self.measuring = baseline.name
+            baseline.observe(observed)
+        self.measuring = "map"
+        if not measures:
+            return denoised
         guided_score = self.settings.options.score_source == "guided"
         center = noising(sigma).noise_prediction(x.float(), denoised.float()) if guided_score else score(x.float(), sigma)
         call = self.calls.get(step, 0)
@@ -235,7 +263,6 @@ class UncertaintyRun:
         estimator = self.settings.options.estimator
         stream = (self.settings.samples, self.settings.seed, step, call, self._indices(len(x)))
         noise = probe_noise(x.shape[1:], *stream, orthogonally=estimator in ORTHOGONAL)
-        batches = self._probes_per_call(guider, x)
 
         def measure(probes_per_call: int) -> Estimate:
             return estimate(

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
+from ..uncertainty.baselines import BASELINES
 from ..uncertainty.maps import UncertaintyMap, finite
 from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, Standing, select
 from ..uncertainty.thresholds import Thresholds
@@ -85,7 +86,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     round=0.000001,
                     tooltip="threshold: the score at which images are cut.",
                 ),
-                common.quantity_input(),
+                common.score_input(),
                 io.Combo.Input("reject", options=list(REJECT), tooltip="Which end of the scores is bad."),
                 *common.window_inputs(0.0, 1.0, "Recorded steps inside the window count for the score."),
                 io.Combo.Input(
@@ -169,7 +170,10 @@ class UncertaintyScoreFilter(io.ComfyNode):
             )
         if mode == "reference" and counted != list(uncertainty.steps):
             raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
-        score = uncertainty.score(quantity, counted)
+        if mode == "reference" and quantity in BASELINES:
+            raise ValueError(f"mode 'reference' knows no earlier {quantity}: choose another mode, or a quantity of the map.")
+        everywhere = quantity in BASELINES and counted == list(uncertainty.steps)
+        score = uncertainty.score(quantity, None if everywhere else counted)
         standing = None
         if mode == "reference" and thresholds is None:
             ledger = recording.ledger()

@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 
 from . import culling, metadata
-from .estimators import QUANTITIES
 from .evaluation import command
-from .maps import DEFAULT_QUANTITY, SURE_WHEN_HIGH, Score
+from .maps import DEFAULT_QUANTITY, SCORES, SURE_WHEN_HIGH, Score
 from .metadata import Known
 from .selection import REJECT, Selection, select
 
@@ -49,6 +48,11 @@ def look(folder: Path) -> Folder:
 
 def chosen(found: Folder, arguments: argparse.Namespace) -> Selection:
     """What is kept: everything, unless a rule was given."""
+    lacking = [path.name for path, known in found.images if arguments.quantity not in known.scores]
+    if lacking:
+        raise ValueError(
+            f"{arguments.quantity} was not measured for {len(lacking)} of the images, as {lacking[0]}: move them away."
+        )
     scores = torch.tensor([known.scores[arguments.quantity] for _, known in found.images]).reshape(-1, 2)
     mode = "keep_best" if arguments.keep is not None else "threshold" if arguments.threshold is not None else "percentile"
     return select(
@@ -130,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     ranking = commands.add_parser("rank", help="list images by their scores, best first", description=HELP)
     ranking.set_defaults(run=rank)
     ranking.add_argument("folder", type=Path, help="where the PNG files are; folders in it are left alone")
-    ranking.add_argument("--quantity", choices=QUANTITIES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
+    ranking.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
     ranking.add_argument(
         "--reject", choices=REJECT, help=f"which end is bad (default: highest; lowest for {', '.join(SURE_WHEN_HIGH)})"
     )

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .calibration import Calibration
-from .maps import UncertaintyMap
+from .maps import Score, UncertaintyMap
 from .thresholds import Thresholds
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
@@ -38,6 +38,7 @@ def save_map(path: Path, found: UncertaintyMap) -> None:
     """Write a map, whole or not at all."""
     tensors = _named("quantities", found.quantities) | _named("standard_errors", found.standard_errors)
     tensors["sigmas"] = _own(found.sigmas)
+    tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
     if found.mask is not None:
         tensors["mask"] = _own(found.mask)
     header = {"steps": list(found.steps), "total_steps": found.total_steps, "settings": dict(found.settings)}
@@ -61,6 +62,7 @@ def load_map(path: Path) -> UncertaintyMap:
             sigmas=tensors["sigmas"],
             mask=tensors.get("mask"),
             settings=header["settings"],
+            baselines={name: Score(*scores) for name, scores in _group("baselines", tensors).items()},
         )
 
 

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .baselines import BASELINES, MEASURED_BY
 from .choices import check_choice
 from .estimators import QUANTITIES
 
 DEFAULT_QUANTITY = "denoised_variance"
 
-# It falls as the posterior variance rises; of the other two, high means unsure.
-SURE_WHEN_HIGH = ("score_variance",)
+# The first two fall as the posterior variance rises, the third grows with density; of all others, high means unsure.
+SURE_WHEN_HIGH = ("score_variance", "paper_score", "cfg_rejection")
+SCORES = (*QUANTITIES, *BASELINES)
 
 
 class Score(NamedTuple):
@@ -41,6 +43,7 @@ class UncertaintyMap:
         sigmas: noise levels of the recorded steps, (S,).
         mask: where sampling was allowed to change the image, (B, 1, *spatial), or None.
         settings: what it takes to reproduce the map, JSON-able.
+        baselines: other scores of the same images by name, as far as they were measured.
     """
 
     quantities: Mapping[str, Tensor]
@@ -50,6 +53,7 @@ class UncertaintyMap:
     sigmas: Tensor
     mask: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Mapping[str, Score] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the mappings and check that the parts fit together.
@@ -57,7 +61,7 @@ class UncertaintyMap:
         Raises:
             ValueError: a quantity is missing or shapes disagree.
         """
-        for name in ("quantities", "standard_errors", "settings"):
+        for name in ("quantities", "standard_errors", "settings", "baselines"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         missing = [name for name in QUANTITIES if name not in self.quantities]
         if missing:
@@ -99,11 +103,13 @@ class UncertaintyMap:
         return [self.steps.index(step) for step in steps]
 
     def score(self, quantity: str = DEFAULT_QUANTITY, steps: Sequence[int] | None = None) -> Score:
-        """Mean over the elements (inside the mask), summed over the recorded or the given steps.
+        """Mean over the elements (inside the mask), summed over the recorded or the given steps; or the score of a baseline.
 
         Raises:
-            ValueError: no such quantity, or a step that was not recorded.
+            ValueError: no such quantity, a baseline that was not measured or has no steps, or a step that was not recorded.
         """
+        if quantity in BASELINES:
+            return self._baseline(quantity, steps)
         values = self.quantity(quantity)
         rows = self.rows(steps)
         chosen = values[rows].flatten(3)
@@ -115,6 +121,13 @@ class UncertaintyMap:
         error = self.standard_errors[quantity][rows].square().sum(0).sqrt()
         return Score(means.sum(0), error)
 
+    def _baseline(self, name: str, steps: Sequence[int] | None) -> Score:
+        if name not in self.baselines:
+            raise ValueError(f"{name} was not measured with this map: {MEASURED_BY[name]}.")
+        if steps is not None:
+            raise ValueError(f"{name} is one number an image, it has no single steps: leave the window at 0 to 1.")
+        return self.baselines[name]
+
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
         """The map of some of the images, in the given order."""
         chosen = torch.as_tensor(list(images), dtype=torch.long)
@@ -123,4 +136,5 @@ class UncertaintyMap:
             quantities={name: q[:, chosen] for name, q in self.quantities.items()},
             standard_errors={name: e[:, chosen] for name, e in self.standard_errors.items()},
             mask=None if self.mask is None else self.mask[chosen],
+            baselines={name: Score(value[chosen], error[chosen]) for name, (value, error) in self.baselines.items()},
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .estimators import QUANTITIES
 from .fingerprints import fingerprint
-from .maps import DEFAULT_QUANTITY, UncertaintyMap, finite
+from .maps import DEFAULT_QUANTITY, SCORES, UncertaintyMap, finite
 from .render import as_pictures
 
 ENTRY = "uncertainty"
@@ -28,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Known:
-    """What a file knows: score and standard error by quantity (NaN where there is none), and where it comes from."""
+    """What a file knows: score and error by quantity and measured baseline (NaN where there is none), and where it comes from."""
 
     scores: dict[str, tuple[float, float]]
     fingerprint: str
@@ -41,7 +41,7 @@ class Known:
 def entry(found: UncertaintyMap, image: int) -> str:
     """The text entry of one image of a map."""
     found = found.select([image])  # alone: a batch of thousands has thousands of entries
-    scores = {name: found.score(name) for name in QUANTITIES}
+    scores = {name: found.score(name) for name in (*QUANTITIES, *found.baselines)}
     pictures = as_pictures(found.quantity(DEFAULT_QUANTITY).sum(0))
     return json.dumps(
         {
@@ -80,7 +80,9 @@ def read(path: Path) -> Known | None:
         told = json.loads(text)
         if told["version"] > VERSION:
             raise ValueError("it was written by a newer version of this pack")
-        scores = {name: (_number(told["scores"][name][0]), _number(told["scores"][name][1])) for name in QUANTITIES}
+        given = told["scores"]
+        names = [name for name in SCORES if name in QUANTITIES or name in given]
+        scores = {name: (_number(given[name][0]), _number(given[name][1])) for name in names}
         return Known(scores, told["fingerprint"], told["model"], told["seed"], told["place"], told["map"])
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path.name} has a damaged entry '{ENTRY}' ({error}).") from error

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from .baselines import BASELINES
+from .baselines.laplace import Laplace
 from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS, check_samples
 from .gradients import GRADIENTS
@@ -10,6 +12,7 @@ from .window import Window
 
 DIRECTIONS = ("ascend", "descend")
 SCORE_SOURCES = ("guided", "conditional")
+CONTROLS = ("none", "random_direction", "random_mask")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Options:
         score_source: whose noise prediction is measured, the ``guided`` one after CFG or the ``conditional`` one alone.
         max_batch: latents that go through the model at once, 0 for what memory allows.
         live_preview: show the current map over the step preview while sampling runs.
+        baselines: other scores to measure beside the map, out of ``BASELINES``.
+        laplace: of the model's last layer, for the baseline ``bayesdiff``.
+        control: guidance as a control arm of an experiment, out of ``CONTROLS``.
     """
 
     estimator: str = DEFAULT_ESTIMATOR
@@ -35,6 +41,9 @@ class Options:
     score_source: str = "guided"
     max_batch: int = 0
     live_preview: bool = False
+    baselines: tuple[str, ...] = ()
+    laplace: Laplace | None = None
+    control: str = "none"
 
     def __post_init__(self) -> None:
         """Check every choice; raises ValueError naming the field."""
@@ -45,11 +54,14 @@ class Options:
             "mask_scope": MASK_SCOPES,
             "mask_side": MASK_SIDES,
             "score_source": SCORE_SOURCES,
+            "control": CONTROLS,
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
         if self.max_batch < 0:
             raise ValueError(f"max_batch must be 0 or more, got {self.max_batch}.")
+        for name in self.baselines:
+            check_choice("baselines", name, BASELINES)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""Baselines of a run: what each of them does when a model call is made. One object a baseline and run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..uncertainty.baselines import cfg_rejection, mc_dropout
+from ..uncertainty.estimators import estimate, mean_over_elements
+from ..uncertainty.maps import Score
+from ..uncertainty.noising import Noising
+from ..uncertainty.options import RunSettings
+from ..uncertainty.probes import Denoiser
+from .differentiation import networks
+
+# Keeps the streams of baselines apart from those of the map.
+_DROPOUT_STREAM, _PAPER_STREAM = 0x64726F70, 0x70617065
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the model by the sampler, and what a baseline may ask for.
+
+    Attributes:
+        step: zero-based step of the schedule it belongs to.
+        x: noisy latents, (B, C, *spatial) float32.
+        sigma: noise levels, (B,).
+        denoised: what the model made of them.
+        noising: coefficients of a noise level.
+        score: noise prediction with CFG, for passes of one's own.
+        passes_per_call: how many of these go through the model at once.
+        predictions: the denoised images that CFG combined, with the prompt and without, where there were two.
+        mask: where sampling may change the image, (B, 1, *spatial), or None for everywhere.
+    """
+
+    step: int
+    x: Tensor
+    sigma: Tensor
+    denoised: Tensor
+    noising: Callable[[Tensor], Noising]
+    score: Denoiser
+    passes_per_call: int
+    predictions: Sequence[Tensor]
+    mask: Tensor | None
+
+
+class Baseline(Protocol):
+    """A score beside the map; ``name`` is out of ``BASELINES``."""
+
+    name: str
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Learn the schedule and the steps that are measured. Raises ValueError where this model cannot be measured so."""
+
+    def observe(self, call: Call) -> None:
+        """Around a call of the model."""
+
+    def score(self) -> Tensor | None:
+        """The score (B,), once sampled; None where no call was measured."""
+
+
+class _Summed:
+    """A baseline whose score is a sum over some steps, each counted at its first call."""
+
+    name: str
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.steps = range(0)
+        self.parts: dict[int, Tensor] = {}
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        self.steps = window
+
+    def observe(self, call: Call) -> None:
+        if call.step in self.steps and call.step not in self.parts:
+            self.parts[call.step] = self.measure(call).float().cpu()
+
+    def measure(self, call: Call) -> Tensor:
+        raise NotImplementedError
+
+    def score(self) -> Tensor | None:
+        return torch.stack(list(self.parts.values())).sum(0) if self.parts else None
+
+
+class PaperScore(_Summed):
+    """The paper's own estimate of its own score: the plain variance over independent probes."""
+
+    name = "paper_score"
+
+    def measure(self, call: Call) -> Tensor:
+        """As many probes as the map's, drawn apart from them."""
+        found = estimate(
+            call.score,
+            call.x,
+            call.sigma,
+            noising=call.noising,
+            samples=self.settings.samples,
+            seed=_stream(self.settings.seed, _PAPER_STREAM, call.step),
+            center=call.noising(call.sigma).noise_prediction(call.x, call.denoised),
+            estimator="paper",
+            probes_per_call=call.passes_per_call,
+        )
+        return mean_over_elements(found.quantities["score_variance"], call.mask)
+
+
+class McDropout(_Summed):
+    """Variance of M passes with dropout."""
+
+    name = "mc_dropout"
+    layers: tuple[torch.nn.Module, ...] = ()
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Find the layers."""
+        super().prepare(guider, schedule, window)
+        self.layers = tuple(mc_dropout.dropout_layers(networks(guider)))
+        if not self.layers:
+            name = type(guider.inner_model.diffusion_model).__name__
+            raise ValueError(
+                f"mc_dropout needs a model that was trained with dropout: {name} has no active dropout layer. Switch it off."
+            )
+
+    def measure(self, call: Call) -> Tensor:
+        """M passes at the sampler's own x."""
+        with mc_dropout.active(self.layers, _stream(self.settings.seed, _DROPOUT_STREAM, call.step), call.x.device):
+            variance = mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
+        return mean_over_elements(variance, call.mask)
+
+
+class CfgRejection(_Summed):
+    """Accumulated difference between the prediction with and without the prompt, over the first steps."""
+
+    name = "cfg_rejection"
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Take the first steps, whatever the window is; refuse a run without CFG."""
+        self.steps = cfg_rejection.EARLY.steps(len(schedule) - 1)
+        if "negative" not in guider.conds or getattr(guider, "cfg", None) == 1:
+            raise ValueError("cfg_rejection compares the predictions with and without the prompt: it needs cfg other than 1.")
+
+    def measure(self, call: Call) -> Tensor:
+        """The difference of this step; at a level without an image (a flow model's first) there is none."""
+        if len(call.predictions) != 2:
+            raise ValueError(
+                "cfg_rejection needs one prediction with and one without the prompt a step, which this guider has not."
+            )
+        conditional, unconditional = (prediction.float() for prediction in call.predictions)
+        try:
+            level = call.noising(call.sigma)
+        except ValueError:
+            return torch.zeros(len(call.x))
+        difference = cfg_rejection.squared_difference(conditional, unconditional, level.a / level.b)
+        return mean_over_elements(difference, call.mask).sqrt()
+
+
+BY_NAME: dict[str, Callable[[RunSettings], Baseline]] = {
+    "paper_score": PaperScore,
+    "mc_dropout": McDropout,
+    "cfg_rejection": CfgRejection,
+}
+
+
+def baselines_of(settings: RunSettings) -> list[Baseline]:
+    """The baselines that a run's options ask for."""
+    return [BY_NAME[name](settings) for name in settings.options.baselines]
+
+
+def scores(baselines: list[Baseline]) -> dict[str, Score]:
+    """What they found, by name."""
+    found = {baseline.name: baseline.score() for baseline in baselines}
+    return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in found.items() if value is not None}
+
+
+def _stream(*parts: int) -> int:
+    """A seed of its own for each combination."""
+    state = 0
+    for part in parts:
+        state = (state * 0x9E3779B97F4A7C15 + part + 1) % 2**63
+    return state

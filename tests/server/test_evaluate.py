@@ -1,0 +1,140 @@
+"""``python -m uncertainty evaluate`` against a real server, on the demo model."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.bootstrap import ROOT
+from dev.launcher import mend_torchvision
+from dev.server import ComfyServer
+from uncertainty.__main__ import parser
+from uncertainty.evaluation.collection import Batch, arm, collect, plan
+from uncertainty.evaluation.server import Server, ServerError
+from uncertainty.evaluation.workflow import Workflow
+
+STEPS, SIZE = 6, 2
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Path:
+    """The evidence's workflow with few steps, as a file."""
+    graph: dict[str, Any] = json.loads((ROOT / "dev" / "evidence.api.json").read_text())
+    (sampler,) = [node for node in graph.values() if node["class_type"] == "UncertaintyKSampler"]
+    sampler["inputs"] |= {"steps": STEPS, "samples": 2}
+    (latent,) = [node for node in graph.values() if node["class_type"] == "EmptyLatentImage"]
+    latent["inputs"]["batch_size"] = SIZE
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps(graph))
+    return path
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """Some real pictures with captions: drawn ones of the demo's sheet would do as well, any pictures do."""
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    return folder
+
+
+def evaluate(server: ComfyServer, protocol: str, *arguments: object) -> None:
+    """Run the command as its command line is read."""
+    found = parser().parse_args(["evaluate", protocol, "--server", server.url, *map(str, arguments)])
+    found.run(found)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def batches(workflow: Path, folder: Path, count: int, seed: int) -> list[Batch]:
+    drawn = Workflow.read(workflow).sampling(strength=0.0)
+    return arm(folder, drawn, plan(["cat face", "pizza"], count, SIZE, seed), SIZE)
+
+
+def test_a_stopped_collection_goes_on(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "images"
+    said: list[str] = []
+    first = collect(Server(server.url), batches(workflow, folder, 4, 300), folder, said.append)
+    assert [image.prompt for image in first] == ["cat face", "cat face", "pizza", "pizza"]
+    assert [image.place for image in first] == [0, 1, 0, 1]
+    assert len({image.known().scores["denoised_variance"] for image in first}) == len(first)
+    assert len(said) == 2
+
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    (folder / "batches" / "00001.json").unlink()
+    again = collect(Server(server.url), batches(workflow, folder, 6, 300), folder, said.append)
+    assert again[:4] == first
+    assert len(again) == 6
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert {path.name for path in before if before[path] == after[path]} == {"00000_000.png", "00000_001.png"}
+    assert again[2].known().scores == first[2].known().scores
+
+
+def test_a_folder_of_another_evaluation_is_left_alone(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "images"
+    collect(Server(server.url), batches(workflow, folder, 2, 310), folder, lambda line: None)
+    with pytest.raises(ValueError, match="holds an evaluation of another workflow or other settings"):
+        collect(Server(server.url), batches(workflow, folder, 2, 311), folder, lambda line: None)
+
+
+def test_no_server_is_said(workflow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "images"
+    with pytest.raises(ServerError, match="no answer from ComfyUI at http://127.0.0.1:9"):
+        collect(Server("http://127.0.0.1:9"), batches(workflow, folder, 2, 1), folder)
+    assert not list(folder.rglob("*.png"))
+
+
+def test_a_refused_workflow_is_said(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "images"
+    drawn = Workflow.read(workflow).sampling(sampler_name="none such")
+    with pytest.raises(ServerError, match="refused the workflow:\nUncertaintyKSampler .*sampler_name"):
+        collect(Server(server.url), arm(folder, drawn, plan(["cat face"], 2, SIZE, 1), SIZE), folder)
+
+
+def test_the_course_of_uncertainty(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    evaluate(server, "course", "--workflow", workflow, "--out", tmp_path / "out", "--count", 4, "--seed", 320)
+    table = rows(tmp_path / "out" / "course.csv")
+    assert [int(row["step"]) for row in table] == list(range(1, STEPS))
+    assert all(float(row["denoised_variance"]) > 0 for row in table)
+    sigmas = [float(row["sigma"]) for row in table]
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert (tmp_path / "out" / "course.png").is_file()
+
+
+def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    mend_torchvision()
+    drawn = tmp_path / "drawn" / "images"
+    real = collect(Server(server.url), batches(workflow, drawn, 12, 330), drawn, lambda line: None)
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    for number, image in enumerate(real):
+        shutil.copy(image.path, reference / f"{number}.png")
+        (reference / f"{number}.txt").write_text(image.prompt)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("cat face\npizza\n")
+    out = tmp_path / "filtering"
+    evaluate(
+        server, "filtering", "--workflow", workflow, "--out", out, "--count", 12, "--seed", 330, "--prompts", prompts,
+        "--reference", reference, "--baselines", "cfg_rejection",
+    )  # fmt: skip
+    methods = {row["method"] for row in rows(out / "distances efficientnet-lite0.csv")}
+    assert methods >= {"random", "denoised_variance", "cfg_rejection", "total_variation"}
+    # The very images are the reference: each is as like as can be.
+    gains = rows(out / "best of k.csv")
+    assert {row["k"] for row in gains} == {"2", "4"}
+    assert all(abs(float(row["random one"])) < 1e-3 for row in gains)
+
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("0.png", "0.txt", "2.png", "2.txt"):
+        shutil.copy(reference / name, few / name)
+    out = tmp_path / "reconstruction"
+    evaluate(server, "reconstruction", "--workflow", workflow, "--out", out, "--count", 2, "--reference", few)
+    table = {(row["map"], row["steps"]): row for row in rows(out / "sparsification.csv")}
+    assert abs(float(table["random", "–"]["AURG"])) < 0.02
+    assert float(table["denoised_variance", "all"]["AUSE"]) >= 0

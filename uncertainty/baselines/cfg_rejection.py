@@ -1,0 +1,29 @@
+"""CFG-Rejection: images whose prompt hardly changed the prediction early on are likely bad (arXiv 2505.23343).
+
+Wang, Tang & Chang, "Diffusion Sampling Path Tells More: An Efficient Plug-and-Play Strategy for Sample Filtering", 2025: the
+accumulated score differences (ASD) between conditional and unconditional prediction, summed from the first step T down to a
+step τ, are high where the distribution is dense; images of low ASD are rejected. Classifier-free guidance has both predictions
+already: no evaluation is added.
+
+Chosen here, as the abstract and summaries that could be consulted do not say: the difference of a step is the Euclidean norm of
+the difference of the noise predictions, divided by the square root of the number of elements; every step counts the same; τ lies
+at 30 % of the schedule.
+"""
+
+from torch import Tensor
+
+from ..noising import per_image
+from ..window import Window
+
+EARLY = Window(0.0, 0.3)
+
+
+def squared_difference(conditional: Tensor, unconditional: Tensor, ratio: Tensor) -> Tensor:
+    """``(ε(x, c) - ε(x))²`` of each element; the root of its mean is what one step adds.
+
+    Args:
+        conditional: denoised image with the prompt, (B, C, *spatial).
+        unconditional: the same without.
+        ratio: a/b of the noise level, (B,): ε differs by as many times the difference of the denoised images.
+    """
+    return (per_image(ratio, conditional.ndim) * (conditional - unconditional)).square()

@@ -1,0 +1,46 @@
+"""MC-Dropout: variance of the prediction while trained dropout layers stay active (Gal & Ghahramani 2016, arXiv 1506.02142)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..probes import Denoiser, score_probes
+
+LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def dropout_layers(networks: Iterable[nn.Module]) -> list[nn.Module]:
+    """The dropout layers of networks that drop something."""
+    return [layer for network in networks for layer in network.modules() if isinstance(layer, LAYERS) and layer.p > 0]
+
+
+@contextmanager
+def active(layers: Sequence[nn.Module], seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout at work in these layers, its masks from a private stream; afterwards everything is as it was."""
+    devices = [] if device.type == "cpu" else [device]
+    before = [layer.training for layer in layers]
+    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
+        torch.manual_seed(seed)
+        try:
+            for layer in layers:
+                layer.training = True
+            yield
+        finally:
+            for layer, training in zip(layers, before, strict=True):
+                layer.training = training
+
+
+def mc_dropout(score: Denoiser, x: Tensor, sigma: Tensor, samples: int, passes_per_call: int | None = None) -> Tensor:
+    """Unbiased variance of ``samples`` noise predictions at x, (B, C, *spatial); to be called inside ``active``.
+
+    Args:
+        score: noise prediction.
+        x: noisy latents, (B, C, *spatial).
+        sigma: noise levels, (B,).
+        samples: M, at least 2.
+        passes_per_call: how many go through the network at once.
+    """
+    passes = score_probes(score, x.expand(samples, *x.shape), sigma, passes_per_call)
+    return passes.var(0)
