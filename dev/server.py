@@ -24,6 +24,7 @@ NODES = (
     "UncertaintyGuidance",
     "UncertaintyOptions",
     "UncertaintyBaselines",
+    "UncertaintyLaplaceFit",
     "UncertaintyMapPreview",
     "UncertaintyToMask",
     "UncertaintyScoreFilter",

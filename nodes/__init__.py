@@ -7,6 +7,7 @@ from .calibration import UncertaintyCalibrate, UncertaintyThresholdsLoad, Uncert
 from .custom_sampler import UncertaintySamplerCustom
 from .demo_model import UncertaintyDemoModel
 from .guidance import UncertaintyGuidance
+from .laplace import UncertaintyLaplaceFit
 from .map_files import UncertaintyMapLoad, UncertaintyMapSave
 from .mask import UncertaintyToMask
 from .options import UncertaintyOptions
@@ -30,6 +31,7 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyGuidance,
             UncertaintyOptions,
             UncertaintyBaselines,
+            UncertaintyLaplaceFit,
             UncertaintyMapPreview,
             UncertaintyToMask,
             UncertaintyScoreFilter,

@@ -1,8 +1,7 @@
-"""Baselines of a run: what each of them does when a model call is made. One object a baseline and run."""
+"""Baselines of a sampling run: one object a baseline and run, told of every call of the model."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,55 +9,13 @@ from torch import Tensor
 from ..uncertainty.baselines import cfg_rejection, mc_dropout
 from ..uncertainty.estimators import estimate, mean_over_elements
 from ..uncertainty.maps import Score
-from ..uncertainty.noising import Noising
 from ..uncertainty.options import RunSettings
-from ..uncertainty.probes import Denoiser
+from .bayesdiff import BayesDiff
 from .differentiation import networks
+from .model_call import Baseline, Call, stream
 
 # Keeps the streams of baselines apart from those of the map.
 _DROPOUT_STREAM, _PAPER_STREAM = 0x64726F70, 0x70617065
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of the model by the sampler, and what a baseline may ask for.
-
-    Attributes:
-        step: zero-based step of the schedule it belongs to.
-        x: noisy latents, (B, C, *spatial) float32.
-        sigma: noise levels, (B,).
-        denoised: what the model made of them.
-        noising: coefficients of a noise level.
-        score: noise prediction with CFG, for passes of one's own.
-        passes_per_call: how many of these go through the model at once.
-        predictions: the denoised images that CFG combined, with the prompt and without, where there were two.
-        mask: where sampling may change the image, (B, 1, *spatial), or None for everywhere.
-    """
-
-    step: int
-    x: Tensor
-    sigma: Tensor
-    denoised: Tensor
-    noising: Callable[[Tensor], Noising]
-    score: Denoiser
-    passes_per_call: int
-    predictions: Sequence[Tensor]
-    mask: Tensor | None
-
-
-class Baseline(Protocol):
-    """A score beside the map; ``name`` is out of ``BASELINES``."""
-
-    name: str
-
-    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Learn the schedule and the steps that are measured. Raises ValueError where this model cannot be measured so."""
-
-    def observe(self, call: Call) -> None:
-        """Around a call of the model."""
-
-    def score(self) -> Tensor | None:
-        """The score (B,), once sampled; None where no call was measured."""
 
 
 class _Summed:
@@ -98,7 +55,7 @@ class PaperScore(_Summed):
             call.sigma,
             noising=call.noising,
             samples=self.settings.samples,
-            seed=_stream(self.settings.seed, _PAPER_STREAM, call.step),
+            seed=stream(self.settings.seed, _PAPER_STREAM, call.step),
             center=call.noising(call.sigma).noise_prediction(call.x, call.denoised),
             estimator="paper",
             probes_per_call=call.passes_per_call,
@@ -124,7 +81,7 @@ class McDropout(_Summed):
 
     def measure(self, call: Call) -> Tensor:
         """M passes at the sampler's own x."""
-        with mc_dropout.active(self.layers, _stream(self.settings.seed, _DROPOUT_STREAM, call.step), call.x.device):
+        with mc_dropout.active(self.layers, stream(self.settings.seed, _DROPOUT_STREAM, call.step), call.x.device):
             variance = mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
         return mean_over_elements(variance, call.mask)
 
@@ -158,6 +115,7 @@ class CfgRejection(_Summed):
 BY_NAME: dict[str, Callable[[RunSettings], Baseline]] = {
     "paper_score": PaperScore,
     "mc_dropout": McDropout,
+    "bayesdiff": BayesDiff,
     "cfg_rejection": CfgRejection,
 }
 
@@ -171,11 +129,3 @@ def scores(baselines: list[Baseline]) -> dict[str, Score]:
     """What they found, by name."""
     found = {baseline.name: baseline.score() for baseline in baselines}
     return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in found.items() if value is not None}
-
-
-def _stream(*parts: int) -> int:
-    """A seed of its own for each combination."""
-    state = 0
-    for part in parts:
-        state = (state * 0x9E3779B97F4A7C15 + part + 1) % 2**63
-    return state

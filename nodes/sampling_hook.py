@@ -32,6 +32,7 @@ from ..uncertainty.window import step_of
 from . import baselines
 from .differentiation import Differentiation, OutOfMemory, fitting
 from .live_preview import with_map
+from .model_call import Call
 
 KEY = "uncertainty"
 
@@ -231,7 +232,8 @@ class UncertaintyRun:
 
         guider = executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
-        predict = self._predictor(executor, _without_state(model_options), seed)
+        options = _without_state(model_options)
+        predict = self._predictor(executor, options, seed)
 
         def noising(sigma: Tensor) -> Noising:
             return from_noise_scaling(scaling, sigma)
@@ -240,7 +242,7 @@ class UncertaintyRun:
 
         def score(z: Tensor, sigma: Tensor) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
-            self.evaluations[self.measuring] += len(z) // len(x)
+            self._count(len(z) // len(x))
             if mask is not None:
                 # What sampling may not change stays as it is: some video models are given their known frames without noise.
                 free, known = (t.repeat(len(z) // len(x), *[1] * (z.ndim - 1)) for t in (mask > 0, x))
@@ -249,7 +251,9 @@ class UncertaintyRun:
 
         sigma = timestep.float().expand(len(x))
         batches = self._probes_per_call(guider, x)
-        observed = baselines.Call(step, x.float(), sigma, denoised.float(), noising, score, batches, predictions, mask)
+        observed = Call(
+            step, x.float(), sigma, denoised.float(), noising, score, batches, predictions, options, self._count, mask
+        )
         for baseline in self.baselines:
             self.measuring = baseline.name
             baseline.observe(observed)
@@ -303,6 +307,9 @@ class UncertaintyRun:
         if estimator == "filtered":
             gradient = self.averaged = average_gradient(self.averaged, gradient)
         return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
+
+    def _count(self, evaluations: int) -> None:
+        self.evaluations[self.measuring] += evaluations
 
     def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], Tensor]:
         """``denoised`` for probes, past the other wrappers of this call: none of them may see the probes."""

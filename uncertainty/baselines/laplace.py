@@ -1,10 +1,19 @@
-"""A diagonal Laplace approximation of a network's last layer (Daxberger et al. 2021, arXiv 2106.14806)."""
+"""A diagonal Laplace approximation of a network's last layer (Daxberger et al. 2021, arXiv 2106.14806), as BayesDiff takes it.
+
+With the squared error of image n summed over its elements, the posterior precision of a weight is the empirical Fisher
+information and the prior's, ``0.5·Σ_n (∂SE_n/∂w)² + 1``. Both the gradient and the predictive variance of a linear layer are
+closed forms of its input: nothing is differentiated.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear, unfold
+
+PRIOR_PRECISION = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +22,7 @@ class Laplace:
 
     Attributes:
         weight: variances, the shape of the layer's weight.
-        bias: variances, (out,), or None where it has none.
+        bias: variances, (out,), or None where the layer has none.
         layer: name of the layer within the diffusion model.
         settings: what it was fitted on, JSON-able.
     """
@@ -22,3 +31,45 @@ class Laplace:
     bias: Tensor | None
     layer: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> "Laplace":
+        """The same on another device."""
+        return replace(self, weight=self.weight.to(device), bias=None if self.bias is None else self.bias.to(device))
+
+
+def check_layer(layer: nn.Module, name: str) -> None:
+    """Raise ValueError unless the closed forms hold: a linear layer, or an ordinary two-dimensional convolution."""
+    plain = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros"
+    if not (plain or isinstance(layer, nn.Linear)):
+        raise ValueError(f"bayesdiff needs a linear or convolutional last layer, {name} is a {type(layer).__name__}.")
+
+
+def squared_gradients(layer: nn.Module, features: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """``Σ_n (∂L_n/∂w)²`` of weight and bias over N samples.
+
+    Args:
+        layer: linear, or a convolution.
+        features: its input, (N, ..., in) or (N, in, H, W).
+        errors: ∂L_n/∂output, the shape of its output.
+    """
+    if isinstance(layer, nn.Conv2d):
+        patches = unfold(features, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        gradient = torch.einsum("nop,nip->noi", errors.flatten(2), patches).reshape(-1, *layer.weight.shape)
+        bias = errors.flatten(2).sum(2)
+    else:
+        rows = errors.flatten(1, -2), features.flatten(1, -2)
+        gradient = torch.einsum("npo,npi->noi", *rows)
+        bias = rows[0].sum(1)
+    return gradient.square().sum(0), bias.square().sum(0)
+
+
+def output_variance(layer: nn.Module, laplace: Laplace, features: Tensor) -> Tensor:
+    """Variance of the layer's output, its shape, for its input: exact for independent weights, ``f²·Var(w) + Var(b)``."""
+    if isinstance(layer, nn.Conv2d):
+        return conv2d(features.square(), laplace.weight, laplace.bias, layer.stride, layer.padding, layer.dilation)
+    return linear(features.square(), laplace.weight, laplace.bias)
+
+
+def posterior(squares: Tensor, prior_precision: float = PRIOR_PRECISION) -> Tensor:
+    """Variances out of summed squared gradients."""
+    return 1 / (0.5 * squares + prior_precision)
