@@ -22,7 +22,7 @@ from torch import Tensor
 from .. import uncertainty
 from ..uncertainty.estimators import ORTHOGONAL, QUANTITIES, Estimate, estimate, standard_errors
 from ..uncertainty.gradients import average_gradient
-from ..uncertainty.guidance import guided_denoised, inside, uncertain_elements
+from ..uncertainty.guidance import guided_denoised, inside, random_direction, random_elements, uncertain_elements
 from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
 from ..uncertainty.noising import Noising, from_noise_scaling
 from ..uncertainty.options import RunSettings
@@ -35,6 +35,7 @@ from .live_preview import with_map
 from .model_call import Call
 
 KEY = "uncertainty"
+CONTROL_STREAM = 0x636F6E74  # keeps what a control arm draws apart from the probes
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ class UncertaintyRun:
             "mask_scope": options.mask_scope,
             "mask_side": options.mask_side,
             "score_source": options.score_source,
+            "control": options.control,
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
@@ -306,6 +308,13 @@ class UncertaintyRun:
         gradient = self.gradient(guider, score, measured.probes, batches)
         if estimator == "filtered":
             gradient = self.averaged = average_gradient(self.averaged, gradient)
+        if self.settings.options.control != "none":
+            seed = stream(self.settings.seed, CONTROL_STREAM)
+            (drawn,) = probe_noise(x.shape[1:], 1, seed, step, call, self._indices(len(x))).to(x.device)
+            if self.settings.options.control == "random_mask":
+                chosen = random_elements(chosen, drawn, mask)
+            else:
+                gradient = random_direction(gradient, chosen, drawn)
         return guided_denoised(denoised, measured.probes.noising, chosen, gradient, self.settings.signed_strength)
 
     def _count(self, evaluations: int) -> None:

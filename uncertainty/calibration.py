@@ -33,6 +33,8 @@ MAY_DIFFER = (
     "gradient",
     "mask_scope",
     "mask_side",
+    "control",
+    "evaluations",
     "max_batch",
     "quantity",
     "prompt",

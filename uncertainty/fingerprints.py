@@ -8,7 +8,7 @@ from .calibration import MAY_DIFFER
 from .maps import UncertaintyMap
 
 # What makes another image of the same map, where there is guidance at all: the first recorded step is measured before it.
-GUIDANCE = ("strength", "percentile", "direction", "gradient", "mask_scope", "mask_side")
+GUIDANCE = ("strength", "percentile", "direction", "gradient", "mask_scope", "mask_side", "control")
 
 
 def described(found: UncertaintyMap) -> dict[str, Any]:

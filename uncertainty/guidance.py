@@ -74,6 +74,31 @@ def inside(chosen: Tensor, mask: Tensor | None) -> Tensor:
     return chosen if mask is None else chosen & (mask > 0.5)
 
 
+def random_direction(gradient: Tensor, chosen: Tensor, noise: Tensor) -> Tensor:
+    """A control: of each image the direction of ``noise``, as long on the chosen elements as the gradient is there.
+
+    Args:
+        gradient: (B, C, *spatial).
+        chosen: the elements that are guided, the same shape.
+        noise: standard normal, the same shape.
+    """
+    length, drawn = (torch.where(chosen, values, 0).flatten(1).norm(dim=1) for values in (gradient, noise))
+    return per_image(length / drawn.clamp(min=torch.finfo(drawn.dtype).tiny), noise.ndim) * noise
+
+
+def random_elements(chosen: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
+    """A control: as many elements of each image as are chosen, boolean (B, C, *spatial), but at random places.
+
+    Args:
+        chosen: the elements that would be guided.
+        noise: standard normal, the same shape; the highest are taken.
+        mask: (B, 1, *spatial); nothing outside it is taken.
+    """
+    allowed = noise if mask is None else torch.where((mask > 0.5).expand_as(noise), noise, -torch.inf)
+    places = allowed.flatten(1).argsort(dim=1, descending=True).argsort(dim=1)
+    return (places < chosen.flatten(1).sum(1, keepdim=True)).reshape(chosen.shape)
+
+
 def guided_denoised(denoised: Tensor, noising: Noising, chosen: Tensor, gradient: Tensor, strength: float) -> Tensor:
     """The guided x̂0. Elements that are not chosen keep their bits."""
     ratio = per_image(noising.b / noising.a, denoised.ndim)

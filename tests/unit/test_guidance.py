@@ -5,10 +5,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from uncertainty import variance_exploding
 from uncertainty.gradients import average_gradient
-from uncertainty.guidance import guided_denoised, percentile_per_image, uncertain_elements
+from uncertainty.guidance import (
+    guided_denoised,
+    inside,
+    percentile_per_image,
+    random_direction,
+    random_elements,
+    uncertain_elements,
+)
 
 
 @given(count=st.integers(1, 60), percentile=st.floats(0, 100), seed=st.integers(0, 99), images=st.integers(1, 3))
@@ -84,3 +92,39 @@ def test_gradients_average_and_start_anew() -> None:
     broken = first.clone()
     broken[0, 0] = torch.nan
     assert torch.equal(average_gradient(broken, second), torch.tensor([[3.0, 2, 2], [2, 2, 2]]))
+
+
+@pytest.fixture
+def drawn() -> tuple[Tensor, Tensor, Tensor]:
+    """A gradient, the elements it would guide, and noise to draw controls from."""
+    rng = torch.Generator().manual_seed(3)
+    gradient, uncertainty, noise = (torch.randn(3, 2, 6, 5, generator=rng) for _ in range(3))
+    return gradient, uncertain_elements(uncertainty, 80.0), noise
+
+
+def test_a_random_direction_is_as_long_as_the_gradient_on_the_mask(drawn: tuple[Tensor, Tensor, Tensor]) -> None:
+    gradient, chosen, noise = drawn
+    control = random_direction(gradient, chosen, noise)
+    for index in range(len(gradient)):
+        assert control[index][chosen[index]].norm() == pytest.approx(gradient[index][chosen[index]].norm(), rel=1e-5)
+        cosine = torch.cosine_similarity(control[index].flatten(), noise[index].flatten(), dim=0)
+        assert cosine == pytest.approx(1, abs=1e-5)
+    assert torch.equal(random_direction(gradient[1:2], chosen[1:2], noise[1:2]), control[1:2])
+
+
+def test_random_elements_are_as_many_and_elsewhere(drawn: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, chosen, noise = drawn
+    control = random_elements(chosen, noise)
+    assert torch.equal(control.flatten(1).sum(1), chosen.flatten(1).sum(1))
+    assert not torch.equal(control, chosen)
+    assert torch.equal(random_elements(chosen[1:2], noise[1:2]), control[1:2])
+
+
+def test_random_elements_stay_inside_the_noise_mask(drawn: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, chosen, noise = drawn
+    mask = torch.zeros(3, 1, 6, 5)
+    mask[:, :, 2:] = 1
+    chosen = inside(chosen, mask)
+    control = random_elements(chosen, noise, mask)
+    assert torch.equal(control.flatten(1).sum(1), chosen.flatten(1).sum(1))
+    assert not control[:, :, :2].any()

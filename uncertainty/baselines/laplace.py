@@ -7,7 +7,7 @@ closed forms of its input: nothing is differentiated.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Laplace:
 
 def check_layer(layer: nn.Module, name: str) -> None:
     """Raise ValueError unless the closed forms hold: a linear layer, or an ordinary two-dimensional convolution."""
-    plain = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros"
+    plain = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros" and layer.padding != "same"
     if not (plain or isinstance(layer, nn.Linear)):
         raise ValueError(f"bayesdiff needs a linear or convolutional last layer, {name} is a {type(layer).__name__}.")
 
@@ -53,7 +53,8 @@ def squared_gradients(layer: nn.Module, features: Tensor, errors: Tensor) -> tup
         errors: ∂L_n/∂output, the shape of its output.
     """
     if isinstance(layer, nn.Conv2d):
-        patches = unfold(features, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        padding = cast("tuple[int, ...]", layer.padding)
+        patches = unfold(features, layer.kernel_size, layer.dilation, padding, layer.stride)
         gradient = torch.einsum("nop,nip->noi", errors.flatten(2), patches).reshape(-1, *layer.weight.shape)
         bias = errors.flatten(2).sum(2)
     else:

@@ -1,6 +1,7 @@
 """Distances between the distributions of real and generated images, in the embedding of any network.
 
-Over features other than Inception-v3's the Fréchet distance must not be called FID.
+Over features other than Inception-v3's the Fréchet distance must not be called FID. It is computed here, as an interval asks for
+thousands of them, and compared with torchmetrics' in the tests; the others come from the libraries.
 """
 
 from collections.abc import Callable
@@ -31,12 +32,50 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     return float((first.mean(0) - second.mean(0)).square().sum() + spread)
 
 
+def kernel_distance(real: Tensor, generated: Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel ``(x·y/D + 1)³`` (Bińkowski et al. 2018), by torchmetrics.
+
+    Args:
+        real: embeddings (R, D).
+        generated: embeddings (N, D).
+
+    Raises:
+        RuntimeError: torchmetrics is not installed.
+    """
+    try:
+        from torchmetrics.image.kid import poly_mmd
+    except ImportError as error:
+        raise RuntimeError("the kernel distance needs a package: pip install torchmetrics.") from error
+    return float(poly_mmd(real.double(), generated.double()))
+
+
+def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
+    """Part of the generated images within the manifold of the real ones, and the reverse (Kynkäänniemi et al. 2019).
+
+    By torch-fidelity.
+
+    Args:
+        real: embeddings (R, D).
+        generated: embeddings (N, D).
+        neighbours: whose distance is the radius of an image's ball.
+
+    Raises:
+        RuntimeError: torch-fidelity is not installed.
+    """
+    try:
+        from torch_fidelity.metric_prc import calculate_precision_recall_full
+    except ImportError as error:
+        raise RuntimeError("precision and recall need a package: pip install torch-fidelity.") from error
+    precision, recall = calculate_precision_recall_full(generated.double(), real.double(), neighbours)
+    return float(precision), float(recall)
+
+
 def _covariance(features: Tensor) -> Tensor:
     centred = features - features.mean(0)
     return centred.T @ centred / (len(features) - 1)
 
 
 def _root(matrix: Tensor) -> Tensor:
-    vectors: Tensor
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root
