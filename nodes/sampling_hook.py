@@ -29,10 +29,9 @@ from ..uncertainty.options import RunSettings
 from ..uncertainty.probes import probe_noise
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
-from . import baselines
+from . import baselines, model_call
 from .differentiation import Differentiation, OutOfMemory, fitting
 from .live_preview import with_map
-from .model_call import Call
 
 KEY = "uncertainty"
 CONTROL_STREAM = 0x636F6E74  # keeps what a control arm draws apart from the probes
@@ -253,7 +252,7 @@ class UncertaintyRun:
 
         sigma = timestep.float().expand(len(x))
         batches = self._probes_per_call(guider, x)
-        observed = Call(
+        observed = model_call.Call(
             step, x.float(), sigma, denoised.float(), noising, score, batches, predictions, options, self._count, mask
         )
         for baseline in self.baselines:
@@ -309,8 +308,8 @@ class UncertaintyRun:
         if estimator == "filtered":
             gradient = self.averaged = average_gradient(self.averaged, gradient)
         if self.settings.options.control != "none":
-            seed = stream(self.settings.seed, CONTROL_STREAM)
-            (drawn,) = probe_noise(x.shape[1:], 1, seed, step, call, self._indices(len(x))).to(x.device)
+            apart = model_call.stream(self.settings.seed, CONTROL_STREAM)
+            (drawn,) = probe_noise(x.shape[1:], 1, apart, step, call, self._indices(len(x))).to(x.device)
             if self.settings.options.control == "random_mask":
                 chosen = random_elements(chosen, drawn, mask)
             else:

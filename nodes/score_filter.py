@@ -9,7 +9,7 @@ from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
 from ..uncertainty.baselines import BASELINES
-from ..uncertainty.maps import UncertaintyMap, finite
+from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap, finite
 from ..uncertainty.selection import MODES, REJECT, WHEN_NONE_PASS, Standing, select
 from ..uncertainty.thresholds import Thresholds
 from . import common, filter_view, recording
@@ -205,7 +205,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
             "rule": {**rule, "when_none_pass": when_none_pass},
             "scored": {"quantity": quantity, "window_start": window_start, "window_end": window_end},
         }
-        pictures = filter_view.map_pictures(uncertainty, quantity, counted) if images is None else images[::frames]
+        seen = DEFAULT_QUANTITY if quantity in BASELINES else quantity  # a baseline has no map
+        pictures = filter_view.map_pictures(uncertainty, seen, counted) if images is None else images[::frames]
         return io.NodeOutput(
             _rows(images, kept, frames),
             _latents(latents, kept),

@@ -106,9 +106,10 @@ def test_a_random_direction_is_as_long_as_the_gradient_on_the_mask(drawn: tuple[
     gradient, chosen, noise = drawn
     control = random_direction(gradient, chosen, noise)
     for index in range(len(gradient)):
-        assert control[index][chosen[index]].norm() == pytest.approx(gradient[index][chosen[index]].norm(), rel=1e-5)
+        length = float(gradient[index][chosen[index]].norm())
+        assert float(control[index][chosen[index]].norm()) == pytest.approx(length, rel=1e-5)
         cosine = torch.cosine_similarity(control[index].flatten(), noise[index].flatten(), dim=0)
-        assert cosine == pytest.approx(1, abs=1e-5)
+        assert float(cosine) == pytest.approx(1, abs=1e-5)
     assert torch.equal(random_direction(gradient[1:2], chosen[1:2], noise[1:2]), control[1:2])
 
 

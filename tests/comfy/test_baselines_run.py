@@ -1,0 +1,214 @@
+"""Baselines in a real ComfyUI: they change nothing, count what they cost, and know what they cannot do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from real_models import Loaded, Sampling
+
+WITHOUT_DROPOUT = ("paper_score", "cfg_rejection")
+ALL = (*WITHOUT_DROPOUT, "mc_dropout", "bayesdiff")
+
+
+@pytest.fixture
+def options(pack: Callable[[str], ModuleType]) -> Callable[..., Any]:
+    """Options of a run."""
+    return pack("uncertainty.options").Options
+
+
+@pytest.fixture
+def fit(pack: Callable[[str], ModuleType]) -> Callable[[Loaded], Any]:
+    """A Laplace approximation of a model's last layer on random images."""
+
+    def fitted(loaded: Loaded, images: int = 2, passes: int = 2) -> Any:
+        channels = loaded.model.model.latent_format.latent_channels
+        shape = (images, channels, *loaded.latent(1)["samples"].shape[2:])
+        samples = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+        node = pack("nodes.laplace").UncertaintyLaplaceFit
+        return node.execute([loaded.model], [{"samples": samples}], [loaded.positive], [passes], [0]).args[0]
+
+    return fitted
+
+
+def test_the_image_stays_bit_identical(
+    loaded: Loaded, sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    is_demo = loaded.latent(1)["samples"].shape[-1] == 64
+    chosen = ALL if is_demo else (*WITHOUT_DROPOUT, "bayesdiff")
+    latent, found, _ = sampling.node(loaded, options=options(baselines=chosen, laplace=fit(loaded)))
+    assert torch.equal(latent["samples"], sampling.plain(loaded))
+    assert set(found.baselines) == set(chosen)
+    for name in chosen:
+        score = found.score(name).value
+        assert score.shape == (2,) and torch.isfinite(score).all() and (score > 0).all(), name
+        assert score[0] != score[1], name
+    again = sampling.node(loaded, options=options(baselines=chosen, laplace=fit(loaded)))[1]
+    assert all(torch.equal(found.score(name).value, again.score(name).value) for name in chosen)
+
+
+@pytest.mark.parametrize("sampler", ["euler_ancestral", "heun", "dpmpp_2m_sde", "uni_pc", "euler_cfg_pp"])
+def test_every_sampler_is_left_alone(
+    sampler: str, loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    chosen = options(baselines=ALL, laplace=fit(loaded))
+    torch.manual_seed(0)
+    plain = sampling.plain(loaded, sampler_name=sampler)
+    after_ksampler = torch.get_rng_state()
+    torch.manual_seed(0)
+    latent, found, _ = sampling.node(loaded, sampler_name=sampler, options=chosen)
+    assert torch.equal(latent["samples"], plain)
+    assert torch.equal(torch.get_rng_state(), after_ksampler)
+    assert set(found.baselines) == set(ALL)
+
+
+def test_evaluations_are_counted(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    _, found, _ = sampling.node(loaded, steps=11, samples=3, options=options(baselines=ALL, laplace=fit(loaded)))
+    steps = len(found.steps)
+    # Of 11 steps 0, 5 and 10 carry variance; the first has none to draw from.
+    assert found.settings["evaluations"] == {
+        "map": 3 * steps,
+        "paper_score": 3 * steps,
+        "mc_dropout": 3 * steps,
+        "bayesdiff": 3 + 20,
+    }
+
+
+def test_paper_score_is_the_maps_by_the_papers_estimator(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any]
+) -> None:
+    _, found, _ = sampling.node(loaded_models["demo-eps"], samples=16, options=options(baselines=("paper_score",)))
+    torch.testing.assert_close(found.score("paper_score").value, found.score("score_variance").value, rtol=0.03, atol=0)
+
+
+def test_cfg_rejection_sees_both_predictions(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    same = replace(loaded, negative=loaded.positive)
+    chosen = options(baselines=("cfg_rejection",))
+    assert sampling.node(same, options=chosen)[1].score("cfg_rejection").value.abs().max() < 1e-5
+    # The first steps alone count, whatever cfg makes of them: of 5 steps the first two, of which the very first is the same.
+    _, found, _ = sampling.node(loaded, options=chosen)
+    _, other, _ = sampling.node(loaded, options=chosen, window_start=0.6, window_end=0.8)
+    assert torch.equal(found.score("cfg_rejection").value, other.score("cfg_rejection").value)
+
+
+def test_what_cannot_be_measured_is_said_before_sampling(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    with pytest.raises(
+        ValueError, match="cfg_rejection compares the predictions with and without the prompt: it needs cfg other"
+    ):
+        sampling.node(loaded_models["sd15"], cfg=1.0, options=options(baselines=("cfg_rejection",)))
+    with pytest.raises(ValueError, match="mc_dropout needs a model that was trained with dropout: UNetModel has no active"):
+        sampling.node(loaded_models["sd15"], options=options(baselines=("mc_dropout",)))
+    with pytest.raises(ValueError, match=r"laplace was fitted to out.2 .*, this model has final_layer.linear"):
+        sampling.node(loaded_models["sd3"], options=options(baselines=("bayesdiff",), laplace=fit(loaded_models["sd15"])))
+    with pytest.raises(ValueError, match="connect Fit Laplace to Uncertainty Baselines"):
+        sampling.node(loaded_models["sd15"], options=options(baselines=("bayesdiff",)))
+
+
+def test_scores_stay_inside_a_noise_mask(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 16:48, 16:48] = 1
+    latent = {"samples": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)), "noise_mask": mask}
+    chosen = options(baselines=ALL, laplace=fit(loaded))
+    _, found, _ = sampling.node(replace(loaded, latent=lambda batch: latent), options=chosen)
+    assert found.mask is not None
+    assert all(torch.isfinite(found.score(name).value).all() for name in ALL)
+
+
+def test_the_tail_behind_the_last_layer_is_what_becomes_of_its_output(loaded: Loaded, pack: Callable[[str], ModuleType]) -> None:
+    import comfy.samplers
+
+    last_layer = pack("nodes.last_layer")
+    checked = []
+
+    class Check(comfy.samplers.Sampler):
+        """Stands in for a sampler."""
+
+        def sample(
+            self, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, image: Tensor, *rest: Any
+        ) -> Tensor:
+            layer = last_layer.LastLayer(guider.inner_model.diffusion_model)
+            sigma = torch.full((1,), float(guider.inner_model.model_sampling.percent_to_sigma(0.4)))
+            x = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))[:1]
+            denoised = lambda z, s: guider(z, s, model_options=extra_args["model_options"])  # noqa: E731
+            tail = layer.tail(denoised, x, sigma)
+            before = denoised(x, sigma)
+            change = torch.randn(1, *tail.shape, generator=torch.Generator().manual_seed(2))
+            handle = layer.module.register_forward_hook(lambda module, given, output: output + change)
+            after = denoised(x, sigma)
+            handle.remove()
+            moved = tail.scale * change.flatten(1)[:, tail.place].reshape(1, *tail.scale.shape)
+            torch.testing.assert_close(after - before, moved, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(tail.variance(change.square()), moved.square())
+            # The gradient is the transpose of the same map.
+            back = torch.randn(moved.shape, generator=torch.Generator().manual_seed(3))
+            torch.testing.assert_close((tail.gradient(back) * change).sum(), (back * moved).sum(), rtol=1e-3, atol=1e-3)
+            checked.append(tail.shape)
+            return image
+
+    guider = comfy.samplers.CFGGuider(loaded.model)
+    guider.set_conds(loaded.positive, loaded.positive)
+    guider.set_cfg(1.0)
+    empty = loaded.latent(1)["samples"][:, : loaded.model.model.latent_format.latent_channels]
+    guider.sample(torch.zeros_like(empty), empty, Check(), torch.ones(2), disable_pbar=True)
+    assert len(checked) == 1
+
+
+def test_filter_sorts_by_a_baseline_and_files_keep_it(
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    options: Callable[..., Any],
+    pack: Callable[[str], ModuleType],
+    tmp_path: Path,
+) -> None:
+    chosen = options(baselines=WITHOUT_DROPOUT)
+    _, found, _ = sampling.node(loaded_models["demo-eps"], batch=4, options=chosen)
+    files, metadata = pack("uncertainty.files"), pack("uncertainty.metadata")
+    files.save_map(tmp_path / "map.safetensors", found)
+    loaded = files.load_map(tmp_path / "map.safetensors")
+    assert torch.equal(loaded.score("cfg_rejection").value, found.score("cfg_rejection").value)
+    inputs = {
+        "mode": "keep_best", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "cfg_rejection", "reject": "lowest",
+        "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+    }  # fmt: skip
+    node = pack("nodes.score_filter").UncertaintyScoreFilter
+    kept = node.execute(uncertainty=loaded, **inputs).args[8]
+    assert kept == [int(found.score("cfg_rejection").value.argmax())]
+    with pytest.raises(ValueError, match="bayesdiff was not measured with this map: connect Fit Laplace"):
+        node.execute(uncertainty=loaded, **inputs | {"quantity": "bayesdiff"})
+    with pytest.raises(ValueError, match="mode 'reference' knows no earlier cfg_rejection"):
+        node.execute(uncertainty=loaded, **inputs | {"mode": "reference"})
+    assert f'"cfg_rejection": [{float(found.score("cfg_rejection").value[2])}' in metadata.entry(found, 2)
+
+
+def test_control_arms_guide_as_much_elsewhere(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    plain = sampling.plain(loaded)
+    images = {}
+    for control in ("none", "random_direction", "random_mask"):
+        guided, found, _ = sampling.node(loaded, strength=1.0, options=options(control=control))
+        images[control] = guided["samples"]
+        assert found.settings["control"] == control
+        assert not torch.equal(guided["samples"], plain)
+        again = sampling.node(loaded, strength=1.0, options=options(control=control))[0]
+        assert torch.equal(again["samples"], guided["samples"])
+    assert not torch.equal(images["none"], images["random_direction"])
+    assert not torch.equal(images["none"], images["random_mask"])
