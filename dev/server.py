@@ -35,6 +35,7 @@ NODES = (
     "UncertaintyMapSave",
     "UncertaintyMapLoad",
     "UncertaintyPlot",
+    "UncertaintySparsification",
     "UncertaintyDemoModel",
 )
 START_SECONDS = 300

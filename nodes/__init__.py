@@ -17,6 +17,7 @@ from .routes import add_routes
 from .sampler import UncertaintyKSampler
 from .save_image import UncertaintySaveImage
 from .score_filter import UncertaintyScoreFilter
+from .sparsification import UncertaintySparsification
 
 
 class UncertaintyExtension(ComfyExtension):
@@ -42,5 +43,6 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyMapSave,
             UncertaintyMapLoad,
             UncertaintyPlot,
+            UncertaintySparsification,
             UncertaintyDemoModel,
         ]

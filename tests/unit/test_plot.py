@@ -8,7 +8,7 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap, plot
+from uncertainty import QUANTITIES, UncertaintyMap, drawing, plot
 
 
 def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14.6146) -> UncertaintyMap:
@@ -55,7 +55,7 @@ def test_mean_and_spread_are_over_images_at_each_step() -> None:
     ],
 )
 def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert plot.ticks(low, high) == pytest.approx(expected)
+    assert drawing.ticks(low, high) == pytest.approx(expected)
 
 
 def test_every_panel_draws_its_line() -> None:
@@ -75,7 +75,7 @@ def test_every_panel_draws_its_line() -> None:
 def test_the_band_is_one_standard_deviation_wide() -> None:
     found = measured(torch.tensor([[1.0, 3.0]]).repeat(5, 1), range(5), 5)
     column = plot.plot(found)[panel(0), plot.WIDTH // 2 + 60]
-    ground = torch.tensor([int(plot.FIELD[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    ground = torch.tensor([int(drawing.FIELD[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     # Grid lines are grey, the band is orange.
     band = (column[:, 0] - column[:, 2] > ground[0] - ground[2] + 0.1).sum()
     assert abs(band - len(column) / 1.24) < 3
@@ -115,7 +115,7 @@ def test_no_text_lies_on_another_or_is_cut(
         left, top, right, bottom = ImageFont.load_default(size).getbbox(text, anchor=anchor)
         boxes.append((x + left, y + top, x + right, y + bottom))
 
-    monkeypatch.setattr(plot._Canvas, "text", measure)
+    monkeypatch.setattr(drawing.Canvas, "text", measure)
     values = size * (1 + torch.rand(len(steps), 3, generator=torch.Generator().manual_seed(0)))
     height, width, _ = plot.plot(measured(values, steps, total, 1234.5)).shape
     assert len(boxes) > 15

@@ -15,9 +15,9 @@ from torch import Tensor
 from ..estimators import QUANTITIES
 from ..files import load_map
 from ..maps import UncertaintyMap
+from ..metrics.error_map import at_size
 from ..metrics.intervals import mean_interval
 from ..metrics.sparsification import Sparsification, sparsification
-from ..render import resize
 from .collection import Drawn, map_of
 from .filtering import RESAMPLES
 from .judges import Reference, pixels
@@ -83,20 +83,13 @@ def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: 
         values = measured.quantity(quantity)[:, place]
         for part, (start, end) in PARTS.items():
             rows = [row for row in range(steps) if start <= row / steps < end] or [0]
-            maps[quantity, part] = _at(values[rows].sum(0), truth.shape)
+            maps[quantity, part] = at_size(values[rows].sum(0), truth.shape)
     edges = torch.zeros_like(prediction)
     edges[:, 1:] += prediction.diff(dim=1).abs()
     edges[:, :, 1:] += prediction.diff(dim=2).abs()
     maps[EDGES, "–"] = edges
     maps[RANDOM, "–"] = torch.rand(truth.shape, generator=torch.Generator().manual_seed(place))
     return {key: sparsification(truth.numpy(), prediction.numpy(), value.numpy()) for key, value in maps.items()}
-
-
-def _at(values: Tensor, shape: torch.Size) -> Tensor:
-    """A map (C, h, w) at the size of a picture (3, H, W): as it is for pixel models, else its mean over channels, resized."""
-    if values.shape == shape:
-        return values
-    return resize(values.mean(0)[None], shape[1], shape[2])[0].expand(shape)
 
 
 def summary(found: Sequence[Measured], name: str, seed: int = 0) -> Table:

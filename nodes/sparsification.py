@@ -1,0 +1,53 @@
+"""UncertaintySparsification: does uncertainty tell where an image is wrong?"""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..uncertainty.maps import UncertaintyMap
+from ..uncertainty.metrics import error_map, sparsification_plot
+from . import common
+
+
+class UncertaintySparsification(io.ComfyNode):
+    """Compares a map with the true error, where what is true is known."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A map, what was sampled, and what is true."""
+        return io.Schema(
+            node_id="UncertaintySparsification",
+            display_name="Plot Sparsification",
+            category=common.CATEGORY,
+            description=(
+                "Where the true image is known, as when a real one was noised and denoised again: leaves out the most uncertain "
+                "pixels first and draws the error of the rest. The faster it falls, the better uncertainty tells errors."
+            ),
+            inputs=[
+                common.Uncertainty.Input("uncertainty", tooltip="From the sampler that made the images."),
+                io.Image.Input("images", tooltip="What was sampled, decoded."),
+                io.Image.Input("ground_truth", tooltip="What is true: one image for all, or one each, of the same size."),
+                common.quantity_input(),
+            ],
+            outputs=[
+                io.Image.Output("plot", display_name="IMAGE"),
+                io.Float.Output(
+                    "ause",
+                    display_name="AUSE",
+                    is_output_list=True,
+                    tooltip="One an image: 0 if it sorts as the error does.",
+                ),
+                io.Float.Output("aurg", display_name="AURG", is_output_list=True, tooltip="One an image: 0 is chance."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, quantity: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, quantity=quantity)
+
+    @classmethod
+    def execute(cls, uncertainty: UncertaintyMap, images: Tensor, ground_truth: Tensor, quantity: str) -> io.NodeOutput:
+        """Measure and draw."""
+        found = error_map.of_images(ground_truth[..., :3].cpu(), images[..., :3].cpu(), uncertainty, quantity)
+        picture = sparsification_plot.plot(found, f"Sparsification by {quantity}")
+        return io.NodeOutput(picture[None], [each.ause for each in found], [each.aurg for each in found])
