@@ -37,6 +37,8 @@ NODES = (
     "UncertaintyPlot",
     "UncertaintySparsification",
     "UncertaintyDemoModel",
+    "UncertaintyPixelModelLoader",
+    "UncertaintyClassLabel",
 )
 START_SECONDS = 300
 STOP_SECONDS = 10

@@ -11,6 +11,7 @@ from .laplace import UncertaintyLaplaceFit
 from .map_files import UncertaintyMapLoad, UncertaintyMapSave
 from .mask import UncertaintyToMask
 from .options import UncertaintyOptions
+from .pixel_models import UncertaintyClassLabel, UncertaintyPixelModelLoader
 from .plot import UncertaintyPlot
 from .preview import UncertaintyMapPreview
 from .routes import add_routes
@@ -45,4 +46,6 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyPlot,
             UncertaintySparsification,
             UncertaintyDemoModel,
+            UncertaintyPixelModelLoader,
+            UncertaintyClassLabel,
         ]

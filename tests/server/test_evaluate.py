@@ -32,14 +32,6 @@ def workflow(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def reference(tmp_path: Path) -> Path:
-    """Some real pictures with captions: drawn ones of the demo's sheet would do as well, any pictures do."""
-    folder = tmp_path / "reference"
-    folder.mkdir()
-    return folder
-
-
 def evaluate(server: ComfyServer, protocol: str, *arguments: object) -> None:
     """Run the command as its command line is read."""
     found = parser().parse_args(["evaluate", protocol, "--server", server.url, *map(str, arguments)])

@@ -101,7 +101,7 @@ def test_what_a_user_installs_is_small_and_whole() -> None:
         "uncertainty/colormaps.npz",
     } <= set(files)
     folders = {name.partition("/")[0] for name in files if "/" in name}
-    assert folders == {"demo", "example_workflows", "locales", "nodes", "subgraphs", "uncertainty", "web"}
+    assert folders == {"demo", "example_workflows", "locales", "nodes", "paper_models", "subgraphs", "uncertainty", "web"}
 
 
 def test_no_file_is_too_large_for_the_repository() -> None:

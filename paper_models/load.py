@@ -1,0 +1,119 @@
+"""Any of the paper's networks, out of its file, as ComfyUI's MODEL."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from torch import Tensor, nn
+
+from ..demo.model import Pixels
+from . import adm, ddpm, uvit
+
+LABEL = "class_label"  # of a CONDITIONING, next to its tensor
+SD_BETAS = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.012}
+
+
+class Adapted(nn.Module):
+    """A network as ComfyUI calls it.
+
+    Args:
+        network: predicts noise from latents, times and, if it has classes, labels.
+        classes: how many labels it knows, 0 for none.
+        null: the label that stands for no class, or None.
+        channels: of the latents; what the network gives beyond them, a learned variance, is left out.
+    """
+
+    def __init__(self, network: nn.Module, classes: int, null: int | None, channels: int) -> None:
+        super().__init__()
+        self.network = network
+        self.classes = classes
+        self.null = null
+        self.channels = channels
+        self.dtype = torch.float32
+
+    def forward(self, x: Tensor, timesteps: Tensor, context: Any = None, y: Tensor | None = None, **others: Any) -> Tensor:
+        """Noise prediction (B, C, H, W)."""
+        if self.classes and y is None:
+            raise ValueError("this model needs a class: connect Class Label to positive and negative.")
+        found = self.network(x, timesteps, y.long().flatten()) if self.classes else self.network(x, timesteps)
+        noise = found if isinstance(found, Tensor) else found.sample
+        return noise[:, : self.channels]
+
+
+class PixelConfig(comfy.supported_models_base.BASE):
+    """What ComfyUI wants to know of a model of pixels before it builds it."""
+
+    latent_format = Pixels
+    unet_extra_config: ClassVar[dict[str, Any]] = {}
+    supported_inference_dtypes: ClassVar[list[torch.dtype]] = [torch.float32]
+    memory_usage_factor = 0.5
+
+
+class LatentConfig(PixelConfig):
+    """The same of a model of Stable Diffusion's latents."""
+
+    latent_format = comfy.latent_formats.SD15
+
+
+class LabelledModel(comfy.model_base.BaseModel):
+    """ComfyUI's wrapper; the class label goes in as vector conditioning."""
+
+    def encode_adm(self, **kwargs: Any) -> Tensor | None:
+        """Labels (B,), or None."""
+        return kwargs.get(LABEL)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file; nothing else in it is touched.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        tensors = comfy.utils.load_torch_file(str(path), safe_load=True)
+    except Exception as error:  # every library's own: an unpickler's, safetensors', a zip file's
+        raise ValueError(f"{path.name} cannot be read as tensors alone ({type(error).__name__}: {error}).") from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise ValueError(f"{path.name} holds more than named tensors: take the file with the averaged weights alone.")
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
+    """The model of a file, and whether it draws pixels (or latents of Stable Diffusion's VAE).
+
+    Raises:
+        ValueError: it is none of the paper's.
+        RuntimeError: a package is missing.
+    """
+    null = None
+    pixels = True
+    tensors = {} if ddpm.is_folder_of(path) else read(path)
+    if not tensors:
+        network, settings, classes = ddpm.from_folder(path), ddpm.sampling(path), 0
+    elif "decoder_pred.weight" in tensors and "patch_embed.proj.weight" in tensors:
+        network = uvit.from_tensors(tensors)
+        classes, pixels, settings = network.classes, network.channels == 3, SD_BETAS
+        null = classes - 1 if classes else None
+    elif "time_embed.0.weight" in tensors and "input_blocks.0.0.weight" in tensors:
+        network, schedule = adm.from_tensors(tensors)
+        settings = {"beta_schedule": schedule, "linear_start": 1e-4, "linear_end": 0.02}
+        classes = len(tensors["label_emb.weight"]) if "label_emb.weight" in tensors else 0
+    else:
+        raise ValueError(
+            f"{path.name} is none of the known layouts: a folder of diffusers with a UNet2DModel (its config.json beside the "
+            "weights), a file of OpenAI's guided-diffusion, or one of U-ViT."
+        )
+    config = (PixelConfig if pixels else LatentConfig)({})
+    config.sampling_settings = settings
+    config.set_inference_dtype(torch.float32, None)
+    channels = config.latent_format.latent_channels
+    adapted = Adapted(network.eval(), classes, null, channels)
+    offload = comfy.model_management.unet_offload_device()
+    model = LabelledModel(config, comfy.model_base.ModelType.EPS, device=offload, unet_model=lambda **_: adapted)
+    return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload), pixels
