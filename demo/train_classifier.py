@@ -1,7 +1,7 @@
 """Train the judge of ``classifier.py``: ``python -m demo.train_classifier``, a quarter of an hour on two cores.
 
-All 440 pictures are classes, the held-out ones too. Each is shown turned, moved, scaled, mirrored (but flags), in other colours and
-light, noisy, blurred and with a part cut out.
+All 440 pictures are classes, the held-out ones too. Each is shown turned, moved, scaled, mirrored (but flags), in other colours
+and light, noisy, blurred and with a part cut out.
 """
 
 import argparse

@@ -173,12 +173,12 @@ def draw_best_of(table: Table, path: Path) -> None:
     made, axes = figure(1, len(qualities), (5.0, 4.0))
     for axis, quality in zip(axes[0], qualities, strict=True):
         rows = [row for row in table.rows if row[0] == quality]
+        ks = list(dict.fromkeys(row[2] for row in rows))
         for method in dict.fromkeys(str(row[1]) for row in rows):
-            curve = [(row[2], row[6]) for row in rows if row[1] == method]
-            axis.plot(*zip(*curve, strict=True), marker="o", label=method)
+            axis.plot(range(len(ks)), [row[6] for row in rows if row[1] == method], marker="o", label=method)
         axis.axhline(0, color="grey", linewidth=1)
-        axis.set(title=quality, xlabel="k images of a prompt", xscale="log", ylabel="share of the possible gain")
-        axis.set_xticks([row[2] for row in rows], [str(row[2]) for row in rows])
+        axis.set(title=quality, xlabel="k images of a prompt", ylabel="share of the possible gain")
+        axis.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes[0][0].legend(frameon=False, fontsize=8)
     write_figure(made, path)
 

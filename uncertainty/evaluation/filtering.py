@@ -86,7 +86,7 @@ def distances(found: Scored, judged: Judged, real: Tensor, name: str, seed: int 
         name: of the table.
         seed: of random subsets and resampling.
     """
-    project = principal(real, min(DIMENSIONS, real.shape[1]))
+    project = principal(real, min(DIMENSIONS, real.shape[1], len(real) - 1))
     images, reference = project(judged.embedding), project(real)
     generator = torch.Generator().manual_seed(seed)
 

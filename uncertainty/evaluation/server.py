@@ -10,6 +10,7 @@ from typing import Any
 Graph = dict[str, dict[str, Any]]
 Outputs = dict[str, dict[str, list[Any]]]
 
+CLIENT = "uncertainty-evaluation"
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 120.0
 
@@ -37,7 +38,9 @@ class Server:
             ServerError: validation refused it, or a node failed.
         """
         try:
-            answer = json.loads(self._open("/prompt", json.dumps({"prompt": graph}).encode(), "application/json"))
+            # Without a client ComfyUI does not tell again what it has kept from an earlier run.
+            body = json.dumps({"prompt": graph, "client_id": CLIENT}).encode()
+            answer = json.loads(self._open("/prompt", body, "application/json"))
         except urllib.error.HTTPError as error:
             raise ServerError(_refusal(error.read())) from error
         number = answer["prompt_id"]
@@ -60,7 +63,14 @@ class Server:
 
     def view(self, file: dict[str, str]) -> bytes:
         """A file that an output node names by ``filename``, ``subfolder`` and ``type``."""
-        return self.get(f"/view?{urllib.parse.urlencode({key: file[key] for key in ('filename', 'subfolder', 'type')})}")
+        query = urllib.parse.urlencode({key: file[key] for key in ("filename", "subfolder", "type")})
+        try:
+            return self.get(f"/view?{query}")
+        except urllib.error.HTTPError as error:
+            raise ServerError(
+                f"ComfyUI no longer has {file['subfolder']}/{file['filename']} ({error.code}): restart it and start the same "
+                "command again."
+            ) from error
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture into ComfyUI's input folder, over one of the same name; returns what LoadImage calls it."""
