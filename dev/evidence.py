@@ -24,8 +24,9 @@ RESULTS = DOCS / "evidence"
 PAGE = DOCS / "evidence.md"
 WORKFLOW = ROOT / "dev" / "evidence.api.json"
 FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
-PROMPTS = 128
-COUNT = {"filtering": 2048, "reconstruction": 8, "guidance": 128, "course": 64}
+PROMPTS, FEW = 128, 32
+COUNT = {"filtering": 2048, "reconstruction": 8, "guidance": 128, "course": 384}
+BATCH = {"filtering": 16, "guidance": 4, "course": 12}
 SHEET = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -49,6 +50,7 @@ def lay_out_pictures() -> None:
             captions.append(caption)
     every = len(captions) / PROMPTS
     chosen = [captions[int(number * every)] for number in range(PROMPTS)]
+    (WORK / "few_prompts.txt").write_text("\n".join(chosen[:: PROMPTS // FEW]) + "\n")
     (WORK / "prompts.txt").write_text("\n".join(chosen) + "\n")
 
 
@@ -56,14 +58,11 @@ def commands(protocol: str, url: str) -> list[str]:
     """The command line of a protocol, as a user would give it."""
     given = ["evaluate", protocol, "--workflow", str(WORKFLOW), "--server", url, "--out", str(WORK / protocol)]
     given += ["--count", str(COUNT[protocol])]
-    if protocol != "reconstruction":
-        given += ["--prompts", str(WORK / "prompts.txt"), "--batch", "16" if protocol == "filtering" else "8"]
     if protocol == "reconstruction":
-        given += ["--reference", str(WORK / "held_out")]
-    elif protocol != "course":
-        given += ["--reference", str(WORK / "training")]
-    if protocol in ("filtering", "guidance"):
-        given += [part for name in FEATURES for part in ("--features", name)]
+        return [*given, "--reference", str(WORK / "held_out")]
+    prompts = "prompts.txt" if protocol == "filtering" else "few_prompts.txt"
+    given += ["--prompts", str(WORK / prompts), "--batch", str(BATCH[protocol]), "--reference", str(WORK / "training")]
+    given += [part for name in FEATURES for part in ("--features", name)]
     if protocol == "filtering":
         given += ["--baselines", "paper_score", "mc_dropout", "cfg_rejection"]
     return given

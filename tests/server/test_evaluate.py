@@ -97,6 +97,7 @@ def test_the_course_of_uncertainty(server: ComfyServer, workflow: Path, tmp_path
     sigmas = [float(row["sigma"]) for row in table]
     assert sigmas == sorted(sigmas, reverse=True)
     assert (tmp_path / "out" / "course.png").is_file()
+    assert not (tmp_path / "out" / "ranking by step.csv").exists()  # without real pictures nobody judges
 
 
 def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
@@ -131,3 +132,26 @@ def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_p
     table = {(row["map"], row["steps"]): row for row in rows(out / "sparsification.csv")}
     assert abs(float(table["random", "–"]["AURG"])) < 0.02
     assert float(table["denoised_variance", "all"]["AUSE"]) >= 0
+
+
+def test_guidance_and_its_controls(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    mend_torchvision()
+    drawn = tmp_path / "drawn" / "images"
+    real = collect(Server(server.url), batches(workflow, drawn, 4, 340), drawn, lambda line: None)
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    for number, image in enumerate(real):
+        shutil.copy(image.path, reference / f"{number}.png")
+        (reference / f"{number}.txt").write_text(image.prompt)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("cat face\npizza\n")
+    out = tmp_path / "guidance"
+    evaluate(
+        server, "guidance", "--workflow", workflow, "--out", out, "--count", 2, "--batch", 1, "--seed", 340, "--prompts", prompts,
+        "--reference", reference, "--features", "demo.classifier:judge",
+    )  # fmt: skip
+    table = rows(out / "guidance emoji classifier.csv")
+    assert float(table[0]["pixels changed"]) == 0
+    assert all(float(row["pixels changed"]) > 0 for row in table[1:])
+    assert {row["special"] for row in table} >= {"random direction", "random mask", "below it", "forward-only"}
+    assert (out / "sheet.png").is_file()

@@ -12,7 +12,7 @@ from ..metrics.features import Extractor, extractor
 from ..metrics.ranking import within_groups
 from . import course, filtering, guidance, reconstruction
 from .collection import Batch, Drawn, arm, collect, map_of, plan, saved_under, seconds_a_batch
-from .judges import Judged, Reference, judge
+from .judges import Judged, Reference, judge, prompt_numbers
 from .report import Table, figure, sheet, write_figure
 from .server import Server
 from .workflow import Workflow
@@ -36,7 +36,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "filtering": ("are images of low score better? (the paper's Table 1, and best of k)", run_filtering, 2000),
         "reconstruction": ("is uncertainty high where the model is wrong? (Table 2)", run_reconstruction, 8),
         "guidance": ("are guided images better? (Table 3)", run_guidance, 128),
-        "course": ("uncertainty over the steps (Fig. 3)", run_course, 32),
+        "course": ("uncertainty over the steps (Fig. 3), and where it ranks best", run_course, 32),
     }
     for name, (text, run, count) in described.items():
         one = protocols.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]} {HELP}")
@@ -50,12 +50,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         if name != "reconstruction":
             one.add_argument("--prompts", type=Path, metavar="FILE", help="one a line (default: the workflow's own)")
             one.add_argument("--batch", type=int, help="images of one run (default: the workflow's)")
-        if name != "course":
-            one.add_argument(
-                "--reference", type=Path, required=True, metavar="FOLDER",
-                help="real pictures; captions are text files beside them, or their names",
-            )  # fmt: skip
-        if name in ("filtering", "guidance"):
+        one.add_argument(
+            "--reference", type=Path, required=name != "course", metavar="FOLDER",
+            help="real pictures; captions are text files beside them, or their names",
+        )  # fmt: skip
+        if name != "reconstruction":
             one.add_argument(
                 "--features", action="append", metavar="NAME",
                 help=f"what sees likeness: {DEFAULT_FEATURES} (default), inception-v3=FILE, package.module:name; may be repeated",
@@ -160,10 +159,23 @@ def run_course(arguments: argparse.Namespace) -> None:
     size = arguments.batch or workflow.batch_size()
     folder = arguments.out / "images"
     planned = plan(prompts(arguments, workflow), arguments.count, size, arguments.seed)
-    collect(Server(arguments.server), arm(folder, workflow, planned, size, maps=True), folder)
-    table = course.course([load_map(map_of(folder, number)) for number in range(len(planned))], "course")
+    images = collect(Server(arguments.server), arm(folder, workflow, planned, size, maps=True), folder)
+    found = course.Course.of(load_map(map_of(folder, number)) for number in range(len(planned)))
+    table = course.course(found, "course")
     table.write(arguments.out)
     draw_course(table, arguments.out / "course.png")
+    if arguments.reference is not None:
+        reference = Reference.of(arguments.reference)
+        qualities: dict[str, torch.Tensor] = {}
+        for one in extractors(arguments):
+            judged, _ = judge(images, one, reference, folder)
+            qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
+        numbers = prompt_numbers(images)
+        parts = [rows for part in course.PARTS if (rows := found.within(*part))]
+        course.ranking(found, numbers, qualities, parts, "ranking by part").write(arguments.out)
+        single = course.ranking(found, numbers, qualities, [[row] for row in range(len(found.steps))], "ranking by step")
+        single.write(arguments.out)
+        draw_ranking(single, arguments.out / "ranking by step.png")
     finished(arguments, seconds_a_batch(folder))
 
 
@@ -209,6 +221,20 @@ def draw_course(table: Table, path: Path) -> None:
         axis.plot(steps, mean)
         axis.fill_between(steps, mean - spread, mean + spread, alpha=0.25)
         axis.set(title=name, xlabel="step")
+    write_figure(made, path)
+
+
+def draw_ranking(table: Table, path: Path) -> None:
+    """Rank correlation of single steps, a panel a quality measure."""
+    qualities = list(dict.fromkeys(str(row[0]) for row in table.rows))
+    made, axes = figure(1, len(qualities), (5.0, 4.0))
+    for axis, quality in zip(axes[0], qualities, strict=True):
+        for quantity in dict.fromkeys(str(row[1]) for row in table.rows):
+            rows = [row for row in table.rows if row[:2] == (quality, quantity)]
+            axis.plot([row[2] for row in rows], [row[4] for row in rows], label=quantity)
+        axis.axhline(0, color="grey", linewidth=1)
+        axis.set(title=quality, xlabel="step", ylabel="rank correlation within prompts")
+    axes[0][0].legend(frameon=False, fontsize=8)
     write_figure(made, path)
 
 

@@ -19,7 +19,7 @@ from ..metrics.distances import frechet_distance, kernel_distance, precision_rec
 from ..metrics.intervals import Interval, bootstrap
 from ..metrics.ranking import best_of_k, spearman, within_groups
 from .collection import Drawn
-from .judges import Judged, pixels, total_variation
+from .judges import Judged, pixels, prompt_numbers, total_variation
 from .report import Cell, Table, between
 
 DROPPED = 1 / 6
@@ -57,8 +57,7 @@ def scored(images: Sequence[Drawn]) -> Scored:
             sign = -1 if method in SURE_WHEN_HIGH else 1
             badness[method] = sign * torch.tensor([scores[method][0] for scores in known])
     badness[BUSY] = torch.tensor([total_variation(pixels(image.path)) for image in images])
-    texts = list(dict.fromkeys(image.prompt for image in images))
-    return Scored(images, badness, torch.tensor([texts.index(image.prompt) for image in images]))
+    return Scored(images, badness, prompt_numbers(images))
 
 
 def kept(badness: Tensor, dropped: float = DROPPED) -> Tensor:

@@ -15,15 +15,17 @@ from torch import Tensor
 
 from ..metrics.distances import frechet_distance, principal
 from ..metrics.intervals import bootstrap, mean_interval
+from ..window import Window
 from .collection import Drawn
 from .filtering import DIMENSIONS, RESAMPLES
-from .judges import Judged, pixels
+from .judges import Judged, pixels, prompt_numbers
 from .report import Cell, Table, between
 from .workflow import Workflow
 
 BASE = "no guidance"
 WINDOWS = {"early": (0.1, 0.18), "middle": (0.5, 0.58), "late": (0.9, 0.98)}
 STRENGTHS = (-10.0, -1.0, 1.0, 10.0)
+STRONGER = (-100.0, 100.0)  # late, where less is hardly seen
 PERCENTILES = (0.0, 90.0, 99.0)
 
 # An exactly guided step costs M passes, as many again that are differentiated, and the backward passes, about two passes each.
@@ -61,6 +63,8 @@ def arms(workflow: Workflow) -> list[Arm]:
     for window in WINDOWS:
         for strength in STRENGTHS:
             add(window, strength)
+    for strength in STRONGER:
+        add("late", strength)
     for window, strength in (("middle", 10.0), ("late", 1.0)):
         for percentile in PERCENTILES:
             add(window, strength, percentile)
@@ -72,9 +76,7 @@ def arms(workflow: Workflow) -> list[Arm]:
     add("middle", 10.0, special="forward-only", gradient="forward_only")
     add("late", 10.0, special="forward-only", gradient="forward_only")
     samples, steps = int(workflow.inputs["samples"]), workflow.steps()
-    start, end = WINDOWS["late"]
-    guided = sum(start <= step / steps < end for step in range(steps))
-    more = steps + PASSES_A_PROBE * samples * guided
+    more = steps + PASSES_A_PROBE * samples * len(Window(*WINDOWS["late"]).steps(steps))
     found.append(Arm(f"{more} steps", plain.with_steps(more), special="as many evaluations"))
     pag = plain.through("PerturbedAttentionGuidance", scale=3.0)
     found.append(Arm("PAG", pag, special="ComfyUI's PAG, scale 3"))
@@ -110,8 +112,7 @@ def compared(
     project = principal(real, min(DIMENSIONS, real.shape[1], len(real) - 1))
     reference = project(real)
     base, plain = judged[BASE], project(judged[BASE].embedding)
-    texts = list(dict.fromkeys(image.prompt for image in images[BASE]))
-    prompts = torch.tensor([texts.index(image.prompt) for image in images[BASE]])
+    prompts = prompt_numbers(images[BASE])
     rows: list[tuple[Cell, ...]] = []
     for arm in found:
         embedding = project(judged[arm.name].embedding)

@@ -123,6 +123,12 @@ def named(prompt: str, texts: Sequence[str]) -> list[int]:
     return exact or [index for index, text in enumerate(texts) if words and words <= _words(text)]
 
 
+def prompt_numbers(images: Sequence[Drawn]) -> Tensor:
+    """Number of each image's prompt, (N,), in the order they come."""
+    texts = list(dict.fromkeys(image.prompt for image in images))
+    return torch.tensor([texts.index(image.prompt) for image in images])
+
+
 def total_variation(image: Tensor) -> float:
     """Mean absolute difference of neighbouring pixels of (3, H, W): how busy it is."""
     return float(image.diff(dim=1).abs().mean() + image.diff(dim=2).abs().mean())

@@ -1,0 +1,136 @@
+"""Tables of the protocols, on scores and qualities one knows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dev.launcher import mend_torchvision
+from uncertainty.estimators import QUANTITIES
+from uncertainty.evaluation import course, filtering, judges, reconstruction, report
+from uncertainty.evaluation.collection import Drawn
+from uncertainty.evaluation.filtering import Scored
+from uncertainty.evaluation.judges import Judged, Reference, named, named_probability, nearest
+
+PROMPTS, EACH = 12, 10
+
+
+def scored(seed: int = 0) -> tuple[Scored, Tensor]:
+    """Images whose quality a method knows, another ignores and a third has upside down."""
+    quality = torch.randn(PROMPTS * EACH, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(PROMPTS * EACH, generator=torch.Generator().manual_seed(seed + 1))
+    prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
+    images = [Drawn(Path(f"{i}.png"), f"prompt {int(p)}", 0, i) for i, p in enumerate(prompts)]
+    return Scored(images, {"knows": -quality, "ignores": noise, "inverts": quality}, prompts), quality
+
+
+def test_a_method_that_knows_gains_everything_and_one_that_ignores_nothing() -> None:
+    found, quality = scored()
+    gains = {(row[1], row[2]): row for row in filtering.best_of(found, {"q": quality}, "t").rows}
+    for k in (2, 4, 8):
+        assert gains["knows", k][6] == pytest.approx(1)
+        low, high = (float(part) for part in str(gains["ignores", k][7]).split(" to "))
+        assert low < 0 < high
+        assert float(gains["inverts", k][6]) < -0.9
+    correlations = {(row[1], row[2]): row[3] for row in filtering.correlations(found, {"q": quality}, "t").rows}
+    assert correlations["knows", "all images"] == pytest.approx(-1)
+    assert correlations["inverts", "within prompt"] == pytest.approx(1)
+
+
+def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
+    mend_torchvision()
+    found, quality = scored()
+    real = torch.randn(80, 6, generator=torch.Generator().manual_seed(7))
+    # The lower the quality, the farther from the real ones.
+    away = torch.randn(len(quality), 6, generator=torch.Generator().manual_seed(8)) + torch.relu(-quality)[:, None] * 2
+    table = filtering.distances(found, Judged(away, {}), real, "t")
+    rows = {row[:3]: row for row in table.rows}
+    gain = table.head.index("gain over random")
+
+    def interval(*key: str) -> list[float]:
+        return [float(part) for part in str(rows[key][gain + 1]).split(" to ")]
+
+    assert interval("knows", "all images", "worst")[0] > 0
+    assert interval("knows", "all images", "best")[1] < 0
+    assert rows["knows", "all images", "worst"][gain] == rows["inverts", "all images", "best"][gain]
+    assert interval("ignores", "all images", "worst")[0] < 0 < interval("ignores", "all images", "worst")[1]
+
+
+def test_a_sixth_is_dropped_and_ties_keep_their_order() -> None:
+    assert filtering.kept(torch.zeros(12)).tolist() == list(range(10))
+    assert filtering.kept(torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [0, 2, 3, 4, 5]
+
+
+def test_the_course_finds_the_steps_that_rank() -> None:
+    _, quality = scored()
+    noise = torch.randn(2, len(quality), generator=torch.Generator().manual_seed(9))
+    scores = torch.stack([noise[0], -quality, noise[1]])
+    found = course.Course(dict.fromkeys(QUANTITIES, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
+    assert found.within(0.5, 1.0) == [1, 2]
+    prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
+    rows = course.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]
+    assert [row[2:4] for row in rows] == [(2, 2), (5, 5), (5, 9)]
+    assert float(rows[1][4]) < -0.95
+    assert abs(float(rows[0][4])) < 0.25
+    assert float(course.course(found, "t").rows[1][2]) == pytest.approx(float(-quality.mean()), abs=1e-6)
+
+
+def test_prompts_name_captions_by_all_their_words() -> None:
+    texts = ("cat face", "grinning cat face", "dog", "face cat")
+    assert named("Cat face!", texts) == [0, 3]
+    assert named("grinning", texts) == [1]
+    assert named("bird", texts) == []
+
+
+def test_likeness_and_confidence_are_of_what_the_prompt_names() -> None:
+    real = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    images = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    found = nearest(images, real, ["cat", "dog", "bird"], ["cat", "dog"])
+    assert found.tolist() == [1, 9, 1]
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]])
+    labels = ("cat", "dog", "big dog")
+    assert named_probability(probabilities, ["cat", "big"], labels) is not None
+    torch.testing.assert_close(named_probability(probabilities, ["cat", "big"], labels), torch.tensor([0.7, 0.4]))
+    assert named_probability(probabilities, ["cat", "bird"], labels) is None
+
+
+def picture(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def test_reference_takes_captions_beside_pictures_or_their_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no pictures"):
+        Reference.of(tmp_path)
+    picture(tmp_path / "b.png", np.zeros((4, 4, 3)))
+    picture(tmp_path / "a_cat.png", np.zeros((4, 4, 3)))
+    (tmp_path / "b.txt").write_text(" A dog\n")
+    found = Reference.of(tmp_path)
+    assert [path.name for path in found.paths] == ["a_cat.png", "b.png"]
+    assert found.captions == ("a cat", "a dog")
+
+
+def test_busy_pictures_vary_more(tmp_path: Path) -> None:
+    plain = picture(tmp_path / "plain.png", np.full((8, 8, 3), 90))
+    busy = picture(tmp_path / "busy.png", np.indices((8, 8)).sum(0)[..., None].repeat(3, 2) % 2 * 255)
+    assert judges.total_variation(judges.pixels(plain)) == 0
+    assert judges.total_variation(judges.pixels(busy)) == pytest.approx(2)
+
+
+def test_a_stack_holds_every_copy(tmp_path: Path) -> None:
+    path = picture(tmp_path / "x.png", np.arange(48).reshape(4, 4, 3))
+    (tmp_path / "x.tiff").write_bytes(reconstruction.stack(path, 3))
+    with Image.open(tmp_path / "x.tiff") as stacked:
+        assert stacked.n_frames == 3
+        stacked.seek(2)
+        assert np.array_equal(np.array(stacked), np.arange(48).reshape(4, 4, 3))
+
+
+def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
+    table = report.Table("t", ("a", "b"), [("x", 1.25), ("y, z", 3)])
+    table.write(tmp_path)
+    assert report.read_table(tmp_path, "t") == table
+    assert (tmp_path / "t.md").read_text() == "| a | b |\n| --- | --- |\n| x | 1.25 |\n| y, z | 3 |\n"
