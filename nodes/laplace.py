@@ -43,7 +43,14 @@ class UncertaintyLaplaceFit(io.ComfyNode):
                 io.Int.Input(
                     "passes", default=4, min=1, max=64, tooltip="How many noise levels each image is shown at. More is slower."
                 ),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Of the noise added to the images."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,  # each new seed would fit anew
+                    tooltip="Of the noise added to the images.",
+                ),
             ],
             outputs=[common.Laplace.Output("laplace", display_name="LAPLACE", tooltip="For Uncertainty Baselines.")],
         )

@@ -26,7 +26,22 @@ ENGLISH = re.compile(r"\b(?:the|of|and|with|for|is|are|from|this|that|it|by|to|o
 SAME = {"cfg", "Seed", "Sampler", "Scheduler", "Guider", "Sigmas", "Heatmap", "Checkpoint", "Name", "Latent", "Gradient"}
 PROPER = {
     *("ComfyUI", "KSampler", "Latent", "Checkpoint", "Classifier", "Free", "Guidance", "CFG", "CPU", "SD1.5", "SD3", "Flux"),
-    *("input", "output", "uncertainty"),  # folders
+    *(
+        "BayesDiff",
+        "bayesdiff",
+        "DDPM",
+        "ADM",
+        "U-ViT",
+        "ViT",
+        "ImageNet",
+        "OpenAI",
+        "Stable",
+        "Diffusion",
+        "AUSE",
+        "AURG",
+        "VAE",
+    ),
+    *("input", "output", "uncertainty", "diffusers", "config.json", "models", "diffusion_models"),  # folders, files, a library
     "Uncertainty",  # the sidebar's tab
 }
 
