@@ -2,16 +2,18 @@
 PYTHON ?= python3
 RUN := "$(PYTHON)" dev/bootstrap.py run
 
-.PHONY: help setup demo test bench train train-report train-latent pictures clean
+.PHONY: help setup demo test bench evidence train train-report train-latent train-judge pictures clean
 
 help:
 	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
 	@echo "make test    all checks and tests"
 	@echo "make bench   measure estimators, gradients and overhead again, about an hour on two cores; ARGS=--table prints the last tables"
+	@echo "make evidence  every number of docs/evidence.md again, some hours on two cores; goes on after a stop; ARGS=filtering for one"
 	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
 	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
 	@echo "make train-report  its sample sheet and training curve"
 	@echo "make train-latent  the benchmarks' latent model, out of the small model, and its sample sheet"
+	@echo "make train-judge  the small classifier that judges the demo model's images in the evidence"
 	@echo "make pictures  the photographs in README and help pages, out of the example workflows as they run"
 	@echo "make clean   remove what these made, the downloads too"
 	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI; PYTHON=python3.12 another Python."
@@ -35,6 +37,9 @@ bench:
 	@$(RUN) -m dev.launcher -m benchmarks.gradients $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
 
+evidence:
+	@$(RUN) -m dev.evidence $(ARGS)
+
 train:
 	@$(RUN) -m dev.launcher -m demo.train $(ARGS)
 
@@ -44,6 +49,9 @@ train-report:
 train-latent:
 	@$(RUN) -m dev.launcher -m benchmarks.train_latent $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.latent_report
+
+train-judge:
+	@$(RUN) -m demo.train_classifier $(ARGS)
 
 pictures:
 	@$(RUN) -m dev.chromium

@@ -73,10 +73,10 @@ def evaluate(protocols: Sequence[str]) -> None:
     from uncertainty.__main__ import parser
 
     lay_out_pictures()
-    base = WORK / "comfyui"
+    base = WORK / f"comfyui-{protocols[0]}"  # so that two of them may run side by side
     shutil.copytree(WORK / "training", base / "input" / "evidence", dirs_exist_ok=True)
     print("starting ComfyUI, up to a minute or two …", flush=True)
-    with ComfyServer(base=base, log=WORK / "server.log") as server:
+    with ComfyServer(base=base, log=WORK / f"server-{protocols[0]}.log") as server:
         for protocol in protocols:
             arguments = parser().parse_args(commands(protocol, server.url))
             arguments.run(arguments)

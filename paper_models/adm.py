@@ -1,7 +1,7 @@
 """ADM, the ablated diffusion model (Dhariwal & Nichol 2021, arXiv 2105.05233), out of OpenAI's published files.
 
-The network is that of the library azula. What a file's shapes do not tell, heads and noise schedule, is that of the published
-model with as many levels: 4 (ImageNet 64×64), 5 (128×128), 6 (256×256).
+The network is that of the library azula. What a file's shapes do not tell, heads, dropout and noise schedule, is that of the
+published model with as many levels: 4 (ImageNet 64×64), 5 (128×128), 6 (256×256).
 """
 
 import re
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 # By the number of levels: the schedule of ComfyUI's name for it, and how attention is split.
 PUBLISHED: dict[int, tuple[str, dict[str, Any]]] = {
-    4: ("cosine", {"num_head_channels": 64, "use_new_attention_order": True}),
+    4: ("cosine", {"num_head_channels": 64, "use_new_attention_order": True, "dropout": 0.1}),
     5: ("sqrt_linear", {"num_heads": 4}),
     6: ("sqrt_linear", {"num_head_channels": 64}),
 }

@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
         ValueError: it is none of the paper's.
         RuntimeError: a package is missing.
     """
-    null = None
+    null = levels = None
     pixels = True
     tensors = {} if ddpm.is_folder_of(path) else read(path)
     if not tensors:
@@ -99,7 +99,8 @@ def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
     elif "decoder_pred.weight" in tensors and "patch_embed.proj.weight" in tensors:
         network = uvit.from_tensors(tensors)
         classes, pixels, settings = network.classes, network.channels == 3, SD_BETAS
-        null = classes - 1 if classes else None
+        null = classes - 1 if classes and not pixels else None  # those of latents were trained for CFG
+        levels = uvit.sigmas() if network.continuous else None
     elif "time_embed.0.weight" in tensors and "input_blocks.0.0.weight" in tensors:
         network, schedule = adm.from_tensors(tensors)
         settings = {"beta_schedule": schedule, "linear_start": 1e-4, "linear_end": 0.02}
@@ -116,4 +117,6 @@ def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
     adapted = Adapted(network.eval(), classes, null, channels)
     offload = comfy.model_management.unet_offload_device()
     model = LabelledModel(config, comfy.model_base.ModelType.EPS, device=offload, unet_model=lambda **_: adapted)
+    if levels is not None:
+        model.model_sampling.set_sigmas(levels.float())
     return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload), pixels

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-# Published heads are 64 wide, but for the huge one of width 1152, which has 16.
+# Published heads are 64 wide, but for the huge one of width 1152, which has 16. It alone was trained on 1000 discrete steps of
+# Stable Diffusion's schedule, numbered from 1; the others in continuous time 0 to 1, which they are told 999 times as large.
 HEAD, HUGE, HUGE_HEADS = 64, 1152, 16
+STEPS = 1000
+VP_BETAS = 0.1, 20.0
 
 
 def sinusoid(times: Tensor, width: int) -> Tensor:
@@ -83,6 +86,14 @@ class PatchEmbed(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
+def sigmas() -> Tensor:
+    """Noise levels (1000,), as ComfyUI scales them, of the variance-preserving process (Song et al. 2021, Eq. 33)."""
+    low, high = VP_BETAS
+    time = torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS
+    integral = low * time + (high - low) * time.square() / 2
+    return torch.expm1(integral).sqrt()
+
+
 class UViT(nn.Module):
     """Noise prediction of latents (B, C, side, side) at times 0 to 999 with class labels (B,)."""
 
@@ -108,6 +119,15 @@ class UViT(nn.Module):
         self.decoder_pred = nn.Linear(width, patch**2 * channels)
         self.final_layer = nn.Conv2d(channels, channels, 3, padding=1) if conv else nn.Identity()
 
+    @property
+    def continuous(self) -> bool:
+        """Whether it was trained in continuous time."""
+        return self.width != HUGE
+
+    def own_times(self, times: Tensor) -> Tensor:
+        """What the network is told at the steps 0 to 999 of ``sigmas``, or of Stable Diffusion's schedule."""
+        return (times + 1) * ((STEPS - 1) / STEPS if self.continuous else 1)
+
     def forward(self, x: Tensor, times: Tensor, labels: Tensor | None = None) -> Tensor:
         """Predict the noise.
 
@@ -118,8 +138,7 @@ class UViT(nn.Module):
             raise ValueError(
                 f"this U-ViT draws latents of {self.side}x{self.side}, got {x.shape[3]}x{x.shape[2]}: set that size."
             )
-        # Trained on steps 1 to 1000, where ComfyUI counts from 0.
-        tokens = [self.time_embed(sinusoid(times + 1, self.width).to(x.dtype))[:, None], self.patch_embed(x)]
+        tokens = [self.time_embed(sinusoid(self.own_times(times), self.width).to(x.dtype))[:, None], self.patch_embed(x)]
         if self.classes:
             tokens.insert(0, self.label_emb(labels)[:, None])
         hidden = torch.cat(tokens, 1) + self.pos_embed

@@ -198,6 +198,9 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
     assert not pixels
     network = model.model.diffusion_model
     assert (network.classes, network.null, network.network.side) == (11, 10, 16)
+    # Signal to noise of the process in continuous time: at its end exp(-10.05), as the sum of all betas.
+    assert float((1 + model.model.model_sampling.sigmas[-1] ** 2).log()) == pytest.approx(10.05, rel=1e-4)
+    assert network.network.own_times(torch.tensor([0.0, 999.0])).tolist() == pytest.approx([0.999, 999])
     label = pack("nodes.pixel_models").UncertaintyClassLabel
     (positive,), (negative,) = label.execute(model, "3").args, label.execute(model, "").args
     assert negative[0][1]["class_label"].tolist() == [10]
@@ -254,3 +257,24 @@ def test_files_of_another_layout_are_refused(tmp_path: Path, pack: PackModule) -
 def test_class_labels_are_for_these_models_alone(loaded_models: dict[str, Loaded], pack: PackModule) -> None:
     with pytest.raises(ValueError, match="model must come from Load Paper Model"):
         pack("nodes.pixel_models").UncertaintyClassLabel.execute(loaded_models["sd15"].model, "3")
+
+
+@pytest.mark.parametrize("adm", ["64"], indirect=True)
+def test_the_published_dropout_is_there_to_be_measured(adm: tuple[Path, Any], pack: PackModule, sampling: Sampling) -> None:
+    model, _ = pack("paper_models.load").load(adm[0])
+    (positive,) = pack("nodes.pixel_models").UncertaintyClassLabel.execute(model, "3").args
+    loaded = Loaded(model, positive, positive, lambda batch: {"samples": torch.zeros(batch, 4, 32, 32)})
+    options = pack("uncertainty.options").Options(baselines=("mc_dropout",))
+    _, found, _ = sampling.node(loaded, cfg=1.0, denoise=0.4, options=options)
+    assert (found.score("mc_dropout").value > 0).all()
+
+
+def test_the_huge_uvit_has_stable_diffusions_schedule(tmp_path: Path, pack: PackModule) -> None:
+    layout = uvit_layout(width=1152, blocks=1, classes=11, side=4, patch=2, channels=4)
+    path = tmp_path / "imagenet256_uvit_huge.pth"
+    torch.save({name: torch.zeros(shape) for name, shape in layout.items()}, path)
+    model, _ = pack("paper_models.load").load(path)
+    network = model.model.diffusion_model.network
+    assert network.mid_block.attn.heads == 16
+    assert network.own_times(torch.tensor([0.0, 999.0])).tolist() == [1, 1000]
+    assert float(model.model.model_sampling.sigmas[-1]) == pytest.approx(14.6146, abs=1e-3)
