@@ -60,18 +60,26 @@ def sparsification(
             raise ValueError(f"{name} must be finite: {int((~np.isfinite(values)).sum())} of {values.size} elements are not.")
     if intervals < 1:
         raise ValueError(f"intervals must be at least 1, got {intervals}.")
-    squares = ((truth - guess) ** 2).ravel()
-    return Sparsification(_curve(squares, unsure.ravel(), intervals), _curve(squares, np.sqrt(squares), intervals))
-
-
-def _curve(squares: Array, unsure: Array, intervals: int) -> Array:
-    """Root mean square of the elements that are at least as sure as each percentile of sureness: equal ones stay."""
-    sure = -unsure
+    squares = np.square(truth - guess).ravel()
+    sure = -unsure.ravel()
     order = np.argsort(sure)
-    ordered = sure[order]
-    first = np.searchsorted(ordered, np.percentile(ordered, 100 / intervals * np.arange(intervals)), side="left")
-    sums = np.cumsum(squares[order][::-1])[::-1]  # of an element and all that are surer
-    return np.concatenate([np.sqrt(sums[first] / (len(sure) - first)), [0.0]])
+    # The error is its own best guide: sorting the squares sorts by it too.
+    best = np.sort(squares)[::-1]
+    return Sparsification(_curve(squares[order], sure[order], intervals), _curve(best, -np.sqrt(best), intervals))
+
+
+def _curve(squares: Array, sure: Array, intervals: int) -> Array:
+    """Root mean square of the elements at least as sure as each percentile of sureness, both in ascending order of it."""
+    # Linear between order statistics and rounded as numpy's percentile, which would sort again.
+    places = (len(sure) - 1) * (100 / intervals * np.arange(intervals) / 100)
+    below = places.astype(np.int64)
+    low, high, part = sure[below], sure[np.minimum(below + 1, len(sure) - 1)], places - below
+    limits = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+    first = np.searchsorted(sure, limits, side="left")
+    ends = [*first[1:].tolist(), len(sure)]
+    parts = [squares[start:end].sum() for start, end in zip(first.tolist(), ends, strict=True)]
+    sums = np.cumsum(parts[::-1])[::-1]  # of an element and all that are surer
+    return np.concatenate([np.sqrt(sums / (len(sure) - first)), [0.0]])
 
 
 def _area(curve: Array) -> float:
