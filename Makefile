@@ -36,6 +36,7 @@ bench:
 	@$(RUN) -m dev.launcher -m benchmarks.estimator $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.gradients $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
+	@$(RUN) -m benchmarks.sparsification $(ARGS)
 
 evidence:
 	@$(RUN) -m dev.evidence $(ARGS)

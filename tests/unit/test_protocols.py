@@ -72,9 +72,9 @@ def test_the_course_finds_the_steps_that_rank() -> None:
     assert found.within(0.5, 1.0) == [1, 2]
     prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
     rows = course.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]
-    assert [row[2:4] for row in rows] == [(2, 2), (5, 5), (5, 9)]
-    assert float(rows[1][4]) < -0.95
-    assert abs(float(rows[0][4])) < 0.25
+    assert [row[2] for row in rows] == ["2", "5", "5 to 9"]
+    assert float(rows[1][3]) < -0.95
+    assert abs(float(rows[0][3])) < 0.25
     assert float(course.course(found, "t").rows[1][2]) == pytest.approx(float(-quality.mean()), abs=1e-6)
 
 
@@ -127,6 +127,14 @@ def test_a_stack_holds_every_copy(tmp_path: Path) -> None:
         assert stacked.n_frames == 3
         stacked.seek(2)
         assert np.array_equal(np.array(stacked), np.arange(48).reshape(4, 4, 3))
+
+
+def test_a_pivot_has_a_cell_for_each_pair() -> None:
+    head = ("method", "a quality", "k", "gain", "95 %")
+    rows = [(m, q, k, float(k), f"{q}{m}") for m in ("x", "y") for q in ("p", "q") for k in (2, 4)]
+    found = report.Table("t", head, rows).pivot("n", "method", "a quality", ("gain", "95 %"), k=4)
+    assert found.head == ("method", "p", "q")
+    assert found.rows == [("x", "4 (px)", "4 (qx)"), ("y", "4 (py)", "4 (qy)")]
 
 
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:

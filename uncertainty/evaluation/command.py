@@ -97,9 +97,15 @@ def run_filtering(arguments: argparse.Namespace) -> None:
         judged, real = judge(images, one, reference, folder)
         filtering.distances(found, judged, real, f"distances {one.name}").write(arguments.out)
         qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
-    filtering.correlations(found, qualities, "rank correlations").write(arguments.out)
+    correlations = filtering.correlations(found, qualities, "rank correlations")
+    correlations.write(arguments.out)
+    cell = ("rank correlation", "95 % interval")
+    correlations.pivot("rank correlations within prompt", "method", "quality", cell, over="within prompt").write(arguments.out)
     gains = filtering.best_of(found, qualities, "best of k")
     gains.write(arguments.out)
+    cell = ("share of the possible gain", "95 % interval")
+    for k in filtering.KS:
+        gains.pivot(f"best of {k}", "method", "quality", cell, k=k).write(arguments.out)
     draw_best_of(gains, arguments.out / "best of k.png")
     for method, badness in found.badness.items():
         within = within_groups(badness, found.prompts)
@@ -172,7 +178,11 @@ def run_course(arguments: argparse.Namespace) -> None:
             qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
         numbers = prompt_numbers(images)
         parts = [rows for part in course.PARTS if (rows := found.within(*part))]
-        course.ranking(found, numbers, qualities, parts, "ranking by part").write(arguments.out)
+        by_part = course.ranking(found, numbers, qualities, parts, "ranking by part")
+        by_part.write(arguments.out)
+        for quality in qualities:
+            cell = ("rank correlation", "95 % interval")
+            by_part.pivot(f"ranking by part {quality}", "steps", "quantity", cell, quality=quality).write(arguments.out)
         single = course.ranking(found, numbers, qualities, [[row] for row in range(len(found.steps))], "ranking by step")
         single.write(arguments.out)
         draw_ranking(single, arguments.out / "ranking by step.png")
@@ -231,7 +241,7 @@ def draw_ranking(table: Table, path: Path) -> None:
     for axis, quality in zip(axes[0], qualities, strict=True):
         for quantity in dict.fromkeys(str(row[1]) for row in table.rows):
             rows = [row for row in table.rows if row[:2] == (quality, quantity)]
-            axis.plot([row[2] for row in rows], [row[4] for row in rows], label=quantity)
+            axis.plot([int(row[2]) for row in rows], [row[3] for row in rows], label=quantity)
         axis.axhline(0, color="grey", linewidth=1)
         axis.set(title=quality, xlabel="step", ylabel="rank correlation within prompts")
     axes[0][0].legend(frameon=False, fontsize=8)

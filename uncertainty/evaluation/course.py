@@ -77,5 +77,6 @@ def ranking(found: Course, prompts: Tensor, qualities: Mapping[str, Tensor], par
 
                 interval = bootstrap(statistic, prompts, resamples=RESAMPLES)
                 steps = found.steps[chosen[0]], found.steps[chosen[-1]]
-                rows.append((quality, quantity, *steps, interval.value, between(interval.low, interval.high)))
-    return Table(name, ("quality", "quantity", "first step", "last step", "rank correlation", "95 % interval"), rows)
+                shown = f"{steps[0]} to {steps[1]}" if len(chosen) > 1 else str(steps[0])
+                rows.append((quality, quantity, shown, interval.value, between(interval.low, interval.high)))
+    return Table(name, ("quality", "quantity", "steps", "rank correlation", "95 % interval"), rows)

@@ -26,6 +26,28 @@ class Table:
         lines = [self.head, ("---",) * len(self.head), *[tuple(shown(cell) for cell in row) for row in self.rows]]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
+    def pivot(self, name: str, row: str, column: str, cell: tuple[str, str], **where: Cell) -> "Table":
+        """A row for each value of one column, a column for each of another: a number and its interval in each cell.
+
+        Args:
+            name: of the new table.
+            row: whose values become rows.
+            column: whose values become columns.
+            cell: columns of the number and of its interval.
+            where: values of further columns that rows must have, spaces as underscores.
+        """
+        places = {title: index for index, title in enumerate(self.head)}
+        wanted = {places[title.replace("_", " ")]: value for title, value in where.items()}
+        rows = [r for r in self.rows if all(r[index] == value for index, value in wanted.items())]
+        lines, columns = (list(dict.fromkeys(str(r[places[title]]) for r in rows)) for title in (row, column))
+        cells = {(str(r[places[row]]), str(r[places[column]])): r for r in rows}
+
+        def text(line: str, title: str) -> str:
+            number, interval = (cells[line, title][places[part]] for part in cell)
+            return f"{shown(number)} ({interval})"
+
+        return Table(name, (row, *columns), [(line, *[text(line, title) for title in columns]) for line in lines])
+
     def write(self, folder: Path) -> None:
         """Keep it as ``name.csv`` and ``name.md``."""
         text = io.StringIO()
