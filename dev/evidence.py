@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from PIL import Image
 
@@ -25,8 +26,9 @@ PAGE = DOCS / "evidence.md"
 WORKFLOW = ROOT / "dev" / "evidence.api.json"
 FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
 PROMPTS, FEW = 128, 32
-COUNT = {"filtering": 2048, "reconstruction": 8, "guidance": 128, "course": 384}
-BATCH = {"filtering": 16, "guidance": 4, "course": 12}
+COUNT = {"filtering": 2048, "equal_evaluations": 512, "reconstruction": 8, "guidance": 128, "course": 384}
+BATCH = {"filtering": 16, "equal_evaluations": 16, "guidance": 4, "course": 12}
+EQUAL_SAMPLES = 28  # 4 recorded steps of so many copies cost about the 110 evaluations of BayesDiff
 SHEET = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -54,9 +56,22 @@ def lay_out_pictures() -> None:
     (WORK / "prompts.txt").write_text("\n".join(chosen) + "\n")
 
 
+def workflow_of(protocol: str) -> Path:
+    """The workflow's file; for equal evaluations one with more copies and without baselines."""
+    if protocol != "equal_evaluations":
+        return WORKFLOW
+    graph = json.loads(WORKFLOW.read_text())
+    graph["sampler"]["inputs"]["samples"] = EQUAL_SAMPLES
+    del graph["sampler"]["inputs"]["options"]
+    path = WORK / f"{protocol}.api.json"
+    path.write_text(json.dumps(graph))
+    return path
+
+
 def commands(protocol: str, url: str) -> list[str]:
     """The command line of a protocol, as a user would give it."""
-    given = ["evaluate", protocol, "--workflow", str(WORKFLOW), "--server", url, "--out", str(WORK / protocol)]
+    command = "filtering" if protocol == "equal_evaluations" else protocol
+    given = ["evaluate", command, "--workflow", str(workflow_of(protocol)), "--server", url, "--out", str(WORK / protocol)]
     given += ["--count", str(COUNT[protocol])]
     if protocol == "reconstruction":
         return [*given, "--reference", str(WORK / "held_out")]

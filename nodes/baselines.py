@@ -49,6 +49,7 @@ class PaperScore(_Summed):
 
     def measure(self, call: Call) -> Tensor:
         """As many probes as the map's, drawn apart from them."""
+        guided = self.settings.options.score_source == "guided"
         found = estimate(
             call.score,
             call.x,
@@ -56,7 +57,7 @@ class PaperScore(_Summed):
             noising=call.noising,
             samples=self.settings.samples,
             seed=stream(self.settings.seed, _PAPER_STREAM, call.step),
-            center=call.noising(call.sigma).noise_prediction(call.x, call.denoised),
+            center=call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else None,
             estimator="paper",
             probes_per_call=call.passes_per_call,
         )
@@ -94,12 +95,15 @@ class CfgRejection(_Summed):
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
         """Take the first steps, whatever the window is; refuse a run without CFG."""
         self.steps = cfg_rejection.EARLY.steps(len(schedule) - 1)
-        if "negative" not in guider.conds or getattr(guider, "cfg", None) == 1:
-            raise ValueError("cfg_rejection compares the predictions with and without the prompt: it needs cfg other than 1.")
+        if set(guider.conds) != {"positive", "negative"} or guider.cfg == 1:
+            raise ValueError(
+                "cfg_rejection compares the predictions with and without the prompt: it needs a positive and a negative prompt, no "
+                "further one, and cfg other than 1."
+            )
 
     def measure(self, call: Call) -> Tensor:
         """The difference of this step; at a level without an image (a flow model's first) there is none."""
-        if len(call.predictions) != 2:
+        if [prediction.shape for prediction in call.predictions] != [call.x.shape] * 2:
             raise ValueError(
                 "cfg_rejection needs one prediction with and one without the prompt a step, which this guider has not."
             )

@@ -43,8 +43,11 @@ class BayesDiff:
                 f"laplace was fitted to {self.laplace.layer} {tuple(self.laplace.weight.shape)}, this model has "
                 f"{self.layer.name} {tuple(weight.shape)}: fit it to this model."
             )
-        if "positive" not in guider.conds:
-            raise ValueError(f"bayesdiff needs a positive prompt, which {type(guider).__name__} has not: switch it off.")
+        if not {"positive"} <= set(guider.conds) <= {"positive", "negative"}:
+            raise ValueError(
+                f"bayesdiff needs one positive prompt, and a negative one at most; {type(guider).__name__} has "
+                f"{', '.join(guider.conds)}: switch it off."
+            )
 
     def observe(self, call: Call) -> None:
         """Carry variance over one step in five."""
@@ -73,7 +76,7 @@ class BayesDiff:
         Both predictions of CFG share the weights, so that of the guided one follows from the guided input of the linear layer.
         """
         model, conds = self.guider.inner_model, self.guider.conds
-        scale = float(getattr(self.guider, "cfg", 1.0))
+        scale = float(self.guider.cfg) if self.settings.options.score_source == "guided" else 1.0
         parts = [(conds["positive"], scale)]
         if scale != 1 and "negative" in conds:
             parts.append((conds["negative"], 1 - scale))

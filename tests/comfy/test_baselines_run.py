@@ -106,9 +106,7 @@ def test_cfg_rejection_sees_both_predictions(
 def test_what_cannot_be_measured_is_said_before_sampling(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
 ) -> None:
-    with pytest.raises(
-        ValueError, match="cfg_rejection compares the predictions with and without the prompt: it needs cfg other"
-    ):
+    with pytest.raises(ValueError, match="cfg_rejection compares the predictions with and without the prompt"):
         sampling.node(loaded_models["sd15"], cfg=1.0, options=options(baselines=("cfg_rejection",)))
     with pytest.raises(ValueError, match="mc_dropout needs a model that was trained with dropout: UNetModel has no active"):
         sampling.node(loaded_models["sd15"], options=options(baselines=("mc_dropout",)))
@@ -212,3 +210,43 @@ def test_control_arms_guide_as_much_elsewhere(
         assert torch.equal(again["samples"], guided["samples"])
     assert not torch.equal(images["none"], images["random_direction"])
     assert not torch.equal(images["none"], images["random_mask"])
+
+
+def test_what_is_measured_may_be_the_prompt_alone(
+    loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    found = {}
+    for source in ("guided", "conditional"):
+        chosen = options(baselines=ALL, laplace=fit(loaded), score_source=source)
+        latent, found[source], _ = sampling.node(loaded, options=chosen)
+        assert torch.equal(latent["samples"], sampling.plain(loaded))
+    for name in ("paper_score", "mc_dropout", "bayesdiff"):
+        assert not torch.equal(found["guided"].score(name).value, found["conditional"].score(name).value)
+    # The image is sampled with CFG either way.
+    assert torch.equal(found["guided"].score("cfg_rejection").value, found["conditional"].score("cfg_rejection").value)
+
+
+def test_guiders_of_more_prompts_are_refused_by_name(
+    loaded_models: dict[str, Loaded], options: Callable[..., Any], fit: Callable[[Loaded], Any], pack: Callable[[str], ModuleType]
+) -> None:
+    import comfy.samplers
+    from comfy_extras import nodes_custom_sampler
+
+    loaded = loaded_models["sd15"]
+    guider = nodes_custom_sampler.DualCFGGuider.execute(
+        loaded.model, loaded.positive, loaded.positive, loaded.negative, 3.0, 2.0, "regular"
+    )
+    inputs = {
+        "noise": nodes_custom_sampler.RandomNoise.execute(1).args[0], "guider": guider.args[0],
+        "sigmas": torch.tensor([2.0, 1.0, 0.0]),
+        "sampler": comfy.samplers.sampler_object("euler"), "latent_image": loaded.latent(1), "samples": 2, "strength": 0.0,
+        "percentile": 95.0, "window_start": 0.0, "window_end": 1.0,
+    }  # fmt: skip
+    node = pack("nodes.custom_sampler").UncertaintySamplerCustom
+    with pytest.raises(
+        ValueError, match="bayesdiff needs one positive prompt, and a negative one at most; Guider_DualCFG has positive"
+    ):
+        node.execute(**inputs, options=options(baselines=("bayesdiff",), laplace=fit(loaded)))
+    with pytest.raises(ValueError, match="it needs a positive and a negative prompt, no further one"):
+        node.execute(**inputs, options=options(baselines=("cfg_rejection",)))
