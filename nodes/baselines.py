@@ -97,8 +97,8 @@ class CfgRejection(_Summed):
         self.steps = cfg_rejection.EARLY.steps(len(schedule) - 1)
         if set(guider.conds) != {"positive", "negative"} or guider.cfg == 1:
             raise ValueError(
-                "cfg_rejection compares the predictions with and without the prompt: it needs a positive and a negative prompt, no "
-                "further one, and cfg other than 1."
+                "cfg_rejection compares the predictions with and without the prompt: it needs a positive and a negative prompt, "
+                "no further one, and cfg other than 1."
             )
 
     def measure(self, call: Call) -> Tensor:
