@@ -108,7 +108,7 @@ def keep(protocol: str) -> None:
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         if path.suffix in (".csv", ".md", ".png"):
-            shutil.copy(path, target / path.name.replace(" ", "_").replace(":", "-"))
+            shutil.copy(path, target / (re.sub(r"\W+", "_", path.stem).strip("_") + path.suffix))
     about = json.loads((source / "about.json").read_text())
     about = {key: about[key] for key in ("count", "seed", "drawing_seconds")} | {
         "date": date.today().isoformat(),
@@ -121,7 +121,11 @@ def write_page() -> None:
     """Put the measured tables between the page's marks."""
 
     def measured(match: re.Match[str]) -> str:
-        return f"{match.group(1)}{(RESULTS / match.group('name')).with_suffix('.md').read_text()}{match.group(3)}"
+        table = RESULTS / f"{match.group('name')}.md"
+        if not table.is_file():
+            print(f"not measured yet: {match.group('name')}")
+            return match.group(0)
+        return f"{match.group(1)}{table.read_text()}{match.group(3)}"
 
     PAGE.write_text(SHEET.sub(measured, PAGE.read_text()))
 
