@@ -5,14 +5,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from ..estimators import QUANTITIES
 from ..files import load_map
 from ..metrics.features import Extractor, extractor
 from ..metrics.ranking import within_groups
 from . import course, filtering, guidance, reconstruction
 from .collection import Batch, Drawn, arm, collect, map_of, plan, saved_under, seconds_a_batch
-from .judges import Judged, Reference, judge, prompt_numbers
+from .judges import Judged, Reference, judge, pixels, prompt_numbers
 from .report import Table, figure, sheet, write_figure
 from .server import Server
 from .workflow import Workflow
@@ -131,6 +133,7 @@ def run_reconstruction(arguments: argparse.Namespace) -> None:
     found = reconstruction.measure(images, reference, folder)
     reconstruction.summary(found, "sparsification").write(arguments.out)
     draw_sparsification(found, arguments.out / "sparsification.png")
+    draw_examples(images, reference, folder, arguments.out / "examples.png")
     finished(arguments, seconds_a_batch(folder))
 
 
@@ -211,12 +214,30 @@ def draw_sparsification(found: Sequence[reconstruction.Measured], path: Path) ->
     axis = axes[0][0]
     keys = [key for key in found[0].curves if key[1] in ("paper", "–")]
     for key in keys:
-        curves = torch.tensor([each.curves[key].curve for each in found])
-        axis.plot(torch.linspace(0, 1, curves.shape[1]), curves.mean(0), label=key[0])
-    oracle = torch.tensor([each.curves[keys[0]].oracle_curve for each in found])
-    axis.plot(torch.linspace(0, 1, oracle.shape[1]), oracle.mean(0), "k--", label="oracle")
+        curve = np.mean([each.curves[key].curve for each in found], 0)
+        axis.plot(np.linspace(0, 1, len(curve)), curve, label=key[0])
+    oracle = np.mean([each.curves[keys[0]].oracle_curve for each in found], 0)
+    axis.plot(np.linspace(0, 1, len(oracle)), oracle, "k--", label="by the true error")
     axis.set(xlabel="part of the pixels left out, most uncertain first", ylabel="error of the rest (RMSE)")
     axis.legend(frameon=False)
+    write_figure(made, path)
+
+
+def draw_examples(images: Sequence[Drawn], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
+    """Some reconstructions beside the truth, their error, and the maps of the paper's steps, each in its own range."""
+    first = {reconstruction.picture_of(image): image for image in reversed(images)}
+    chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]
+    made, axes = figure(len(chosen), 3 + len(QUANTITIES), (1.6, 1.6))
+    for row, (line, image) in enumerate(zip(axes, chosen, strict=True)):
+        number = reconstruction.picture_of(image)
+        truth, prediction = pixels(reference.paths[number]), pixels(image.path)
+        maps = reconstruction.maps_of(load_map(map_of(folder, number)), image.place, truth.shape, "paper")
+        shown = {"real": truth, "denoised again": prediction, "error": (truth - prediction).abs().mean(0)}
+        shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
+        for axis, (title, picture) in zip(line, shown.items(), strict=True):
+            axis.imshow(picture.permute(1, 2, 0) if picture.ndim == 3 else picture, cmap="magma")
+            axis.set_title(title if row == 0 else "", fontsize=8)
+            axis.axis("off")
     write_figure(made, path)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..estimators import QUANTITIES
 from ..files import load_map
-from ..maps import UncertaintyMap
+from ..maps import SURE_WHEN_HIGH, UncertaintyMap
 from ..metrics.error_map import at_size
 from ..metrics.intervals import mean_interval
 from ..metrics.sparsification import Sparsification, sparsification
@@ -58,14 +58,25 @@ def noised(workflow: Workflow, name: str) -> Workflow:
     return half.sampling(strength=0.0, window_start=0.0, window_end=1.0)
 
 
+def picture_of(image: Drawn) -> int:
+    """Number of the real picture of a reconstruction: batch n is of picture n."""
+    return int(image.path.name.split("_")[0])
+
+
+def maps_of(measured: UncertaintyMap, place: int, shape: torch.Size, part: str) -> dict[str, Tensor]:
+    """Maps (3, H, W) of one image by quantity, summed over the steps of a part."""
+    steps, (start, end) = len(measured.steps), PARTS[part]
+    rows = [row for row in range(steps) if start <= row / steps < end] or [0]
+    return {quantity: at_size(measured.quantity(quantity)[rows, place].sum(0), shape) for quantity in QUANTITIES}
+
+
 def measure(images: Sequence[Drawn], reference: Reference, folder: Path) -> list[Measured]:
-    """Sparsification of every reconstruction; batch n is of picture n."""
+    """Sparsification of every reconstruction."""
     found = []
-    numbers = {path.name: int(path.name.split("_")[0]) for path in (image.path for image in images)}
-    for number in sorted(set(numbers.values())):
+    for number in sorted({picture_of(image) for image in images}):
         measured = load_map(map_of(folder, number))
         truth = pixels(reference.paths[number])
-        for image in (image for image in images if numbers[image.path.name] == number):
+        for image in (image for image in images if picture_of(image) == number):
             prediction = pixels(image.path)
             if prediction.shape != truth.shape:
                 raise ValueError(
@@ -78,12 +89,11 @@ def measure(images: Sequence[Drawn], reference: Reference, folder: Path) -> list
 
 def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: int) -> dict[tuple[str, str], Sparsification]:
     maps = {}
-    steps = len(measured.steps)
-    for quantity in QUANTITIES:
-        values = measured.quantity(quantity)[:, place]
-        for part, (start, end) in PARTS.items():
-            rows = [row for row in range(steps) if start <= row / steps < end] or [0]
-            maps[quantity, part] = at_size(values[rows].sum(0), truth.shape)
+    for part in PARTS:
+        for quantity, values in maps_of(measured, place, truth.shape, part).items():
+            maps[quantity, part] = values
+            if quantity in SURE_WHEN_HIGH:
+                maps[f"{quantity}, lowest first", part] = -values
     edges = torch.zeros_like(prediction)
     edges[:, 1:] += prediction.diff(dim=1).abs()
     edges[:, :, 1:] += prediction.diff(dim=2).abs()
