@@ -29,7 +29,7 @@ EVALUATION = {
     "distances": {"torchmetrics", "torch_fidelity"},
     "judges": {"PIL"},
     "reconstruction": {"PIL"},
-    "report": {"PIL", "matplotlib"},
+    "figures": {"PIL", "matplotlib"},
     "server": {"urllib"},
 }
 

@@ -59,6 +59,16 @@ def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
     assert interval("ignores", "all images", "worst")[0] < 0 < interval("ignores", "all images", "worst")[1]
 
 
+def test_one_prompt_alone_is_resampled_by_image() -> None:
+    found, quality = scored()
+    alone = Scored(found.images, found.badness, torch.zeros(len(quality), dtype=torch.long))
+    rows = {(row[1], row[2]): row for row in filtering.correlations(alone, {"q": quality}, "t").rows}
+    assert str(rows["ignores", "all images"][4]).count(" to ") == 1
+    gains = {(row[1], row[2]): row for row in filtering.best_of(alone, {"q": quality}, "t").rows}
+    assert gains["knows", 4][6] == pytest.approx(1)
+    assert gains["knows", 4][7] == "– to –"
+
+
 def test_a_sixth_is_dropped_and_ties_keep_their_order() -> None:
     assert filtering.kept(torch.zeros(12)).tolist() == list(range(10))
     assert filtering.kept(torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [0, 2, 3, 4, 5]

@@ -5,17 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ..estimators import QUANTITIES
 from ..files import load_map
 from ..metrics.features import Extractor, extractor
 from ..metrics.ranking import within_groups
-from . import course, filtering, guidance, reconstruction
+from . import course, figures, filtering, guidance, reconstruction
 from .collection import Batch, Drawn, arm, collect, map_of, plan, saved_under, seconds_a_batch
-from .judges import Judged, Reference, judge, pixels, prompt_numbers
-from .report import Table, figure, sheet, write_figure
+from .judges import Judged, Reference, judge, prompt_numbers
 from .server import Server
 from .workflow import Workflow
 
@@ -108,13 +105,13 @@ def run_filtering(arguments: argparse.Namespace) -> None:
     cell = ("share of the possible gain", "95 % interval")
     for k in filtering.KS:
         gains.pivot(f"best of {k}", "method", "quality", cell, k=k).write(arguments.out)
-    draw_best_of(gains, arguments.out / "best of k.png")
+    figures.best_of(gains, arguments.out / "best of k.png")
     for method, badness in found.badness.items():
         within = within_groups(badness, found.prompts)
         order = torch.sort(within, stable=True).indices
         rows = [("best", order[: 2 * SHOWN]), ("worst", order.flip(0)[: 2 * SHOWN])]
         pictures = [(f"{method}, within prompt: {end}", [images[i].path for i in chosen]) for end, chosen in rows]
-        sheet(pictures, arguments.out / f"sheet {method}.png", 64)
+        figures.sheet(pictures, arguments.out / f"sheet {method}.png", 64)
     finished(arguments, seconds_a_batch(folder))
 
 
@@ -132,8 +129,8 @@ def run_reconstruction(arguments: argparse.Namespace) -> None:
     images = collect(server, batches, folder)
     found = reconstruction.measure(images, reference, folder)
     reconstruction.summary(found, "sparsification").write(arguments.out)
-    draw_sparsification(found, arguments.out / "sparsification.png")
-    draw_examples(images, reference, folder, arguments.out / "examples.png")
+    figures.sparsification(found, arguments.out / "sparsification.png")
+    figures.examples(images, reference, folder, arguments.out / "examples.png")
     finished(arguments, seconds_a_batch(folder))
 
 
@@ -156,7 +153,7 @@ def run_guidance(arguments: argparse.Namespace) -> None:
             judged[each.name], real = judge(images[each.name], one, reference, arguments.out / each.name)
         guidance.compared(arms, images, judged, real, f"guidance {one.name}").write(arguments.out)
     rows = [(each.name, [image.path for image in images[each.name][:SHOWN]]) for each in arms]
-    sheet(rows, arguments.out / "sheet.png", 64)
+    figures.sheet(rows, arguments.out / "sheet.png", 64)
     finished(arguments, seconds)
 
 
@@ -172,7 +169,7 @@ def run_course(arguments: argparse.Namespace) -> None:
     found = course.Course.of(load_map(map_of(folder, number)) for number in range(len(planned)))
     table = course.course(found, "course")
     table.write(arguments.out)
-    draw_course(table, arguments.out / "course.png")
+    figures.course(table, arguments.out / "course.png")
     if arguments.reference is not None:
         reference = Reference.of(arguments.reference)
         qualities: dict[str, torch.Tensor] = {}
@@ -188,85 +185,8 @@ def run_course(arguments: argparse.Namespace) -> None:
             by_part.pivot(f"ranking by part {quality}", "steps", "quantity", cell, quality=quality).write(arguments.out)
         single = course.ranking(found, numbers, qualities, [[row] for row in range(len(found.steps))], "ranking by step")
         single.write(arguments.out)
-        draw_ranking(single, arguments.out / "ranking by step.png")
+        figures.ranking(single, arguments.out / "ranking by step.png")
     finished(arguments, seconds_a_batch(folder))
-
-
-def draw_best_of(table: Table, path: Path) -> None:
-    """Share of the possible gain over k, a panel a quality measure."""
-    qualities = list(dict.fromkeys(str(row[0]) for row in table.rows))
-    made, axes = figure(1, len(qualities), (5.0, 4.0))
-    for axis, quality in zip(axes[0], qualities, strict=True):
-        rows = [row for row in table.rows if row[0] == quality]
-        ks = list(dict.fromkeys(row[2] for row in rows))
-        for method in dict.fromkeys(str(row[1]) for row in rows):
-            axis.plot(range(len(ks)), [row[6] for row in rows if row[1] == method], marker="o", label=method)
-        axis.axhline(0, color="grey", linewidth=1)
-        axis.set(title=quality, xlabel="k images of a prompt", ylabel="share of the possible gain")
-        axis.set_xticks(range(len(ks)), [str(k) for k in ks])
-    axes[0][0].legend(frameon=False, fontsize=8)
-    write_figure(made, path)
-
-
-def draw_sparsification(found: Sequence[reconstruction.Measured], path: Path) -> None:
-    """Mean curves of the paper's window."""
-    made, axes = figure(1, 1, (6.5, 4.5))
-    axis = axes[0][0]
-    keys = [key for key in found[0].curves if key[1] in ("paper", "–")]
-    for key in keys:
-        curve = np.mean([each.curves[key].curve for each in found], 0)
-        axis.plot(np.linspace(0, 1, len(curve)), curve, label=key[0])
-    oracle = np.mean([each.curves[keys[0]].oracle_curve for each in found], 0)
-    axis.plot(np.linspace(0, 1, len(oracle)), oracle, "k--", label="by the true error")
-    axis.set(xlabel="part of the pixels left out, most uncertain first", ylabel="error of the rest (RMSE)")
-    axis.legend(frameon=False)
-    write_figure(made, path)
-
-
-def draw_examples(images: Sequence[Drawn], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
-    """Some reconstructions beside the truth, their error, and the maps of the paper's steps, each in its own range."""
-    first = {reconstruction.picture_of(image): image for image in reversed(images)}
-    chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]
-    made, axes = figure(len(chosen), 3 + len(QUANTITIES), (1.6, 1.6))
-    for row, (line, image) in enumerate(zip(axes, chosen, strict=True)):
-        number = reconstruction.picture_of(image)
-        truth, prediction = pixels(reference.paths[number]), pixels(image.path)
-        maps = reconstruction.maps_of(load_map(map_of(folder, number)), image.place, truth.shape, "paper")
-        shown = {"real": truth, "denoised again": prediction, "error": (truth - prediction).abs().mean(0)}
-        shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
-        for axis, (title, picture) in zip(line, shown.items(), strict=True):
-            axis.imshow(picture.permute(1, 2, 0) if picture.ndim == 3 else picture, cmap="magma")
-            axis.set_title(title if row == 0 else "", fontsize=8)
-            axis.axis("off")
-    write_figure(made, path)
-
-
-def draw_course(table: Table, path: Path) -> None:
-    """Mean and spread of each quantity over the steps."""
-    names = [name for name in table.head[2:] if "spread" not in name]
-    made, axes = figure(1, len(names), (4.5, 3.6))
-    steps = [float(row[0]) for row in table.rows]
-    for axis, name in zip(axes[0], names, strict=True):
-        column = table.head.index(name)
-        mean, spread = (torch.tensor([float(row[c]) for row in table.rows]) for c in (column, column + 1))
-        axis.plot(steps, mean)
-        axis.fill_between(steps, mean - spread, mean + spread, alpha=0.25)
-        axis.set(title=name, xlabel="step")
-    write_figure(made, path)
-
-
-def draw_ranking(table: Table, path: Path) -> None:
-    """Rank correlation of single steps, a panel a quality measure."""
-    qualities = list(dict.fromkeys(str(row[0]) for row in table.rows))
-    made, axes = figure(1, len(qualities), (5.0, 4.0))
-    for axis, quality in zip(axes[0], qualities, strict=True):
-        for quantity in dict.fromkeys(str(row[1]) for row in table.rows):
-            rows = [row for row in table.rows if row[:2] == (quality, quantity)]
-            axis.plot([int(row[2]) for row in rows], [row[3] for row in rows], label=quantity)
-        axis.axhline(0, color="grey", linewidth=1)
-        axis.set(title=quality, xlabel="step", ylabel="rank correlation within prompts")
-    axes[0][0].legend(frameon=False, fontsize=8)
-    write_figure(made, path)
 
 
 def finished(arguments: argparse.Namespace, seconds: Sequence[float]) -> None:

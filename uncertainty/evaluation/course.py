@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..estimators import QUANTITIES
 from ..maps import UncertaintyMap
-from ..metrics.intervals import bootstrap
+from ..metrics.intervals import bootstrap, clusters
 from ..metrics.ranking import spearman, within_groups
 from .filtering import RESAMPLES
 from .report import Cell, Table, between
@@ -75,7 +75,7 @@ def ranking(found: Course, prompts: Tensor, qualities: Mapping[str, Tensor], par
                 def statistic(rows: Tensor, left: Tensor = left, right: Tensor = right) -> float:
                     return spearman(left[rows], right[rows])
 
-                interval = bootstrap(statistic, prompts, resamples=RESAMPLES)
+                interval = bootstrap(statistic, clusters(prompts), resamples=RESAMPLES)
                 steps = found.steps[chosen[0]], found.steps[chosen[-1]]
                 shown = f"{steps[0]} to {steps[1]}" if len(chosen) > 1 else str(steps[0])
                 rows.append((quality, quantity, shown, interval.value, between(interval.low, interval.high)))

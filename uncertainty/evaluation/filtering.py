@@ -8,6 +8,7 @@ Intervals resample whole prompts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from ..baselines import BASELINES
 from ..estimators import QUANTITIES
 from ..maps import SURE_WHEN_HIGH
 from ..metrics.distances import frechet_distance, kernel_distance, precision_recall, principal
-from ..metrics.intervals import Interval, bootstrap
+from ..metrics.intervals import Interval, bootstrap, clusters
 from ..metrics.ranking import best_of_k, spearman, within_groups
 from .collection import Drawn
 from .judges import Judged, pixels, prompt_numbers, total_variation
@@ -115,7 +116,7 @@ def distances(found: Scored, judged: Judged, real: Tensor, name: str, seed: int 
 
         chosen = kept(badness)
         distance = frechet_distance(reference, images[chosen])
-        interval: Interval = bootstrap(gain, found.prompts, resamples=RESAMPLES, seed=seed)
+        interval: Interval = bootstrap(gain, clusters(found.prompts), resamples=RESAMPLES, seed=seed)
         rows.append(
             (
                 method,
@@ -144,7 +145,7 @@ def correlations(found: Scored, qualities: Mapping[str, Tensor], name: str, seed
                 def statistic(rows: Tensor, left: Tensor = left, right: Tensor = right) -> float:
                     return spearman(left[rows], right[rows])
 
-                interval = bootstrap(statistic, found.prompts, resamples=RESAMPLES, seed=seed)
+                interval = bootstrap(statistic, clusters(found.prompts), resamples=RESAMPLES, seed=seed)
                 rows.append((quality, method, scope, interval.value, between(interval.low, interval.high)))
     return Table(name, ("quality", "method", "over", "rank correlation", "95 % interval"), rows)
 
@@ -163,7 +164,12 @@ def best_of(found: Scored, qualities: Mapping[str, Tensor], name: str, seed: int
                 def share(rows: Tensor, gained: Tensor = gained, possible: Tensor = possible) -> float:
                     return float(gained[rows].sum() / possible[rows].sum())
 
-                interval = bootstrap(share, torch.arange(len(gained)), resamples=RESAMPLES, seed=seed)
+                everything = torch.arange(len(gained))
+                interval = (
+                    bootstrap(share, everything, resamples=RESAMPLES, seed=seed)
+                    if len(gained) > 1
+                    else Interval(share(everything), nan, nan)  # one prompt says nothing of others
+                )
                 gain = (float(random.mean()), float((random + gained).mean()), float((random + possible).mean()))
                 rows.append((quality, method, k, *gain, interval.value, between(interval.low, interval.high)))
     head = (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..metrics.distances import frechet_distance, principal
-from ..metrics.intervals import bootstrap, mean_interval
+from ..metrics.intervals import bootstrap, clusters, mean_interval
 from ..window import Window
 from .collection import Drawn
 from .filtering import DIMENSIONS, RESAMPLES
@@ -112,7 +112,7 @@ def compared(
     project = principal(real, min(DIMENSIONS, real.shape[1], len(real) - 1))
     reference = project(real)
     base, plain = judged[BASE], project(judged[BASE].embedding)
-    prompts = prompt_numbers(images[BASE])
+    prompts = clusters(prompt_numbers(images[BASE]))
     rows: list[tuple[Cell, ...]] = []
     for arm in found:
         embedding = project(judged[arm.name].embedding)

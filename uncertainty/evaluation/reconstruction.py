@@ -16,7 +16,7 @@ from ..estimators import QUANTITIES
 from ..files import load_map
 from ..maps import SURE_WHEN_HIGH, UncertaintyMap
 from ..metrics.error_map import at_size
-from ..metrics.intervals import mean_interval
+from ..metrics.intervals import clusters, mean_interval
 from ..metrics.sparsification import Sparsification, sparsification
 from .collection import Drawn, map_of
 from .filtering import RESAMPLES
@@ -104,7 +104,7 @@ def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: 
 
 def summary(found: Sequence[Measured], name: str, seed: int = 0) -> Table:
     """Mean AUSE (lower is better) and AURG (higher is better; 0 is random) of each map; intervals resample pictures."""
-    pictures = torch.tensor([each.picture for each in found])
+    pictures = clusters(torch.tensor([each.picture for each in found]))
     rows: list[tuple[Cell, ...]] = []
     for key in found[0].curves:
         ause, aurg = (torch.tensor([getattr(each.curves[key], area) for each in found]) for area in ("ause", "aurg"))

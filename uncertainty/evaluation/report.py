@@ -1,12 +1,10 @@
-"""Tables and figures of an evaluation: CSV to calculate with, Markdown to read, PNG to look at; each whole or absent."""
+"""Tables of an evaluation: CSV to calculate with, Markdown to read."""
 
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .collection import write_whole
 
@@ -75,47 +73,6 @@ def read_table(folder: Path, name: str) -> Table:
 def between(low: float, high: float) -> str:
     """An interval in a cell."""
     return f"{shown(low)} to {shown(high)}"
-
-
-def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 3.6)) -> tuple[Any, Any]:
-    """A matplotlib figure and its axes (an array), each of a size in inches.
-
-    Raises:
-        RuntimeError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeError("figures need matplotlib: pip install matplotlib.") from error
-    made = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    return made, made.subplots(rows, columns, squeeze=False)
-
-
-def write_figure(made: Any, path: Path) -> None:
-    """Keep it as PNG."""
-    content = io.BytesIO()
-    made.savefig(content, format="png", dpi=110)
-    write_whole(path, content.getvalue())
-
-
-def sheet(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, size: int = 96) -> None:
-    """Pictures as thumbnails, a titled row each, as PNG."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    title, gap = 22, 6
-    columns = max(len(pictures) for _, pictures in rows)
-    canvas = Image.new("RGB", (gap + columns * (size + gap), len(rows) * (title + size + gap) + gap), "white")
-    draw = ImageDraw.Draw(canvas)
-    for number, (text, pictures) in enumerate(rows):
-        top = gap + number * (title + size + gap)
-        draw.text((gap, top + title // 2), text, "#222222", ImageFont.load_default(14), "lm")
-        for column, picture in enumerate(pictures):
-            with Image.open(picture) as image:
-                small = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-            canvas.paste(small, (gap + column * (size + gap), top + title))
-    content = io.BytesIO()
-    canvas.save(content, "PNG", optimize=True)
-    write_whole(path, content.getvalue())
 
 
 def _number(text: str) -> Cell:

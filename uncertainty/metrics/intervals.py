@@ -44,6 +44,11 @@ def bootstrap(statistic: Statistic, groups: Tensor, *, resamples: int = 1000, se
     return Interval(statistic(torch.arange(len(groups))), low, high)
 
 
+def clusters(groups: Tensor) -> Tensor:
+    """What to resample: whole groups (N,), or single elements where all are of one group."""
+    return groups if len(set(groups.tolist())) > 1 else torch.arange(len(groups))
+
+
 def mean_interval(values: Tensor, groups: Tensor, *, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> Interval:
     """``bootstrap`` of the mean of values (N,)."""
     return bootstrap(lambda rows: float(values[rows].mean()), groups, resamples=resamples, seed=seed, level=level)
