@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..files import load_map
+from ..metrics.distances import check_libraries
 from ..metrics.features import Extractor, extractor
 from ..metrics.ranking import within_groups
 from . import course, figures, filtering, guidance, reconstruction
@@ -39,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     }
     for name, (text, run, count) in described.items():
         one = protocols.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]} {HELP}")
-        one.set_defaults(run=run)
+        one.set_defaults(run=checked(run, distances=name == "filtering"))
         one.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="in API format")
         one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where images and results go")
         one.add_argument("--server", default=SERVER, metavar="URL", help="the running ComfyUI (default: %(default)s)")
@@ -63,6 +64,18 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
                 "--baselines", nargs="*", default=[], metavar="NAME", choices=("paper_score", "mc_dropout", "cfg_rejection"),
                 help="measure these too: paper_score, mc_dropout, cfg_rejection; bayesdiff, where the workflow fits it",
             )  # fmt: skip
+
+
+def checked(run: Callable[[argparse.Namespace], None], *, distances: bool) -> Callable[[argparse.Namespace], None]:
+    """A protocol that first makes sure of the libraries it needs when everything is drawn."""
+
+    def checking(arguments: argparse.Namespace) -> None:
+        figures.check_library()
+        if distances:
+            check_libraries()
+        run(arguments)
+
+    return checking
 
 
 def prompts(arguments: argparse.Namespace, workflow: Workflow) -> list[str]:
@@ -191,7 +204,7 @@ def run_course(arguments: argparse.Namespace) -> None:
 
 def finished(arguments: argparse.Namespace, seconds: Sequence[float]) -> None:
     """Say where the results are, and keep what they were made with."""
-    about = {"command": arguments.run.__name__.removeprefix("run_"), "count": arguments.count, "seed": arguments.seed}
+    about = {"count": arguments.count, "seed": arguments.seed}
     about |= {"drawing_seconds": round(sum(seconds)), "workflow": json.loads(arguments.workflow.read_text())}
     (arguments.out / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     print(f"results: {arguments.out}")

@@ -119,12 +119,21 @@ def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 3
     Raises:
         RuntimeError: matplotlib is not installed.
     """
+    made = _library()(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    return made, made.subplots(rows, columns, squeeze=False)
+
+
+def check_library() -> None:
+    """Raise RuntimeError if matplotlib is missing: better said before hours of drawing than after."""
+    _library()
+
+
+def _library() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeError("figures need matplotlib: pip install matplotlib.") from error
-    made = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    return made, made.subplots(rows, columns, squeeze=False)
+    return Figure
 
 
 def _write(made: Any, path: Path) -> None:

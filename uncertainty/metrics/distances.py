@@ -5,6 +5,7 @@ thousands of them, and compared with torchmetrics' in the tests; the others come
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,13 +41,9 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
         generated: embeddings (N, D).
 
     Raises:
-        RuntimeError: torchmetrics is not installed.
+        RuntimeError: a library is missing.
     """
-    try:
-        from torchmetrics.image.kid import poly_mmd
-    except ImportError as error:
-        raise RuntimeError("the kernel distance needs a package: pip install torchmetrics.") from error
-    return float(poly_mmd(real.double(), generated.double()))
+    return float(_libraries()[0](real.double(), generated.double()))
 
 
 def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
@@ -60,14 +57,24 @@ def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tu
         neighbours: whose distance is the radius of an image's ball.
 
     Raises:
-        RuntimeError: torch-fidelity is not installed.
+        RuntimeError: a library is missing.
     """
+    precision, recall = _libraries()[1](generated.double(), real.double(), neighbours)
+    return float(precision), float(recall)
+
+
+def check_libraries() -> None:
+    """Raise RuntimeError if a library is missing: better said before hours of drawing than after."""
+    _libraries()
+
+
+def _libraries() -> tuple[Callable[..., Any], Callable[..., Any]]:
     try:
         from torch_fidelity.metric_prc import calculate_precision_recall_full
+        from torchmetrics.image.kid import poly_mmd
     except ImportError as error:
-        raise RuntimeError("precision and recall need a package: pip install torch-fidelity.") from error
-    precision, recall = calculate_precision_recall_full(generated.double(), real.double(), neighbours)
-    return float(precision), float(recall)
+        raise RuntimeError(f"{error.name} is missing: pip install torchmetrics torch-fidelity.") from error
+    return poly_mmd, calculate_precision_recall_full
 
 
 def _covariance(features: Tensor) -> Tensor:
