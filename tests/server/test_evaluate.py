@@ -123,6 +123,15 @@ def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_p
     assert {row["k"] for row in gains} == {"2", "4"}
     assert all(abs(float(row["random one"])) < 1e-3 for row in gains)
 
+    drawn = ("--workflow", workflow, "--count", 12, "--seed", 330, "--prompts", prompts)
+    out = tmp_path / "nothing to compare with"
+    evaluate(server, "filtering", "--out", out, *drawn)
+    assert len(rows(out / "scores.csv")) == 12
+    assert not (out / "best of k.csv").exists()
+    assert (out / "sheet denoised_variance.png").is_file()
+    evaluate(server, "filtering", "--out", out, *drawn, "--reward", "own_judge:redness")
+    assert {row["quality"] for row in rows(out / "best of k.csv")} == {"redness"}
+
     few = tmp_path / "few"
     few.mkdir()
     for name in ("0.png", "0.txt", "2.png", "2.txt"):

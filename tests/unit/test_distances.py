@@ -88,8 +88,8 @@ def test_efficientnet_sees_the_same_at_another_size() -> None:
     [
         ("resnet", "features must be efficientnet-lite0, inception-v3=FILE or package.module:name, got resnet"),
         ("inception-v3=none.pth", "none.pth is none: give inception-v3=FILE"),
-        ("no.such:thing", "features no.such:thing cannot be imported"),
-        ("math:nothing", "features math:nothing cannot be imported"),
+        ("no.such:thing", "no.such:thing cannot be imported as package.module:name"),
+        ("math:nothing", "math:nothing cannot be imported as package.module:name"),
     ],
 )
 def test_unknown_features_are_named(spec: str, words: str) -> None:

@@ -61,6 +61,15 @@ def scored(images: Sequence[Drawn]) -> Scored:
     return Scored(images, badness, prompt_numbers(images))
 
 
+def scores(found: Scored, name: str) -> Table:
+    """The badness of every image by every method, to calculate with: high is bad."""
+    rows: list[tuple[Cell, ...]] = []
+    for index, image in enumerate(found.images):
+        values = [float(badness[index]) for badness in found.badness.values()]
+        rows.append((image.path.name, image.prompt, image.seed, image.place, *values))
+    return Table(name, ("file", "prompt", "seed", "place", *found.badness), rows)
+
+
 def kept(badness: Tensor, dropped: float = DROPPED) -> Tensor:
     """Indices of all but the worst ``dropped`` part, best first; ties keep their order."""
     return torch.sort(badness, stable=True).indices[: len(badness) - round(dropped * len(badness))]

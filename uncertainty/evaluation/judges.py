@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..metrics.features import Extractor
+from ..metrics.features import Extractor, imported
 from .collection import Drawn, write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -96,6 +96,24 @@ def judge(images: Sequence[Drawn], extractor: Extractor, reference: Reference, f
         if confidence is not None:
             qualities["confidence"] = confidence
     return Judged(embedding, qualities), real
+
+
+def reward(images: Sequence[Drawn], specs: Sequence[str]) -> dict[str, Tensor]:
+    """What judges of the user's own say of images, (N,) by name.
+
+    Args:
+        images: N of them.
+        specs: ``package.module:name`` of functions of pictures (B, 3, H, W), 0 to 1, and their B prompts.
+    """
+    found = {}
+    for spec in specs:
+        judging, start, parts = imported(spec), 0, []
+        for batch in _batches([image.path for image in images]):
+            prompts = [image.prompt for image in images[start : start + len(batch)]]
+            start += len(batch)
+            parts.append(torch.as_tensor(judging(batch, prompts)).float().cpu())
+        found[spec.rpartition(":")[2]] = torch.cat(parts)
+    return found
 
 
 def nearest(embedding: Tensor, real: Tensor, prompts: Sequence[str], captions: Sequence[str]) -> Tensor:

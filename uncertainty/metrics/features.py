@@ -102,11 +102,20 @@ def extractor(spec: str) -> Extractor:
         return EfficientNetLite0()
     if kind == INCEPTION and file:
         return InceptionV3(Path(file))
-    module, _, attribute = spec.partition(":")
-    if not (module and attribute):
+    if ":" not in spec:
         raise ValueError(f"features must be {LITE0}, {INCEPTION}=FILE or package.module:name, got {spec}.")
-    try:
-        made: Extractor = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"features {spec} cannot be imported ({error}).") from error
+    made: Extractor = imported(spec)()
     return made
+
+
+def imported(spec: str) -> Any:
+    """What ``package.module:name`` names.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    module, _, attribute = spec.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{spec} cannot be imported as package.module:name ({error}).") from error
