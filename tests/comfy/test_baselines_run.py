@@ -195,6 +195,19 @@ def test_filter_sorts_by_a_baseline_and_files_keep_it(
     assert f'"cfg_rejection": [{float(found.score("cfg_rejection").value[2])}' in metadata.entry(found, 2)
 
 
+def test_the_node_adds_to_options(pack: Callable[[str], ModuleType], options: Callable[..., Any]) -> None:
+    node = pack("nodes.baseline_options").UncertaintyBaselines
+    switches = {"paper_score": False, "mc_dropout": True, "cfg_rejection": True, "control": "random_mask"}
+    (chosen,) = node.execute(**switches, options=options(estimator="paper")).args
+    assert chosen == options(estimator="paper", baselines=("mc_dropout", "cfg_rejection"), control="random_mask")
+    laplace = pack("uncertainty.baselines.laplace").Laplace(torch.ones(1), None, "out.2")
+    (chosen,) = node.execute(**switches, laplace=laplace).args
+    assert chosen.baselines == ("mc_dropout", "bayesdiff", "cfg_rejection") and chosen.laplace is laplace
+    assert "control must be one of" in str(node.validate_inputs(control="other"))
+    with pytest.raises(ValueError, match="baselines must be one of"):
+        options(baselines=("other",))
+
+
 def test_control_arms_guide_as_much_elsewhere(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any]
 ) -> None:

@@ -305,7 +305,8 @@ def test_conditional_scores_need_a_positive_prompt(loaded_models: dict[str, Load
 def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], options: Callable) -> None:
     schema = pack("nodes.options").UncertaintyOptions.define_schema()
     known = pack("uncertainty.options").Options
-    assert [field.id for field in schema.inputs] == list(known.__dataclass_fields__)
+    of_experiments = ["baselines", "laplace", "control"]  # those of UncertaintyBaselines
+    assert [field.id for field in schema.inputs] + of_experiments == list(known.__dataclass_fields__)
     assert options() == known()
     values: dict[str, Sequence] = {field.id: getattr(field, "options", (0, 7)) for field in schema.inputs}
     for name, choices in values.items():

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..estimators import QUANTITIES
 from ..files import load_map
@@ -79,7 +78,7 @@ def examples(images: Sequence[Drawn], reference: Reference, folder: Path, path: 
         shown = {"real": truth, "denoised again": prediction, "error": (truth - prediction).abs().mean(0)}
         shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
         for axis, (title, picture) in zip(line, shown.items(), strict=True):
-            axis.imshow(picture.permute(1, 2, 0) if picture.ndim == 3 else picture, cmap="magma")
+            axis.imshow((picture.permute(1, 2, 0) if picture.ndim == 3 else picture).numpy(), cmap="magma")
             axis.set_title(title if row == 0 else "", fontsize=8)
             axis.axis("off")
     _write(made, path)
@@ -92,7 +91,7 @@ def course(table: Table, path: Path) -> None:
     steps = [float(row[0]) for row in table.rows]
     for axis, name in zip(axes[0], names, strict=True):
         column = table.head.index(name)
-        mean, spread = (torch.tensor([float(row[c]) for row in table.rows]) for c in (column, column + 1))
+        mean, spread = (np.array([float(row[c]) for row in table.rows]) for c in (column, column + 1))
         axis.plot(steps, mean)
         axis.fill_between(steps, mean - spread, mean + spread, alpha=0.25)
         axis.set(title=name, xlabel="step")
