@@ -26,8 +26,8 @@ PAGE = DOCS / "evidence.md"
 WORKFLOW = ROOT / "dev" / "evidence.api.json"
 FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
 PROMPTS, FEW = 128, 32
-COUNT = {"filtering": 2048, "equal_evaluations": 512, "reconstruction": 8, "guidance": 128, "course": 384}
-BATCH = {"filtering": 16, "equal_evaluations": 16, "guidance": 4, "course": 12}
+COUNT = {"filtering": 2048, "equal_evaluations": 512, "reconstruction": 8, "guidance": 96, "course": 384}
+BATCH = {"filtering": 16, "equal_evaluations": 16, "guidance": 3, "course": 12}
 EQUAL_SAMPLES = 28  # 4 recorded steps of so many copies cost about the 110 evaluations of BayesDiff
 SHEET = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 

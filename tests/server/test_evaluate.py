@@ -100,22 +100,30 @@ def test_the_course_of_uncertainty(server: ComfyServer, workflow: Path, tmp_path
     assert not (tmp_path / "out" / "ranking by step.csv").exists()  # without real pictures nobody judges
 
 
-def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """What is drawn, as a file."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("cat face\npizza\n")
+    return path
+
+
+@pytest.fixture
+def reference(server: ComfyServer, workflow: Path, tmp_path: Path) -> Path:
+    """Twelve pictures with their captions: the images that seeds from 330 on give."""
     mend_torchvision()
-    drawn = tmp_path / "drawn" / "images"
-    real = collect(Server(server.url), batches(workflow, drawn, 12, 330), drawn, lambda line: None)
-    reference = tmp_path / "reference"
-    reference.mkdir()
-    for number, image in enumerate(real):
-        shutil.copy(image.path, reference / f"{number}.png")
-        (reference / f"{number}.txt").write_text(image.prompt)
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("cat face\npizza\n")
+    drawn, folder = tmp_path / "drawn" / "images", tmp_path / "reference"
+    folder.mkdir()
+    for number, image in enumerate(collect(Server(server.url), batches(workflow, drawn, 12, 330), drawn, lambda line: None)):
+        shutil.copy(image.path, folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(image.prompt)
+    return folder
+
+
+def test_filtering(server: ComfyServer, workflow: Path, prompts: Path, reference: Path, tmp_path: Path) -> None:
+    drawing = ("--workflow", workflow, "--count", 12, "--seed", 330, "--prompts", prompts)
     out = tmp_path / "filtering"
-    evaluate(
-        server, "filtering", "--workflow", workflow, "--out", out, "--count", 12, "--seed", 330, "--prompts", prompts,
-        "--reference", reference, "--baselines", "cfg_rejection",
-    )  # fmt: skip
+    evaluate(server, "filtering", "--out", out, *drawing, "--reference", reference, "--baselines", "cfg_rejection")
     methods = {row["method"] for row in rows(out / "distances efficientnet-lite0.csv")}
     assert methods >= {"random", "denoised_variance", "cfg_rejection", "total_variation"}
     # The very images are the reference: each is as like as can be.
@@ -123,37 +131,28 @@ def test_filtering_and_reconstruction(server: ComfyServer, workflow: Path, tmp_p
     assert {row["k"] for row in gains} == {"2", "4"}
     assert all(abs(float(row["random one"])) < 1e-3 for row in gains)
 
-    drawn = ("--workflow", workflow, "--count", 12, "--seed", 330, "--prompts", prompts)
     out = tmp_path / "nothing to compare with"
-    evaluate(server, "filtering", "--out", out, *drawn)
+    evaluate(server, "filtering", "--out", out, *drawing)
     assert len(rows(out / "scores.csv")) == 12
     assert not (out / "best of k.csv").exists()
     assert (out / "sheet denoised_variance.png").is_file()
-    evaluate(server, "filtering", "--out", out, *drawn, "--reward", "own_judge:redness")
+    evaluate(server, "filtering", "--out", out, *drawing, "--reward", "own_judge:redness")
     assert {row["quality"] for row in rows(out / "best of k.csv")} == {"redness"}
 
-    few = tmp_path / "few"
+
+def test_reconstruction(server: ComfyServer, workflow: Path, reference: Path, tmp_path: Path) -> None:
+    few, out = tmp_path / "few", tmp_path / "reconstruction"
     few.mkdir()
     for name in ("0.png", "0.txt", "2.png", "2.txt"):
         shutil.copy(reference / name, few / name)
-    out = tmp_path / "reconstruction"
     evaluate(server, "reconstruction", "--workflow", workflow, "--out", out, "--count", 2, "--reference", few)
     table = {(row["map"], row["steps"]): row for row in rows(out / "sparsification.csv")}
     assert abs(float(table["random", "–"]["AURG"])) < 0.02
     assert float(table["denoised_variance", "all"]["AUSE"]) >= 0
+    assert (out / "examples.png").is_file()
 
 
-def test_guidance_and_its_controls(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
-    mend_torchvision()
-    drawn = tmp_path / "drawn" / "images"
-    real = collect(Server(server.url), batches(workflow, drawn, 4, 340), drawn, lambda line: None)
-    reference = tmp_path / "reference"
-    reference.mkdir()
-    for number, image in enumerate(real):
-        shutil.copy(image.path, reference / f"{number}.png")
-        (reference / f"{number}.txt").write_text(image.prompt)
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("cat face\npizza\n")
+def test_guidance_and_its_controls(server: ComfyServer, workflow: Path, prompts: Path, reference: Path, tmp_path: Path) -> None:
     out = tmp_path / "guidance"
     evaluate(
         server, "guidance", "--workflow", workflow, "--out", out, "--count", 2, "--batch", 1, "--seed", 340, "--prompts", prompts,
