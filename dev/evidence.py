@@ -107,7 +107,7 @@ def keep(protocol: str) -> None:
         shutil.rmtree(target)
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
-        if path.suffix in (".csv", ".md", ".png"):
+        if path.suffix in (".csv", ".md", ".png", ".jpg") and path.name != "scores.md":  # a line an image: CSV is enough
             shutil.copy(path, target / (re.sub(r"\W+", "_", path.stem).strip("_") + path.suffix))
     about = json.loads((source / "about.json").read_text())
     about = {key: about[key] for key in ("count", "seed", "drawing_seconds")} | {

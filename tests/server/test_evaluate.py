@@ -135,7 +135,8 @@ def test_filtering(server: ComfyServer, workflow: Path, prompts: Path, reference
     evaluate(server, "filtering", "--out", out, *drawing)
     assert len(rows(out / "scores.csv")) == 12
     assert not (out / "best of k.csv").exists()
-    assert (out / "sheet denoised_variance.png").is_file()
+    assert (out / "best and worst of each prompt.jpg").is_file()
+    assert (out / "best and worst of all images.jpg").is_file()
     evaluate(server, "filtering", "--out", out, *drawing, "--reward", "own_judge:redness")
     assert {row["quality"] for row in rows(out / "best of k.csv")} == {"redness"}
 
@@ -162,4 +163,4 @@ def test_guidance_and_its_controls(server: ComfyServer, workflow: Path, prompts:
     assert float(table[0]["pixels changed"]) == 0
     assert all(float(row["pixels changed"]) > 0 for row in table[1:])
     assert {row["special"] for row in table} >= {"random direction", "random mask", "below it", "forward-only"}
-    assert (out / "sheet.png").is_file()
+    assert (out / "sheet.jpg").is_file()

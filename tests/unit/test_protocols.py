@@ -74,6 +74,14 @@ def test_a_sixth_is_dropped_and_ties_keep_their_order() -> None:
     assert filtering.kept(torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [0, 2, 3, 4, 5]
 
 
+def test_extremes_are_shown_in_pairs_of_the_same_prompt() -> None:
+    prompts = torch.arange(5).repeat_interleave(3)
+    badness = torch.tensor([2.0, 0, 1] * 5)
+    best, worst = filtering.extremes(badness, prompts, 2, 1)
+    assert (best, worst) == ([1, 7], [0, 6])  # prompts 0 and 2: spread over all
+    assert filtering.extremes(badness, torch.zeros_like(prompts), 20, 2) == ([1, 4], [12, 9])
+
+
 def test_the_course_finds_the_steps_that_rank() -> None:
     _, quality = scored()
     noise = torch.randn(2, len(quality), generator=torch.Generator().manual_seed(9))

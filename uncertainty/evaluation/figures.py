@@ -1,4 +1,4 @@
-"""Figures of the protocols, PNG files that are whole or absent; the one module that needs matplotlib."""
+"""Figures of the protocols, files that are whole or absent; the one module that needs matplotlib."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .report import Table
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, size: int = 96) -> None:
-    """Pictures as thumbnails, a titled row each, as PNG."""
+    """Pictures as thumbnails, a titled row each, as JPEG: noisy pictures make large PNG files."""
     from PIL import Image, ImageDraw, ImageFont
 
     title, gap = 22, 6
@@ -31,7 +31,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, size: int = 96
                 small = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
             canvas.paste(small, (gap + column * (size + gap), top + title))
     content = io.BytesIO()
-    canvas.save(content, "PNG", optimize=True)
+    canvas.save(content, "JPEG", quality=90, subsampling=0)
     write_whole(path, content.getvalue())
 
 

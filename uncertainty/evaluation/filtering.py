@@ -75,6 +75,20 @@ def kept(badness: Tensor, dropped: float = DROPPED) -> Tensor:
     return torch.sort(badness, stable=True).indices[: len(badness) - round(dropped * len(badness))]
 
 
+def extremes(badness: Tensor, prompts: Tensor, groups: int, count: int) -> tuple[list[int], list[int]]:
+    """Indices of the ``count`` best and worst images of up to so many groups, which are spread evenly over all prompts (N,)."""
+    names = prompts.unique().tolist()
+    groups = min(groups, len(names))
+    best: list[int] = []
+    worst: list[int] = []
+    for number in range(groups):
+        members = (prompts == names[len(names) * number // groups]).nonzero().flatten()
+        order = members[torch.sort(badness[members], stable=True).indices].tolist()
+        best += order[:count]
+        worst += order[::-1][:count]
+    return best, worst
+
+
 def variants(found: Scored) -> dict[tuple[str, str, str], Tensor]:
     """Every way to drop, by method, scope and which end goes: badness (N,) to be dropped from the top."""
     ways = {}

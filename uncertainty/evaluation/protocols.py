@@ -10,7 +10,6 @@ from torch import Tensor
 from ..files import load_map
 from ..metrics.distances import check_libraries
 from ..metrics.features import Extractor, extractor
-from ..metrics.ranking import within_groups
 from . import course, figures, filtering, guidance, reconstruction
 from .collection import Batch, Drawn, arm, collect, map_of, plan, saved_under, seconds_a_batch
 from .judges import Judged, Reference, judge, prompt_numbers, reward
@@ -18,7 +17,7 @@ from .report import Table
 from .server import Server
 from .workflow import Workflow
 
-SHOWN = 12
+SHOWN = 20
 DEFAULT_FEATURES = "efficientnet-lite0"
 
 
@@ -44,11 +43,7 @@ def run_filtering(arguments: argparse.Namespace) -> None:
         qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
     if qualities:
         _write_filtering(arguments, found, qualities)
-    for method, badness in found.badness.items():
-        order = torch.sort(within_groups(badness, found.prompts), stable=True).indices
-        rows = [("best", order[: 2 * SHOWN]), ("worst", order.flip(0)[: 2 * SHOWN])]
-        pictures = [(f"{method}, within prompt: {end}", [images[i].path for i in chosen]) for end, chosen in rows]
-        figures.sheet(pictures, arguments.out / f"sheet {method}.png", 64)
+    _show_filtering(arguments, found)
     _finish(arguments, seconds_a_batch(folder))
 
 
@@ -63,6 +58,17 @@ def _write_filtering(arguments: argparse.Namespace, found: filtering.Scored, qua
     for table in tables:
         table.write(arguments.out)
     figures.best_of(gains, arguments.out / "best of k.png")
+
+
+def _show_filtering(arguments: argparse.Namespace, found: filtering.Scored) -> None:
+    """Sheets of the best and worst images by every method."""
+    every = torch.zeros_like(found.prompts)
+    for scope, prompts, count in (("of each prompt", found.prompts, 1), ("of all images", every, SHOWN)):
+        rows = []
+        for method, badness in found.badness.items():
+            for end, chosen in zip(("best", "worst"), filtering.extremes(badness, prompts, SHOWN, count), strict=True):
+                rows.append((f"{method}: {end} {scope}", [found.images[i].path for i in chosen]))
+        figures.sheet(rows, arguments.out / f"best and worst {scope}.jpg", 64)
 
 
 def run_reconstruction(arguments: argparse.Namespace) -> None:
@@ -104,8 +110,8 @@ def run_guidance(arguments: argparse.Namespace) -> None:
         for each in arms:
             judged[each.name], real = judge(images[each.name], one, reference, arguments.out / each.name)
         guidance.compared(arms, images, judged, real, f"guidance {one.name}").write(arguments.out)
-    rows = [(each.name, [image.path for image in images[each.name][:SHOWN]]) for each in arms]
-    figures.sheet(rows, arguments.out / "sheet.png", 64)
+    rows = [(each.name, [image.path for image in images[each.name][::size][:SHOWN]]) for each in arms]
+    figures.sheet(rows, arguments.out / "sheet.jpg", 64)
     _finish(arguments, seconds)
 
 
