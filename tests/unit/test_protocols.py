@@ -56,7 +56,12 @@ def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
     assert interval("knows", "all images", "worst")[0] > 0
     assert interval("knows", "all images", "best")[1] < 0
     assert rows["knows", "all images", "worst"][gain] == rows["inverts", "all images", "best"][gain]
-    assert interval("ignores", "all images", "worst")[0] < 0 < interval("ignores", "all images", "worst")[1]
+    for scope in filtering.SCOPES:
+        assert filtering.gains(table, scope, "g").head == ("method", "worst", "best")
+        assert rows["random", scope, "any"][gain] == 0
+        assert interval("knows", scope, "worst")[0] > 0
+        low, high = interval("ignores", scope, "worst")
+        assert low < 0 < high
 
 
 def test_one_prompt_alone_is_resampled_by_image() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
-from uncertainty.metrics.intervals import bootstrap, mean_interval
+from uncertainty.metrics.intervals import around, bootstrap, mean_interval, resampled
 from uncertainty.metrics.ranking import best_of_k, ranks, spearman, within_groups
 
 
@@ -71,3 +71,15 @@ def test_intervals_repeat_and_need_groups() -> None:
         mean_interval(values, torch.zeros(6))
     with pytest.raises(ValueError, match=r"level must lie between 0 and 1, got 1\.5"):
         mean_interval(values, groups, level=1.5)
+
+
+def test_an_interval_around_a_value_is_as_wide_as_the_resamples_spread() -> None:
+    # The mean of a normal sample: both kinds of interval must agree.
+    values = torch.randn(400, generator=torch.Generator().manual_seed(3))
+    groups = torch.arange(400)
+    means = torch.tensor([float(values[rows].mean()) for rows in resampled(groups, 2000)])
+    found = around(float(values.mean()), means)
+    assert found.value - found.low == pytest.approx(1.96 * float(values.std()) / 20, rel=0.06)
+    assert found[1:] == pytest.approx(mean_interval(values, groups, resamples=2000)[1:], abs=0.01)
+    with pytest.raises(ValueError, match="level must lie"):
+        around(0.0, means, level=1.0)

@@ -47,7 +47,7 @@ def best_of(table: Table, path: Path) -> None:
         axis.axhline(0, color="grey", linewidth=1)
         axis.set(title=quality, xlabel="k images of a prompt", ylabel="share of the possible gain")
         axis.set_xticks(range(len(ks)), [str(k) for k in ks])
-    axes[0][0].legend(frameon=False, fontsize=8)
+    _legend_beside(made, axes[0][-1])
     _write(made, path)
 
 
@@ -108,7 +108,7 @@ def ranking(table: Table, path: Path) -> None:
             axis.plot([int(row[2]) for row in rows], [row[3] for row in rows], label=quantity)
         axis.axhline(0, color="grey", linewidth=1)
         axis.set(title=quality, xlabel="step", ylabel="rank correlation within prompts")
-    axes[0][0].legend(frameon=False, fontsize=8)
+    _legend_beside(made, axes[0][-1])
     _write(made, path)
 
 
@@ -120,6 +120,11 @@ def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 3
     """
     made = _library()(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     return made, made.subplots(rows, columns, squeeze=False)
+
+
+def _legend_beside(made: Any, axis: Any) -> None:
+    """One legend for all panels, where it hides none of them."""
+    made.legend(*axis.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
 def check_library() -> None:

@@ -9,6 +9,7 @@ Intervals resample whole prompts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ..baselines import BASELINES
 from ..estimators import QUANTITIES
 from ..maps import SURE_WHEN_HIGH
 from ..metrics.distances import frechet_distance, kernel_distance, precision_recall, principal
-from ..metrics.intervals import Interval, bootstrap, clusters
+from ..metrics.intervals import Interval, around, bootstrap, clusters, resampled
 from ..metrics.ranking import best_of_k, spearman, within_groups
 from .collection import Drawn
 from .judges import Judged, pixels, prompt_numbers, total_variation
@@ -26,8 +27,12 @@ from .report import Cell, Table, between
 DROPPED = 1 / 6
 RESAMPLES = 300
 RANDOM_SUBSETS = 200
+RANDOM_EACH = 4  # in each resample
 DIMENSIONS = 128
 KS = (2, 4, 8, 16)
+RANDOM = "random"
+WITHIN = "within prompt"
+SCOPES = ("all images", WITHIN)
 
 # Not a method of anyone's: what a score must beat that only sees how busy an image is.
 BUSY = "total_variation"
@@ -77,7 +82,7 @@ def kept(badness: Tensor, dropped: float = DROPPED) -> Tensor:
 
 def extremes(badness: Tensor, prompts: Tensor, groups: int, count: int) -> tuple[list[int], list[int]]:
     """Indices of the ``count`` best and worst images of up to so many groups, which are spread evenly over all prompts (N,)."""
-    names = prompts.unique().tolist()
+    names = sorted(set(prompts.tolist()))
     groups = min(groups, len(names))
     best: list[int] = []
     worst: list[int] = []
@@ -93,14 +98,14 @@ def variants(found: Scored) -> dict[tuple[str, str, str], Tensor]:
     """Every way to drop, by method, scope and which end goes: badness (N,) to be dropped from the top."""
     ways = {}
     for method, badness in found.badness.items():
-        for scope, values in (("all images", badness), ("within prompt", within_groups(badness, found.prompts))):
+        for scope, values in zip(SCOPES, (badness, within_groups(badness, found.prompts)), strict=True):
             ways[method, scope, "worst"] = values
             ways[method, scope, "best"] = -values
     return ways
 
 
 def distances(found: Scored, judged: Judged, real: Tensor, name: str, seed: int = 0) -> Table:
-    """Distance of what each way to drop leaves to the real pictures, against random subsets of the same size.
+    """Distance of what each way to drop leaves to the real pictures, against random subsets of the same size and scope.
 
     Args:
         found: N images and their scores.
@@ -112,47 +117,48 @@ def distances(found: Scored, judged: Judged, real: Tensor, name: str, seed: int 
     project = principal(real, min(DIMENSIONS, real.shape[1], len(real) - 1))
     images, reference = project(judged.embedding), project(real)
     generator = torch.Generator().manual_seed(seed)
+    ways = variants(found)
 
-    def random_rows(rows: Tensor) -> Tensor:
-        return rows[torch.randperm(len(rows), generator=generator)[: len(kept(rows.float()))]]
+    def distance(rows: Tensor) -> float:
+        return frechet_distance(reference, images[rows])
 
-    everything = torch.arange(len(images))
-    random = sorted(frechet_distance(reference, images[random_rows(everything)]) for _ in range(RANDOM_SUBSETS))
-    middle = sum(random) / len(random)
-    low, high = random[round(0.025 * (RANDOM_SUBSETS - 1))], random[round(0.975 * (RANDOM_SUBSETS - 1))]
-    head = (
-        "method", "over", "dropped sixth", "Fréchet distance", "random subsets, 95 %", "gain over random", "gain, 95 % interval",
-        "kernel distance", "precision", "recall",
-    )  # fmt: skip
+    def random_subset(rows: Tensor, scope: str) -> Tensor:
+        order = torch.rand(len(rows), generator=generator)
+        return rows[kept(within_groups(order, found.prompts[rows]) if scope == WITHIN else order)]
+
+    def gains_of(rows: Tensor) -> list[float]:
+        random = {scope: mean(distance(random_subset(rows, scope)) for _ in range(RANDOM_EACH)) for scope in SCOPES}
+        return [random[scope] - distance(rows[kept(badness[rows])]) for (_, scope, _), badness in ways.items()]
 
     def others(rows: Tensor) -> tuple[float, float, float]:
         return (kernel_distance(reference, images[rows]), *precision_recall(reference, images[rows]))
 
-    rows: list[tuple[Cell, ...]] = []
-    subset = random_rows(everything)
-    rows.append(("random", "all images", "any", middle, between(low, high), 0.0, "–", *others(subset)))
-    for (method, scope, end), badness in variants(found).items():
-
-        def gain(rows: Tensor, badness: Tensor = badness) -> float:
-            chosen = rows[kept(badness[rows])]
-            return frechet_distance(reference, images[random_rows(rows)]) - frechet_distance(reference, images[chosen])
-
+    everything = torch.arange(len(images))
+    spread = torch.tensor([gains_of(rows) for rows in resampled(clusters(found.prompts), RESAMPLES, seed)])
+    table: list[tuple[Cell, ...]] = []
+    random = {}
+    for scope in SCOPES:
+        subsets = torch.tensor([distance(random_subset(everything, scope)) for _ in range(RANDOM_SUBSETS)]).double()
+        low, high = torch.quantile(subsets, torch.tensor([0.025, 0.975]).double()).tolist()
+        random[scope] = float(subsets.mean()), between(low, high)
+        table.append((RANDOM, scope, "any", *random[scope], 0.0, "–", *others(random_subset(everything, scope))))
+    for column, ((method, scope, end), badness) in enumerate(ways.items()):
         chosen = kept(badness)
-        distance = frechet_distance(reference, images[chosen])
-        interval: Interval = bootstrap(gain, clusters(found.prompts), resamples=RESAMPLES, seed=seed)
-        rows.append(
-            (
-                method,
-                scope,
-                end,
-                distance,
-                between(low, high),
-                middle - distance,
-                between(interval.low, interval.high),
-                *others(chosen),
-            )
-        )
-    return Table(name, head, rows)
+        rest, (middle, range_) = distance(chosen), random[scope]
+        gain = around(middle - rest, spread[:, column])
+        interval = between(gain.low, gain.high)
+        table.append((method, scope, end, rest, range_, gain.value, interval, *others(chosen)))
+    head = (
+        "method", "over", "dropped sixth", "Fréchet distance", "random subsets, 95 %", "gain over random", "gain, 95 % interval",
+        "kernel distance", "precision", "recall",
+    )  # fmt: skip
+    return Table(name, head, table)
+
+
+def gains(distances: Table, scope: str, name: str) -> Table:
+    """What dropping either end gains over dropping at random, a row a method."""
+    methods = Table(name, distances.head, [row for row in distances.rows if row[0] != RANDOM])
+    return methods.pivot(name, "method", "dropped sixth", ("gain over random", "gain, 95 % interval"), over=scope)
 
 
 def correlations(found: Scored, qualities: Mapping[str, Tensor], name: str, seed: int = 0) -> Table:

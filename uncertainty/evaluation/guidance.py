@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..metrics.distances import frechet_distance, principal
-from ..metrics.intervals import bootstrap, clusters, mean_interval
+from ..metrics.intervals import around, clusters, mean_interval, resampled
 from ..window import Window
 from .collection import Drawn
 from .filtering import DIMENSIONS, RESAMPLES
@@ -113,25 +113,28 @@ def compared(
     reference = project(real)
     base, plain = judged[BASE], project(judged[BASE].embedding)
     prompts = clusters(prompt_numbers(images[BASE]))
+    embeddings = [project(judged[arm.name].embedding) for arm in found]
+
+    def farther(rows: Tensor) -> list[float]:
+        before = frechet_distance(reference, plain[rows])
+        return [frechet_distance(reference, embedding[rows]) - before for embedding in embeddings]
+
+    everything = farther(torch.arange(len(plain)))
+    spread = torch.tensor([farther(rows) for rows in resampled(prompts, RESAMPLES, seed)])
     rows: list[tuple[Cell, ...]] = []
-    for arm in found:
-        embedding = project(judged[arm.name].embedding)
-
-        def farther(rows: Tensor, embedding: Tensor = embedding) -> float:
-            return frechet_distance(reference, embedding[rows]) - frechet_distance(reference, plain[rows])
-
+    for column, arm in enumerate(found):
         cells: list[Cell] = [arm.window, arm.strength, arm.percentile, arm.special or "–"]
-        cells += [float(change(images[arm.name], images[BASE]).mean()), frechet_distance(reference, embedding)]
+        cells += [float(change(images[arm.name], images[BASE]).mean()), frechet_distance(reference, embeddings[column])]
         if arm.name == BASE:
-            cells += ["–"] * (1 + 2 * len(base.qualities))
+            cells += ["–"] * (2 + 2 * len(base.qualities))
         else:
-            interval = bootstrap(farther, prompts, resamples=RESAMPLES, seed=seed)
-            cells.append(between(interval.low, interval.high))
+            change_of_it = around(everything[column], spread[:, column])
+            cells += [change_of_it.value, between(change_of_it.low, change_of_it.high)]
             for quality, values in base.qualities.items():
                 paired = mean_interval(judged[arm.name].qualities[quality] - values, prompts, resamples=RESAMPLES, seed=seed)
                 cells += [paired.value, between(paired.low, paired.high)]
         rows.append(tuple(cells))
-    head = ["window", "λ", "percentile", "special", "pixels changed", "Fréchet distance", "change of it, 95 %"]
+    head = ["window", "λ", "percentile", "special", "pixels changed", "Fréchet distance", "change of it", "95 %"]
     for quality in base.qualities:
         head += [f"{quality}, change", "95 %"]
     return Table(name, tuple(head), rows)

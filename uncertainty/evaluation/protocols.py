@@ -39,7 +39,10 @@ def run_filtering(arguments: argparse.Namespace) -> None:
     qualities = reward(images, arguments.reward)
     for one in seen:
         judged, real = judge(images, one, Reference.of(arguments.reference), folder)
-        filtering.distances(found, judged, real, f"distances {one.name}").write(arguments.out)
+        distances = filtering.distances(found, judged, real, f"distances {one.name}")
+        distances.write(arguments.out)
+        for scope in filtering.SCOPES:
+            filtering.gains(distances, scope, f"gains {scope} {one.name}").write(arguments.out)
         qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
     if qualities:
         _write_filtering(arguments, found, qualities)
