@@ -57,12 +57,13 @@ def lay_out_pictures() -> None:
 
 
 def workflow_of(protocol: str) -> Path:
-    """The workflow's file; for equal evaluations one with more copies and without baselines."""
-    if protocol != "equal_evaluations":
+    """The workflow's file: baselines only where they are compared, more copies for equal evaluations."""
+    if protocol == "filtering":
         return WORKFLOW
     graph = json.loads(WORKFLOW.read_text())
-    graph["sampler"]["inputs"]["samples"] = EQUAL_SAMPLES
     del graph["sampler"]["inputs"]["options"]
+    if protocol == "equal_evaluations":
+        graph["sampler"]["inputs"]["samples"] = EQUAL_SAMPLES
     path = WORK / f"{protocol}.api.json"
     path.write_text(json.dumps(graph))
     return path
