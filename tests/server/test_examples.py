@@ -3,6 +3,7 @@
 import io
 import json
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from dev.bootstrap import ROOT
 from dev.client import Graph, get, node_with, run, view
 from dev.server import ComfyServer
+from uncertainty.files import load_map
 
 FOLDER = ROOT / "example_workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
@@ -126,6 +128,32 @@ def test_overnight_runs_are_ranked_among_each_other(server: ComfyServer) -> None
         assert f" of {2 * number - 1}" in outputs[judge]["text"][0]
         saved = [node for node in outputs if graph[node]["class_type"] == "UncertaintySaveImage"]
         assert sum(len(outputs[node]["images"]) for node in saved) == 2
+
+
+def test_the_papers_settings(server: ComfyServer, tmp_path: Path) -> None:
+    """50 steps of which 45 to 48 are measured, M = 5, the plain variance, λ = 1; a sixth is dropped."""
+    graph = graph_of("paper_settings")
+    sampler, judge = node_with(graph, "UncertaintyKSampler"), node_with(graph, "UncertaintyScoreFilter")
+    graph["map"] = {
+        "class_type": "UncertaintyMapSave",
+        "inputs": {"uncertainty": [sampler, 1], "filename_prefix": "examples/paper"},
+    }
+    outputs = run(server.url, graph)
+    assert len(outputs[judge]["kept"]) == 5
+    assert outputs[judge]["scores"][next(i for i in range(6) if i not in outputs[judge]["kept"])] == min(outputs[judge]["scores"])
+    path = tmp_path / "map.safetensors"
+    path.write_bytes(view(server.url, outputs["map"]["files"][0]))
+    found = load_map(path)
+    assert (found.steps, found.total_steps) == ((45, 46, 47, 48), 50)
+    expected = {
+        "samples": 5,
+        "estimator": "paper",
+        "strength": 1.0,
+        "percentile": 95.0,
+        "direction": "ascend",
+        "mask_side": "high",
+    }
+    assert {key: found.settings[key] for key in expected} == expected
 
 
 def test_the_blueprint_is_served(server: ComfyServer) -> None:

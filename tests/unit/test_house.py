@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import tomllib
 
 import uncertainty
+from dev import evidence
 from dev.bootstrap import ROOT
 from dev.server import NODES
 
@@ -36,7 +38,7 @@ EVALUATION = {
 # No module of these reaches the network or runs other programs.
 STANDARD = {
     "argparse", "base64", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "functools", "hashlib", "io",
-    "json", "math", "pathlib", "re", "sqlite3", "sys", "time", "types", "typing",
+    "json", "math", "pathlib", "re", "sqlite3", "statistics", "sys", "time", "types", "typing",
 }  # fmt: skip
 
 
@@ -121,6 +123,16 @@ def test_every_node_has_its_help_page() -> None:
     for page in pages.glob("*.md"):
         assert f"]({page.stem}.jpg)" in page.read_text()
         assert page.with_suffix(".jpg").is_file()
+
+
+def test_the_evidence_page_shows_what_was_measured() -> None:
+    text = evidence.PAGE.read_text()
+    marks = list(evidence.SHEET.finditer(text))
+    assert len(marks) >= 8
+    for mark in marks:
+        assert mark.group(0).split("\n", 1)[1] == (evidence.RESULTS / f"{mark.group('name')}.md").read_text() + mark.group(3)
+    links = re.findall(r"\]\((evidence/[^)]+)\)", text)
+    assert links and all((ROOT / "docs" / link).is_file() for link in links)
 
 
 def test_every_example_has_its_picture() -> None:
