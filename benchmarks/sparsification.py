@@ -22,7 +22,7 @@ def loop(truth: np.ndarray, guess: np.ndarray, unsure: np.ndarray) -> tuple[list
     """Curve and oracle's curve, point by point."""
     curves = []
     for values in (unsure, np.abs(truth - guess)):
-        sure = -values
+        sure = -values.astype(np.float64)
         points = []
         for interval in range(INTERVALS):
             left = sure >= np.percentile(sure, 100 / INTERVALS * interval)
@@ -35,6 +35,7 @@ def measure() -> dict[str, list[float]]:
     """Seconds of every round."""
     rng = np.random.default_rng(0)
     truth, guess, unsure = rng.random((3, *SHAPE))
+    unsure = unsure.astype(np.float32)  # as maps are
     seconds: dict[str, list[float]] = {"loop": [], "one sort": []}
     for _ in range(ROUNDS):
         for name, function in (("loop", loop), ("one sort", sparsification)):

@@ -36,14 +36,21 @@ def by_definition(truth: np.ndarray, guess: np.ndarray, unsure: np.ndarray, inte
     return [*points, 0.0]
 
 
-@given(seed=st.integers(0, 999), size=st.integers(1, 90), intervals=st.integers(1, 60), levels=st.integers(1, 40))
-@settings(max_examples=200, deadline=None)
-def test_curve_is_its_definition_with_ties_too(seed: int, size: int, intervals: int, levels: int) -> None:
+@given(
+    seed=st.integers(0, 999),
+    size=st.integers(1, 90),
+    intervals=st.integers(1, 60),
+    levels=st.integers(1, 40),
+    kind=st.sampled_from([np.float32, np.float64, np.int16]),
+)
+@settings(max_examples=300, deadline=None)
+def test_curve_is_its_definition_with_ties_too(seed: int, size: int, intervals: int, levels: int, kind: type) -> None:
     rng = np.random.default_rng(seed)
     truth, guess = rng.normal(size=(2, size))
-    unsure = rng.integers(0, levels, size) / levels
+    unsure = (rng.integers(-levels, levels, size) / levels * 50).astype(kind) * kind(rng.choice([-1, 1]))  # -0 too
     found = sparsification(truth, guess, unsure, intervals)
-    np.testing.assert_allclose(found.curve, by_definition(truth, guess, unsure, intervals), rtol=1e-9, atol=1e-12)
+    expected = by_definition(truth, guess, unsure.astype(np.float64), intervals)
+    np.testing.assert_allclose(found.curve, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_only_the_order_of_uncertainty_counts() -> None:
