@@ -22,8 +22,8 @@ class Loaded:
 def randomise(network: torch.nn.Module, gain: float) -> None:
     """ComfyUI leaves weights unset until they are loaded."""
     rng = torch.Generator().manual_seed(0)
-    # SD3 keeps its positions, which come with the weights, in a buffer.
-    positions = [(name, buffer) for name, buffer in network.named_buffers() if name.endswith("pos_embed")]
+    # SD3 and Stable Audio keep what tells positions, which comes with the weights, in buffers.
+    positions = [(name, buffer) for name, buffer in network.named_buffers() if name.endswith(("pos_embed", "inv_freq"))]
     for name, parameter in (*network.named_parameters(), *positions):
         # A nearly linear network has a nearly zero gradient, a chaotic one an ill-conditioned one: both all rounding.
         scale = gain / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
