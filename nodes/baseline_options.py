@@ -83,6 +83,7 @@ class UncertaintyBaselines(io.ComfyNode):
         laplace: Laplace | None = None,
     ) -> io.NodeOutput:
         """Add them."""
+        common.check_types(options=options, laplace=laplace)
         switches = {
             "paper_score": paper_score,
             "mc_dropout": mc_dropout,

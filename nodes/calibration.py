@@ -58,6 +58,7 @@ class UncertaintyCalibrate(io.ComfyNode):
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, name: str, percentile: float) -> io.NodeOutput:
         """Read the calibration, add the map, write it, and take the thresholds."""
+        common.check_types(uncertainty=uncertainty)
         path = folders.running(name)
         before = files.load_calibration(path) if path.exists() else Calibration.like(uncertainty)
         calibration = before.add(uncertainty)
@@ -87,8 +88,14 @@ class UncertaintyThresholdsSave(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
+
+    @classmethod
     def execute(cls, thresholds: Thresholds, filename_prefix: str) -> io.NodeOutput:
         """Write them under the next number."""
+        common.check_types(thresholds=thresholds)
         path, shown = folders.numbered(filename_prefix)
         files.save_thresholds(path, thresholds)
         return io.NodeOutput(ui=shown)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..uncertainty import options, thresholds
+from ..uncertainty.baselines import laplace
 from ..uncertainty.choices import check_choice
 from ..uncertainty.estimators import QUANTITIES
 from ..uncertainty.maps import DEFAULT_QUANTITY, SCORES, UncertaintyMap
@@ -12,6 +15,8 @@ from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
 
+# Of latents: batch, channels, and what sound has, time.
+FEWEST_AXES = 3
 # Axes of a map of videos: step, video, channel, frame, height, width.
 VIDEO = 6
 
@@ -19,6 +24,14 @@ Uncertainty = io.Custom("UNCERTAINTY")
 Thresholds = io.Custom("UNCERTAINTY_THRESHOLDS")
 Options = io.Custom("UNCERTAINTY_OPTIONS")
 Laplace = io.Custom("UNCERTAINTY_LAPLACE")
+
+# By input, what it takes and which nodes give it.
+TYPES: dict[str, tuple[type, str]] = {
+    "uncertainty": (UncertaintyMap, "an uncertainty sampler, Load Uncertainty Map or the filter"),
+    "thresholds": (thresholds.Thresholds, "Calibrate or Load Uncertainty Thresholds"),
+    "options": (options.Options, "Uncertainty Options or Uncertainty Baselines"),
+    "laplace": (laplace.Laplace, "Fit Laplace"),
+}
 
 
 def quantity_input() -> io.Combo.Input:
@@ -84,6 +97,27 @@ def check_inputs(
     except ValueError as error:
         return str(error)
     return True
+
+
+def check_types(**given: Any) -> None:
+    """Refuse values of another type than their input's, which links of other packs' wildcard nodes let through.
+
+    Raises:
+        ValueError: naming the input, what came, and where the right thing comes from.
+    """
+    for name, value in given.items():
+        kind, source = TYPES[name]
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{name} must come from {source}, got a {type(value).__name__}: connect that.")
+
+
+def check_latents(name: str, samples: Tensor) -> None:
+    """Refuse latents (B, C, *spatial) of which there is none, or that are not finite."""
+    if samples.ndim < FEWEST_AXES or samples.numel() == 0:
+        raise ValueError(f"{name} must hold at least one latent, got the shape {tuple(samples.shape)}.")
+    bad = int((~samples.isfinite()).sum())
+    if bad:
+        raise ValueError(f"{name} must be finite: {bad} of {samples.numel()} elements are not. Look at what made it.")
 
 
 def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:

@@ -68,7 +68,10 @@ class UncertaintySamplerCustom(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         """Sample, measure, guide."""
-        measuring.check_unpacked(latent_image, instead="SamplerCustomAdvanced")
+        common.check_types(thresholds=thresholds, options=options)
+        if not hasattr(guider, "model_patcher"):
+            raise ValueError(f"guider must be a guider with a model, got a {type(guider).__name__}: connect one.")
+        measuring.check_latents(latent_image, instead="SamplerCustomAdvanced")
         window = Window(window_start, window_end)
         settings = RunSettings(samples, strength, percentile, window, noise.seed, options or Options())
         described = _describe(guider, sampler, sigmas)

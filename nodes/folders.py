@@ -10,6 +10,9 @@ from comfy_api.latest import io
 from ..uncertainty.files import SUFFIX, kind_of
 
 FOLDER = "uncertainty"  # below ComfyUI's output folder
+# File systems allow names of 255 bytes; a number, the ending and ".part" come behind what is typed.
+LONGEST = 200
+SPACE = 32
 
 
 def prefix_input(default: str) -> io.String.Input:
@@ -34,8 +37,9 @@ def numbered(filename_prefix: str) -> tuple[Path, dict[str, Any]]:
     """A file that does not exist yet, and how ComfyUI tells a browser about it.
 
     Raises:
-        Exception: the prefix leads out of the output folder.
+        ValueError: no file can be called so, or the prefix leads out of the output folder.
     """
+    check_prefix(filename_prefix)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
     file = f"{name}_{counter:05}_{SUFFIX}"
     return Path(folder) / file, {"files": [{"filename": file, "subfolder": subfolder, "type": "output"}]}
@@ -63,12 +67,28 @@ def running(name: str) -> Path:
     """The file of a running calibration, which need not exist.
 
     Raises:
-        ValueError: the name is empty or leads out of the folder.
+        ValueError: no file can be called so, or the name leads out of the folder.
     """
+    _check_name("name", name)
     path = _below(f"{folder_paths.get_output_directory()}/{FOLDER}", f"{name}{SUFFIX}")
     if path is None or path.name.strip() == SUFFIX:
         raise ValueError(f"name must be a file name for output/{FOLDER}, got {name!r}.")
     return path
+
+
+def check_prefix(filename_prefix: str) -> None:
+    """Raise ValueError where nothing can be saved under a prefix: better said before hours of work than after."""
+    _check_name("filename_prefix", filename_prefix)
+    if _below(folder_paths.get_output_directory(), filename_prefix) is None:
+        raise ValueError(f"filename_prefix must stay below ComfyUI's output folder, got {filename_prefix!r}.")
+
+
+def _check_name(field: str, name: str) -> None:
+    if any(ord(letter) < SPACE for letter in name):
+        raise ValueError(f"{field} must be plain text without control characters, got {name!r}.")
+    longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)
+    if longest > LONGEST:
+        raise ValueError(f"{field} must not be longer than {LONGEST} bytes between slashes, got {longest}: shorten it.")
 
 
 def _below(folder: str, name: str) -> Path | None:

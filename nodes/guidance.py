@@ -47,6 +47,7 @@ class UncertaintyGuidance(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         """Patch it; at strength 0 there is nothing to patch."""
+        common.check_types(thresholds=thresholds, options=options)
         window = Window(window_start, window_end)
         settings = RunSettings(samples, strength, percentile, window, seed=0, options=options or Options())
         return io.NodeOutput(guide_every_sampling(model, settings, thresholds) if strength else model)

@@ -58,6 +58,8 @@ class UncertaintyLaplaceFit(io.ComfyNode):
     @classmethod
     def execute(cls, model: list, latents: list[dict], positive: list, passes: list[int], seed: list[int]) -> io.NodeOutput:
         """Fit, image after image."""
+        for latent in latents:
+            common.check_latents("latents", latent["samples"])
         images = [image[None] for latent in latents for image in latent["samples"]]
         if len(positive) not in (1, len(images)):
             raise ValueError(f"positive holds {len(positive)} prompts for {len(images)} images: give one, or one each.")

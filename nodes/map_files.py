@@ -27,8 +27,14 @@ class UncertaintyMapSave(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
+
+    @classmethod
     def execute(cls, uncertainty: UncertaintyMap, filename_prefix: str) -> io.NodeOutput:
         """Write it under the next number."""
+        common.check_types(uncertainty=uncertainty)
         path, shown = folders.numbered(filename_prefix)
         files.save_map(path, uncertainty)
         return io.NodeOutput(ui=shown)

@@ -58,6 +58,7 @@ class UncertaintyToMask(io.ComfyNode):
         images: Tensor | None = None,
     ) -> io.NodeOutput:
         """Add up the steps, cut, and shape the edges."""
+        common.check_types(uncertainty=uncertainty)
         rows = uncertainty.rows(parse_steps(steps))
         pictures = render.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         within = None if uncertainty.mask is None else render.as_pictures(uncertainty.mask)

@@ -71,10 +71,12 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     return nothing, [nothing]
 
 
-def check_unpacked(latent_image: dict, instead: str) -> None:
+def check_latents(latent_image: dict, instead: str) -> None:
     """Refuse latents that cannot be measured, naming the node to use ``instead``."""
-    if latent_image["samples"].is_nested:
+    samples = latent_image["samples"]
+    if samples.is_nested:
         raise ValueError(f"latent_image packs several latents (video with sound), which cannot be measured yet: use {instead}.")
+    common.check_latents("latent_image", samples)
 
 
 def image_indices(latent_image: dict) -> Sequence[int]:

@@ -25,4 +25,5 @@ class UncertaintyPlot(io.ComfyNode):
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap) -> io.NodeOutput:
         """Draw it."""
+        common.check_types(uncertainty=uncertainty)
         return io.NodeOutput(plot(uncertainty)[None])

@@ -70,6 +70,7 @@ class UncertaintyMapPreview(io.ComfyNode):
         images: Tensor | None = None,
     ) -> io.NodeOutput:
         """Draw heatmap and overlay, and write what the view in the node needs to draw any other."""
+        common.check_types(uncertainty=uncertainty)
         rows = uncertainty.rows(None if step < 0 else [step])
         pictures = render.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         # A video is one picture to the colour scale: its colours must not flicker from frame to frame.

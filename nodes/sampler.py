@@ -108,7 +108,8 @@ class UncertaintyKSampler(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         """Sample, measure, guide."""
-        measuring.check_unpacked(latent_image, instead="KSampler")
+        common.check_types(thresholds=thresholds, options=options)
+        measuring.check_latents(latent_image, instead="KSampler")
         settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())
         described = {"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler, "denoise": denoise}
         run = UncertaintyRun(settings, measuring.image_indices(latent_image), described, thresholds)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..uncertainty import metadata
 from ..uncertainty.maps import UncertaintyMap
-from . import common, recording, view_files
+from . import common, folders, recording, view_files
 
 COMPRESSION = 4  # as SaveImage
 
@@ -50,13 +50,20 @@ class UncertaintySaveImage(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return common.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
+
+    @classmethod
     def execute(cls, images: Tensor, filename_prefix: str, uncertainty: UncertaintyMap) -> io.NodeOutput:
         """Write the files, then the ledger."""
+        common.check_types(uncertainty=uncertainty)
         if len(images) != uncertainty.images:
             raise ValueError(
                 f"images holds {len(images)}, the map {uncertainty.images}: connect the images of this map. Frames of videos are "
                 "saved by Save Video."
             )
+        folders.check_prefix(filename_prefix)
         output = recording.output()
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, str(output), images.shape[2], images.shape[1]

@@ -151,6 +151,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         thresholds: Thresholds | None = None,
     ) -> io.NodeOutput:
         """Score, select, split."""
+        common.check_types(uncertainty=uncertainty, thresholds=thresholds)
         if latents is not None and len(latents["samples"]) != uncertainty.images:
             count = len(latents["samples"])
             raise ValueError(f"latents holds {count}, the map {uncertainty.images}: connect the latents of this map.")

@@ -48,6 +48,7 @@ class UncertaintySparsification(io.ComfyNode):
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, images: Tensor, ground_truth: Tensor, quantity: str) -> io.NodeOutput:
         """Measure and draw."""
+        common.check_types(uncertainty=uncertainty)
         found = error_map.of_images(ground_truth[..., :3].cpu(), images[..., :3].cpu(), uncertainty, quantity)
         picture = sparsification_plot.plot(found, f"Sparsification by {quantity}")
         return io.NodeOutput(picture[None], [each.ause for each in found], [each.aurg for each in found])

@@ -1,5 +1,6 @@
 """Any of the paper's networks, out of its file, as ComfyUI's MODEL."""
 
+import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,6 +78,8 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     try:
         tensors = comfy.utils.load_torch_file(str(path), safe_load=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path.name} holds code and is not read: take a file with tensors alone.") from error
     except Exception as error:  # every library's own: an unpickler's, safetensors', a zip file's
         raise ValueError(f"{path.name} cannot be read as tensors alone ({type(error).__name__}: {error}).") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):

@@ -157,4 +157,4 @@ def _whole(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} is damaged ({error}): save it again, or choose another.") from error
+        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}): save it again, or choose another.") from error

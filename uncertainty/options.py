@@ -1,5 +1,6 @@
 """How a sampling run is measured and guided."""
 
+import math
 from dataclasses import dataclass, field
 
 from .baselines import BASELINES
@@ -78,6 +79,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         """Check the ranges; raises ValueError naming the field."""
         check_samples(self.samples)
+        if not math.isfinite(self.strength):
+            raise ValueError(f"strength must be a finite number, got {self.strength}.")
         if not 0 <= self.percentile <= 100:
             raise ValueError(f"percentile must lie between 0 and 100, got {self.percentile}.")
 

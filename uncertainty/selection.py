@@ -1,5 +1,6 @@
 """Choosing images of a batch by their score."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -84,11 +85,13 @@ def select(
         standing: among the recorded images, for ``reference`` without thresholds.
 
     Raises:
-        ValueError: an unknown mode, ``reference`` without either, or no image passes and that is an error.
+        ValueError: an unknown mode, a threshold of NaN, ``reference`` without either, or no image passes and that is an error.
     """
     check_choice("mode", mode, MODES)
     check_choice("reject", reject, REJECT)
     check_choice("when_none_pass", when_none_pass, WHEN_NONE_PASS)
+    if math.isnan(threshold):
+        raise ValueError("threshold must be a number, got nan.")
     values = score.value
     compared = [""] * len(values)
     if mode != "reference":
