@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..uncertainty import metadata
 from ..uncertainty.maps import UncertaintyMap
+from ..uncertainty.whole import whole
 from . import common, folders, recording, view_files
 
 COMPRESSION = 4  # as SaveImage
@@ -94,9 +95,5 @@ class UncertaintySaveImage(io.ComfyNode):
 
 def _write(path: Path, image: Tensor, about: PngInfo | None) -> None:
     """A PNG file, whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
+    with whole(path) as unfinished:
         view_files.as_image(image).save(unfinished, "PNG", pnginfo=about, compress_level=COMPRESSION)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

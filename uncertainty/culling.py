@@ -1,5 +1,7 @@
 """Moving rejected files out of sight, and back. Nothing is deleted, nothing overwritten, nothing leaves its folder tree."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 REJECTED = "rejected"
@@ -42,23 +44,38 @@ def _moved(root: Path, file: Path, folder: Path) -> Path:
         raise FileNotFoundError(f"{file.name} is not in its folder any more.")
     folder.mkdir(exist_ok=True)
     inside(root, folder)  # it may be a link
-    place = _taken(folder / file.name)
-    try:
-        file.replace(place)  # over the empty file that holds the name
-    except OSError:
-        place.unlink()
-        raise
-    return place
-
-
-def _taken(wanted: Path) -> Path:
-    """A free name, the wanted one or with a number, taken by an empty file so that nobody else gets it."""
-    number = 0
+    wanted, number = folder / file.name, 0
     while True:
         place = wanted if number == 0 else wanted.with_stem(f"{wanted.stem} ({number})")
         try:
-            place.touch(exist_ok=False)
+            _rename(file, place)
         except FileExistsError:
             number += 1
             continue
         return place
+
+
+def _rename(file: Path, place: Path) -> None:
+    """Rename to a name that nobody has; raises FileExistsError where somebody has it.
+
+    First a second name, then one less: whenever that is cut off, the file is there, whole, and the next move goes on.
+    """
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        if not place.samefile(file):
+            raise
+    except OSError:  # a file system without links, like that of memory cards: an empty file holds the name instead
+        place.touch(exist_ok=False)
+        _unless(lambda: file.replace(place), place)
+        return
+    _unless(file.unlink, place)
+
+
+def _unless(done: Callable[[], object], place: Path) -> None:
+    """Do it; if it fails, the new name goes again."""
+    try:
+        done()
+    except OSError:
+        place.unlink()
+        raise

@@ -17,6 +17,7 @@ from torch import Tensor
 from .calibration import Calibration
 from .maps import Score, UncertaintyMap
 from .thresholds import Thresholds
+from .whole import whole
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
 VERSION = 1
@@ -118,13 +119,8 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
+    with whole(path) as unfinished:
         save_file(dict(tensors), unfinished, {_ENTRY: entry})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

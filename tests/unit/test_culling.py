@@ -1,5 +1,6 @@
 """Moving files away and back: nothing is lost, overwritten, or moved out of its folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,35 @@ def test_what_cannot_be_moved_is_named(tmp_path: Path, file: Path) -> None:
         culling.restore(root, back)
 
 
-def test_a_move_that_fails_leaves_nothing_behind(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, target: Path) -> Path:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_move_that_fails_leaves_nothing_behind(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*given: object) -> None:
         raise PermissionError("in use")
 
+    real = Path.unlink
     monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(Path, "unlink", lambda self: refuse() if self == file else real(self))
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(PermissionError):
         culling.reject(tmp_path / "output", file)
     assert file.read_text() == "a"
     assert not any((file.parent / "rejected").iterdir())
+
+
+def test_where_there_are_no_links_files_move_too(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_a_taken_name_is_left_alone(tmp_path, file)
+
+
+def test_a_move_that_was_cut_off_goes_on(tmp_path: Path, file: Path) -> None:
+    away = file.parent / "rejected" / "a.png"
+    away.parent.mkdir()
+    os.link(file, away)
+    assert culling.reject(tmp_path / "output", file) == away
+    assert not file.exists() and away.read_text() == "a"

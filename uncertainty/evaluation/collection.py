@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..metadata import Known, read
+from ..whole import whole
 from .server import Graph, Server
 from .workflow import MAP, SAVE, Workflow
 
@@ -141,10 +142,8 @@ def _claim(folder: Path, batches: Sequence[Batch]) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """A file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def _duration(seconds: float) -> str:
