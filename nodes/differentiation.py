@@ -109,7 +109,12 @@ class Differentiation:
             with torch.inference_mode(False), ordinary_weights(parts), memory:
                 # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
                 return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
+        except OutOfMemory:
+            raise
         except RuntimeError as error:
+            if isinstance(error.__context__, OutOfMemory):
+                # ComfyUI's attention goes on in place when memory runs out, which autograd refuses.
+                raise OutOfMemory(f"attention ran out of memory ({error})") from error
             if any(words in str(error) for words in WITHOUT_BACKWARD):
                 raise NoGradient(f"a part of this model has no backward pass ({error})") from error
             if "Inference tensors cannot be saved" not in str(error):

@@ -20,6 +20,7 @@ from dev.server import ComfyServer  # noqa: E402
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+    parser.addoption("--long", action="store_true", help="every case of tests that take a part of them")
 
 
 @pytest.fixture(scope="session")
