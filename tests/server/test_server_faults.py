@@ -1,0 +1,193 @@
+"""Servers that are killed, that share a ledger, whose disk is full or read-only, whose browser goes away: nothing is lost."""
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+from PIL import Image
+
+from bad_input import GROUND, SAMPLER, SUBJECTS
+from dev.client import Graph, PromptFailed, get, make, run, view
+from dev.server import ComfyServer
+from uncertainty import files
+from uncertainty.ledger import Ledger, Query
+
+SAVED = 2  # images a run
+PREFIX = "faults/image"
+
+
+def saving(seed: int) -> Graph:
+    """Samples, saves the images and their map, and adds to a calibration."""
+    graph = {name: GROUND[name] for name in ("model", "positive", "negative", "latent", "images")}
+    graph["sampler"] = make("UncertaintyKSampler", **SAMPLER | {"seed": seed})
+    graph["saved"] = make("UncertaintySaveImage", **SUBJECTS["UncertaintySaveImage"] | {"filename_prefix": PREFIX})
+    graph["map"] = make("UncertaintyMapSave", uncertainty=["sampler", 1], filename_prefix="faults/map")
+    graph["calibration"] = make("UncertaintyCalibrate", uncertainty=["sampler", 1], name="faults", percentile=95.0)
+    return graph
+
+
+def keep_running(url: str, seeds: Iterable[int]) -> None:
+    """Run after run."""
+    for seed in seeds:
+        run(url, saving(seed))
+
+
+def server(base: Path, name: str = "server") -> ComfyServer:
+    """A server that works in this folder."""
+    return ComfyServer(base=base, log=base / f"{name}.log")
+
+
+def ledger(base: Path) -> Ledger:
+    """Its ledger."""
+    return Ledger(base / "user" / "uncertainty" / "ledger.sqlite3")
+
+
+def check(base: Path) -> int:
+    """Every file is whole, every row of the ledger has its file; answers with how many images there are."""
+    output = base / "output"
+    pictures = sorted((output / "faults").glob("*.png"))
+    for path in pictures:
+        with Image.open(path) as image:
+            image.load()
+            assert image.size == (32, 32)
+    for path in (output / "faults").glob("*.safetensors"):
+        files.load_map(path)
+    calibration = output / "uncertainty" / "faults.safetensors"
+    if calibration.exists():
+        assert files.load_calibration(calibration).count % SAVED == 0
+    rows = ledger(base).page(Query(), limit=1000).entries if ledger(base).path.exists() else []
+    names = [entry.file for entry in rows]
+    assert len(set(names)) == len(names) and all((output / str(name)).is_file() for name in names)
+    return len(pictures)
+
+
+def test_a_killed_server_leaves_whole_files_and_goes_on(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    draw = np.random.default_rng(1)
+    seeds, images = count(1), 0
+    for _ in range(12 if request.config.getoption("--long") else 2):
+        with server(tmp_path) as running:
+            run(running.url, saving(next(seeds)))
+            found = check(tmp_path)
+            assert found >= images + SAVED
+            images = found
+            kill = threading.Timer(draw.uniform(0.2, 2.0), lambda: os.killpg(running._process.pid, signal.SIGKILL))
+            kill.start()
+            with pytest.raises((PromptFailed, aiohttp.ClientError, ConnectionError)):
+                keep_running(running.url, seeds)
+        assert check(tmp_path) >= images
+    with server(tmp_path) as running:
+        run(running.url, saving(next(seeds)))
+    assert check(tmp_path) > images
+
+
+def test_two_servers_share_a_ledger(tmp_path: Path) -> None:
+    """Both work in one base folder; each has an output folder's name of its own."""
+    runs = 6
+    failures: list[BaseException] = []
+
+    def work(url: str, first: int) -> None:
+        try:
+            for seed in range(first, first + runs):
+                graph = saving(seed)
+                graph["saved"]["inputs"]["filename_prefix"] = f"faults/{first}"
+                del graph["map"], graph["calibration"]
+                run(url, graph)
+        except BaseException as error:  # told in the test's own thread
+            failures.append(error)
+
+    with server(tmp_path, "one") as one, server(tmp_path, "two") as two:
+        threads = [threading.Thread(target=work, args=(each.url, first)) for each, first in ((one, 100), (two, 200))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert check(tmp_path) == 2 * runs * SAVED
+    assert ledger(tmp_path).page(Query(), limit=1000).total == 2 * runs * SAVED
+
+
+def test_a_browser_that_goes_away_stops_nothing(server: ComfyServer) -> None:
+    async def queue_and_leave() -> str:
+        async with aiohttp.ClientSession(base_url=server.url) as session:
+            async with session.ws_connect("/ws", params={"clientId": "gone"}, max_msg_size=0) as socket:
+                async with session.post("/prompt", json={"prompt": saving(301), "client_id": "gone"}) as response:
+                    number = (await response.json())["prompt_id"]
+                await socket.receive()
+            return str(number)
+
+    number = asyncio.run(queue_and_leave())
+    for _ in range(600):
+        history = get(server.url, f"/history/{number}")
+        if number.encode() in history:
+            break
+        time.sleep(0.1)
+    assert b'"status_str": "success"' in history
+    assert run(server.url, saving(302))["saved"]["images"]
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A small disk of its own at a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"only who may mount a disk can fill one: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="needs mount")
+def test_a_full_disk_is_told_and_leaves_no_half_files(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with mounted(output, "size=1m"), server(tmp_path) as running:
+        with pytest.raises(PromptFailed, match="No space left on device"):
+            keep_running(running.url, range(80))
+        assert check(tmp_path) >= SAVED
+        assert not list(output.rglob("*.part"))
+        images = check(tmp_path)
+        subprocess.run(["mount", "-o", "remount,size=8m", str(output)], check=True)
+        run(running.url, saving(99))
+        assert check(tmp_path) >= images + SAVED
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="needs mount")
+def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with mounted(output, "size=1m"), server(tmp_path) as running:
+        run(running.url, saving(1))
+        subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+        with pytest.raises(PromptFailed, match="Read-only file system"):
+            run(running.url, saving(2))
+        assert check(tmp_path) == SAVED
+        subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
+        run(running.url, saving(3))
+        assert check(tmp_path) == 2 * SAVED
+
+
+def test_a_locked_ledger_costs_no_image(tmp_path: Path) -> None:
+    with server(tmp_path) as running:
+        run(running.url, saving(1))
+        with ledger(tmp_path)._open() as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            (shown, _) = run(running.url, saving(2))["saved"]["images"]
+        assert Image.open(io.BytesIO(view(running.url, shown))).size == (32, 32)
+        assert "scores were not recorded" in (tmp_path / "server.log").read_text()
+        run(running.url, saving(3))
+    assert check(tmp_path) == 3 * SAVED
+    assert ledger(tmp_path).page(Query()).total == 2 * SAVED
