@@ -1,8 +1,10 @@
 """Files for the views in the browser: in ComfyUI's temporary folder, fetched through its own ``/view``."""
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,35 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 FOLDER = "uncertainty"
+# Whose files are kept: a view shows its node's last run, and workflows have few views.
+MOST_RUNS = 200
+DIGITS = 12
+STEM = re.compile(rf"[a-z]+_[0-9a-f]{{{DIGITS}}}")
 
 
 def new_stem(label: str) -> str:
-    """A name nobody had before: browsers cache by name, and the temporary folder is emptied at every start."""
-    return f"{label}_{secrets.token_hex(6)}"
+    """A name nobody had before, for the files of a run of a node: browsers cache by name.
+
+    ComfyUI empties its temporary folder only when it starts; of runs of long ago the files go now.
+    """
+    _forget_all_but(MOST_RUNS)
+    return f"{label}_{secrets.token_hex(DIGITS // 2)}"
+
+
+def _forget_all_but(runs: int) -> None:
+    """Delete the files of all but the last runs."""
+    latest: dict[str, float] = {}
+    files: dict[str, list[Path]] = {}
+    for path in _folder().iterdir():
+        known = STEM.match(path.name)
+        if known is None:
+            continue  # not written here
+        with suppress(FileNotFoundError):  # another run of this function took it
+            latest[known[0]] = max(latest.get(known[0], 0.0), path.stat().st_mtime)
+            files.setdefault(known[0], []).append(path)
+    for stem in sorted(latest, key=lambda stem: latest[stem])[: max(0, len(latest) - runs)]:
+        for path in files[stem]:
+            path.unlink(missing_ok=True)
 
 
 def write_tensors(stem: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> dict[str, str]:
@@ -57,7 +83,11 @@ def as_image(picture: Tensor) -> Image.Image:
     return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
 
 
-def _place(name: str) -> tuple[Path, dict[str, str]]:
+def _folder() -> Path:
     folder = Path(folder_paths.get_temp_directory()) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / name, {"filename": name, "subfolder": FOLDER, "type": "temp"}
+    return folder
+
+
+def _place(name: str) -> tuple[Path, dict[str, str]]:
+    return _folder() / name, {"filename": name, "subfolder": FOLDER, "type": "temp"}

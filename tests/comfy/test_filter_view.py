@@ -1,6 +1,7 @@
 """What stands for an image in the filter's view: of videos the first frame, without images the map."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -63,3 +64,21 @@ def test_maps_where_no_images_are(shown: Callable[..., list[np.ndarray]], kind: 
     assert [picture.shape for picture in pictures] == [(*SPATIAL[kind][-2:], 3) if kind != "audio" else (1, 8, 3)] * COUNT
     bright = [picture.mean() for picture in pictures]
     assert bright[0] + 20 < bright[1] < bright[2] - 20
+
+
+def test_files_of_old_runs_go(pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view_files = pack("nodes.view_files")
+    monkeypatch.setattr(view_files.folder_paths, "get_temp_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(view_files, "MOST_RUNS", 3)
+    folder = tmp_path / view_files.FOLDER
+    folder.mkdir()
+    (folder / "mine.txt").write_text("not of a view")
+    stems = []
+    for number in range(6):
+        stems.append(view_files.new_stem("map"))
+        for part in ("", "_0_0"):
+            view_files.write_json(f"{stems[-1]}{part}", {})
+            os.utime(folder / f"{stems[-1]}{part}.json", (number, number))
+    view_files.new_stem("filter")
+    kept = {f"{stem}{part}.json" for stem in stems[-3:] for part in ("", "_0_0")}
+    assert {path.name for path in folder.iterdir()} == kept | {"mine.txt"}
