@@ -2,12 +2,13 @@
 PYTHON ?= python3
 RUN := "$(PYTHON)" dev/bootstrap.py run
 
-.PHONY: help setup demo test bench evidence train train-report train-latent train-judge pictures clean
+.PHONY: help setup demo test bench soak evidence train train-report train-latent train-judge pictures clean
 
 help:
 	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
 	@echo "make test    all checks and tests"
 	@echo "make bench   measure estimators, gradients and overhead again, about an hour on two cores; ARGS=--table prints the last tables"
+	@echo "make soak    every fault, and a thousand queue runs in one server, half an hour on two cores"
 	@echo "make evidence  every number of docs/evidence.md again, some hours on two cores; goes on after a stop; ARGS=filtering for one"
 	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
 	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
@@ -37,6 +38,10 @@ bench:
 	@$(RUN) -m dev.launcher -m benchmarks.gradients $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
 	@$(RUN) -m benchmarks.sparsification $(ARGS)
+
+soak:
+	@$(RUN) -m pytest --long tests/comfy/test_faults.py tests/server/test_server_faults.py
+	@$(RUN) -m benchmarks.soak $(ARGS)
 
 evidence:
 	@$(RUN) -m dev.evidence $(ARGS)

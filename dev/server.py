@@ -114,6 +114,11 @@ class ComfyServer:
         """Stop it."""
         self.stop()
 
+    @property
+    def process_id(self) -> int:
+        """Of the server's process, which leads its process group."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End the whole process group, politely first."""
         for signal_number in (signal.SIGTERM, signal.SIGKILL):

@@ -60,7 +60,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         expect(judge.view.locator(".unc-card.unc-rejected")).to_have_count(1)
 
         # The server dies, with everything it had in its temporary folder.
-        os.killpg(server._process.pid, signal.SIGKILL)
+        os.killpg(server.process_id, signal.SIGKILL)
         server._process.wait()
         before = files(tmp_path)
         second = ComfyServer(port=server.port, base=tmp_path, log=tmp_path / "second.log")

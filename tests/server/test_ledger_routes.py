@@ -234,7 +234,7 @@ def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:
     first = ComfyServer(base=tmp_path, log=tmp_path / "first.log")
     with first:
         run(first.url, graph(1))
-        os.killpg(first._process.pid, signal.SIGKILL)
+        os.killpg(first.process_id, signal.SIGKILL)
     path = tmp_path / "user" / "uncertainty" / "ledger.sqlite3"
     assert Ledger(path).state()[0] == BATCH
     for part in path.parent.iterdir():

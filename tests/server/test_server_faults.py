@@ -83,7 +83,7 @@ def test_a_killed_server_leaves_whole_files_and_goes_on(tmp_path: Path, request:
             found = check(tmp_path)
             assert found >= images + SAVED
             images = found
-            kill = threading.Timer(draw.uniform(0.2, 2.0), lambda: os.killpg(running._process.pid, signal.SIGKILL))
+            kill = threading.Timer(draw.uniform(0.2, 2.0), lambda: os.killpg(running.process_id, signal.SIGKILL))
             kill.start()
             with pytest.raises((PromptFailed, aiohttp.ClientError, ConnectionError)):
                 keep_running(running.url, seeds)
