@@ -1,0 +1,75 @@
+"""The same seed gives the same image and map, bit for bit: whatever ran before, whatever is shown, and after a restart."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bad_input import GROUND, OPTIONS, SAMPLER
+from dev.client import Graph, make, run, view
+from dev.server import ComfyServer
+from uncertainty import files
+from uncertainty.estimators import QUANTITIES
+
+Result = tuple[np.ndarray, dict[str, np.ndarray]]
+
+
+def graph(strength: float, **options: object) -> Graph:
+    """Samples two images of a seed and keeps them and their map."""
+    found = {name: GROUND[name] for name in ("model", "positive", "negative", "latent", "images")}
+    found["options"] = make("UncertaintyOptions", **OPTIONS | options)
+    found["sampler"] = make("UncertaintyKSampler", **SAMPLER | {"seed": 77, "strength": strength, "options": ["options", 0]})
+    found["saved"] = make("SaveImage", images=["images", 0], filename_prefix="same/image")
+    found["map"] = make("UncertaintyMapSave", uncertainty=["sampler", 1], filename_prefix="same/map")
+    return found
+
+
+def result(server: ComfyServer, queued: Graph, folder: Path) -> Result:
+    """Pixels and maps. The seed of another run before keeps ComfyUI from answering out of its cache."""
+    other = graph(0.0)
+    other["sampler"]["inputs"]["seed"] = 78
+    run(server.url, other)
+    outputs = run(server.url, queued)
+    pictures = [np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in outputs["saved"]["images"]]
+    path = folder / "map.safetensors"
+    path.write_bytes(view(server.url, outputs["map"]["files"][0]))
+    found = files.load_map(path)
+    return np.stack(pictures), {name: found.quantities[name].numpy() for name in QUANTITIES}
+
+
+def check_equal(one: Result, other: Result) -> None:
+    """Bit for bit."""
+    assert np.array_equal(one[0], other[0])
+    assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in QUANTITIES)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_whatever_is_around_it_and_after_a_restart(strength: float, server: ComfyServer, tmp_path: Path) -> None:
+    first = result(server, graph(strength), tmp_path)
+    check_equal(result(server, graph(strength), tmp_path), first)
+    check_equal(result(server, graph(strength, live_preview=True), tmp_path), first)
+    between = graph(strength)
+    between["preview"] = make(
+        "UncertaintyMapPreview", uncertainty=["sampler", 1], images=["images", 0], quantity="score_variance", step=-1,
+        colormap="magma", opacity=0.5, normalize="image",
+    )  # fmt: skip
+    between["noise"] = make("KSampler", **{name: SAMPLER[name] for name in _stock()})
+    between["other"] = make("SaveLatent", samples=["noise", 0], filename_prefix="same/other")
+    check_equal(result(server, between, tmp_path), first)
+    with ComfyServer(base=tmp_path / "restarted", log=tmp_path / "restarted.log") as again:
+        check_equal(result(again, graph(strength), tmp_path), first)
+
+
+def test_batches_of_probes_round_alike(server: ComfyServer, tmp_path: Path) -> None:
+    """Other sizes of batches may take other kernels: equal to float32's rounding, and to the bit where they do not."""
+    first, other = (result(server, graph(0.0, max_batch=size), tmp_path) for size in (0, 1))
+    assert np.array_equal(first[0], other[0])
+    for name in QUANTITIES:
+        np.testing.assert_allclose(first[1][name], other[1][name], rtol=1e-3, atol=1e-5)
+
+
+def _stock() -> list[str]:
+    names = ("model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise")
+    return list(names)
