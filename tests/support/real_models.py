@@ -132,15 +132,16 @@ class Sampling:
     """Runs the node and ComfyUI's own KSampler with the same inputs."""
 
     pack: Callable[[str], ModuleType]
+    images: int = 2
 
-    def node(self, loaded: Loaded, batch: int = 2, **changed: Any) -> tuple[dict, Any, list[float]]:
+    def node(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> tuple[dict, Any, list[float]]:
         """Latent, map and scores of UncertaintyKSampler."""
         inputs = self.inputs(loaded, batch) | {
             "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7,
         } | changed  # fmt: skip
         return self.pack("nodes.sampler").UncertaintyKSampler.execute(**inputs).args
 
-    def plain(self, loaded: Loaded, batch: int = 2, **changed: Any) -> Tensor:
+    def plain(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> Tensor:
         """Latent of KSampler."""
         import nodes as comfy_nodes
 
@@ -148,9 +149,10 @@ class Sampling:
         inputs["latent"] = inputs.pop("latent_image")
         return comfy_nodes.common_ksampler(**inputs)[0]["samples"]
 
-    @staticmethod
-    def inputs(loaded: Loaded, batch: int) -> dict[str, Any]:
+    def inputs(self, loaded: Loaded, batch: int | None = None) -> dict[str, Any]:
+        """What both take; a batch of ``images`` if none is named."""
         return {
             "model": loaded.model, "seed": 3, "steps": 5, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
-            "positive": loaded.positive, "negative": loaded.negative, "latent_image": loaded.latent(batch), "denoise": 1.0,
+            "positive": loaded.positive, "negative": loaded.negative, "denoise": 1.0,
+            "latent_image": loaded.latent(batch or self.images),
         }  # fmt: skip
