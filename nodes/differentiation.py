@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..uncertainty.estimators import Probes
 from ..uncertainty.gradients import exact_gradient, forward_only_gradient
 from ..uncertainty.probes import Denoiser
+from . import versions
 from .ordinary_weights import NoGradient, check_ordinary, ordinary_weights
 from .recompute import recomputed_blocks
 
@@ -155,6 +156,5 @@ def _check_hooks(guider: Any) -> None:
 
 def _check_streaming(guider: Any) -> None:
     """Refuse weights that later versions of ComfyUI stream through reused memory: a backward pass could read others."""
-    is_dynamic = getattr(guider.model_patcher, "is_dynamic", None)  # not in 0.3.75
-    if is_dynamic is not None and is_dynamic():
+    if versions.streams_weights(guider.model_patcher):
         raise NoGradient("this ComfyUI streams the model's weights (dynamic VRAM), which a backward pass may not rely on")

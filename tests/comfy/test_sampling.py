@@ -164,6 +164,16 @@ def test_attention_without_a_backward_pass(
         sampling.node(loaded_models["sd15"], strength=1.0, options=options(gradient="exact"))
 
 
+def test_streamed_weights_have_no_backward_pass(
+    loaded_models: dict[str, Loaded], sampling: Sampling, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    import comfy.model_patcher
+
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "is_dynamic", lambda self: True, raising=False)
+    _, found, _ = sampling.node(loaded_models["sd15"], strength=1.0)
+    assert found.settings["gradient"] == "forward_only" and "dynamic VRAM" in caplog.text
+
+
 def test_an_operation_without_a_backward_pass(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:
     @torch.library.custom_op("uncertainty_test::double", mutates_args=())
     def double(x: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import urllib.request
 from itertools import combinations
 from pathlib import Path
 
@@ -15,19 +16,21 @@ from dev.server import ComfyServer
 from uncertainty.files import load_map
 
 FOLDER = ROOT / "example_workflows"
+# Of every released version, as it was saved then.
+SAVED = ROOT / "tests" / "fixtures" / "workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
 NOTE = "MarkdownNote"
 TITLE = 30  # pixels of a node's title, above its position
 
 
-def workflow(name: str) -> dict:
+def workflow(name: str, folder: Path = FOLDER) -> dict:
     """The file of an example."""
-    return json.loads((FOLDER / f"{name}.json").read_text())
+    return json.loads((folder / f"{name}.json").read_text())
 
 
-def graph_of(name: str) -> Graph:
+def graph_of(name: str, folder: Path = FOLDER) -> Graph:
     """An example in API format: what the front-end queues."""
-    flow = workflow(name)
+    flow = workflow(name, folder)
     sources = {link[0]: [str(link[1]), link[2]] for link in flow["links"]}
     graph: Graph = {}
     for node in flow["nodes"]:
@@ -64,6 +67,33 @@ def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
     boxes = [(node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in flow["nodes"]]
     for (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) in combinations(boxes, 2):
         assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+
+
+@pytest.mark.parametrize("path", sorted(SAVED.rglob("*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_workflow_that_an_earlier_version_saved_is_accepted(path: Path, server: ComfyServer) -> None:
+    graph = graph_of(path.stem, path.parent)
+    # Every widget's value found its input: none is left over, none is missing.
+    info = json.loads(get(server.url, "/object_info"))
+    for node in graph.values():
+        required = info[node["class_type"]]["input"].get("required", {})
+        assert set(required) <= set(node["inputs"]), node["class_type"]
+    accepted = queued(server, graph)
+    assert accepted["node_errors"] == {}
+
+
+def queued(server: ComfyServer, graph: Graph) -> dict:
+    """What the server answers to a graph, which is then taken back."""
+    answer = post(server, "/prompt", {"prompt": graph})
+    post(server, "/queue", {"delete": [answer["prompt_id"]]})
+    post(server, "/interrupt", {"prompt_id": answer["prompt_id"]})
+    return answer
+
+
+def post(server: ComfyServer, path: str, body: dict) -> dict:
+    """Answer to a POST."""
+    request = urllib.request.Request(f"{server.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.loads(response.read() or b"{}")
 
 
 def test_the_broken_cat_has_the_worst_score(server: ComfyServer) -> None:
