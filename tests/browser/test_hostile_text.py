@@ -1,0 +1,67 @@
+"""Text out of files and metadata reaches the page as text: none of it runs."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import Browser, expect
+from test_ledger_tab import BATCH, Tab, workflow
+
+from comfy_page import FrontEnd, opened
+from dev.client import make
+from dev.server import ComfyServer
+from made_maps import made
+from uncertainty import metadata
+from uncertainty.ledger import Ledger
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+
+
+def test_a_hostile_ledger_and_prompt(browser: Browser, tmp_path: Path) -> None:
+    with ComfyServer(base=tmp_path, log=tmp_path / "server.log") as server, opened(browser, server) as front_end:
+        tab = Tab(front_end)
+        fill(tmp_path)
+        graph = workflow(1)
+        graph["2"]["inputs"]["text"] = HOSTILE
+        graph["6"]["inputs"]["filename_prefix"] = f"night/{HOSTILE}"
+        look = {"uncertainty": ["4", 1], "images": ["5", 0], "quantity": "denoised_variance"}
+        rule = {"mode": "keep_best", "keep": 2, "percentile": 50.0, "threshold": 0.0, "reject": "highest"}
+        rule |= {"window_start": 0.0, "window_end": 1.0, "when_none_pass": "block"}
+        graph["7"] = make("UncertaintyScoreFilter", **look, **rule)
+        graph["8"] = make("UncertaintyMapPreview", **look, step=-1, colormap="magma", opacity=0.6, normalize="image")
+        front_end.page.evaluate("(graph) => window.app.loadApiJson(graph, 'night')", graph)
+        front_end.fix_seeds()
+        front_end.run()
+        expect(tab.status).to_have_text(f"{BATCH + 2} images")
+        assert [name for name in tab.names() if not name.startswith("<img src=x")] == []
+        tab.panel.locator("img").nth(0).hover()
+        tab.cards.first.dblclick()
+        front_end.page.wait_for_timeout(1500)
+        front_end.page.keyboard.press("Escape")
+        tab.panel.get_by_text("Filters", exact=True).click()
+        front_end.page.wait_for_timeout(1000)
+        front_end.photograph("hostile-text", tab.panel)
+        assert_nothing_ran(front_end)
+
+
+def assert_nothing_ran(front_end: FrontEnd) -> None:
+    """No element of the text was made, so nothing of it ran."""
+    assert front_end.page.evaluate("() => window.hacked") is None
+    assert front_end.page.locator("img[src=x]").count() == 0
+
+
+def fill(base: Path) -> None:
+    """Images whose names and settings are HTML."""
+    folder = base / "output" / HOSTILE
+    folder.mkdir(parents=True)
+    found = made(2, model=f"{HOSTILE} abc", sampler=HOSTILE, prompt=HOSTILE)
+    names = []
+    for image in range(2):
+        about = PngInfo()
+        about.add_text(metadata.ENTRY, metadata.entry(found, image))
+        about.add_text("prompt", json.dumps({"1": {"class_type": HOSTILE, "inputs": {"text": HOSTILE}}}))
+        name = f"{HOSTILE}_{image}.png"
+        Image.new("RGB", (64, 64), "red").save(folder / name, pnginfo=about)
+        names.append(f"{HOSTILE}/{name}")
+    Ledger(base / "user" / "uncertainty" / "ledger.sqlite3").record(found, names)
