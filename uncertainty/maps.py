@@ -59,7 +59,7 @@ class UncertaintyMap:
         """Freeze the mappings and check that the parts fit together.
 
         Raises:
-            ValueError: a quantity is missing or shapes disagree.
+            ValueError: a part is missing, or shapes or steps disagree.
         """
         for name in ("quantities", "standard_errors", "settings", "baselines"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
@@ -69,6 +69,25 @@ class UncertaintyMap:
         shapes = {name: tuple(q.shape) for name, q in self.quantities.items()}
         if len(set(shapes.values())) != 1 or self.values.shape[0] != len(self.steps):
             raise ValueError(f"the map's quantities must all have shape (S={len(self.steps)}, B, C, ...), got {shapes}.")
+        steps, total = self.steps, self.total_steps
+        if not (steps and all(type(step) is int for step in (*steps, total)) and 0 <= min(steps) <= max(steps) < total):
+            raise ValueError(f"the map's steps must be numbers from 0 to total_steps, got {steps} of {total}.")
+        recorded, images, _, *spatial = self.values.shape
+        expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
+            **{f"standard error of {name}": (self.standard_errors.get(name), (recorded, images)) for name in QUANTITIES},
+            "sigmas": (self.sigmas, (recorded,)),
+            **{
+                f"{name} of {kind}": (part, (images,))
+                for kind, score in self.baselines.items()
+                for name, part in score._asdict().items()
+            },
+        }
+        if self.mask is not None:
+            expected["mask"] = self.mask, (images, 1, *spatial)
+        for name, (tensor, shape) in expected.items():
+            if tensor is None or tuple(tensor.shape) != shape:
+                found = None if tensor is None else tuple(tensor.shape)
+                raise ValueError(f"the map's {name} must have shape {shape}, got {found}.")
 
     @property
     def values(self) -> Tensor:

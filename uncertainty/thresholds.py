@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,6 +22,18 @@ class Thresholds:
     tau: Mapping[int, Tensor]
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings and check that scores can be compared with.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        for name in ("tau", "scores", "settings"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        shapes = {name: tuple(scores.shape) for name, scores in self.scores.items()}
+        if any(len(shape) != 1 or shape == (0,) for shape in shapes.values()):
+            raise ValueError(f"thresholds must hold at least one reference score of each quantity, a row of them, got {shapes}.")
 
     def at(self, step: int, shape: Sequence[int] | None = None) -> Tensor:
         """τ of one step, for latents of ``shape`` (B, C, *spatial).

@@ -57,8 +57,14 @@ class Workflow:
             raise WorkflowError(f"{path.name} is no JSON ({error}).") from error
         if isinstance(graph, dict) and "nodes" in graph:
             raise WorkflowError(f"{path.name} is a workflow for the editor: save it with File → Export (API) and give that file.")
-        if not isinstance(graph, dict) or not all(isinstance(n, dict) and "class_type" in n for n in graph.values()):
+        if not (isinstance(graph, dict) and all(_is_node(node) for node in graph.values())):
             raise WorkflowError(f"{path.name} is no workflow in API format: save one with File → Export (API).")
+        for number, node in graph.items():
+            for name, value in node["inputs"].items():
+                if _is_link(value) and value[0] not in graph:
+                    raise WorkflowError(
+                        f"{path.name} is not whole: {name} of node {number} hangs on node {value[0]}, which is not there."
+                    )
         return cls(graph)
 
     @property
@@ -73,12 +79,11 @@ class Workflow:
 
     def batch_size(self) -> int:
         """How many images a run makes."""
-        return int(self.graph[self._source("latent_image", "batch_size")]["inputs"]["batch_size"])
+        return self._whole_number(self._source("latent_image", "batch_size"), "batch_size")
 
     def steps(self) -> int:
         """Length of the schedule."""
-        node = self.sampler if "steps" in self.inputs else self._source("sigmas", "steps")
-        return int(self.graph[node]["inputs"]["steps"])
+        return self._whole_number(self.sampler if "steps" in self.inputs else self._source("sigmas", "steps"), "steps")
 
     def with_steps(self, steps: int) -> "Workflow":
         """The same with another number of steps."""
@@ -206,12 +211,14 @@ class Workflow:
                 ends += [value[0] for value in graph[number]["inputs"].values() if _is_link(value)]
         return {number: node for number, node in graph.items() if number in needed}
 
+    def _whole_number(self, number: str, name: str) -> int:
+        value = self.graph[number]["inputs"][name]
+        if type(value) is not int:
+            raise WorkflowError(f"{name} of node {number} must be a whole number, got {value!r}.")
+        return value
+
     def _output(self, name: str) -> int:
-        outputs = {
-            "UncertaintyKSampler": ("latent", "uncertainty"),
-            "UncertaintySamplerCustom": ("output", "denoised", "uncertainty"),
-        }
-        return outputs[self.graph[self.sampler]["class_type"]].index(name)
+        return OUTPUTS[self.graph[self.sampler]["class_type"]].index(name)
 
     def _decoder(self) -> str:
         for number, node in self.graph.items():
@@ -235,6 +242,10 @@ class Workflow:
                 return str(number)
             waiting += [v[0] for name, v in inputs.items() if name not in past and _is_link(v) and v[0] not in seen]
         raise WorkflowError(f"no node before the sampler's {start} has a typed-in {wanted}: protocols change it, so type one in.")
+
+
+def _is_node(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 def _is_link(value: Any) -> bool:

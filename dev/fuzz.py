@@ -1,0 +1,231 @@
+"""Coverage-guided fuzzing of everything that reads files or typed text: ``python -m dev.fuzz [TARGET …] [--seconds N]``.
+
+Input is a valid file with edits: bytes changed, cut or put in, and entries of its JSON header replaced. A reader may give a value
+that can be used, or raise ValueError or OSError; anything else is a finding, and its input is kept in ``.runtime/fuzz``.
+"""
+
+import argparse
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .bootstrap import ROOT, RUNTIME, shown
+
+FINDINGS = RUNTIME / "fuzz"
+MOST_EDITS = 6
+LENGTH = 8  # bytes of a safetensors file that say how long its header is
+
+
+class Edits:
+    """Decisions out of fuzzed bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        import atheris
+
+        self.provider = atheris.FuzzedDataProvider(data)
+
+    def number(self, low: int, high: int) -> int:
+        """A whole number from low to high."""
+        return int(self.provider.ConsumeIntInRange(low, high))
+
+    def of(self, valid: bytes) -> bytes:
+        """The valid file with some edits."""
+        content = bytearray(valid)
+        for _ in range(self.number(0, MOST_EDITS)):
+            kind = self.number(0, 4)
+            place = self.number(0, max(0, len(content) - 1))
+            if kind == 0 and content:
+                content[place] = self.number(0, 255)
+            elif kind == 1:
+                del content[place : place + self.number(1, 64)]
+            elif kind == 2:
+                content[place:place] = self.provider.ConsumeBytes(self.number(0, 32))
+            else:
+                content = bytearray(self._header(bytes(content)))
+        return bytes(content)
+
+    def value(self, depth: int = 2) -> Any:
+        """Any JSON value."""
+        kind = self.number(0, 7 if depth else 5)
+        simple = (
+            None,
+            True,
+            self.number(-3, 2**40),
+            self.provider.ConsumeFloat(),
+            self.provider.ConsumeUnicodeNoSurrogates(12),
+            -1,
+        )
+        if kind < len(simple):
+            return simple[kind]
+        values = [self.value(depth - 1) for _ in range(self.number(0, 4))]
+        return values if kind == len(simple) else {str(index): value for index, value in enumerate(values)}
+
+    def _header(self, content: bytes) -> bytes:
+        """With an entry of its JSON header replaced or removed, and the length right again."""
+        with suppress(ValueError, struct.error, KeyError, AttributeError, TypeError):
+            (size,) = struct.unpack("<Q", content[:LENGTH])
+            header = json.loads(content[LENGTH : LENGTH + size])
+            about = json.loads(header["__metadata__"]["uncertainty"])
+            where = about if self.number(0, 1) else header
+            name = sorted(where)[self.number(0, len(where) - 1)]
+            if self.number(0, 3):
+                where[name] = self.value()
+            else:
+                del where[name]
+            header["__metadata__"]["uncertainty"] = json.dumps(about)
+            made = json.dumps(header).encode()
+            return struct.pack("<Q", len(made)) + made + content[LENGTH + size :]
+        return content
+
+
+def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
+    """By name, what is done with fuzzed bytes."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    from made_maps import made
+    from uncertainty import files, metadata
+    from uncertainty.calibration import Calibration
+    from uncertainty.evaluation.workflow import Workflow
+    from uncertainty.fingerprints import fingerprint
+    from uncertainty.masking import parse_steps
+    from uncertainty.selection import select
+
+    path = folder / "fuzzed"
+    found = made(2)
+
+    def written(save: Callable[[Path, Any], None], value: Any) -> bytes:
+        save(path, value)
+        return path.read_bytes()
+
+    calibration = Calibration.like(found).add(found)
+    valid_map = written(files.save_map, found)
+    valid_calibration = written(files.save_calibration, calibration)
+    valid_thresholds = written(files.save_thresholds, calibration.thresholds(95))
+    picture, about = io.BytesIO(), PngInfo()
+    about.add_text(metadata.ENTRY, metadata.entry(found, 0))
+    Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=about)
+    workflow = (ROOT / "dev" / "best_of_16.api.json").read_bytes()
+
+    def put(data: bytes, valid: bytes) -> None:
+        path.write_bytes(Edits(data).of(valid))
+
+    def read_map(data: bytes) -> None:
+        put(data, valid_map)
+        read = files.load_map(path)
+        select(read.score(), quantity="denoised_variance", keep=1)
+        read.select([0])
+        fingerprint(read)
+        metadata.entry(read, 0)
+
+    def read_calibration(data: bytes) -> None:
+        put(data, valid_calibration)
+        read = files.load_calibration(path)
+        read.add(found).thresholds(90)
+
+    def read_thresholds(data: bytes) -> None:
+        put(data, valid_thresholds)
+        read = files.load_thresholds(path)
+        read.check(found.settings)
+        read.at(found.steps[0], found.values.shape[1:])
+        read.rank("denoised_variance", found.score().value)
+
+    def read_picture(data: bytes) -> None:
+        put(data, picture.getvalue())
+        known = metadata.read(path)
+        if known is not None:
+            metadata.unpacked(known.map)
+
+    def read_entry(data: bytes) -> None:
+        """The text in a picture, edited as JSON."""
+        edits = Edits(data)
+        entry = json.loads(metadata.entry(found, 0))
+        for _ in range(edits.number(1, 3)):
+            where = entry if edits.number(0, 1) else entry.get("map", entry)
+            if isinstance(where, dict) and where:
+                where[sorted(where)[edits.number(0, len(where) - 1)]] = edits.value()
+        text = PngInfo()
+        text.add_text(metadata.ENTRY, json.dumps(entry))
+        Image.new("RGB", (8, 8)).save(path, "PNG", pnginfo=text)
+        known = metadata.read(path)
+        if known is not None:
+            metadata.unpacked(known.map)
+
+    def read_workflow(data: bytes) -> None:
+        put(data, workflow)
+        read = Workflow.read(path)
+        read.drawing("cat", 1, 2)
+        read.sampling(strength=0.0)
+
+    def read_steps(data: bytes) -> None:
+        parse_steps(Edits(data).provider.ConsumeUnicodeNoSurrogates(64))
+
+    return {
+        "map": read_map,
+        "calibration": read_calibration,
+        "thresholds": read_thresholds,
+        "picture": read_picture,
+        "entry": read_entry,
+        "workflow": read_workflow,
+        "steps": read_steps,
+    }
+
+
+NAMES = ("map", "calibration", "thresholds", "picture", "entry", "workflow", "steps")
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Fuzz one target in this process, which then ends: with an error if something was found."""
+    import atheris
+
+    sys.path.append(str(ROOT / "tests" / "support"))
+    with tempfile.TemporaryDirectory() as folder:
+        with atheris.instrument_imports(include=["uncertainty"]):
+            target = targets(Path(folder))[name]
+
+        def once(data: bytes) -> None:
+            with suppress(ValueError, OSError):
+                target(data)
+
+        FINDINGS.mkdir(parents=True, exist_ok=True)
+        options = [f"-max_total_time={seconds}", "-max_len=256", "-timeout=20", "-print_final_stats=1"]
+        options.append(f"-artifact_prefix={FINDINGS}/{name}-")
+        atheris.Setup([sys.argv[0], *options], once)
+        atheris.Fuzz()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", choices=[*NAMES, []], help="which to fuzz (default: all)")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        fuzz(arguments.targets[0], arguments.seconds)
+    runs = {}
+    for name in arguments.targets or NAMES:
+        command = [sys.executable, "-m", "dev.fuzz", name, "--here", "--seconds", str(arguments.seconds)]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"error: {name}: {done.stdout[-3000:]}\n{done.stderr[-1000:]}\ninput: {shown(FINDINGS)}")
+        runs[name] = counted(done.stderr)
+        print(f"{name}: {runs[name]:,} inputs in {arguments.seconds} s, nothing found", flush=True)
+
+
+def counted(output: str) -> int:
+    """How many inputs were tried, out of libFuzzer's last words."""
+    lines = [line for line in output.splitlines() if line.startswith("stat::number_of_executed_units:")]
+    return int(lines[-1].split(":")[-1])
+
+
+if __name__ == "__main__":
+    main()
