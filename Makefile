@@ -40,7 +40,8 @@ bench:
 	@$(RUN) -m benchmarks.sparsification $(ARGS)
 
 soak:
-	@$(RUN) -m pytest --long tests/comfy/test_faults.py tests/server/test_server_faults.py
+	@$(RUN) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/unit/test_killed.py
+	@$(RUN) -m dev.fuzz --seconds 120
 	@$(RUN) -m benchmarks.soak $(ARGS)
 
 evidence:

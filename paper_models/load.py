@@ -1,6 +1,6 @@
 """Any of the paper's networks, out of its file, as ComfyUI's MODEL."""
 
-import pickle
+import pickle  # nosec B403
 from pathlib import Path
 from typing import Any, ClassVar
 

