@@ -25,7 +25,7 @@ class UncertaintyGuidance(io.ComfyNode):
                 "Guides the uncertain pixels in every sampling of this model, whatever samples it: KSampler, custom samplers, "
                 "tiled upscalers. Nothing is recorded; for maps and scores use an uncertainty sampler."
             ),
-            inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring.inputs()],
+            inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring.inputs(strength=1.0)],
             outputs=[io.Model.Output("guided_model", display_name="MODEL", tooltip="The model with the guidance in it.")],
         )
 
