@@ -29,6 +29,7 @@ test:
 	@$(RUN) -m dev.chromium
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@$(RUN) -m bandit -q -c pyproject.toml -r uncertainty nodes paper_models demo __init__.py
 	@$(RUN) -m mypy -p uncertainty
 	@$(RUN) -m dev.typecheck
 	@$(RUN) -m pytest
