@@ -69,7 +69,7 @@ def outputs() -> list[io.Output]:
 
 def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. A finished image survives a map that cannot be had: only the map and the scores are blocked."""
-    if run.recorded:
+    if run.recorded.steps:
         found = run.uncertainty_map()
         return found, found.score().value.tolist()
     nothing = ExecutionBlocker(

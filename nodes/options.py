@@ -6,6 +6,7 @@ from ..uncertainty.estimators import DEFAULT_ESTIMATOR, ESTIMATORS
 from ..uncertainty.gradients import GRADIENTS
 from ..uncertainty.guidance import MASK_SCOPES, MASK_SIDES
 from ..uncertainty.options import DIRECTIONS, SCORE_SOURCES, Options
+from ..uncertainty.recorder import KEEP
 from . import common
 
 
@@ -85,6 +86,17 @@ class UncertaintyOptions(io.ComfyNode):
                         "previews are off."
                     ),
                 ),
+                io.Combo.Input(
+                    "keep_maps",
+                    options=list(KEEP),
+                    default=Options.keep_maps,
+                    optional=True,
+                    tooltip=(
+                        "What becomes of the maps of single steps, which for many images, videos or steps take gigabytes. "
+                        "every_step: all stay in memory. sum: only their sum stays, as one step; scores are the same, steps "
+                        "cannot be told apart. on_disk: all lie in ComfyUI's temporary folder until nobody needs them."
+                    ),
+                ),
             ],
             outputs=[common.Options.Output("options", display_name="OPTIONS", tooltip="For the input options.")],
         )
@@ -98,6 +110,7 @@ class UncertaintyOptions(io.ComfyNode):
         mask_scope: str | None = None,
         mask_side: str | None = None,
         score_source: str | None = None,
+        keep_maps: str | None = None,
     ) -> bool | str:
         """Refuse what cannot work before anything runs."""
         return common.check_inputs(
@@ -108,6 +121,7 @@ class UncertaintyOptions(io.ComfyNode):
             mask_scope=mask_scope,
             mask_side=mask_side,
             score_source=score_source,
+            keep_maps=keep_maps,
         )
 
     @classmethod
@@ -121,6 +135,7 @@ class UncertaintyOptions(io.ComfyNode):
         score_source: str,
         max_batch: int,
         live_preview: bool = Options.live_preview,
+        keep_maps: str = Options.keep_maps,
     ) -> io.NodeOutput:
         """Put them together."""
         return io.NodeOutput(
@@ -133,5 +148,6 @@ class UncertaintyOptions(io.ComfyNode):
                 score_source=score_source,
                 max_batch=max_batch,
                 live_preview=live_preview,
+                keep_maps=keep_maps,
             )
         )

@@ -9,24 +9,27 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import comfy.samplers
+import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
 from .. import uncertainty
-from ..uncertainty.estimators import ORTHOGONAL, QUANTITIES, Estimate, estimate, standard_errors
+from ..uncertainty.estimators import ORTHOGONAL, Estimate, estimate, standard_errors
 from ..uncertainty.gradients import average_gradient
 from ..uncertainty.guidance import guided_denoised, inside, random_direction, random_elements, uncertain_elements
 from ..uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap
 from ..uncertainty.noising import Noising, from_noise_scaling
 from ..uncertainty.options import RunSettings
 from ..uncertainty.probes import probe_noise
+from ..uncertainty.recorder import Recorder
 from ..uncertainty.thresholds import Thresholds
 from ..uncertainty.window import step_of
 from . import baselines, model_call
@@ -54,15 +57,6 @@ CACHES = ("easycache", "lazycache")
 MEMORY_MARGIN = 1.5
 
 
-@dataclass(frozen=True)
-class RecordedStep:
-    """What is kept of a step, on the CPU: quantities and standard errors by name, and its noise level."""
-
-    quantities: Mapping[str, Tensor]
-    standard_errors: Mapping[str, Tensor]
-    sigma: float
-
-
 class UncertaintyRun:
     """Measures and guides one sampling run.
 
@@ -88,7 +82,7 @@ class UncertaintyRun:
         self.described = described
         self.thresholds = thresholds
         self.records = records
-        self.recorded: dict[int, RecordedStep] = {}
+        self.recorded = Recorder(settings.options.keep_maps, 0)
         self.calls: dict[int, int] = {}
         self.schedule = torch.empty(0)
         self.window_steps = range(0)
@@ -128,14 +122,9 @@ class UncertaintyRun:
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The recorded steps as one map; there must be one."""
-        steps = sorted(self.recorded)
-        rows = [self.recorded[step] for step in steps]
         return UncertaintyMap(
-            quantities={name: torch.stack([row.quantities[name] for row in rows]) for name in QUANTITIES},
-            standard_errors={name: torch.stack([row.standard_errors[name] for row in rows]) for name in QUANTITIES},
-            steps=tuple(steps),
+            **self.recorded.parts(),
             total_steps=len(self.schedule) - 1,
-            sigmas=torch.tensor([row.sigma for row in rows]),
             mask=self.mask,
             settings=self._all_settings(),
             baselines=baselines.scores(self.baselines),
@@ -157,6 +146,7 @@ class UncertaintyRun:
             "mask_side": options.mask_side,
             "score_source": options.score_source,
             "control": options.control,
+            **({"summed_steps": self.recorded.steps} if options.keep_maps == "sum" else {}),
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
@@ -184,6 +174,8 @@ class UncertaintyRun:
         sampling = guider.inner_model.model_sampling
         self.family = type(sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
+        folder = Path(folder_paths.get_temp_directory()) / KEY
+        self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
         self.model = fingerprint(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
@@ -344,11 +336,7 @@ class UncertaintyRun:
         quantities = measured.quantities
         if mask is not None:  # outside nothing was measured
             quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
-        self.recorded[step] = RecordedStep(
-            {name: value.float().cpu() for name, value in quantities.items()},
-            {name: value.float().cpu() for name, value in errors.items()},
-            float(measured.probes.sigma.max()),
-        )
+        self.recorded.record(step, quantities, errors, float(measured.probes.sigma.max()))
 
     def _chosen(self, values: Tensor, step: int, mask: Tensor | None) -> Tensor:
         options = self.settings.options

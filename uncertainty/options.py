@@ -9,6 +9,7 @@ from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS, check_samples
 from .gradients import GRADIENTS
 from .guidance import MASK_SCOPES, MASK_SIDES
+from .recorder import KEEP
 from .window import Window
 
 DIRECTIONS = ("ascend", "descend")
@@ -29,6 +30,7 @@ class Options:
         score_source: whose noise prediction is measured, the ``guided`` one after CFG or the ``conditional`` one alone.
         max_batch: latents that go through the model at once, 0 for what memory allows.
         live_preview: show the current map over the step preview while sampling runs.
+        keep_maps: what becomes of the maps of single steps, out of ``KEEP``.
         baselines: other scores to measure beside the map, out of ``BASELINES``.
         laplace: of the model's last layer, for the baseline ``bayesdiff``.
         control: guidance as a control arm of an experiment, out of ``CONTROLS``.
@@ -42,6 +44,7 @@ class Options:
     score_source: str = "guided"
     max_batch: int = 0
     live_preview: bool = False
+    keep_maps: str = "every_step"
     baselines: tuple[str, ...] = ()
     laplace: Laplace | None = None
     control: str = "none"
@@ -56,6 +59,7 @@ class Options:
             "mask_side": MASK_SIDES,
             "score_source": SCORE_SOURCES,
             "control": CONTROLS,
+            "keep_maps": KEEP,
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)

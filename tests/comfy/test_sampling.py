@@ -469,6 +469,23 @@ def test_map_does_not_depend_on_probe_batches(loaded: Loaded, sampling: Sampling
     assert difference(alone, together) < 1e-4
 
 
+@pytest.mark.parametrize("keep", ["sum", "on_disk"])
+def test_maps_kept_otherwise_are_the_same(
+    keep: str, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
+) -> None:
+    loaded, options = loaded_models["sd15"], pack("uncertainty.options").Options
+    latent, expected, scores = sampling.node(loaded, strength=1.0)
+    again, found, others = sampling.node(loaded, strength=1.0, options=options(keep_maps=keep))
+    assert torch.equal(latent["samples"], again["samples"])
+    assert others == pytest.approx(scores)
+    if keep == "on_disk":
+        assert difference(expected, found) == 0
+    else:
+        assert found.settings["summed_steps"] == [2, 3] and found.steps == (3,)
+        for name, values in found.quantities.items():
+            torch.testing.assert_close(values[0], expected.quantities[name].sum(0))
+
+
 def test_an_image_sampled_alone_has_the_same_map(loaded: Loaded, sampling: Sampling) -> None:
     _, batch, _ = sampling.node(loaded, batch=3)
     alone = {"samples": loaded.latent(1)["samples"], "batch_index": [2]}

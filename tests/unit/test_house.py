@@ -38,7 +38,7 @@ EVALUATION = {
 # No module of these reaches the network or runs other programs.
 STANDARD = {
     "argparse", "base64", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "functools", "hashlib", "io",
-    "itertools", "json", "math", "os", "pathlib", "re", "sqlite3", "statistics", "sys", "time", "types", "typing",
+    "itertools", "json", "math", "os", "pathlib", "re", "sqlite3", "statistics", "sys", "tempfile", "time", "types", "typing",
 }  # fmt: skip
 
 

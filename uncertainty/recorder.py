@@ -1,0 +1,110 @@
+"""What is kept of a run, step by step, and in how much memory."""
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .choices import check_choice
+from .estimators import QUANTITIES
+
+KEEP = ("every_step", "sum", "on_disk")
+
+
+class Recorder:
+    """Quantities of a run's steps.
+
+    Args:
+        keep: ``every_step`` in memory; only their ``sum``, as one step that has the name and noise level of the last; or every
+            step ``on_disk``, from where the system reads what is looked at.
+        steps: at most how many there will be.
+        folder: where files on the disk lie.
+
+    Raises:
+        ValueError: no such way to keep them.
+    """
+
+    def __init__(self, keep: str, steps: int, folder: Path | None = None) -> None:
+        check_choice("keep_maps", keep, KEEP)
+        self.keep = keep
+        self.most = 1 if keep == "sum" else steps
+        self.folder = folder
+        self.steps: list[int] = []
+        self._sigmas: list[float] = []
+        self._values: dict[str, Tensor] = {}
+        self._errors: dict[str, Tensor] = {}
+
+    def __contains__(self, step: int) -> bool:
+        """Whether a step was recorded."""
+        return step in self.steps
+
+    def record(self, step: int, quantities: Mapping[str, Tensor], errors: Mapping[str, Tensor], sigma: float) -> None:
+        """Keep a step: quantities (B, C, *spatial), standard errors (B,) and noise level.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if not self.steps:
+            self._values = {name: self._zeros(quantities[name].shape) for name in QUANTITIES}
+            self._errors = {name: torch.zeros(self.most, *errors[name].shape) for name in QUANTITIES}
+        row = 0 if self.keep == "sum" else len(self.steps)
+        for name in QUANTITIES:
+            value, error = quantities[name].float().cpu(), errors[name].float().cpu()
+            if self.keep == "sum":
+                self._values[name][0] += value
+                self._errors[name][0] = torch.hypot(self._errors[name][0], error)
+            else:
+                self._values[name][row].copy_(value)
+                self._errors[name][row].copy_(error)
+        self.steps.append(step)
+        self._sigmas.append(sigma)
+
+    def parts(self) -> dict[str, Any]:
+        """What an ``UncertaintyMap`` takes of it: quantities, standard errors, steps and noise levels."""
+        order = [len(self.steps) - 1]
+        rows: slice | list[int] = slice(0, 1)
+        if self.keep != "sum":
+            order = sorted(range(len(self.steps)), key=lambda row: self.steps[row])
+            # Steps almost always come in order, and a slice copies nothing.
+            rows = slice(0, len(order)) if order == list(range(len(order))) else order
+        return {
+            "quantities": {name: self._values[name][rows] for name in QUANTITIES},
+            "standard_errors": {name: self._errors[name][rows] for name in QUANTITIES},
+            "steps": tuple(self.steps[row] for row in order),
+            "sigmas": torch.tensor([self._sigmas[row] for row in order]),
+        }
+
+    def _zeros(self, shape: torch.Size) -> Tensor:
+        if self.keep != "on_disk":
+            return torch.zeros(self.most, *shape)
+        return _mapped((self.most, *shape), self.folder)
+
+
+def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
+    """A tensor of zeros in a file that is gone with it."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(".map", "uncertainty_", folder)
+    try:
+        size = math.prod(shape)
+        _reserve(descriptor, size * torch.float32.itemsize)
+        return torch.from_file(name, shared=True, size=size, dtype=torch.float32).reshape(shape)
+    finally:
+        os.close(descriptor)
+        with suppress(PermissionError):  # Windows keeps files that are open; ComfyUI empties its temporary folder when it starts
+            Path(name).unlink()
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the room now: a disk that fills up later would end the process instead of the run."""
+    allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
+    if allocate is None:
+        os.ftruncate(descriptor, size)
+    else:
+        allocate(descriptor, 0, size)
