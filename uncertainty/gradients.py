@@ -18,6 +18,7 @@ from torch import Tensor
 from .estimators import Probes
 from .noising import per_image
 from .probes import Denoiser, score_probes
+from .saved import written_over
 
 GRADIENTS = ("auto", "exact", "forward_only")
 
@@ -52,8 +53,8 @@ def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> 
     total = torch.zeros_like(probes.center)
     chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(_weights(probes), probes_at_once), strict=True)
     for points, weights in chunks:
-        # Many networks (Flux, ControlNets) add to saved activations in place; autograd then keeps a copy instead of refusing.
-        with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
+        # Many networks (Flux, ControlNets) add to saved activations in place.
+        with torch.enable_grad(), written_over():
             together = points.detach().flatten(0, 1).clone().requires_grad_()
             predicted = score(together, probes.sigma.repeat(len(points)))
             (products,) = torch.autograd.grad(predicted, together, weights.flatten(0, 1).to(predicted))

@@ -39,6 +39,7 @@ EVALUATION = {
 STANDARD = {
     "argparse", "base64", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "functools", "hashlib", "io",
     "itertools", "json", "math", "os", "pathlib", "re", "sqlite3", "statistics", "sys", "tempfile", "time", "types", "typing",
+    "weakref",
 }  # fmt: skip
 
 
