@@ -18,6 +18,7 @@ def prepare_imports() -> None:
     sys.path.insert(0, str(comfyui()))
     sys.path.append(str(ROOT))
     mend_torchvision()
+    mend_torchaudio()
 
 
 def import_pack() -> ModuleType:
@@ -48,6 +49,27 @@ def mend_torchvision() -> None:
         for operator in ("nms", "qnms"):
             torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision  # noqa: F401
+
+
+def mend_torchaudio() -> None:
+    """Make torchaudio, where there is one, importable without its extension if that was built for CUDA and torch was not.
+
+    Versions of ComfyUI after 0.3.75 import it as they start.
+    """
+    try:
+        import torchaudio
+    except ModuleNotFoundError:
+        return
+    except OSError as error:
+        if "_torchaudio" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        extension = ModuleType("torchaudio._extension")
+        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False  # type: ignore[attr-defined]
+        extension.fail_if_no_align = lambda function: function  # type: ignore[attr-defined]
+        sys.modules[extension.__name__] = extension
+        import torchaudio  # noqa: F401
 
 
 def main() -> None:

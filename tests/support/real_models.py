@@ -78,6 +78,7 @@ def _sd3() -> Loaded:
 
 
 def _flux() -> Loaded:
+    import comfy.ldm.flux.model
     import comfy.model_base
     import comfy.supported_models
 
@@ -85,6 +86,7 @@ def _flux() -> Loaded:
         "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 32, "context_in_dim": 32, "hidden_size": 64,
         "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "axes_dim": [8, 12, 12], "theta": 10000,
         "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
+        **({"txt_ids_dims": []} if "txt_ids_dims" in comfy.ldm.flux.model.FluxParams.__dataclass_fields__ else {}),  # since 0.3.76
     })  # fmt: skip
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.Flux(config)
