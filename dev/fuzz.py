@@ -93,8 +93,8 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     from made_maps import made
     from uncertainty import files, metadata
+    from uncertainty.batch.workflow import Workflow
     from uncertainty.calibration import Calibration
-    from uncertainty.evaluation.workflow import Workflow
     from uncertainty.fingerprints import fingerprint
     from uncertainty.masking import parse_steps
     from uncertainty.selection import select

@@ -107,7 +107,7 @@ class Differentiation:
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         try:
-            with torch.inference_mode(False), ordinary_weights(parts), memory:
+            with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
                 # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
                 return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
         except OutOfMemory:

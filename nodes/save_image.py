@@ -8,15 +8,12 @@ from typing import Any
 import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..uncertainty import metadata
 from ..uncertainty.maps import UncertaintyMap
 from ..uncertainty.whole import whole
-from . import common, folders, recording, view_files
-
-COMPRESSION = 4  # as SaveImage
+from . import common, folders, recording
 
 
 class UncertaintySaveImage(io.ComfyNode):
@@ -72,7 +69,8 @@ class UncertaintySaveImage(io.ComfyNode):
         shown = []
         for index, image in enumerate(images):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
-            _write(Path(folder) / file, image, cls._about(uncertainty, index))
+            with whole(Path(folder) / file) as unfinished:
+                unfinished.write_bytes(metadata.png(image, cls._about(uncertainty, index)))
             shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
         # Links are kept as they are: a subfolder may lie on another disk.
         files = [Path(os.path.relpath(Path(folder) / each["filename"], output)).as_posix() for each in shown]
@@ -80,20 +78,10 @@ class UncertaintySaveImage(io.ComfyNode):
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 
     @classmethod
-    def _about(cls, uncertainty: UncertaintyMap, index: int) -> PngInfo | None:
+    def _about(cls, uncertainty: UncertaintyMap, index: int) -> dict[str, str]:
         """ComfyUI's own entries and ours."""
         if args.disable_metadata:
-            return None
-        about = PngInfo()
-        about.add_text(metadata.ENTRY, metadata.entry(uncertainty, index))
+            return {}
         hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
-        for name, value in hidden.items():
-            if value is not None:
-                about.add_text(name, json.dumps(value))
-        return about
-
-
-def _write(path: Path, image: Tensor, about: PngInfo | None) -> None:
-    """A PNG file, whole or not at all."""
-    with whole(path) as unfinished:
-        view_files.as_image(image).save(unfinished, "PNG", pnginfo=about, compress_level=COMPRESSION)
+        told = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
+        return {metadata.ENTRY: metadata.entry(uncertainty, index), **told}

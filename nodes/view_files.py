@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-import numpy as np
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ..uncertainty.metadata import as_image
 
 FOLDER = "uncertainty"
 # Whose files are kept: a view shows its node's last run, and workflows have few views.
@@ -76,11 +76,6 @@ def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict
         image.save(path, quality=90)
         files.append(file)
     return files
-
-
-def as_image(picture: Tensor) -> Image.Image:
-    """A picture (height, width, channels), 0 to 1, cut off as ComfyUI's own nodes do, so that equal pictures are equal files."""
-    return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
 
 
 def _folder() -> Path:

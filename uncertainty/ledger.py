@@ -5,12 +5,13 @@ an image saved after it was judged) stays one row. Scores compare only under equ
 """
 
 import json
+import math
 import sqlite3
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from .choices import check_choice
 from .estimators import QUANTITIES
 from .fingerprints import described, fingerprint, image_digests
-from .maps import SURE_WHEN_HIGH, UncertaintyMap, finite
+from .maps import SURE_WHEN_HIGH, UncertaintyMap
 
 VERSION = 1
 # Seconds to wait for another process that writes.
@@ -63,6 +64,25 @@ class Entry:
     model: str
     file: str | None
     rejected: bool
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is recorded of an image: its digest, the settings it compares under (fingerprint, model, JSON), and its scores.
+
+    ``file`` is relative to the output folder; None if it was not saved. A score is a value and its standard error, NaN where
+    there is no valid one.
+    """
+
+    digest: str
+    fingerprint: str
+    model: str
+    settings: str
+    seed: int | None
+    prompt: str | None
+    place: int
+    scores: Mapping[str, tuple[float, float]]
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,15 +188,33 @@ class Ledger:
         """
         name, settings = fingerprint(found), described(found)
         scores = {quantity: found.score(quantity) for quantity in QUANTITIES}
-        columns = [column for quantity in QUANTITIES for column in (quantity, f"{quantity}_error")]
-        values = [[finite(part[i]) for q in QUANTITIES for part in scores[q]] for i in range(found.images)]
-        moment = time.time() if now is None else now
-        common = (name, moment, _signed(found.settings.get("seed")), found.settings.get("prompt"))
-        rows = [
-            (digest, *common, place, *((files[place], 0) if files else (None, None)), *values[place])
+        about = (
+            name,
+            str(settings.get("model", "")),
+            json.dumps(settings),
+            found.settings.get("seed"),
+            found.settings.get("prompt"),
+        )
+        images = [
+            Image(digest, *about, place, {q: (float(s.value[place]), float(s.standard_error[place])) for q, s in scores.items()})
             for place, digest in enumerate(image_digests(found))
         ]
+        self.add([replace(image, file=files[image.place]) for image in images] if files else images, now)
+        return name
+
+    def add(self, images: Sequence[Image], now: float | None = None) -> None:
+        """Record images in one transaction; those that are known stay one, earlier ones lose files of these names."""
+        moment = time.time() if now is None else now
+        columns = [column for quantity in QUANTITIES for column in (quantity, f"{quantity}_error")]
         fields = ("digest", "fingerprint", "created", "seed", "prompt", "place", "file", "rejected", *columns)
+        rows = [
+            (
+                *(image.digest, image.fingerprint, moment, _signed(image.seed), image.prompt, image.place, image.file),
+                None if image.file is None else 0,
+                *(value if math.isfinite(value) else None for q in QUANTITIES for value in image.scores[q]),
+            )
+            for image in images
+        ]
         marks = ", ".join("?" * len(fields))
         insert = (
             f"INSERT INTO images ({', '.join(fields)}) VALUES ({marks}) ON CONFLICT (digest) DO UPDATE SET "  # nosec B608
@@ -184,14 +222,12 @@ class Ledger:
         )
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", (name, str(settings.get("model", "")), json.dumps(settings))
-            )
+            settings = {(image.fingerprint, image.model, image.settings) for image in images}
+            connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
             # Names come again once their files were moved away or deleted: they belong to what was saved last.
             forget = "UPDATE images SET file = NULL, rejected = NULL WHERE file = ?"
-            connection.executemany(forget, [(file,) for file in files or ()])
+            connection.executemany(forget, [(image.file,) for image in images if image.file is not None])
             connection.executemany(insert, rows)
-        return name
 
     def standing(self, name: str, quantity: str, scores: Tensor) -> tuple[Tensor, Tensor, int]:
         """Where scores lie among all recorded ones.

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from .estimators import QUANTITIES
@@ -24,6 +25,7 @@ from .render import as_pictures
 
 ENTRY = "uncertainty"
 VERSION = 1
+COMPRESSION = 4  # as ComfyUI's SaveImage
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ class Known:
     seed: int | None
     place: int
     map: dict[str, Any]
+
+
+def as_image(picture: Tensor) -> Image.Image:
+    """A picture (height, width, channels), 0 to 1, cut off as ComfyUI's own nodes do, so that equal pictures are equal files."""
+    return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
+
+
+def png(picture: Tensor, about: Mapping[str, str]) -> bytes:
+    """A picture (height, width, channels), 0 to 1, as a PNG file with text entries."""
+    texts, data = PngInfo(), io.BytesIO()
+    for name, text in about.items():
+        texts.add_text(name, text)
+    as_image(picture).save(data, "PNG", pnginfo=texts, compress_level=COMPRESSION)
+    return data.getvalue()
 
 
 def entry(found: UncertaintyMap, image: int) -> str:

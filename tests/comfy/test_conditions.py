@@ -1,5 +1,6 @@
 """What people attach to a model or a prompt: measuring leaves it alone, and guidance goes through it."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,8 @@ def test_context_windows(fuse: str, wan: Loaded, holds: Callable[..., None]) -> 
     from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 
     video = replace(wan, latent=lambda batch: {"samples": torch.zeros(batch, 16, 6, 4, 4)})
-    (model,) = WanContextWindowsManualNode.execute(wan.model, 13, 5, "standard_static", 1, False, fuse).args
+    newer = {"freenoise": False} if "freenoise" in inspect.signature(WanContextWindowsManualNode.execute).parameters else {}
+    (model,) = WanContextWindowsManualNode.execute(wan.model, 13, 5, "standard_static", 1, False, fuse, **newer).args
     holds(replace(video, model=model), video, batch=1)
 
 

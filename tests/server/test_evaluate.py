@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from dev.bootstrap import ROOT
 from dev.launcher import mend_torchvision
 from dev.server import ComfyServer
 from uncertainty.__main__ import parser
-from uncertainty.evaluation.collection import Batch, arm, collect, plan
-from uncertainty.evaluation.server import Server, ServerError
-from uncertainty.evaluation.workflow import Workflow
+from uncertainty.batch.drawing import Engine, OneByOne, collect
+from uncertainty.batch.folder import seconds
+from uncertainty.batch.jobs import Plan, jobs_for
+from uncertainty.batch.rows import Rows
+from uncertainty.batch.server import Server, ServerError
+from uncertainty.batch.workflow import Workflow
 
 STEPS, SIZE = 6, 2
 
@@ -44,49 +48,52 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def batches(workflow: Path, folder: Path, count: int, seed: int) -> list[Batch]:
-    drawn = Workflow.read(workflow).sampling(strength=0.0)
-    return arm(folder, drawn, plan(["cat face", "pizza"], count, SIZE, seed), SIZE)
+def on(url: str) -> Callable[[], Engine]:
+    """What draws on a server."""
+    return lambda: OneByOne(Server(url))
+
+
+def plan(workflow: Path, count: int, seed: int, **changed: object) -> Plan:
+    drawn = Workflow.read(workflow).sampling(strength=0.0, **changed)
+    return Plan(drawn, ["cat face", "pizza"], seed, jobs_for(count, SIZE), SIZE, every_seed_once=True)
 
 
 def test_a_stopped_collection_goes_on(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "images"
-    said: list[str] = []
-    first = collect(Server(server.url), batches(workflow, folder, 4, 300), folder, said.append)
+    first = collect(on(server.url), plan(workflow, 4, 300), folder)
     assert [image.prompt for image in first] == ["cat face", "cat face", "pizza", "pizza"]
-    assert [image.place for image in first] == [0, 1, 0, 1]
-    assert len({image.known().scores["denoised_variance"] for image in first}) == len(first)
-    assert len(said) == 2
+    assert [(image.number, image.place) for image in first] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert len({image.scores["denoised_variance"] for image in first}) == len(first)
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
-    (folder / "batches" / "00001.json").unlink()
-    again = collect(Server(server.url), batches(workflow, folder, 6, 300), folder, said.append)
-    assert again[:4] == first
+    Rows(folder / "rows").remove([1])
+    again = collect(on(server.url), plan(workflow, 6, 300), folder)
+    assert [image.path for image in again[:4]] == [image.path for image in first]
+    for image, other in zip(first, again, strict=False):
+        assert image.scores["denoised_variance"][0] == other.scores["denoised_variance"][0]
     assert len(again) == 6
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
-    assert {path.name for path in before if before[path] == after[path]} == {"00000_000.png", "00000_001.png"}
-    assert again[2].known().scores == first[2].known().scores
+    assert {path.name for path in before if before[path] == after[path]} == {"0000000_000.png", "0000000_001.png"}
+    assert len(seconds(folder)) == 3
 
 
 def test_a_folder_of_another_evaluation_is_left_alone(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "images"
-    collect(Server(server.url), batches(workflow, folder, 2, 310), folder, lambda line: None)
-    with pytest.raises(ValueError, match="holds an evaluation of another workflow or other settings"):
-        collect(Server(server.url), batches(workflow, folder, 2, 311), folder, lambda line: None)
+    collect(on(server.url), plan(workflow, 2, 310), folder)
+    with pytest.raises(ValueError, match="holds images of another workflow, other prompts or other settings"):
+        collect(on(server.url), plan(workflow, 2, 311), folder)
 
 
 def test_no_server_is_said(workflow: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "images"
     with pytest.raises(ServerError, match="no answer from ComfyUI at http://127.0.0.1:9"):
-        collect(Server("http://127.0.0.1:9"), batches(workflow, folder, 2, 1), folder)
+        collect(on("http://127.0.0.1:9"), plan(workflow, 2, 1), folder)
     assert not list(folder.rglob("*.png"))
 
 
 def test_a_refused_workflow_is_said(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out" / "images"
-    drawn = Workflow.read(workflow).sampling(sampler_name="none such")
     with pytest.raises(ServerError, match="refused the workflow:\nUncertaintyKSampler .*sampler_name"):
-        collect(Server(server.url), arm(folder, drawn, plan(["cat face"], 2, SIZE, 1), SIZE), folder)
+        collect(on(server.url), plan(workflow, 2, 1, sampler_name="none such"), tmp_path / "out" / "images")
 
 
 def test_the_course_of_uncertainty(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
@@ -114,7 +121,7 @@ def reference(server: ComfyServer, workflow: Path, tmp_path: Path) -> Path:
     mend_torchvision()
     drawn, folder = tmp_path / "drawn" / "images", tmp_path / "reference"
     folder.mkdir()
-    for number, image in enumerate(collect(Server(server.url), batches(workflow, drawn, 12, 330), drawn, lambda line: None)):
+    for number, image in enumerate(collect(on(server.url), plan(workflow, 12, 330), drawn)):
         shutil.copy(image.path, folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(image.prompt)
     return folder

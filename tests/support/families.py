@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from real_models import Loaded, conditioning, patcher
+from real_models import Loaded, conditioning, newer_parameters, patcher
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Family:
         """A patcher with random weights, through no file."""
         import comfy.supported_models
 
-        config = getattr(comfy.supported_models, self.config)(dict(self.network))
-        config.unet_config |= self.network  # a class may fix head counts
+        network = dict(self.network) | newer_parameters(self.network.get("image_model"))
+        config = getattr(comfy.supported_models, self.config)(dict(network))
+        config.unet_config |= network  # a class may fix head counts
         config.set_inference_dtype(torch.float32, None)
         return patcher(config.get_model({name: make() for name, make in self.marks.items()}), self.gain)
 
@@ -179,7 +180,8 @@ FAMILIES: dict[str, Family] = {
         },
     ),
     "Stable Audio": Family(
-        "StableAudio", "V_PREDICTION", {"embed_dim": 64, "depth": 2, "num_heads": 2, "audio_model": "dit1.0"}, (64, 12), (5, 768),
+        "StableAudio", "V_PREDICTION", {"embed_dim": 768, "depth": 2, "num_heads": 2, "audio_model": "dit1.0"},
+        (64, 12), (5, 768),
         marks={
             f"conditioner.conditioners.seconds_{which}.embedder.embedding.{name}": numbers(*shape)
             for which in ("start", "total")

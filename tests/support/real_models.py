@@ -1,5 +1,6 @@
 """Real ComfyUI models small enough to check exactly, and the node beside ComfyUI's own KSampler."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -77,8 +78,25 @@ def _sd3() -> Loaded:
     return Loaded(patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
 
 
+# Arguments that networks take in newer versions of ComfyUI than 0.3.75: by architecture the class that holds them, and values.
+NEWER = {
+    "flux": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": []}),
+    "flux2": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": [3]}),
+    "chroma": ("comfy.ldm.chroma.model", "ChromaParams", {"txt_ids_dims": [], "vec_in_dim": None}),
+    "hunyuan_video": ("comfy.ldm.hunyuan_video.model", "HunyuanVideoParams", {"meanflow_sum": False}),
+}
+
+
+def newer_parameters(architecture: str | None) -> dict[str, Any]:
+    """Those of them that the running version knows."""
+    if architecture not in NEWER:
+        return {}
+    module, name, values = NEWER[architecture]
+    known = getattr(importlib.import_module(module), name).__dataclass_fields__
+    return {key: value for key, value in values.items() if key in known}
+
+
 def _flux() -> Loaded:
-    import comfy.ldm.flux.model
     import comfy.model_base
     import comfy.supported_models
 
@@ -86,8 +104,7 @@ def _flux() -> Loaded:
         "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 32, "context_in_dim": 32, "hidden_size": 64,
         "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "axes_dim": [8, 12, 12], "theta": 10000,
         "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
-        **({"txt_ids_dims": []} if "txt_ids_dims" in comfy.ldm.flux.model.FluxParams.__dataclass_fields__ else {}),  # since 0.3.76
-    })  # fmt: skip
+    } | newer_parameters("flux"))  # fmt: skip
     config.set_inference_dtype(torch.float32, None)
     model = comfy.model_base.Flux(config)
     conds = [conditioning(5, 32, 32, seed) for seed in (1, 2)]

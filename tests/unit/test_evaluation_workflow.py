@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from uncertainty.evaluation.workflow import MAP, SAVE, Workflow, WorkflowError
+from uncertainty.batch.workflow import MAP, SAVE, Workflow, WorkflowError
 
 KSAMPLER: dict[str, dict[str, Any]] = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "any.safetensors"}},
@@ -69,14 +69,14 @@ def test_a_custom_sampler_has_its_values_elsewhere() -> None:
     assert changed.graph["4"]["inputs"]["noise_seed"] == 9
     assert changed.graph["5"]["inputs"] | {"model": 0} == {"model": 0, "steps": 30, "denoise": 0.5, "scheduler": "simple"}
     assert changed.graph["3"]["inputs"]["model"] == ["evaluation Patch", 0]
-    assert changed.saving("x")[SAVE]["inputs"]["uncertainty"] == ["8", 2]
+    assert changed.saving()[SAVE]["inputs"]["uncertainty"] == ["8", 2]
 
 
 def test_only_what_is_needed_is_run() -> None:
-    graph = Workflow(KSAMPLER).saving("run/arm")
+    graph = Workflow(KSAMPLER).saving()
     assert set(graph) == {"1", "2", "3", "4", "5", "6", "8", SAVE}
     assert graph[SAVE]["inputs"]["images"] == ["6", 0]
-    assert set(Workflow(KSAMPLER).saving("run/arm", maps=True)) - set(graph) == {MAP}
+    assert set(Workflow(KSAMPLER).saving(maps=True)) - set(graph) == {MAP}
 
 
 def test_options_are_chained_and_own_ones_kept() -> None:
@@ -93,7 +93,7 @@ def test_options_are_chained_and_own_ones_kept() -> None:
 
 
 def test_pictures_take_the_place_of_an_empty_latent() -> None:
-    graph = Workflow(KSAMPLER).from_pictures("folder/cat.tiff").saving("x")
+    graph = Workflow(KSAMPLER).from_pictures("folder/cat.tiff").saving()
     assert "4" not in graph
     encoder = graph[graph["5"]["inputs"]["latent_image"][0]]
     assert encoder["inputs"]["vae"] == ["1", 2]
@@ -115,7 +115,7 @@ def without(*numbers: str) -> dict[str, dict[str, Any]]:
 )  # fmt: skip
 def test_what_cannot_be_evaluated_is_said(graph: dict[str, dict[str, Any]], words: str) -> None:
     with pytest.raises(WorkflowError) as caught:
-        Workflow(graph).drawing("a cat", 1).saving("x")
+        Workflow(graph).drawing("a cat", 1).saving()
     assert words in str(caught.value)
 
 

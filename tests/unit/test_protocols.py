@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from dev.launcher import mend_torchvision
+from uncertainty.batch.folder import Drawn
 from uncertainty.estimators import QUANTITIES
 from uncertainty.evaluation import course, filtering, judges, reconstruction, report
-from uncertainty.evaluation.collection import Drawn
 from uncertainty.evaluation.filtering import Scored
 from uncertainty.evaluation.judges import Judged, Reference, named, named_probability, nearest
 

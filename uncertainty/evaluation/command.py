@@ -1,17 +1,22 @@
 """``python -m uncertainty evaluate PROTOCOL --workflow FILE``: the command line of the protocols."""
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from ..batch.command import add_engine, engines, stopping
+from ..batch.drawing import OneByOne
+from ..batch.server import Server
 from . import protocols
 
 SERVER = "http://127.0.0.1:8188"
 
 HELP = """\
-ComfyUI must be running with this pack. FILE is a workflow saved with File → Export (API): KSampler in it becomes KSampler
-(Uncertainty), whatever it saves or shows is left out, nothing else changes. Images, tables and figures go to --out; started
-again, a command goes on where it stopped.
+FILE is a workflow saved with File → Export (API): KSampler in it becomes KSampler
+(Uncertainty), whatever it saves or shows is left out, nothing else changes. It is drawn by a running ComfyUI, --server; or, with
+--comfyui, --workers or --address, as by the command batch. Images, tables and figures go to --out; started again, a command goes
+on where it stopped.
 """
 
 # By name: what it asks, its function, and how much it draws.
@@ -24,19 +29,38 @@ PROTOCOLS: dict[str, tuple[str, Callable[[argparse.Namespace], None], int]] = {
 NEED_REFERENCE = ("reconstruction", "guidance")
 
 
+def drawn(run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Run a protocol with what draws for it.
+
+    Raises:
+        ValueError: a running ComfyUI and one of our own were asked for.
+    """
+    own = arguments.comfyui or arguments.workers or arguments.address
+    if own and arguments.server:
+        raise ValueError("server: give either --server, or --comfyui, --workers and --address.")
+    if not own:
+        server = OneByOne(Server(arguments.server or SERVER))
+        arguments.engine = lambda: server
+        run(arguments)
+        return
+    with stopping(), engines(arguments) as arguments.engine:
+        run(arguments)
+
+
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``evaluate`` to the commands of ``python -m uncertainty``."""
     evaluate = commands.add_parser("evaluate", help="rerun the paper's protocols on a workflow", description=HELP)
     parsers = evaluate.add_subparsers(required=True, metavar="PROTOCOL")
     for name, (text, run, count) in PROTOCOLS.items():
         one = parsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]} {HELP}")
-        one.set_defaults(run=run)
+        one.set_defaults(run=functools.partial(drawn, run))
         one.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="in API format")
         one.add_argument(
             "--out", type=Path, default=Path("evaluation", name), metavar="FOLDER",
             help="where images and results go (default: %(default)s)",
         )  # fmt: skip
-        one.add_argument("--server", default=SERVER, metavar="URL", help="the running ComfyUI (default: %(default)s)")
+        one.add_argument("--server", metavar="URL", help=f"the running ComfyUI (default: {SERVER})")
+        add_engine(one)
         one.add_argument("--seed", type=int, default=1, help="of the first batch; the others count on (default: %(default)s)")
         meaning = "noise draws of each picture" if name == "reconstruction" else "images in all, or a few more"
         one.add_argument("--count", type=int, default=count, help=f"{meaning} (default: %(default)s)")

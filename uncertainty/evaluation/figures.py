@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..batch.folder import Drawn, map_of, write_whole
 from ..estimators import QUANTITIES
 from ..files import load_map
-from .collection import Drawn, map_of, write_whole
 from .judges import Reference, pixels
-from .reconstruction import Measured, maps_of, picture_of
+from .reconstruction import Measured, maps_of
 from .report import Table
 
 
@@ -68,13 +68,13 @@ def sparsification(found: Sequence[Measured], path: Path) -> None:
 
 def examples(images: Sequence[Drawn], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
     """Some reconstructions beside the truth, their error, and the maps of the paper's steps, each in its own range."""
-    first = {picture_of(image): image for image in reversed(images)}
+    first = {image.number: image for image in reversed(images)}
     chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]
     made, axes = _figure(len(chosen), 3 + len(QUANTITIES), (1.6, 1.6))
     for row, (line, image) in enumerate(zip(axes, chosen, strict=True)):
-        number = picture_of(image)
+        number = image.number
         truth, prediction = pixels(reference.paths[number]), pixels(image.path)
-        maps = maps_of(load_map(map_of(folder, number)), image.place, truth.shape, "paper")
+        maps = maps_of(load_map(folder / map_of(number)), image.place, truth.shape, "paper")
         shown = {"real": truth, "denoised again": prediction, "error": (truth - prediction).abs().mean(0)}
         shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
         for axis, (title, picture) in zip(line, shown.items(), strict=True):

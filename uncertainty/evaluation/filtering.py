@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ..baselines import BASELINES
+from ..batch.folder import Drawn
 from ..estimators import QUANTITIES
 from ..maps import SURE_WHEN_HIGH
 from ..metrics.distances import frechet_distance, kernel_distance, precision_recall, principal
 from ..metrics.intervals import Interval, around, bootstrap, clusters, resampled
 from ..metrics.ranking import best_of_k, spearman, within_groups
-from .collection import Drawn
 from .judges import Judged, pixels, prompt_numbers, total_variation
 from .report import Cell, Table, between
 
@@ -48,12 +48,12 @@ class Scored:
 
 
 def scored(images: Sequence[Drawn]) -> Scored:
-    """Read the scores out of the files.
+    """Line up the scores.
 
     Raises:
-        ValueError: a file has none, or a method judged only some of the images.
+        ValueError: a method judged only some of the images.
     """
-    known = [image.known().scores for image in images]
+    known = [image.scores for image in images]
     badness = {}
     for method in (*QUANTITIES, *BASELINES):
         having = sum(method in scores for scores in known)

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..batch.folder import Drawn
+from ..batch.workflow import Workflow
 from ..metrics.distances import frechet_distance, principal
 from ..metrics.intervals import around, clusters, mean_interval, resampled
 from ..window import Window
-from .collection import Drawn
 from .filtering import DIMENSIONS, RESAMPLES
 from .judges import Judged, pixels, prompt_numbers
 from .report import Cell, Table, between
-from .workflow import Workflow
 
 BASE = "no guidance"
 WINDOWS = {"early": (0.1, 0.18), "middle": (0.5, 0.58), "late": (0.9, 0.98)}

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..batch.folder import Drawn, write_whole
 from ..metrics.features import Extractor, imported
-from .collection import Drawn, write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 AT_ONCE = 64

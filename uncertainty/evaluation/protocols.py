@@ -7,33 +7,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..batch.drawing import Engine, collect
+from ..batch.folder import Drawn, map_of, seconds
+from ..batch.jobs import Job, Listed, Plan, jobs_for, read_prompts
+from ..batch.rows import check_library
+from ..batch.workflow import Workflow
 from ..files import load_map
 from ..metrics.distances import check_libraries
 from ..metrics.features import Extractor, extractor
 from . import course, figures, filtering, guidance, reconstruction
-from .collection import Batch, Drawn, arm, collect, map_of, plan, saved_under, seconds_a_batch
 from .judges import Judged, Reference, judge, prompt_numbers, reward
 from .report import Table
-from .server import Server
-from .workflow import Workflow
 
 SHOWN = 20
+UPLOADED = "uncertainty-evaluation"
 DEFAULT_FEATURES = "efficientnet-lite0"
 
 
 def run_filtering(arguments: argparse.Namespace) -> None:
     """Protocol 1."""
-    figures.check_library()
-    workflow = Workflow.read(arguments.workflow).sampling(strength=0.0)
+    workflow = _workflow(arguments).sampling(strength=0.0)
     if arguments.baselines:
         workflow = workflow.measuring(**dict.fromkeys(arguments.baselines, True))
     seen = _extractors(arguments)
     if seen:
         check_libraries()
-    size = arguments.batch or workflow.batch_size()
-    folder = arguments.out / "images"
-    batches = arm(folder, workflow, plan(_prompts(arguments, workflow), arguments.count, size, arguments.seed), size)
-    images = collect(Server(arguments.server), batches, folder)
+    folder = arguments.out / "drawn"
+    images = collect(arguments.engine, _plan(arguments, workflow), folder)
     found = filtering.scored(images)
     filtering.scores(found, "scores").write(arguments.out)
     qualities = reward(images, arguments.reward)
@@ -47,7 +47,7 @@ def run_filtering(arguments: argparse.Namespace) -> None:
     if qualities:
         _write_filtering(arguments, found, qualities)
     _show_filtering(arguments, found)
-    _finish(arguments, seconds_a_batch(folder))
+    _finish(arguments, seconds(folder))
 
 
 def _write_filtering(arguments: argparse.Namespace, found: filtering.Scored, qualities: dict[str, Tensor]) -> None:
@@ -76,38 +76,40 @@ def _show_filtering(arguments: argparse.Namespace, found: filtering.Scored) -> N
 
 def run_reconstruction(arguments: argparse.Namespace) -> None:
     """Protocol 2."""
-    figures.check_library()
-    workflow = Workflow.read(arguments.workflow)
-    reference, server = Reference.of(arguments.reference), Server(arguments.server)
-    folder = arguments.out / "images"
-    batches = []
+    workflow = _workflow(arguments)
+    reference = Reference.of(arguments.reference)
+    folder = arguments.out / "drawn"
+    jobs = []
     for number, (path, caption) in enumerate(zip(reference.paths, reference.captions, strict=True)):
-        uploaded = server.upload(f"{path.stem}.tiff", reconstruction.stack(path, arguments.count), "uncertainty-evaluation")
-        drawn = reconstruction.noised(workflow, uploaded).drawing(caption, arguments.seed + number)
-        graph = drawn.saving(saved_under(folder), maps=True)
-        batches.append(Batch(number, caption, arguments.seed + number, graph))
-    images = collect(server, batches, folder)
+        drawn = reconstruction.noised(workflow, f"{UPLOADED}/{path.stem}.tiff").drawing(caption, arguments.seed + number)
+        jobs.append(Job(number, caption, arguments.seed + number, drawn.saving(maps=True)))
+
+    def engine() -> Engine:
+        working: Engine = arguments.engine()
+        for path in reference.paths:
+            working.upload(f"{path.stem}.tiff", reconstruction.stack(path, arguments.count), UPLOADED)
+        return working
+
+    images = collect(engine, Listed(jobs), folder)
     found = reconstruction.measure(images, reference, folder)
     reconstruction.summary(found, "sparsification").write(arguments.out)
     figures.sparsification(found, arguments.out / "sparsification.png")
     figures.examples(images, reference, folder, arguments.out / "examples.png")
-    _finish(arguments, seconds_a_batch(folder))
+    _finish(arguments, seconds(folder))
 
 
 def run_guidance(arguments: argparse.Namespace) -> None:
     """Protocol 3."""
-    figures.check_library()
-    workflow = Workflow.read(arguments.workflow)
+    workflow = _workflow(arguments)
     seen, reference = _extractors(arguments), Reference.of(arguments.reference)
     size = arguments.batch or workflow.batch_size()
-    planned = plan(_prompts(arguments, workflow), arguments.count, size, arguments.seed)
     arms = guidance.arms(workflow)
     images: dict[str, list[Drawn]] = {}
-    seconds = []
+    took = []
     for each in arms:
         folder = arguments.out / each.name
-        images[each.name] = collect(Server(arguments.server), arm(folder, each.workflow, planned, size), folder)
-        seconds += seconds_a_batch(folder)
+        images[each.name] = collect(arguments.engine, _plan(arguments, each.workflow), folder)
+        took += seconds(folder)
     for one in seen:
         judged: dict[str, Judged] = {}
         for each in arms:
@@ -115,20 +117,18 @@ def run_guidance(arguments: argparse.Namespace) -> None:
         guidance.compared(arms, images, judged, real, f"guidance {one.name}").write(arguments.out)
     rows = [(each.name, [image.path for image in images[each.name][::size][:SHOWN]]) for each in arms]
     figures.sheet(rows, arguments.out / "sheet.jpg", 64)
-    _finish(arguments, seconds)
+    _finish(arguments, took)
 
 
 def run_course(arguments: argparse.Namespace) -> None:
     """Protocol 4."""
-    figures.check_library()
-    workflow = Workflow.read(arguments.workflow)
+    workflow = _workflow(arguments)
     # A flow model has no image at its first level.
     workflow = workflow.sampling(strength=0.0, window_start=1 / workflow.steps(), window_end=1.0)
-    size = arguments.batch or workflow.batch_size()
-    folder = arguments.out / "images"
-    planned = plan(_prompts(arguments, workflow), arguments.count, size, arguments.seed)
-    images = collect(Server(arguments.server), arm(folder, workflow, planned, size, maps=True), folder)
-    found = course.Course.of(load_map(map_of(folder, number)) for number in range(len(planned)))
+    folder = arguments.out / "drawn"
+    plan = _plan(arguments, workflow, maps=True)
+    images = collect(arguments.engine, plan, folder)
+    found = course.Course.of(load_map(folder / map_of(number)) for number in range(len(plan)))
     table = course.course(found, "course")
     table.write(arguments.out)
     figures.course(table, arguments.out / "course.png")
@@ -138,7 +138,7 @@ def run_course(arguments: argparse.Namespace) -> None:
         qualities |= {f"{quality} ({one.name})": values for quality, values in judged.qualities.items()}
     if qualities:
         _write_ranking(arguments, found, prompt_numbers(images), qualities)
-    _finish(arguments, seconds_a_batch(folder))
+    _finish(arguments, seconds(folder))
 
 
 def _write_ranking(arguments: argparse.Namespace, found: course.Course, prompts: Tensor, qualities: dict[str, Tensor]) -> None:
@@ -153,14 +153,19 @@ def _write_ranking(arguments: argparse.Namespace, found: course.Course, prompts:
     figures.ranking(by_step, arguments.out / "ranking by step.png")
 
 
-def _prompts(arguments: argparse.Namespace, workflow: Workflow) -> list[str]:
-    """What is drawn."""
-    if arguments.prompts is None:
-        return [workflow.prompt()]
-    found = [line.strip() for line in arguments.prompts.read_text().splitlines() if line.strip()]
-    if not found:
-        raise ValueError(f"prompts: {arguments.prompts} is empty, one prompt a line is expected.")
-    return found
+def _workflow(arguments: argparse.Namespace) -> Workflow:
+    """What draws; what is missing is said before hours of work."""
+    figures.check_library()
+    check_library()
+    return Workflow.read(arguments.workflow)
+
+
+def _plan(arguments: argparse.Namespace, workflow: Workflow, *, maps: bool = False) -> Plan:
+    """At least ``--count`` images: every prompt once, then again, each job with a seed of its own."""
+    size = arguments.batch or workflow.batch_size()
+    prompts = read_prompts(arguments.prompts) if arguments.prompts else [workflow.prompt()]
+    jobs = jobs_for(arguments.count, size)
+    return Plan(workflow, prompts, arguments.seed, jobs, size, maps=maps, every_seed_once=True)
 
 
 def _extractors(arguments: argparse.Namespace) -> list[Extractor]:

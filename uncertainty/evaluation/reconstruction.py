@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..batch.folder import Drawn, map_of
+from ..batch.workflow import Workflow
 from ..estimators import QUANTITIES
 from ..files import load_map
 from ..maps import SURE_WHEN_HIGH, UncertaintyMap
 from ..metrics.error_map import at_size
 from ..metrics.intervals import clusters, mean_interval
 from ..metrics.sparsification import Sparsification, sparsification
-from .collection import Drawn, map_of
 from .filtering import RESAMPLES
 from .judges import Reference, pixels
 from .report import Cell, Table, between
-from .workflow import Workflow
 
 DENOISE = 0.5
 
@@ -58,11 +58,6 @@ def noised(workflow: Workflow, name: str) -> Workflow:
     return half.sampling(strength=0.0, window_start=0.0, window_end=1.0)
 
 
-def picture_of(image: Drawn) -> int:
-    """Number of the real picture of a reconstruction: batch n is of picture n."""
-    return int(image.path.name.split("_")[0])
-
-
 def maps_of(measured: UncertaintyMap, place: int, shape: torch.Size, part: str) -> dict[str, Tensor]:
     """Maps (3, H, W) of one image by quantity, summed over the steps of a part."""
     steps, (start, end) = len(measured.steps), PARTS[part]
@@ -73,10 +68,10 @@ def maps_of(measured: UncertaintyMap, place: int, shape: torch.Size, part: str) 
 def measure(images: Sequence[Drawn], reference: Reference, folder: Path) -> list[Measured]:
     """Sparsification of every reconstruction."""
     found = []
-    for number in sorted({picture_of(image) for image in images}):
-        measured = load_map(map_of(folder, number))
+    for number in sorted({image.number for image in images}):
+        measured = load_map(folder / map_of(number))
         truth = pixels(reference.paths[number])
-        for image in (image for image in images if picture_of(image) == number):
+        for image in (image for image in images if image.number == number):
             prediction = pixels(image.path)
             if prediction.shape != truth.shape:
                 raise ValueError(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from .collection import write_whole
+from ..batch.folder import write_whole
 
 Cell = str | int | float
 

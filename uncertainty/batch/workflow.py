@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .server import Graph
-
 # A plain sampler becomes its measuring twin; what the twin has more of.
 TWINS = {"KSampler": "UncertaintyKSampler", "SamplerCustomAdvanced": "UncertaintySamplerCustom"}
 MEASURING = {"samples": 5, "strength": 0.0, "percentile": 95.0, "window_start": 0.9, "window_end": 0.98}
@@ -17,6 +15,7 @@ OUTPUTS = {"UncertaintyKSampler": ("latent", "uncertainty"), "UncertaintySampler
 SAVE, MAP, BASELINES, OPTIONS = "evaluation save", "evaluation map", "evaluation baselines", "evaluation options"
 PREFIX = "uncertainty/evaluation"
 
+Graph = dict[str, dict[str, Any]]
 Link = list[Any]
 
 
@@ -180,7 +179,7 @@ class Workflow:
         changed.inputs["latent_image"] = ["evaluation encode", 0]
         return changed
 
-    def saving(self, folder: str, *, maps: bool = False) -> Graph:
+    def saving(self, *, maps: bool = False) -> Graph:
         """The graph that saves the sampler's images with their scores, and its maps, and does nothing else.
 
         Raises:
@@ -192,7 +191,7 @@ class Workflow:
             "class_type": "UncertaintySaveImage",
             "inputs": {
                 "images": [decoder, 0],
-                "filename_prefix": f"{PREFIX}/{folder}/image",
+                "filename_prefix": f"{PREFIX}/image",
                 "uncertainty": [self.sampler, self._output("uncertainty")],
             },
         }
@@ -200,7 +199,7 @@ class Workflow:
         if maps:
             graph[MAP] = {
                 "class_type": "UncertaintyMapSave",
-                "inputs": {"uncertainty": graph[SAVE]["inputs"]["uncertainty"], "filename_prefix": f"{PREFIX}/{folder}/map"},
+                "inputs": {"uncertainty": graph[SAVE]["inputs"]["uncertainty"], "filename_prefix": f"{PREFIX}/map"},
             }
             ends.append(MAP)
         needed: set[str] = set()

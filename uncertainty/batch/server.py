@@ -1,13 +1,20 @@
 """A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module of this package that does."""
 
+import copy
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
-Graph = dict[str, dict[str, Any]]
+from ..metadata import read
+from .folder import image_of, keep, map_of
+from .jobs import Job
+from .rows import Row
+from .workflow import MAP, PREFIX, SAVE, Graph
+
 Outputs = dict[str, dict[str, list[Any]]]
 
 CLIENT = "uncertainty-evaluation"
@@ -20,7 +27,7 @@ class ServerError(RuntimeError):
 
 
 class Server:
-    """One running ComfyUI.
+    """One running ComfyUI, which draws job after job.
 
     Args:
         url: where it listens, such as ``http://127.0.0.1:8188``.
@@ -30,6 +37,35 @@ class Server:
         self.url = url.rstrip("/")
         if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
             raise ValueError(f"server must be an address like http://127.0.0.1:8188, got {url}.")
+
+    def draw(self, job: Job, folder: Path) -> list[Row]:
+        """Draw one job: its files are whole when its rows come back.
+
+        Raises:
+            ServerError: ComfyUI refused, failed or is gone.
+            ValueError: the images came without scores.
+        """
+        graph = copy.deepcopy(job.graph)
+        for node in (SAVE, MAP):  # ComfyUI keeps its own copies, a folder for each of ours
+            if node in graph:
+                prefix = graph[node]["inputs"]["filename_prefix"].removeprefix(PREFIX)
+                graph[node]["inputs"]["filename_prefix"] = f"{PREFIX}/{folder.parent.name}/{folder.name}{prefix}"
+        began = time.monotonic()
+        outputs = self.run(graph)
+        seconds = time.monotonic() - began
+        found = None
+        if MAP in graph:
+            (file,) = outputs[MAP]["files"]
+            found = keep(folder, map_of(job.number), self.view(file))
+        rows = []
+        for place, file in enumerate(outputs[SAVE]["images"]):
+            image = keep(folder, image_of(job.number, place), self.view(file))
+            known = read(folder / image.name)
+            if known is None:
+                raise ValueError("images came without scores: ComfyUI was started with --disable-metadata; start it without.")
+            about = (known.fingerprint, known.model, seconds, known.scores)
+            rows.append(Row(job.number, place, job.prompt, job.seed, image, found, *about))
+        return rows
 
     def run(self, graph: Graph) -> Outputs:
         """Run a graph in API format to its end: what its output nodes reported, by node id.

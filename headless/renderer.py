@@ -1,0 +1,132 @@
+"""Jobs drawn by the ComfyUI of this process, straight into files: no copies of its own, no ledger that workers would share."""
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from uncertainty import metadata
+from uncertainty.baselines import BASELINES
+from uncertainty.batch.folder import image_of, keep, map_of
+from uncertainty.batch.jobs import Job
+from uncertainty.batch.rows import File, Row
+from uncertainty.batch.workflow import MAP, SAVE
+from uncertainty.estimators import QUANTITIES
+from uncertainty.files import save_map
+from uncertainty.fingerprints import described, fingerprint, image_digests
+
+from .runtime import Comfy, Graph, OutOfMemory
+
+CATCH = "uncertainty batch catch"
+
+
+class Renderer:
+    """One ComfyUI in this process, which keeps its models from job to job.
+
+    Args:
+        path: the folder that holds ComfyUI's ``main.py``.
+        options: what ComfyUI is started with.
+
+    Raises:
+        ComfyError: it does not start.
+    """
+
+    def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
+        self.comfy = Comfy(path, options)
+        self.comfy.classes[CATCH] = Catch
+
+    def draw(self, job: Job, folder: Path) -> list[Row]:
+        """Draw one job: its files are whole when its rows come back.
+
+        Raises:
+            ComfyError: ComfyUI refused it, or a node failed.
+            OSError: a file cannot be written.
+        """
+        graph = copy.deepcopy(job.graph)
+        graph.pop(MAP, None)
+        ends = graph.pop(SAVE)["inputs"]
+        graph[CATCH] = {"class_type": CATCH, "inputs": {"images": ends["images"], "uncertainty": ends["uncertainty"]}}
+        began = time.monotonic()
+        self._run(graph)
+        images, found = Catch.take()
+        seconds = time.monotonic() - began
+        kept_map = None
+        if MAP in job.graph:
+            name = map_of(job.number)
+            save_map(folder / name, found)
+            content = (folder / name).read_bytes()
+            kept_map = File(name, len(content), hashlib.sha256(content).hexdigest())
+        settings, model = described(found), str(found.settings.get("model", ""))
+        scores = {name: found.score(name) for name in (*QUANTITIES, *(name for name in BASELINES if name in found.baselines))}
+        rows = []
+        for place, (image, digest) in enumerate(zip(images, image_digests(found), strict=True)):
+            about = {metadata.ENTRY: metadata.entry(found, place), "prompt": json.dumps(job.graph)}
+            file = keep(folder, image_of(job.number, place), metadata.png(image, about))
+            own = {name: (float(score.value[place]), float(score.standard_error[place])) for name, score in scores.items()}
+            row = Row(
+                job.number, place, job.prompt, job.seed, file, kept_map, fingerprint(found), model, seconds, own, digest,
+                json.dumps(settings, sort_keys=True),
+            )  # fmt: skip
+            rows.append(row)
+        return rows
+
+    def _run(self, graph: Graph) -> None:
+        """Run a graph, a second time where memory ran out: what filled it may be gone then.
+
+        Raises:
+            ComfyError: it fails.
+        """
+        try:
+            self.comfy.run(graph)
+        except OutOfMemory:
+            try:
+                self.comfy.run(graph)
+            except OutOfMemory as error:
+                raise OutOfMemory(f"{error} Give a smaller --batch, and another folder.") from error
+
+    def upload(self, name: str, content: bytes, subfolder: str) -> str:
+        """Put a picture into ComfyUI's input folder; answers with what LoadImage calls it."""
+        import folder_paths
+
+        keep(Path(folder_paths.get_input_directory()), f"{subfolder}/{name}", content)
+        return f"{subfolder}/{name}"
+
+
+class Catch:
+    """Output node that hands images and map to this process. Unknown to browsers: only this process has it."""
+
+    caught: tuple[Tensor, Any] | None = None
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "uncertainty", "catch", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  # ComfyUI's name
+        """As ComfyUI asks for them."""
+        return {"required": {"images": ("IMAGE",), "uncertainty": ("UNCERTAINTY",)}}
+
+    @classmethod
+    def IS_CHANGED(cls, **inputs: Any) -> float:  # noqa: N802  # ComfyUI's name
+        """Always: a job that is drawn again must come out again."""
+        return float("nan")
+
+    def catch(self, images: Tensor, uncertainty: Any) -> dict[str, Any]:
+        """Keep them until they are taken.
+
+        Raises:
+            ValueError: they do not belong together.
+        """
+        if len(images) != uncertainty.images:
+            raise ValueError(f"{len(images)} images came of {uncertainty.images} latents: batches are of still images.")
+        type(self).caught = (images, uncertainty)
+        return {}
+
+    @classmethod
+    def take(cls) -> tuple[Tensor, Any]:
+        """What was caught last."""
+        assert cls.caught is not None  # noqa: S101  # nosec B101  # the run went well
+        caught, cls.caught = cls.caught, None
+        return caught

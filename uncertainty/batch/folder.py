@@ -1,0 +1,133 @@
+"""A batch's folder: images, maps and rows; whole or absent, in a fixed order, gone on with where it was stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..culling import REJECTED
+from ..whole import whole
+from .jobs import Jobs
+from .rows import SCORES, File, Rows
+
+IDENTITY = "run.json"
+ROWS = "rows"
+JOBS_A_FOLDER = 1000
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image: its file, what it shows, seed and place in its job, the job, and its scores (NaN: no valid one)."""
+
+    path: Path
+    prompt: str
+    seed: int
+    place: int
+    number: int = 0
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def image_of(number: int, place: int) -> str:
+    """Where an image lies, below the folder."""
+    return f"images/{number // JOBS_A_FOLDER:05}/{number:07}_{place:03}.png"
+
+
+def map_of(number: int) -> str:
+    """Where the map of a job lies, below the folder."""
+    return f"maps/{number // JOBS_A_FOLDER:05}/{number:07}.safetensors"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file, whole or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def keep(folder: Path, name: str, content: bytes) -> File:
+    """Write a file below the folder, and describe it."""
+    write_whole(folder / name, content)
+    return File(name, len(content), hashlib.sha256(content).hexdigest())
+
+
+class BatchFolder:
+    """The folder of one plan.
+
+    Args:
+        path: the folder, made if it is not there.
+        jobs: the whole plan.
+
+    Raises:
+        ValueError: it holds another plan.
+    """
+
+    def __init__(self, path: Path, jobs: Jobs) -> None:
+        self.path, self.jobs, self.rows = path, jobs, Rows(path / ROWS)
+        about, identity = path / IDENTITY, jobs.identity()
+        if not about.is_file():
+            write_whole(about, json.dumps({"identity": identity, "first": jobs[0].graph}, indent=1).encode())
+        elif json.loads(about.read_text())["identity"] != identity:
+            raise ValueError(f"{path} holds images of another workflow, other prompts or other settings: give another folder.")
+
+    def missing(self, *, verify: bool = False) -> list[int]:
+        """Numbers of the jobs that are to be drawn; rows of damaged or missing files are taken out.
+
+        Args:
+            verify: read every file and compare its checksum, not only its size.
+        """
+        self.rows.clean()
+        done = bytearray(len(self.jobs))
+        damaged: set[int] = set()
+        columns = ("number", *(f"{name}{what}" for name in ("file", "map") for what in ("", "_bytes", "_sha256")))
+        for table in self.rows.batches(columns):
+            numbers = table["number"].to_pylist()
+            lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
+            with ThreadPoolExecutor(READERS) as readers:  # waiting for a network file system, not calculating
+                good = readers.map(lambda line: self._whole(line[:3], verify) and self._whole(line[3:], verify), lines)
+                for number, is_whole in zip(numbers, good, strict=True):
+                    if not is_whole:
+                        damaged.add(number)
+                    elif number < len(done):
+                        done[number] = 1
+        if damaged:
+            self.rows.remove(damaged)
+        return [number for number in range(len(done)) if not done[number] or number in damaged]
+
+    def _whole(self, file: tuple[str | None, int | None, str | None], verify: bool) -> bool:
+        """Whether a file is there as its row says, perhaps rejected since."""
+        name, size, checksum = file
+        if name is None:
+            return True
+        path = present(self.path / name)
+        if path is None or path.stat().st_size != size:
+            return False
+        return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+
+    def drawn(self) -> list[Drawn]:
+        """All images of the plan, in order."""
+        return sorted(
+            (image for image in read(self.path, self.rows) if image.number < len(self.jobs)),
+            key=lambda image: (image.number, image.place),
+        )
+
+
+def seconds(folder: Path) -> list[float]:
+    """How long each job of a folder took."""
+    table = Rows(folder / ROWS).table(("number", "seconds"))
+    return list(dict(zip(table["number"].to_pylist(), table["seconds"].to_pylist(), strict=True)).values())
+
+
+def read(folder: Path, rows: Rows) -> Iterator[Drawn]:
+    """The images of a folder, out of its rows."""
+    scores = [name for score in SCORES for name in (score, f"{score}_error")]
+    for table in rows.batches(("file", "prompt", "seed", "place", "number", *scores)):
+        for line in table.to_pylist():
+            found = {name: (line[name], line[f"{name}_error"]) for name in SCORES if line[name] is not None}
+            yield Drawn(folder / line["file"], line["prompt"], line["seed"], line["place"], line["number"], found)
+
+
+def present(path: Path) -> Path | None:
+    """A file at its place, or in the folder for rejected ones beside it; None if it is in neither."""
+    return next((place for place in (path, path.parent / REJECTED / path.name) if place.is_file()), None)
