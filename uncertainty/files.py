@@ -36,7 +36,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def save_map(path: Path, found: UncertaintyMap) -> None:
-    """Write a map, whole or not at all."""
+    """Write a map, whole or not at all; raises OSError where it cannot be written."""
     tensors = _named("quantities", found.quantities) | _named("standard_errors", found.standard_errors)
     tensors["sigmas"] = _own(found.sigmas)
     tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
@@ -120,7 +120,10 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
     with whole(path) as unfinished:
-        save_file(dict(tensors), unfinished, {_ENTRY: entry})
+        try:
+            save_file(dict(tensors), unfinished, {_ENTRY: entry})
+        except SafetensorError as error:
+            raise OSError(f"{path.name} cannot be written: {error}") from error
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bad_input import CASES, FILES, MODELS, Case
-from dev.bootstrap import ROOT
+from dev.bootstrap import BUNDLED, ROOT, comfyui
 from dev.client import PromptFailed, PromptRejected, run
 from dev.server import NODES, ComfyServer
 from made_maps import made
@@ -96,6 +96,10 @@ def seen(server: ComfyServer, case: Case) -> str:
     return ""
 
 
+# What ComfyUI's own checks say.
+OF_COMFYUI = ("Value not in list", "sampler_name must be one of")
+
+
 def row(case: Case, message: str) -> str:
     """A line of the table."""
     text = f"works: {case.works}" if case.works else message
@@ -117,6 +121,8 @@ def test_bad_input_is_told_as_the_page_says(faulty: ComfyServer, case: Case, req
         known[_key(line)] = line
         rows = [known[_key(row(each, ""))] for each in CASES if _key(row(each, "")) in known]
         PAGE.write_text(TABLE.sub(lambda match: match.group(1) + HEAD + "\n".join(rows) + "\n" + match.group(2), text))
+    if comfyui() != BUNDLED and any(words in message for words in OF_COMFYUI):
+        return  # in other versions' own words, with other choices
     assert line in PAGE.read_text().splitlines()
 
 

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dev.client import Graph, make, run, view
+from dev.bootstrap import BUNDLED, comfyui
+from dev.client import Graph, PromptFailed, make, run, view
 from dev.server import ComfyServer
 from uncertainty import metadata
 from uncertainty.ledger import Ledger
@@ -219,6 +221,11 @@ def test_a_subfolder_may_be_a_link(own_server: ComfyServer, nights: list[dict[st
     (place / "output" / "linked").symlink_to(place / "disk")
     prompt = graph(3, mode="keep_best")
     prompt["kept"]["inputs"]["filename_prefix"] = "linked/one"
+    if comfyui() != BUNDLED:
+        with suppress(PromptFailed):
+            run(own_server.url, prompt)
+        if not list((place / "disk").iterdir()):
+            pytest.skip("this ComfyUI saves nothing through links that lead out of its output folder")
     (file,) = run(own_server.url, prompt)["kept"]["images"]
     assert (place / "disk" / file["filename"]).is_file()
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)

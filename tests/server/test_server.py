@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dev.bootstrap import ROOT
+from dev.bootstrap import BUNDLED, ROOT, comfyui
 from dev.client import Graph, Outputs, PromptFailed, PromptRejected, get, make, node_with, run, view
 from dev.demo import WORKFLOW
 from dev.server import NODES, ComfyServer
@@ -90,7 +90,8 @@ def test_strength_zero_is_ksampler_bit_for_bit(server: ComfyServer, graph: Graph
     assert np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/stock"))
     assert not np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/guided"))
     assert steps["stock"][-1] == (8, 8)
-    assert steps[sampler] == steps["guided"] == steps["stock"]  # the same progress, step by step
+    if comfyui() == BUNDLED:  # others leave out events that come too fast
+        assert steps[sampler] == steps["guided"] == steps["stock"]  # the same progress, step by step
 
 
 def test_same_seed_same_bits(server: ComfyServer, graph: Graph) -> None:
@@ -202,7 +203,9 @@ def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None
         assert np.array_equal(measured, stock)
         assert np.array_equal(guided, patched)
         assert not np.array_equal(guided, measured)
-    assert steps["measured"] == steps["guided"] == steps["patched"] == steps["stock"] and steps["stock"][-1] == (8, 8)
+    assert all(steps[name][-1] == (8, 8) for name in names)
+    if comfyui() == BUNDLED:  # others leave out events that come too fast
+        assert steps["measured"] == steps["guided"] == steps["patched"] == steps["stock"]
     assert all(math.isfinite(float(score)) for score in outputs["scores"]["text"]) and outputs["scores"]["text"]
     look: Graph = {"load": make("UncertaintyMapLoad", file=listed(outputs["saved map"]["files"][0]))}
     look["plot"] = make("UncertaintyPlot", uncertainty=["load", 0])

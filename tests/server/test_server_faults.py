@@ -3,14 +3,10 @@
 import asyncio
 import io
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +18,7 @@ from PIL import Image
 from bad_input import GROUND, SAMPLER, SUBJECTS
 from dev.client import Graph, PromptFailed, get, make, run, view
 from dev.server import ComfyServer
+from small_disk import mounted, needs_mount, resize
 from uncertainty import files
 from uncertainty.ledger import Ledger, Query
 
@@ -138,21 +135,7 @@ def test_a_browser_that_goes_away_stops_nothing(server: ComfyServer) -> None:
     assert run(server.url, saving(302))["saved"]["images"]
 
 
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small disk of its own at a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"only who may mount a disk can fill one: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="needs mount")
+@needs_mount
 def test_a_full_disk_is_told_and_leaves_no_half_files(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with mounted(output, "size=1m"), server(tmp_path) as running:
@@ -161,21 +144,21 @@ def test_a_full_disk_is_told_and_leaves_no_half_files(tmp_path: Path) -> None:
         assert check(tmp_path) >= SAVED
         assert not list(output.rglob("*.part"))
         images = check(tmp_path)
-        subprocess.run(["mount", "-o", "remount,size=8m", str(output)], check=True)
+        resize(output, "size=8m")
         run(running.url, saving(99))
         assert check(tmp_path) >= images + SAVED
 
 
-@pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="needs mount")
+@needs_mount
 def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with mounted(output, "size=1m"), server(tmp_path) as running:
         run(running.url, saving(1))
-        subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+        resize(output, "ro")
         with pytest.raises(PromptFailed, match="Read-only file system"):
             run(running.url, saving(2))
         assert check(tmp_path) == SAVED
-        subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
+        resize(output, "rw")
         run(running.url, saving(3))
         assert check(tmp_path) == 2 * SAVED
 

@@ -1,0 +1,240 @@
+"""``python -m uncertainty batch`` as a user runs it: whole processes, a real ComfyUI in each, and what can go wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dev.bootstrap import ROOT, comfyui, prepare_base
+from small_disk import mounted, needs_mount, resize
+from uncertainty.batch.folder import ROWS, read
+from uncertainty.batch.rows import Rows
+from uncertainty.files import load_map
+from uncertainty.ledger import Ledger, Query
+
+PROMPTS = ("cat face", "pizza")
+RUNS, SIZE = 8, 2
+PATIENCE = 180
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of a ComfyUI with this pack and the one that fails."""
+    folder = tmp_path_factory.mktemp("base")
+    prepare_base(folder)
+    (folder / "custom_nodes" / "faults").symlink_to(ROOT / "tests" / "support" / "batch_fault_nodes")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(base: Path, tmp_path_factory: pytest.TempPathFactory) -> "Command":
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "prompts.txt").write_text("\n".join(PROMPTS))
+    return Command(base, folder)
+
+
+@pytest.fixture(scope="module")
+def finished(command: "Command", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run without faults, by one process."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    done = command(folder)
+    assert done.returncode == 0, done.stderr
+    assert f"{RUNS * SIZE} images in" in done.stdout
+    assert f"python -m uncertainty rank {folder}" in done.stdout
+    assert f"{RUNS}/{RUNS}" in done.stderr
+    assert "denoised_variance" in done.stderr  # statistics beside rate and time left
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(finished: Path) -> Files:
+    """What it holds."""
+    return whole(finished)
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A finished folder of one's own."""
+    return shutil.copytree(finished, tmp_path / "out")
+
+
+class Command:
+    """The command line, with a workflow that fails once, or never."""
+
+    def __init__(self, base: Path, folder: Path) -> None:
+        self.base, self.folder = base, folder
+        self.happened = folder / "happened"
+
+    def line(self, output: Path, *options: str, fault: str = "none") -> list[str]:
+        graph = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
+        graph = {number: graph[number] for number in ("1", "2", "3", "4", "5", "6")}
+        graph["4"]["inputs"] |= {"width": 256, "height": 256, "batch_size": SIZE}
+        graph["5"]["inputs"] |= {"steps": 6, "samples": 2, "model": ["fails", 0]}
+        graph["fails"] = {"class_type": "FailsOnce", "inputs": {"model": ["1", 0], "fault": fault, "call": 30}}
+        workflow = self.folder / f"{fault}.json"
+        workflow.write_text(json.dumps(graph))
+        given = ["--workflow", str(workflow), "--prompts", str(self.folder / "prompts.txt"), "--seeds", f"5:{5 + RUNS // 2}"]
+        own = ["--comfyui", str(comfyui()), "--maps", "sum", "--output", str(output)]
+        python = [sys.executable, "-m", "uncertainty", "batch"]
+        return [*python, *given, *own, *options, "--", "--base-directory", str(self.base)]
+
+    def options(self) -> dict[str, Any]:
+        # One thread for each worker, so that one of two and the only one round alike.
+        environment = os.environ | {"PYTHONPATH": "dev/site", "BATCH_FAULT": str(self.happened), "OMP_NUM_THREADS": "1"}
+        return {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+    def __call__(self, output: Path, *options: str, fault: str = "none") -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        self.happened.unlink(missing_ok=True)
+        line = self.line(output, *options, fault=fault)
+        return subprocess.run(line, **self.options(), timeout=PATIENCE, check=False)
+
+    @contextmanager
+    def running(self, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+        """Start it, and wait until it has drawn something; what it started is gone in the end."""
+        process = subprocess.Popen(self.line(output, *options), **self.options())
+        try:
+            until(lambda: len(list(output.rglob("*.png"))) >= SIZE + 1)
+            yield process
+        finally:
+            family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else [process]
+            for one in family:
+                one.kill()
+            process.communicate()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def whole(folder: Path) -> Files:
+    """Every image and map of a finished folder; each has one row, or one a place, and nothing else lies about."""
+    images = sorted(read(folder, Rows(folder / ROWS)), key=lambda image: (image.number, image.place))
+    assert [(image.number, image.place) for image in images] == [(n, p) for n in range(RUNS) for p in range(SIZE)]
+    assert [(image.prompt, image.seed) for image in images[::SIZE]] == [(PROMPTS[n % 2], 5 + n // 2) for n in range(RUNS)]
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in (folder / "images").rglob("*.png")}
+    assert found.keys() == {image.path.relative_to(folder).as_posix() for image in images}
+    maps = {path.relative_to(folder).as_posix(): path.read_bytes() for path in (folder / "maps").rglob("*.safetensors")}
+    assert len(maps) == RUNS
+    assert not list(folder.rglob("*.part"))
+    measured = load_map(folder / "maps" / "00000" / "0000003.safetensors")
+    for place in range(SIZE):
+        assert images[3 * SIZE + place].scores["denoised_variance"][0] == float(measured.score("denoised_variance").value[place])
+    return found | maps
+
+
+def test_the_same_is_done_already(command: Command, copied: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    done = command(copied)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_what_is_damaged_is_drawn_again(command: Command, expected: Files, copied: Path) -> None:
+    images, maps = (sorted((copied / name).rglob(f"*{suffix}")) for name, suffix in (("images", "png"), ("maps", "safetensors")))
+    images[0].unlink()
+    images[5].write_bytes(images[5].read_bytes()[:-9])
+    flipped = bytearray(maps[6].read_bytes())
+    flipped[-1] ^= 1
+    maps[6].write_bytes(flipped)
+    done = command(copied, "--verify")
+    assert done.returncode == 0, done.stderr
+    assert whole(copied) == expected
+
+
+def test_stopped_by_hand(command: Command, expected: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "out of two words"
+    with command.running(folder) as process:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "stopped. What is drawn is kept; this goes on:" in told
+    assert f"--output '{folder}'" in told
+    assert "Traceback" not in told
+    assert Rows(folder / ROWS)  # nothing that was finished is drawn again
+    assert command(folder).returncode == 0
+    assert whole(folder) == expected
+
+
+def test_the_driver_is_killed(command: Command, expected: Files, tmp_path: Path) -> None:
+    """With two workers, then one process draws the rest."""
+    folder = tmp_path / "out"
+    with command.running(folder, "--workers", "2") as process:
+        process.kill()
+    assert command(folder).returncode == 0
+    assert whole(folder) == expected
+
+
+def test_a_worker_is_killed(command: Command, expected: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with command.running(folder, "--workers", "2") as process:
+        workers = [
+            each for each in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in " ".join(each.cmdline())
+        ]
+        assert len(workers) == 2
+        workers[0].kill()
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
+    assert whole(folder) == expected
+
+
+@pytest.mark.parametrize("fault", ["memory", "death"])
+def test_a_worker_runs_out_of_memory(fault: str, command: Command, expected: Files, tmp_path: Path) -> None:
+    """As torch says it, on a GPU, and as the system does, which ends the process; the graph differs in the name of the fault."""
+    folder = tmp_path / "out"
+    done = command(folder, *(("--workers", "2") if fault == "death" else ()), fault=fault)
+    assert done.returncode == 0, done.stderr
+    assert command.happened.exists()
+    found = whole(folder)
+    assert found.keys() == expected.keys()
+    for name in found:
+        assert pixels(found[name]) == pixels(expected[name]), name
+
+
+def pixels(content: bytes) -> bytes:
+    """A file without the texts that tell of its graph: of a PNG its compressed pixels, else everything."""
+    start = content.find(b"IDAT")
+    return content if start < 0 else content[start:]
+
+
+@needs_mount
+def test_a_full_disk(command: Command, expected: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    with mounted(folder, "size=256k"):
+        done = command(folder / "out")
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        resize(folder, "size=16m")
+        assert command(folder / "out").returncode == 0
+        assert whole(folder / "out") == expected
+
+
+def test_the_sidebar_is_told(copied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "output" / "night"
+    folder.parent.mkdir()
+    copied.rename(folder)
+    for _ in range(2):  # twice is once
+        done = subprocess.run(
+            [sys.executable, "-m", "uncertainty", "record", str(folder)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert f"{RUNS * SIZE} images are in the ledger" in done.stdout
+    page = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3").page(Query())
+    assert page.total == RUNS * SIZE
+    assert {entry.file.split("/")[0] for entry in page.entries} == {"night"}
+    assert all((tmp_path / "output" / entry.file).is_file() for entry in page.entries)

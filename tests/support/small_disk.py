@@ -1,0 +1,31 @@
+"""A disk that a test can fill."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+needs_mount = pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="needs mount")
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A small disk of its own at a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"only who may mount a disk can fill one: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def resize(folder: Path, options: str) -> None:
+    """Mount it anew, larger or otherwise."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
