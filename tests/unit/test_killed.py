@@ -1,6 +1,7 @@
 """The process is killed at any line of what writes: files are whole or absent, and the ledger is one that can be gone on with."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,10 +15,14 @@ from safetensors.torch import load_file
 
 from made_maps import made
 from uncertainty import culling, files
+from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
 from uncertainty.calibration import Calibration
+from uncertainty.estimators import QUANTITIES
 from uncertainty.ledger import Ledger, Query
 
-WRITERS = ("whole.py", "files.py", "culling.py", "ledger.py")
+WRITERS = ("whole.py", "files.py", "culling.py", "ledger.py", "rows.py")
+# Of rows.py: hundreds of lines that write nothing.
+READING = ("_schema", "_read", "_parts", "_path", "flat", "<listcomp>", "<genexpr>")
 MOST_LINES = 500
 PATIENCE = 60
 
@@ -49,7 +54,8 @@ def _kill_at(wanted: int) -> None:
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal seen
-        if not frame.f_code.co_filename.endswith(WRITERS):
+        code = frame.f_code
+        if not code.co_filename.endswith(WRITERS) or code.co_name in READING:
             return None
         if event == "line":
             seen += 1
@@ -133,3 +139,29 @@ def test_the_child_reports_what_fails(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError):
         killed_at_every_line(fail, lambda: None)
+
+
+def test_rows_are_added_or_not_and_never_twice(tmp_path: Path) -> None:
+    """The last addition makes a merge of sixteen, which is cut off at every line too."""
+    first = Rows(tmp_path / "first")
+    for number in range(MERGED_AT_ONCE - 1):
+        first.add([_row(number)])
+    folder = tmp_path / "rows"
+
+    def again() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "first", folder)
+
+    def check() -> None:
+        found = Rows(folder).table(["number"])["number"].to_pylist()
+        assert found in (list(range(MERGED_AT_ONCE - 1)), list(range(MERGED_AT_ONCE)))
+        Rows(folder).clean()
+        assert Rows(folder).table(["number"])["number"].to_pylist() == found
+        again()
+
+    again()
+    assert killed_at_every_line(lambda: Rows(folder).add([_row(MERGED_AT_ONCE - 1)]), check) > 50
+
+
+def _row(number: int) -> Row:
+    return Row(number, 0, "a cat", 1, File("a.png", 1, ""), None, "f", "m", 1.0, dict.fromkeys(QUANTITIES, (1.0, 0.1)))

@@ -1,0 +1,267 @@
+"""Rows in Parquet files: there once, whatever was cut off when."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.bootstrap import ROOT
+from uncertainty.__main__ import parser
+from uncertainty.batch import rows as module
+from uncertainty.batch.command import again, planned
+from uncertainty.batch.folder import BatchFolder, image_of, keep, map_of, read
+from uncertainty.batch.jobs import Job, Listed, Plan
+from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
+from uncertainty.batch.workflow import Workflow
+from uncertainty.estimators import QUANTITIES
+from uncertainty.ranked import kept, look, table
+
+SEED = 2**64 - 1
+
+
+def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None = None, folder: Path | None = None) -> Row:
+    """A row; with its file, where a folder is given."""
+    name, content = image_of(number, place), f"{number} {place}".encode()
+    file = keep(folder, name, content) if folder else File(name, len(content), hashlib.sha256(content).hexdigest())
+    value = float(number) if score is None else score
+    scores = dict.fromkeys(QUANTITIES, (value, 0.5))
+    return Row(number, place, prompt, SEED, file, None, "f", "m", 0.25, scores, f"{number}-{place}", "{}")
+
+
+def numbers(rows: Rows) -> list[int]:
+    return rows.table(["number"])["number"].to_pylist()
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows")
+    assert not rows and numbers(rows) == []
+    rows.add([row(0), row(0, 1, "ein Kätzchen 😺")])
+    rows.add([row(1, score=float("nan"))])
+    assert rows
+    first, second, third = read(tmp_path, rows)
+    assert (first.prompt, second.prompt, second.seed) == ("a cat", "ein Kätzchen 😺", SEED)
+    assert first.path == tmp_path / "images" / "00000" / "0000000_000.png"
+    assert first.scores == dict.fromkeys(QUANTITIES, (0.0, 0.5))
+    assert third.scores.keys() == first.scores.keys()
+    assert third.scores["denoised_variance"][0] != third.scores["denoised_variance"][0]
+    assert rows.table(["id"])["id"].to_pylist() == ["0000000_000", "0000000_001", "0000001_000"]
+
+
+def test_small_files_are_merged_and_every_row_stays(tmp_path: Path) -> None:
+    rows, count = Rows(tmp_path), MERGED_AT_ONCE**2 + 3
+    for number in range(count):
+        rows.add([row(number)])
+    assert numbers(rows) == list(range(count))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        f"{0:09}-{MERGED_AT_ONCE**2 - 1:09}.parquet",
+        *(f"{number:09}-{number:09}.parquet" for number in range(MERGED_AT_ONCE**2, count)),
+    ]
+
+
+def test_a_merge_that_was_cut_off_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # killed before it deletes
+        for number in range(MERGED_AT_ONCE):
+            rows.add([row(number)])
+    assert len(list(tmp_path.iterdir())) == MERGED_AT_ONCE + 1
+    assert numbers(rows) == list(range(MERGED_AT_ONCE))
+    (tmp_path / "000000016-000000016.parquet.part").write_bytes(b"half a file")
+    rows.clean()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{0:09}-{MERGED_AT_ONCE - 1:09}.parquet"]
+    assert numbers(rows) == list(range(MERGED_AT_ONCE))
+    rows.add([row(MERGED_AT_ONCE)])
+    assert numbers(rows) == list(range(MERGED_AT_ONCE + 1))
+
+
+def test_rows_are_taken_out(tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    for number in range(5):
+        rows.add([row(number), row(number, 1)])
+    untouched = (tmp_path / "000000000-000000000.parquet").stat().st_mtime_ns
+    rows.remove([1, 4, 77])
+    assert numbers(rows) == [0, 0, 2, 2, 3, 3]
+    assert (tmp_path / "000000000-000000000.parquet").stat().st_mtime_ns == untouched
+
+
+def test_a_damaged_file_of_rows_is_named(tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    rows.add([row(0)])
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="000000000-000000000.parquet is no readable Parquet file .*: delete it"):
+        numbers(rows)
+
+
+GRAPH = {
+    "sampler": {
+        "class_type": "KSampler",
+        "inputs": {"seed": 0, "steps": 4, "positive": ["text", 0], "latent_image": ["latent", 0], "model": ["model", 0]},
+    },
+    "text": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+    "latent": {"class_type": "EmptyLatentImage", "inputs": {"batch_size": 2}},
+    "model": {"class_type": "UncertaintyDemoModel", "inputs": {}},
+    "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["sampler", 0], "vae": ["model", 2]}},
+}
+
+
+def plan(count: int, prompts: tuple[str, ...] = ("a cat", "a dog"), **more: object) -> Plan:
+    return Plan(Workflow(GRAPH), prompts, 10, count, **more)
+
+
+def test_every_prompt_with_one_seed_then_with_the_next() -> None:
+    assert [(job.number, job.prompt, job.seed) for job in plan(5)] == [
+        (0, "a cat", 10), (1, "a dog", 10), (2, "a cat", 11), (3, "a dog", 11), (4, "a cat", 12),
+    ]  # fmt: skip
+    assert [job.seed for job in plan(3, every_seed_once=True)] == [10, 11, 12]
+    job = plan(5, batch=7)[3]
+    assert job.graph["sampler"]["inputs"]["seed"] == 11
+    assert job.graph["text"]["inputs"]["text"] == "a dog"
+    assert job.graph["latent"]["inputs"]["batch_size"] == 7
+    assert plan(5, batch=7)[3] == job
+
+
+def test_a_folder_is_known_by_workflow_and_prompts() -> None:
+    assert plan(5).identity() == plan(500).identity()
+    others = [plan(5, ("a cat",)), plan(5, batch=3), plan(5, maps=True), plan(5, ("a cat", "a dog", "a pig"))]
+    others.append(Plan(Workflow(GRAPH), ("a cat", "a dog"), 11, 5))
+    assert len({plan(5).identity(), *(other.identity() for other in others)}) == len(others) + 1
+
+
+def test_what_is_missing(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path, plan(6))
+    assert folder.missing() == list(range(6))
+    folder.rows.add([row(number, place, folder=tmp_path) for number in (0, 1, 2, 4) for place in range(2)])
+    assert folder.missing() == [3, 5]
+    (tmp_path / image_of(1, 1)).unlink()
+    content = (tmp_path / image_of(2, 0)).read_bytes()
+    (tmp_path / image_of(2, 0)).write_bytes(content[::-1])  # as long as before
+    assert folder.missing() == [1, 3, 5]
+    assert folder.missing(verify=True) == [1, 2, 3, 5]
+    assert numbers(folder.rows) == [0, 0, 4, 4]
+    assert BatchFolder(tmp_path, plan(2)).missing() == [1]
+    assert [image.number for image in BatchFolder(tmp_path, plan(2)).drawn()] == [0, 0]
+
+
+def test_what_was_rejected_is_not_missing(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path, plan(1))
+    folder.rows.add([row(0, place, folder=tmp_path) for place in range(2)])
+    rejected = (tmp_path / image_of(0, 1)).parent / "rejected"
+    rejected.mkdir()
+    (tmp_path / image_of(0, 1)).rename(rejected / "0000000_001.png")
+    assert folder.missing(verify=True) == []
+
+
+def test_another_plan_is_refused(tmp_path: Path) -> None:
+    BatchFolder(tmp_path, plan(3))
+    with pytest.raises(ValueError, match="holds images of another workflow, other prompts or other settings"):
+        BatchFolder(tmp_path, plan(3, ("a pig",)))
+    jobs = Listed([Job(0, "a cat", 1, {}), Job(1, "a dog", 1, {})])
+    with pytest.raises(ValueError, match="holds images of another workflow"):
+        BatchFolder(tmp_path, jobs)
+
+
+def arguments(tmp_path: Path, *given: str) -> object:
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps(GRAPH))
+    return parser().parse_args(["batch", "--workflow", str(path), "--output", str(tmp_path / "out"), *given])
+
+
+def test_counts_and_seeds(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n\n  a dog \n")
+    given = ("--prompts", str(prompts))
+    found = planned(arguments(tmp_path, "--count", "7", *given))
+    assert (len(found), found.prompts, found.first, found.batch) == (4, ("a cat", "a dog"), 0, 2)
+    found = planned(arguments(tmp_path, "--seeds", "3:6", *given, "--batch", "4", "--maps", "sum"))
+    assert (len(found), found.first, found.batch, found.maps) == (6, 3, 4, True)
+    assert found[0].graph["evaluation options"]["inputs"]["keep_maps"] == "sum"
+    assert len(planned(arguments(tmp_path, "--seeds", "3:6", "--count", "3"))) == 2
+    with pytest.raises(ValueError, match="count: give --count N, or --seeds A:B, or both"):
+        planned(arguments(tmp_path))
+    with pytest.raises(ValueError, match="count: 20 images are 10 runs, --seeds and prompts give 3: give more seeds"):
+        planned(arguments(tmp_path, "--seeds", "3:6", "--count", "20"))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--count", "0"), "must be a whole number of at least 1, got 0"),
+        (("--count", "many"), "must be a whole number of at least 1, got many"),
+        (("--seeds", "5"), "must be two whole numbers, the first lower, like 0:100, got 5"),
+        (("--seeds", "5:5"), "must be two whole numbers, the first lower"),
+        (("--seeds", f"0:{2**64 + 1}"), "must be two whole numbers, the first lower"),
+        (("--workers", "-1"), "must be a whole number of at least 1, got -1"),
+        (("--maps", "all"), "invalid choice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    given: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments(tmp_path, *given)
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
+    """Without pyarrow, without Ray, without ComfyUI: in a sentence, before anything is drawn."""
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps(GRAPH))
+    command = ["batch", "--workflow", str(path), "--output", str(tmp_path / "out"), "--count", "2"]
+    for blocked, more, words in (
+        ("pyarrow", (), "rows are kept in Parquet files: pip install pyarrow"),
+        ("ray", ("--workers", "2", "--comfyui", str(tmp_path)), "more than one worker needs Ray: pip install ray"),
+        ("", (), "comfyui: this pack does not lie in the custom_nodes of a ComfyUI; give --comfyui DIR"),
+        ("", ("--comfyui", str(tmp_path)), f"comfyui must be the folder that holds ComfyUI's main.py, got {tmp_path}"),
+    ):
+        script = f"import sys; sys.modules[{blocked!r}] = None; sys.argv[0] = 'x'; from uncertainty.__main__ import main; main()"
+        run = [sys.executable, "-c", script, *command, *more]
+        done = subprocess.run(run, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(f"error: {words}"), done.stderr
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_command_line_to_copy() -> None:
+    assert again(["batch", "--output", "two words"]).endswith("-m uncertainty batch --output 'two words'")
+
+
+def test_the_best_of_each_prompt_and_of_all(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows")
+    prompts = ("cat", "cat", "cat", "dog", "dog", "pig")
+    scored = enumerate(zip(prompts, SCORES, strict=True))
+    rows.add([row(number, prompt=prompt, score=score, folder=tmp_path) for number, (prompt, score) in scored])
+    found = look(tmp_path, "denoised_variance")
+    rank = ["rank", str(tmp_path)]
+
+    def names(*given: str) -> set[int]:
+        asked = parser().parse_args([*rank, *given])
+        asked.reject = asked.reject or "highest"
+        return kept(found, asked)
+
+    assert names("--keep", "1", "--each-prompt") == {2, 4, 5}
+    assert names("--keep", "2", "--each-prompt") == {0, 2, 3, 4, 5}
+    assert names("--keep", "3") == {2, 4, 0}
+    assert names("--percentile", "50") == {2, 4, 0}
+    assert names() == set(range(6))
+    lines = list(table(found, {2}, "highest"))
+    assert lines[0].startswith("images/00000/0000002_000.png  1 ± 0.5  better than 100 % of 5")
+    assert lines[0].endswith("kept") and lines[1].endswith("rejected")
+
+
+SCORES = (3.0, 9.0, 1.0, 5.0, 2.0, 8.0)
+
+
+def test_pictures_of_no_batch_do_not_know_their_prompts(tmp_path: Path) -> None:
+    found = look(tmp_path, "denoised_variance")
+    with pytest.raises(ValueError, match="--each-prompt needs the folder of a batch"):
+        kept(found, parser().parse_args(["rank", str(tmp_path), "--each-prompt", "--keep", "1"]))
+
+
+def test_every_score_has_its_column() -> None:
+    assert set(module.SCORES) <= set(row(0).flat())
+    assert list(row(0).flat()) and set(row(0).flat()) == set(module._schema().names)
+    assert map_of(12_345_678) == "maps/12345/12345678.safetensors"
