@@ -40,6 +40,7 @@ bench:
 	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
 	@$(RUN) -m benchmarks.sparsification $(ARGS)
 	@$(RUN) -m dev.launcher -m benchmarks.scale $(ARGS)
+	@$(RUN) -m benchmarks.batches $(ARGS)
 
 soak:
 	@$(RUN) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/unit/test_killed.py

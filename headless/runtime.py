@@ -50,10 +50,12 @@ class Comfy:
         self.loop: asyncio.AbstractEventLoop = loop
         threading.Thread(target=loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(self.server.publish_loop(), loop)  # what is told to browsers must not pile up
+        import comfy.utils
         import execution
 
         import nodes
 
+        comfy.utils.set_progress_bar_enabled(False)  # one line for all is shown, not one a run
         self.validate, self.classes = execution.validate_prompt, nodes.NODE_CLASS_MAPPINGS
         if NEEDED not in self.classes:
             raise ComfyError(

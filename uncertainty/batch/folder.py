@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ..culling import REJECTED
 from ..whole import whole
@@ -15,7 +17,7 @@ from .rows import SCORES, File, Rows
 IDENTITY = "run.json"
 ROWS = "rows"
 JOBS_A_FOLDER = 1000
-READERS = 8
+READERS, FILES_A_READER = 8, 256
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class BatchFolder:
         for table in self.rows.batches(columns):
             numbers = table["number"].to_pylist()
             lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
-            with ThreadPoolExecutor(READERS) as readers:  # waiting for a network file system, not calculating
-                good = readers.map(lambda line: self._whole(line[:3], verify) and self._whole(line[3:], verify), lines)
+            parts = [lines[start : start + FILES_A_READER] for start in range(0, len(lines), FILES_A_READER)]
+            with ThreadPoolExecutor(READERS) as readers:  # which wait for a network file system
+                good = chain.from_iterable(readers.map(lambda part: [self._good(line, verify) for line in part], parts))
                 for number, is_whole in zip(numbers, good, strict=True):
                     if not is_whole:
                         damaged.add(number)
@@ -94,6 +97,10 @@ class BatchFolder:
         if damaged:
             self.rows.remove(damaged)
         return [number for number in range(len(done)) if not done[number] or number in damaged]
+
+    def _good(self, line: tuple[Any, ...], verify: bool) -> bool:
+        """Whether image and map of a row are whole."""
+        return self._whole(line[:3], verify) and self._whole(line[3:], verify)
 
     def _whole(self, file: tuple[str | None, int | None, str | None], verify: bool) -> bool:
         """Whether a file is there as its row says, perhaps rejected since."""

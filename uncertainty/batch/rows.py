@@ -18,7 +18,7 @@ from ..whole import UNFINISHED, whole
 SCORES = (*QUANTITIES, *BASELINES)
 MERGED_AT_ONCE = 16
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
-ROWS_AT_ONCE = 65536
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
