@@ -4,6 +4,7 @@
 
 - overhead: a job as ``batch`` draws it beside the same sampler and decoder called bare, in one ComfyUI, alternately.
 - workers: jobs a second of one and of two workers of one thread each, started once each, alternately given the same jobs.
+- driver: jobs a second that one driver hands out to two workers, which draw nothing, and keeps; real jobs take seconds.
 - rows: adding, resuming, ranking; each size in a process of its own, for its memory.
 """
 
@@ -25,11 +26,11 @@ from dev.bootstrap import BASE, ROOT, comfyui
 from . import results
 
 NAME = "batches"
-PARTS = ("overhead", "workers", "rows")
+PARTS = ("overhead", "workers", "driver", "rows")
 ROUNDS, JOBS = 12, 8
 SIZES = (10_000, 100_000)
 BATCH, PROMPTS = 4, 100
-ADDED_AT_ONCE = 400
+ADDED_AT_ONCE, DRIVEN = 400, 2000
 RUN = {"width": 512, "height": 512, "batch_size": BATCH}
 OPTIONS = ("--base-directory", str(BASE))
 
@@ -115,21 +116,49 @@ def workers() -> dict[str, list[float]]:
     return found
 
 
+class Nothing:
+    """A renderer that draws nothing and says it is done."""
+
+    def draw(self, job: Any, folder: Path) -> list[Any]:
+        """Rows of images that are not there."""
+        return list(simulated(job.number))
+
+
+def driver() -> dict[str, float]:
+    """Jobs a second, after a warm-up, with their rows kept."""
+    from uncertainty.batch.drawing import draw
+    from uncertainty.batch.ray_engine import RayEngine
+
+    engine = RayEngine(Nothing, 2)  # type: ignore[arg-type]
+    seconds = []
+    for first in (0, 10_000):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            draw(lambda: engine, plan(DRIVEN, first=first), Path(folder))
+            seconds.append(time.perf_counter() - began)
+    engine.close()
+    return {"jobs a second": DRIVEN / seconds[1]}
+
+
+def simulated(number: int) -> Iterator[Any]:
+    """Rows of a job."""
+    from uncertainty.batch.folder import image_of
+    from uncertainty.batch.rows import File, Row
+    from uncertainty.estimators import QUANTITIES
+
+    for place in range(BATCH):
+        scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
+        file = File(image_of(number, place), 0, f"{number * BATCH + place:064x}")
+        prompt, digest = f"prompt {number % PROMPTS}", f"{number:08x}{place:08x}"
+        yield Row(number, place, prompt, number // PROMPTS, file, None, "fingerprint", "model", 1.0, scores, digest, "", "{}")
+
+
 def rows(size: int) -> dict[str, float]:
     """Seconds and most memory of a folder of so many images, with files, as empty as such files may be."""
     from uncertainty.batch.folder import BatchFolder, image_of
     from uncertainty.batch.jobs import Plan
-    from uncertainty.batch.rows import File, Row
     from uncertainty.batch.workflow import Workflow
-    from uncertainty.estimators import QUANTITIES
     from uncertainty.ranked import kept, look, table
-
-    def drawn(number: int) -> Iterator[Row]:
-        for place in range(BATCH):
-            scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
-            file = File(image_of(number, place), 0, "0" * 64)
-            prompt, digest = f"prompt {number % PROMPTS}", f"{number:08x}{place:08x}"
-            yield Row(number, place, prompt, number // PROMPTS, file, None, "fingerprint", "model", 1.0, scores, digest, "{}")
 
     prompts = [f"prompt {number}" for number in range(PROMPTS)]
     jobs = Plan(Workflow(graph(30)), prompts, 0, size // BATCH, BATCH)
@@ -155,7 +184,7 @@ def rows(size: int) -> dict[str, float]:
         def add() -> None:
             for first in range(0, len(jobs), ADDED_AT_ONCE):
                 numbers = range(first, min(first + ADDED_AT_ONCE, len(jobs)))
-                folder.rows.add([row for number in numbers for row in drawn(number)])
+                folder.rows.add([row for number in numbers for row in simulated(number)])
 
         timed("add", add)
         check(timed("resume", folder.missing) == [])
@@ -166,7 +195,12 @@ def rows(size: int) -> dict[str, float]:
         best = timed("best of each prompt", lambda: kept(found, asked))  # type: ignore[arg-type]
         check(len(best) == PROMPTS)
         timed("sorted list", lambda: sum(1 for _ in table(found, best, "highest")))
-    return seconds | {"MB to draw and resume": adding - before, "MB to rank": memory() - before}
+        size_on_disk = sum(file.stat().st_size for file in folder.rows.folder.iterdir())
+    return seconds | {
+        "bytes a row": size_on_disk / size,
+        "MB to draw and resume": adding - before,
+        "MB to rank": memory() - before,
+    }
 
 
 def check(is_right: bool) -> None:
@@ -211,12 +245,14 @@ def tables(found: dict[str, Any]) -> str:
         ratios = [a / b for a, b in zip(found["workers"]["1"], found["workers"]["2"], strict=True)]
         low, high = _quartiles(ratios)
         lines.append(("2 workers against perfect", f"{statistics.median(ratios) / 2:.0%} ({low / 2:.0%} to {high / 2:.0%})"))
+    if "driver" in found:
+        lines.append(("jobs a second that one driver can hand out", f"{found['driver']['jobs a second']:.0f}"))
     table = results.markdown(("", "measured"), lines) if lines else ""
     sizes = [size for size in SIZES if f"rows {size}" in found]
     if sizes:
         names = list(found[f"rows {sizes[0]}"])
         rows = [(name, *(f"{found[f'rows {size}'][name]:.2f}" for size in sizes)) for name in names]
-        table += "\n\n" + results.markdown(("seconds", *(f"{size:,} images" for size in sizes)), rows)
+        table += "\n\n" + results.markdown(("seconds, if nothing else is said", *(f"{size:,} images" for size in sizes)), rows)
     return table.strip()
 
 
@@ -230,7 +266,7 @@ def main() -> None:
     if sys.argv[1:2] == ["one"]:
         part, size = sys.argv[2], int(sys.argv[3])
         sys.argv = sys.argv[:1]
-        print(json.dumps(rows(size) if part == "rows" else {"overhead": overhead, "workers": workers}[part]()))
+        print(json.dumps(rows(size) if part == "rows" else {"overhead": overhead, "workers": workers, "driver": driver}[part]()))
         return
     parts, only_table = results.arguments(__doc__, PARTS)
     if not only_table:

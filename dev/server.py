@@ -13,7 +13,6 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from .bootstrap import BASE, ROOT, RUNTIME, prepare_base, shown
 
@@ -80,7 +79,7 @@ class ComfyServer:
         self.log = log
         self.front_end = front_end
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ComfyServer":
         """Start it and wait until it answers and has this pack's nodes.
 
         Raises:

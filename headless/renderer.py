@@ -70,7 +70,7 @@ class Renderer:
             own = {name: (float(score.value[place]), float(score.standard_error[place])) for name, score in scores.items()}
             row = Row(
                 job.number, place, job.prompt, job.seed, file, kept_map, fingerprint(found), model, seconds, own, digest,
-                json.dumps(settings, sort_keys=True),
+                found.settings.get("prompt"), json.dumps(settings, sort_keys=True),
             )  # fmt: skip
             rows.append(row)
         return rows

@@ -83,6 +83,7 @@ class Image:
     place: int
     scores: Mapping[str, tuple[float, float]]
     file: str | None = None
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Ledger:
         rows = [
             (
                 *(image.digest, image.fingerprint, moment, _signed(image.seed), image.prompt, image.place, image.file),
-                None if image.file is None else 0,
+                None if image.file is None else int(image.rejected),
                 *(value if math.isfinite(value) else None for q in QUANTITIES for value in image.scores[q]),
             )
             for image in images

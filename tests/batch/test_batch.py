@@ -229,12 +229,24 @@ def test_the_sidebar_is_told(copied: Path, tmp_path: Path) -> None:
     folder = tmp_path / "output" / "night"
     folder.parent.mkdir()
     copied.rename(folder)
+    ledger = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3")
     for _ in range(2):  # twice is once
-        done = subprocess.run(
-            [sys.executable, "-m", "uncertainty", "record", str(folder)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        assert f"{RUNS * SIZE} images are in the ledger" in done.stdout
-    page = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3").page(Query())
+        assert f"{RUNS * SIZE} images are in the ledger" in uncertainty("record", folder)
+    page = ledger.page(Query())
     assert page.total == RUNS * SIZE
     assert {entry.file.split("/")[0] for entry in page.entries} == {"night"}
     assert all((tmp_path / "output" / entry.file).is_file() for entry in page.entries)
+    assert not any(prompt in str(page.entries) for prompt in PROMPTS)  # of prompts it knows digests
+
+    assert "moved 14 of 16" in uncertainty("rank", folder, "--each-prompt", "--keep", "1", "--move")
+    uncertainty("record", folder)
+    kept = ledger.page(Query(state="kept"))
+    assert kept.total == len(PROMPTS) == len({entry.prompt for entry in kept.entries})
+    assert all((tmp_path / "output" / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).entries)
+    assert "brought 14 back" in uncertainty("rank", folder, "--undo")
+
+
+def uncertainty(*arguments: object) -> str:
+    """What another of the commands prints."""
+    line = [sys.executable, "-m", "uncertainty", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout

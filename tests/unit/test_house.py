@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pathspec
 import pytest
-import tomllib
 
 import uncertainty
 from dev import evidence
 from dev.bootstrap import ROOT
 from dev.server import NODES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
 
 MEGABYTE = 1e6
 # What single modules of `uncertainty` need beyond torch and numpy; ComfyUI brings it.
@@ -42,7 +46,7 @@ BATCH = {
     "ray_engine": {"ray"},
     "rows": {"pyarrow"},
     "folder": {"concurrent"},
-    "drawing": {"PIL", "tqdm"},
+    "drawing": {"PIL", "filelock", "tqdm"},
 }
 
 # No module of these reaches the network or runs other programs.

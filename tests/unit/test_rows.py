@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dev.bootstrap import ROOT
 from uncertainty.__main__ import parser
 from uncertainty.batch import rows as module
 from uncertainty.batch.command import again, planned
+from uncertainty.batch.drawing import OneByOne, draw
 from uncertainty.batch.folder import BatchFolder, image_of, keep, map_of, read
 from uncertainty.batch.jobs import Job, Listed, Plan
 from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
@@ -28,7 +30,7 @@ def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None 
     file = keep(folder, name, content) if folder else File(name, len(content), hashlib.sha256(content).hexdigest())
     value = float(number) if score is None else score
     scores = dict.fromkeys(QUANTITIES, (value, 0.5))
-    return Row(number, place, prompt, SEED, file, None, "f", "m", 0.25, scores, f"{number}-{place}", "{}")
+    return Row(number, place, prompt, SEED, file, None, "f", "m", 0.25, scores, f"{number}-{place}", "p", "{}")
 
 
 def numbers(rows: Rows) -> list[int]:
@@ -162,6 +164,25 @@ def test_another_plan_is_refused(tmp_path: Path) -> None:
     jobs = Listed([Job(0, "a cat", 1, {}), Job(1, "a dog", 1, {})])
     with pytest.raises(ValueError, match="holds images of another workflow"):
         BatchFolder(tmp_path, jobs)
+
+
+def test_a_folder_has_one_driver(tmp_path: Path) -> None:
+    jobs = plan(1)
+    BatchFolder(tmp_path, jobs)
+    with FileLock(tmp_path / "run.lock"), pytest.raises(RuntimeError, match="another process draws into"):
+        draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
+    with pytest.raises(ConnectionError):  # it was asked now
+        draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
+
+
+class Nobody:
+    """Cannot be reached."""
+
+    def draw(self, job: Job, folder: Path) -> list[Row]:
+        raise ConnectionError
+
+    def upload(self, name: str, content: bytes, subfolder: str) -> str:
+        raise ConnectionError
 
 
 def arguments(tmp_path: Path, *given: str) -> object:

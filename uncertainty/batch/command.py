@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..culling import REJECTED
 from ..estimators import QUANTITIES
 from ..ledger import Image, Ledger
 from .drawing import Engine, OneByOne, Renderer, draw
-from .folder import ROWS
+from .folder import ROWS, present
 from .jobs import Plan, jobs_for, read_prompts
 from .ray_engine import PACK, RayEngine
 from .rows import Rows, check_library
@@ -178,16 +179,17 @@ def record(arguments: argparse.Namespace) -> None:
         )
     ledger, count = Ledger(output.parent / "user" / "uncertainty" / "ledger.sqlite3"), 0
     scores = [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_error")]
-    for table in rows.batches(["digest", "fingerprint", "model", "settings", "seed", "prompt", "place", "file", *scores]):
-        images = [
-            Image(
-                line["digest"], line["fingerprint"], line["model"], line["settings"], line["seed"], line["prompt"], line["place"],
-                {name: (line[name], line[f"{name}_error"]) for name in QUANTITIES},
-                (folder / line["file"]).relative_to(output).as_posix(),
-            )
-            for line in table.to_pylist()
-            if line["digest"] is not None
-        ]  # fmt: skip
+    own = ("digest", "fingerprint", "model", "settings", "seed", "prompt_digest", "place")
+    for table in rows.batches([*own, "file", *scores]):
+        images = []
+        for line in table.to_pylist():
+            path = present(folder / line["file"])
+            if path is None or line["digest"] is None:
+                continue
+            found = {name: (line[name], line[f"{name}_error"]) for name in QUANTITIES}
+            file = path.relative_to(output).as_posix()
+            told = {name.removesuffix("_digest"): line[name] for name in own}
+            images.append(Image(**told, scores=found, file=file, rejected=path.parent.name == REJECTED))
         ledger.add(images)
         count += len(images)
     print(f"{count} images are in the ledger {ledger.path}: the sidebar's tab Uncertainty shows them.")

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from .rows import Row
 
 # What is drawn within so many seconds is drawn again after a killed process, not after one that was asked to stop.
 ADDED_EVERY = 10.0
+LOCK = "run.lock"
 
 
 class Renderer(Protocol):
@@ -87,14 +89,7 @@ class Progress:
         self.bar.close()
 
 
-def draw(
-    engine: Callable[[], Engine],
-    jobs: Jobs,
-    path: Path,
-    *,
-    verify: bool = False,
-    told: Callable[[Sequence[Row]], None] | None = None,
-) -> None:
+def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool = False) -> None:
     """Draw what the folder lacks.
 
     Args:
@@ -102,39 +97,46 @@ def draw(
         jobs: all of it.
         path: the folder.
         verify: whether the checksums of what is there are compared.
-        told: called with rows once they are kept.
 
     Raises:
         ValueError: the folder holds something else.
+        RuntimeError: another process draws into it.
         OSError: a file cannot be written. What was drawn before is kept.
         Exception: whatever the engine raises; likewise.
     """
     folder = BatchFolder(path, jobs)
-    missing = folder.missing(verify=verify)
-    if not missing:
-        return
-    waiting: list[Row] = []
-    working = engine()
-    progress = Progress(path.name, len(jobs), len(jobs) - len(missing))
+    with _alone(path):
+        missing = folder.missing(verify=verify)
+        if not missing:
+            return
+        working = engine()
+        progress = Progress(path.name, len(jobs), len(jobs) - len(missing))
+        waiting: list[Row] = []
+        added = time.monotonic()
+        try:
+            for rows in working.draw_all((jobs[number] for number in missing), path):
+                waiting += rows
+                progress(rows)
+                if time.monotonic() - added > ADDED_EVERY:
+                    folder.rows.add(waiting)
+                    waiting, added = [], time.monotonic()
+        finally:
+            progress.close()
+            if waiting:
+                folder.rows.add(waiting)
 
-    def add() -> None:
-        if waiting:
-            folder.rows.add(waiting)
-            if told is not None:
-                told(waiting)
-            waiting.clear()
 
-    added = time.monotonic()
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Rows have one writer. The system gives the lock back when its process ends, however it does."""
+    from filelock import FileLock, Timeout  # torch brings it
+
     try:
-        for rows in working.draw_all((jobs[number] for number in missing), path):
-            waiting += rows
-            progress(rows)
-            if time.monotonic() - added > ADDED_EVERY:
-                add()
-                added = time.monotonic()
-    finally:
-        progress.close()
-        add()
+        lock = FileLock(path / LOCK).acquire(timeout=0)
+    except Timeout as error:
+        raise RuntimeError(f"another process draws into {path} already: wait for it, or give another folder.") from error
+    with lock:
+        yield
 
 
 def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[Drawn]:

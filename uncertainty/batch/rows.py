@@ -46,6 +46,7 @@ class Row:
         seconds: how long the job took.
         scores: value and standard error by quantity and measured baseline; NaN where there is no valid one.
         digest: by which the ledger knows it, if the run told.
+        prompt_digest: by which the ledger knows its prompt, if the run told.
         settings: the fingerprint's settings as JSON, if the run told.
     """
 
@@ -60,13 +61,14 @@ class Row:
     seconds: float
     scores: dict[str, tuple[float, float]]
     digest: str | None = None
+    prompt_digest: str | None = None
     settings: str | None = None
 
     def flat(self) -> dict[str, Any]:
         """As a line of the table."""
         flat: dict[str, Any] = {"id": f"{self.number:07}_{self.place:03}", "number": self.number, "place": self.place}
         flat |= {"prompt": self.prompt, "seed": self.seed, "fingerprint": self.fingerprint, "model": self.model}
-        flat |= {"seconds": self.seconds, "digest": self.digest, "settings": self.settings}
+        flat |= {"seconds": self.seconds, "digest": self.digest, "prompt_digest": self.prompt_digest, "settings": self.settings}
         for name, file in (("file", self.image), ("map", self.map)):
             flat |= {name: file and file.name, f"{name}_bytes": file and file.size, f"{name}_sha256": file and file.sha256}
         for name in SCORES:
@@ -204,7 +206,7 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
 def _schema() -> Any:
     import pyarrow as pa
 
-    texts = ("file", "file_sha256", "map", "map_sha256", "digest")
+    texts = ("file", "file_sha256", "map", "map_sha256", "digest", "prompt_digest")
     repeated = ("prompt", "fingerprint", "model", "settings")  # Parquet stores each of them once
     fields = [pa.field("id", pa.string()), pa.field("number", pa.int64()), pa.field("place", pa.int32())]
     fields += [pa.field("seed", pa.uint64()), pa.field("seconds", pa.float64())]
