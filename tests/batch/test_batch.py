@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
 from dev.bootstrap import ROOT, comfyui, prepare_base
 from small_disk import mounted, needs_mount, resize
@@ -250,3 +251,24 @@ def uncertainty(*arguments: object) -> str:
     """What another of the commands prints."""
     line = [sys.executable, "-m", "uncertainty", *map(str, arguments)]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_evaluation_draws_the_same_way(command: Command, tmp_path: Path) -> None:
+    """Without a server, by two workers; real pictures reach each of them."""
+    workflow = json.loads(Path(command.line(tmp_path)[5]).read_text())
+    workflow["5"]["inputs"]["model"] = ["1", 0]
+    del workflow["fails"]
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow))
+    (tmp_path / "real").mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), (90 * number, 50, 200)).save(tmp_path / "real" / f"cat face {number}.png")
+    given = ["--workflow", tmp_path / "workflow.json", "--reference", tmp_path / "real", "--count", 2, "--out", tmp_path / "out"]
+    line = [sys.executable, "-m", "uncertainty", "evaluate", "reconstruction", *map(str, given), "--comfyui", str(comfyui())]
+    line += ["--workers", "2", "--", "--base-directory", str(command.base)]
+    done = subprocess.run(line, **command.options(), timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    drawn = list(read(tmp_path / "out" / "drawn", Rows(tmp_path / "out" / "drawn" / ROWS)))
+    assert sorted((image.number, image.place) for image in drawn) == [
+        (number, place) for number in range(3) for place in range(2)
+    ]
+    assert "denoised_variance" in (tmp_path / "out" / "sparsification.md").read_text()
