@@ -77,7 +77,7 @@ def main() -> None:
     prepare_imports()
     import torch
 
-    on_cpu = not torch.accelerator.is_available()
+    on_cpu = not getattr(torch, "accelerator", torch.cuda).is_available()
     if sys.argv[1:2] == ["-m"]:
         import comfy.cli_args
 

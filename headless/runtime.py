@@ -73,7 +73,8 @@ class Comfy:
         own = ["--disable-auto-launch", "--temp-directory", self.temporary.name]
         own += ["--database-url", f"sqlite:///{Path(self.temporary.name) / 'comfyui.db'}"]
         own += ["--disable-api-nodes", *([] if "--verbose" in options else ["--verbose", "ERROR"])]
-        own += [] if torch.accelerator.is_available() or "--cpu" in options else ["--cpu"]
+        accelerator = getattr(torch, "accelerator", torch.cuda)  # since torch 2.6
+        own += [] if accelerator.is_available() or "--cpu" in options else ["--cpu"]
         arguments, sys.argv = sys.argv, [str(path / "main.py"), *own, *options]
         streams = sys.stdout, sys.stderr
         try:
