@@ -124,6 +124,9 @@ class Nothing:
         """Rows of images that are not there."""
         return list(simulated(job.number))
 
+    def close(self) -> None:
+        """Nothing was opened."""
+
 
 def driver() -> dict[str, float]:
     """Jobs a second, after a warm-up, with their rows kept."""

@@ -20,7 +20,7 @@ from uncertainty.estimators import QUANTITIES
 from uncertainty.files import save_map
 from uncertainty.fingerprints import described, fingerprint, image_digests
 
-from .runtime import Comfy, Graph, OutOfMemory
+from .runtime import Comfy, ComfyError, Graph, OutOfMemory
 
 CATCH = "uncertainty batch catch"
 
@@ -96,6 +96,10 @@ class Renderer:
         keep(Path(folder_paths.get_input_directory()), f"{subfolder}/{name}", content)
         return f"{subfolder}/{name}"
 
+    def close(self) -> None:
+        """Delete ComfyUI's temporary files."""
+        self.comfy.temporary.cleanup()
+
 
 class Catch:
     """Output node that hands images and map to this process. Unknown to browsers: only this process has it."""
@@ -126,7 +130,12 @@ class Catch:
 
     @classmethod
     def take(cls) -> tuple[Tensor, Any]:
-        """What was caught last."""
-        assert cls.caught is not None  # noqa: S101  # nosec B101  # the run went well
+        """What was caught last.
+
+        Raises:
+            ComfyError: nothing was.
+        """
         caught, cls.caught = cls.caught, None
+        if caught is None:
+            raise ComfyError("the workflow ran, and nothing came of it: another node blocks its images.")
         return caught

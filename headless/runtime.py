@@ -42,9 +42,8 @@ class Comfy:
     """
 
     def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
-        main = self._import_main(path, options)
         try:
-            loop, self.server, _ = main.start_comfyui()
+            loop, self.server, _ = self._import_main(path, options).start_comfyui()
         except SystemExit as error:
             raise ComfyError(f"ComfyUI in {path} does not start with {' '.join(options) or 'no options'}.") from error
         self.loop: asyncio.AbstractEventLoop = loop

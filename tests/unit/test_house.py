@@ -42,8 +42,8 @@ EVALUATION = {
 
 # Of what only batches need; the first imports what only they and their workers have.
 BATCH = {
-    "command": {"headless", "shlex", "signal"},
-    "ray_engine": {"ray"},
+    "command": {"headless", "ray", "shlex", "signal"},
+    "ray_engine": {"platform", "ray"},
     "rows": {"pyarrow"},
     "folder": {"concurrent"},
     "drawing": {"PIL", "filelock", "tqdm"},

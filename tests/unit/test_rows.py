@@ -184,6 +184,9 @@ class Nobody:
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         raise ConnectionError
 
+    def close(self) -> None:
+        raise ConnectionError
+
 
 def arguments(tmp_path: Path, *given: str) -> object:
     path = tmp_path / "workflow.json"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from ..culling import REJECTED
 from ..estimators import QUANTITIES
 from ..ledger import Image, Ledger
@@ -105,8 +107,6 @@ def planned(arguments: argparse.Namespace) -> Plan:
 @contextmanager
 def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     """A function that makes the engine when it is first asked for, and the same ever after; ended in the end."""
-    import torch
-
     # The one door from here to ComfyUI, which a renderer imports when it is made.
     from headless.renderer import Renderer as Headless
 
@@ -114,7 +114,7 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     make: Callable[[], Renderer] = functools.partial(Headless, path, tuple(arguments.options))
     workers = arguments.workers
     if workers is None and arguments.address is None:
-        workers = max(1, torch.cuda.device_count())
+        workers = _gpus()
     made: list[RayEngine] = []
 
     @functools.cache
@@ -129,6 +129,18 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     finally:
         for each in made:
             each.close()
+
+
+def _gpus() -> int:
+    """How many workers this machine has GPUs for; one where Ray is missing, or there is no GPU."""
+    count = torch.cuda.device_count()
+    if count > 1:
+        try:
+            import ray  # noqa: F401
+        except ImportError:
+            print(f"one of {count} GPUs draws, since Ray is not installed: pip install ray for all of them.", file=sys.stderr)
+            return 1
+    return max(1, count)
 
 
 def found_comfyui() -> Path:

@@ -26,6 +26,9 @@ class Renderer(Protocol):
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture where LoadImage finds it; answers with what LoadImage calls it."""
 
+    def close(self) -> None:
+        """Leave nothing behind."""
+
 
 class Engine(Protocol):
     """Something that draws jobs, in any order."""

@@ -4,6 +4,7 @@ Ray restarts an actor that dies and gives it its job again; which job comes next
 """
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .rows import Row
 PACK = Path(__file__).resolve().parents[2]
 # A job whose worker died so often is not tried again: most likely it does not fit the memory.
 TRIES = 3
+SECONDS_TO_CLOSE = 2.0
 
 
 class WorkersError(RuntimeError):
@@ -39,13 +41,17 @@ class Worker:
         """
         if not folder.is_dir():
             raise WorkersError(
-                f"{folder} is not there on {os.uname().nodename}: --output must lie on a disk that all machines share."
+                f"{folder} is not there on {platform.node()}: --output must lie on a disk that all machines share."
             )
         return self.renderer.draw(job, folder)
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture where LoadImage finds it."""
         return self.renderer.upload(name, content, subfolder)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.renderer.close()
 
 
 class RayEngine:
@@ -122,10 +128,12 @@ class RayEngine:
             yield rows
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture where LoadImage finds it, for every worker."""
-        found: list[str] = self.ray.get([actor.upload.remote(name, content, subfolder) for actor in self.actors])
+        """Put a picture where LoadImage finds it, for every worker; one after the other, as some share a folder."""
+        found: list[str] = [self.ray.get(actor.upload.remote(name, content, subfolder)) for actor in self.actors]
         return found[0]
 
     def close(self) -> None:
         """End the workers, and the cluster if it is this machine's."""
+        closed = [actor.close.remote() for actor in self.actors]
+        self.ray.wait(closed, num_returns=len(closed), timeout=SECONDS_TO_CLOSE)  # one that still draws is ended as it is
         self.ray.shutdown()

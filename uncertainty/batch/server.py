@@ -118,6 +118,9 @@ class Server:
         answer = json.loads(self._open("/upload/image", body, f"multipart/form-data; boundary={boundary}"))
         return f"{answer['subfolder']}/{answer['name']}"
 
+    def close(self) -> None:
+        """Nothing was opened for long."""
+
     def get(self, path: str) -> bytes:
         """Body of a GET."""
         return self._open(path)
