@@ -82,7 +82,7 @@ class Command:
         graph = {number: graph[number] for number in ("1", "2", "3", "4", "5", "6")}
         graph["4"]["inputs"] |= {"width": 256, "height": 256, "batch_size": SIZE}
         graph["5"]["inputs"] |= {"steps": 6, "samples": 2, "model": ["fails", 0]}
-        graph["fails"] = {"class_type": "FailsOnce", "inputs": {"model": ["1", 0], "fault": fault, "call": 30}}
+        graph["fails"] = {"class_type": "FailsOnce", "inputs": {"model": ["1", 0], "fault": fault, "call": 10}}
         workflow = self.folder / f"{fault}.json"
         workflow.write_text(json.dumps(graph))
         given = ["--workflow", str(workflow), "--prompts", str(self.folder / "prompts.txt"), "--seeds", f"5:{5 + RUNS // 2}"]
@@ -90,9 +90,10 @@ class Command:
         python = [sys.executable, "-m", "uncertainty", "batch"]
         return [*python, *given, *own, *options, "--", "--base-directory", str(self.base)]
 
-    def options(self) -> dict[str, Any]:
+    def options(self, slow: float = 0.0) -> dict[str, Any]:
         # One thread for each worker, so that one of two and the only one round alike.
-        environment = os.environ | {"PYTHONPATH": "dev/site", "BATCH_FAULT": str(self.happened), "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PYTHONPATH": "dev/site", "OMP_NUM_THREADS": "1"}
+        environment |= {"BATCH_FAULT": str(self.happened), "BATCH_SLOW": str(slow)}
         return {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
     def __call__(self, output: Path, *options: str, fault: str = "none") -> subprocess.CompletedProcess[str]:
@@ -103,8 +104,8 @@ class Command:
 
     @contextmanager
     def running(self, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-        """Start it, and wait until it has drawn something; what it started is gone in the end."""
-        process = subprocess.Popen(self.line(output, *options), **self.options())
+        """Start it, slowly, and wait until it has drawn something; what it started is gone in the end."""
+        process = subprocess.Popen(self.line(output, *options), **self.options(slow=0.1))
         try:
             until(lambda: len(list(output.rglob("*.png"))) >= SIZE + 1)
             yield process

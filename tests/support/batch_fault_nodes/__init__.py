@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class FailsOnce:
         def network(apply: Any, given: dict) -> torch.Tensor:
             nonlocal calls
             calls += 1
+            time.sleep(float(os.environ["BATCH_SLOW"]))
             happened = Path(os.environ["BATCH_FAULT"])
             if calls == call and fault != "none" and not happened.exists():
                 happened.touch()
