@@ -161,6 +161,10 @@ def test_another_plan_is_refused(tmp_path: Path) -> None:
     BatchFolder(tmp_path, plan(3))
     with pytest.raises(ValueError, match="holds images of another workflow, other prompts or other settings"):
         BatchFolder(tmp_path, plan(3, ("a pig",)))
+    for content in ("no JSON", "[]", '{"graph": 1}'):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(ValueError, match="holds images of another workflow"):
+            BatchFolder(tmp_path, plan(3))
     jobs = Listed([Job(0, "a cat", 1, {}), Job(1, "a dog", 1, {})])
     with pytest.raises(ValueError, match="holds images of another workflow"):
         BatchFolder(tmp_path, jobs)

@@ -70,7 +70,7 @@ class BatchFolder:
         about, identity = path / IDENTITY, jobs.identity()
         if not about.is_file():
             write_whole(about, json.dumps({"identity": identity, "first": jobs[0].graph}, indent=1).encode())
-        elif json.loads(about.read_text())["identity"] != identity:
+        elif _identity(about) != identity:
             raise ValueError(f"{path} holds images of another workflow, other prompts or other settings: give another folder.")
 
     def missing(self, *, verify: bool = False) -> list[int]:
@@ -118,6 +118,15 @@ class BatchFolder:
             (image for image in read(self.path, self.rows) if image.number < len(self.jobs)),
             key=lambda image: (image.number, image.place),
         )
+
+
+def _identity(about: Path) -> str | None:
+    """What a folder says it is known by; None if it is no batch's."""
+    try:
+        found = json.loads(about.read_text())
+    except ValueError:
+        return None
+    return found.get("identity") if isinstance(found, dict) else None
 
 
 def seconds(folder: Path) -> list[float]:
