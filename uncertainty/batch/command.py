@@ -160,16 +160,17 @@ def found_comfyui() -> Path:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """A polite end (SIGTERM) is as good as Ctrl-C."""
+    """A polite end (SIGTERM) is as good as Ctrl-C, which a shell switches off for what it starts in the background."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def again(arguments: list[str]) -> str:
