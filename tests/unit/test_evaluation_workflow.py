@@ -92,12 +92,16 @@ def test_options_are_chained_and_own_ones_kept() -> None:
     assert again.graph[again.inputs["options"][0]]["inputs"]["mc_dropout"] is True
 
 
-def test_pictures_take_the_place_of_an_empty_latent() -> None:
-    graph = Workflow(KSAMPLER).from_pictures("folder/cat.tiff").saving()
+def test_a_picture_takes_the_place_of_an_empty_latent() -> None:
+    graph = Workflow(KSAMPLER).from_picture("folder/cat.png", 8).saving()
     assert "4" not in graph
-    encoder = graph[graph["5"]["inputs"]["latent_image"][0]]
+    repeat = graph[graph["5"]["inputs"]["latent_image"][0]]
+    assert repeat["inputs"]["amount"] == 8
+    encoder = graph[repeat["inputs"]["samples"][0]]
     assert encoder["inputs"]["vae"] == ["1", 2]
-    assert graph[encoder["inputs"]["pixels"][0]]["inputs"]["image"] == "folder/cat.tiff"
+    assert graph[encoder["inputs"]["pixels"][0]]["inputs"]["image"] == "folder/cat.png"
+    with pytest.raises(WorkflowError, match="count must be at most 64"):
+        Workflow(KSAMPLER).from_picture("folder/cat.png", 65)
 
 
 def without(*numbers: str) -> dict[str, dict[str, Any]]:

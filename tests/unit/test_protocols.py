@@ -143,13 +143,13 @@ def test_busy_pictures_vary_more(tmp_path: Path) -> None:
     assert judges.total_variation(judges.pixels(busy)) == pytest.approx(2)
 
 
-def test_a_stack_holds_every_copy(tmp_path: Path) -> None:
+def test_a_picture_is_sent_as_it_is(tmp_path: Path) -> None:
     path = picture(tmp_path / "x.png", np.arange(48).reshape(4, 4, 3))
-    (tmp_path / "x.tiff").write_bytes(reconstruction.stack(path, 3))
-    with Image.open(tmp_path / "x.tiff") as stacked:
-        assert stacked.n_frames == 3
-        stacked.seek(2)
-        assert np.array_equal(np.array(stacked), np.arange(48).reshape(4, 4, 3))
+    with Image.open(path) as image:
+        image.convert("RGB").save(tmp_path / "x.bmp")
+    (tmp_path / "sent.png").write_bytes(reconstruction.as_png(tmp_path / "x.bmp"))
+    with Image.open(tmp_path / "sent.png") as sent:
+        assert np.array_equal(np.array(sent), np.arange(48).reshape(4, 4, 3))
 
 
 def test_a_pivot_has_a_cell_for_each_pair() -> None:

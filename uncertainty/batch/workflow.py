@@ -14,6 +14,7 @@ OUTPUTS = {"UncertaintyKSampler": ("latent", "uncertainty"), "UncertaintySampler
 
 SAVE, MAP, BASELINES, OPTIONS = "evaluation save", "evaluation map", "evaluation baselines", "evaluation options"
 PREFIX = "uncertainty/evaluation"
+MOST_REPEATED = 64
 
 Graph = dict[str, dict[str, Any]]
 Link = list[Any]
@@ -163,20 +164,26 @@ class Workflow:
         changed.graph[node]["inputs"]["denoise"] = denoise
         return changed
 
-    def from_pictures(self, name: str) -> "Workflow":
-        """The same starting from pictures of the input folder instead of an empty latent.
+    def from_picture(self, name: str, count: int) -> "Workflow":
+        """The same starting from ``count`` times a picture of the input folder instead of an empty latent.
 
         Raises:
-            WorkflowError: no VAE decodes its latents.
+            WorkflowError: no VAE decodes its latents, or ComfyUI repeats none so often.
         """
+        if count > MOST_REPEATED:
+            raise WorkflowError(f"count must be at most {MOST_REPEATED}, so often does ComfyUI repeat a latent; got {count}.")
         changed = Workflow(self.graph)
         vae = self.graph[self._decoder()]["inputs"]["vae"]
-        changed.graph["evaluation pictures"] = {"class_type": "LoadImage", "inputs": {"image": name}}
+        changed.graph["evaluation picture"] = {"class_type": "LoadImage", "inputs": {"image": name}}
         changed.graph["evaluation encode"] = {
             "class_type": "VAEEncode",
-            "inputs": {"pixels": ["evaluation pictures", 0], "vae": vae},
+            "inputs": {"pixels": ["evaluation picture", 0], "vae": vae},
         }
-        changed.inputs["latent_image"] = ["evaluation encode", 0]
+        changed.graph["evaluation repeat"] = {
+            "class_type": "RepeatLatentBatch",
+            "inputs": {"samples": ["evaluation encode", 0], "amount": count},
+        }
+        changed.inputs["latent_image"] = ["evaluation repeat", 0]
         return changed
 
     def saving(self, *, maps: bool = False) -> Graph:

@@ -81,13 +81,14 @@ def run_reconstruction(arguments: argparse.Namespace) -> None:
     folder = arguments.out / "drawn"
     jobs = []
     for number, (path, caption) in enumerate(zip(reference.paths, reference.captions, strict=True)):
-        drawn = reconstruction.noised(workflow, f"{UPLOADED}/{path.stem}.tiff").drawing(caption, arguments.seed + number)
+        noised = reconstruction.noised(workflow, f"{UPLOADED}/{path.stem}.png", arguments.count)
+        drawn = noised.drawing(caption, arguments.seed + number)
         jobs.append(Job(number, caption, arguments.seed + number, drawn.saving(maps=True)))
 
     def engine() -> Engine:
         working: Engine = arguments.engine()
         for path in reference.paths:
-            working.upload(f"{path.stem}.tiff", reconstruction.stack(path, arguments.count), UPLOADED)
+            working.upload(f"{path.stem}.png", reconstruction.as_png(path), UPLOADED)
         return working
 
     images = collect(engine, Listed(jobs), folder)

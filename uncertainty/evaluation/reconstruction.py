@@ -41,20 +41,19 @@ class Measured:
     curves: dict[tuple[str, str], Sparsification]
 
 
-def stack(picture: Path, count: int) -> bytes:
-    """A TIFF file of ``count`` times the same picture: LoadImage makes a batch of it."""
+def as_png(picture: Path) -> bytes:
+    """A picture of any kind as LoadImage reads it in every version: an RGB PNG file."""
     from PIL import Image
 
-    with Image.open(picture) as image:
-        page = image.convert("RGB")
     content = io.BytesIO()
-    page.save(content, "TIFF", save_all=True, append_images=[page] * (count - 1))
+    with Image.open(picture) as image:
+        image.convert("RGB").save(content, "PNG")
     return content.getvalue()
 
 
-def noised(workflow: Workflow, name: str) -> Workflow:
-    """The workflow that starts from a picture, half noised, and measures every step."""
-    half = workflow.from_pictures(name).with_steps(max(2, workflow.steps() // 2)).with_denoise(DENOISE)
+def noised(workflow: Workflow, name: str, count: int) -> Workflow:
+    """The workflow that starts from a picture, half noised ``count`` times, and measures every step."""
+    half = workflow.from_picture(name, count).with_steps(max(2, workflow.steps() // 2)).with_denoise(DENOISE)
     return half.sampling(strength=0.0, window_start=0.0, window_end=1.0)
 
 
