@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,15 +240,17 @@ def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
     path = tmp_path / "workflow.json"
     path.write_text(json.dumps(GRAPH))
     command = ["batch", "--workflow", str(path), "--output", str(tmp_path / "out"), "--count", "2"]
+    environment = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
     for blocked, more, words in (
         ("pyarrow", (), "rows are kept in Parquet files: pip install pyarrow"),
         ("ray", ("--workers", "2", "--comfyui", str(tmp_path)), "more than one worker needs Ray: pip install ray"),
         ("", (), "comfyui: this pack does not lie in the custom_nodes of a ComfyUI; give --comfyui DIR"),
+        ("", ("--comfyui", str(tmp_path), "--workers", "2"), "comfyui must be the folder that holds"),
         ("", ("--comfyui", str(tmp_path)), f"comfyui must be the folder that holds ComfyUI's main.py, got {tmp_path}"),
     ):
         script = f"import sys; sys.modules[{blocked!r}] = None; sys.argv[0] = 'x'; from uncertainty.__main__ import main; main()"
         run = [sys.executable, "-c", script, *command, *more]
-        done = subprocess.run(run, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=False)
+        done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f"error: {words}"), done.stderr
     assert not list(tmp_path.rglob("*.png"))

@@ -31,7 +31,14 @@ class Worker:
     """
 
     def __init__(self, make: Callable[[], Renderer]) -> None:
-        self.renderer = make()
+        self._make = make
+        self._made: Renderer | None = None
+
+    def renderer(self) -> Renderer:
+        """Made by the first task: what goes wrong is then told as it is, not as the death of an actor."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
 
     def draw(self, job: Job, folder: Path) -> list[Row]:
         """Draw one job.
@@ -43,15 +50,16 @@ class Worker:
             raise WorkersError(
                 f"{folder} is not there on {platform.node()}: --output must lie on a disk that all machines share."
             )
-        return self.renderer.draw(job, folder)
+        return self.renderer().draw(job, folder)
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture where LoadImage finds it."""
-        return self.renderer.upload(name, content, subfolder)
+        return self.renderer().upload(name, content, subfolder)
 
     def close(self) -> None:
         """Leave nothing behind."""
-        self.renderer.close()
+        if self._made is not None:
+            self._made.close()
 
 
 class RayEngine:
@@ -116,9 +124,7 @@ class RayEngine:
             (done,), _ = self.ray.wait(list(running))
             actor, job = running.pop(done)
             try:
-                rows: list[Row] = self.ray.get(done)
-            except self.ray.exceptions.RayTaskError as error:
-                raise error.cause from None
+                rows: list[Row] = self._answer(done)
             except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as error:
                 raise WorkersError(
                     f"a worker died {TRIES} times at run {job.number} ({job.prompt!r}, seed {job.seed}): most likely it ran out "
@@ -129,8 +135,15 @@ class RayEngine:
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture where LoadImage finds it, for every worker; one after the other, as some share a folder."""
-        found: list[str] = [self.ray.get(actor.upload.remote(name, content, subfolder)) for actor in self.actors]
+        found: list[str] = [self._answer(actor.upload.remote(name, content, subfolder)) for actor in self.actors]
         return found[0]
+
+    def _answer(self, task: Any) -> Any:
+        """What a task returned; what it raised is raised here, without Ray's frame around it."""
+        try:
+            return self.ray.get(task)
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause from None
 
     def close(self) -> None:
         """End the workers, and the cluster if it is this machine's."""
