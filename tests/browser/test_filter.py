@@ -26,7 +26,7 @@ NODE = "UncertaintyScoreFilter"
 BATCH, KEEP = 12, 5
 # Where the graph is and how large: nothing done in the view may change it.
 GRAPH = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
-FOCUSED = "() => document.activeElement.dataset.image"
+FOCUSED = "(image) => document.activeElement.dataset.image === image"
 NAN = float("nan")
 SCORES = [0.5, 0.2, NAN, 0.7, 0.2, 0.1, float("inf"), 0.9, 0.2, 0.3]
 SIDES = ("highest", "lowest")
@@ -297,7 +297,7 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
     before = page.evaluate(GRAPH)
     sampled.line.focus()
     page.keyboard.press("Tab")
-    assert page.evaluate(FOCUSED) == str(ordered[0])
+    page.wait_for_function(FOCUSED, arg=str(ordered[0]))
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Enlarged image")
     expect(dialog).to_contain_text(f"image {ordered[0]} ·")
@@ -310,14 +310,14 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
     assert "rejected" in dialog.inner_text()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert page.evaluate(FOCUSED) == str(ordered[0])
+    page.wait_for_function(FOCUSED, arg=str(ordered[0]))
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(FOCUSED) == str(ordered[1])
+    page.wait_for_function(FOCUSED, arg=str(ordered[1]))
     page.keyboard.press("End")
-    assert page.evaluate(FOCUSED) == str(ordered[-1])
+    page.wait_for_function(FOCUSED, arg=str(ordered[-1]))
     page.keyboard.press("Delete")
     page.keyboard.press("Home")
-    assert page.evaluate(FOCUSED) == str(ordered[0])
+    page.wait_for_function(FOCUSED, arg=str(ordered[0]))
 
     grid = sampled.root.locator(".unc-grid")
     box = grid.bounding_box()
