@@ -1,7 +1,6 @@
 """Jobs drawn by the ComfyUI of this process, straight into files: no copies of its own, no ledger that workers would share."""
 
 import copy
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -15,12 +14,12 @@ from uncertainty.baselines import BASELINES
 from uncertainty.batch.folder import image_of, keep, map_of
 from uncertainty.batch.jobs import Job
 from uncertainty.batch.rows import File, Row
-from uncertainty.batch.workflow import MAP, SAVE
+from uncertainty.batch.workflow import MAP, SAVE, Graph
 from uncertainty.estimators import QUANTITIES
 from uncertainty.files import save_map
 from uncertainty.fingerprints import described, fingerprint, image_digests
 
-from .runtime import Comfy, ComfyError, Graph, OutOfMemory
+from .runtime import Comfy, ComfyError, OutOfMemory
 
 CATCH = "uncertainty batch catch"
 
@@ -59,18 +58,18 @@ class Renderer:
         if MAP in job.graph:
             name = map_of(job.number)
             save_map(folder / name, found)
-            content = (folder / name).read_bytes()
-            kept_map = File(name, len(content), hashlib.sha256(content).hexdigest())
-        settings, model = described(found), str(found.settings.get("model", ""))
+            kept_map = File.of(name, (folder / name).read_bytes())
+        workflow, settings = json.dumps(job.graph), json.dumps(described(found), sort_keys=True)
+        of_all = (kept_map, fingerprint(found), str(found.settings.get("model", "")), seconds)
         scores = {name: found.score(name) for name in (*QUANTITIES, *(name for name in BASELINES if name in found.baselines))}
         rows = []
         for place, (image, digest) in enumerate(zip(images, image_digests(found), strict=True)):
-            about = {metadata.ENTRY: metadata.entry(found, place), "prompt": json.dumps(job.graph)}
+            about = {metadata.ENTRY: metadata.entry(found, place), "prompt": workflow}
             file = keep(folder, image_of(job.number, place), metadata.png(image, about))
             own = {name: (float(score.value[place]), float(score.standard_error[place])) for name, score in scores.items()}
             row = Row(
-                job.number, place, job.prompt, job.seed, file, kept_map, fingerprint(found), model, seconds, own, digest,
-                found.settings.get("prompt"), json.dumps(settings, sort_keys=True),
+                job.number, place, job.prompt, job.seed, file, *of_all, own, digest,
+                found.settings.get("prompt"), settings,
             )  # fmt: skip
             rows.append(row)
         return rows

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
+from uncertainty.batch.workflow import Graph
+
 PACK = Path(__file__).resolve().parent.parent
 NEEDED = "UncertaintyKSampler"
 POLL_SECONDS = 0.005
-Graph = dict[str, dict[str, Any]]
 
 
 class ComfyError(RuntimeError):

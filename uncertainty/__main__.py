@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "--reject", choices=REJECT, help=f"which end is bad (default: highest; lowest for {', '.join(SURE_WHEN_HIGH)})"
     )
     rule = ranking.add_mutually_exclusive_group()
-    rule.add_argument("--keep", type=_count, metavar="N", help="keep the best N")
+    rule.add_argument("--keep", type=batch.positive, metavar="N", help="keep the best N")
     rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P per cent")
     rule.add_argument("--threshold", type=_score, metavar="T", help="keep what is on the good side of this score")
     ranking.add_argument("--each-prompt", action="store_true", help="the rule for each prompt's images on their own; of a batch")
@@ -39,12 +39,6 @@ def parser() -> argparse.ArgumentParser:
     batch.add_parsers(commands)
     evaluation.add_parser(commands)
     return main
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}.")
-    return int(text)
 
 
 def _percentile(text: str) -> float:

@@ -20,6 +20,7 @@ from uncertainty.batch.jobs import Job, Listed, Plan
 from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
 from uncertainty.batch.workflow import Workflow
 from uncertainty.estimators import QUANTITIES
+from uncertainty.maps import SCORES as SCORES_OF_ALL
 from uncertainty.ranked import kept, look, table
 
 SEED = 2**64 - 1
@@ -293,6 +294,6 @@ def test_pictures_of_no_batch_do_not_know_their_prompts(tmp_path: Path) -> None:
 
 
 def test_every_score_has_its_column() -> None:
-    assert set(module.SCORES) <= set(row(0).flat())
+    assert set(SCORES_OF_ALL) <= set(row(0).flat())
     assert list(row(0).flat()) and set(row(0).flat()) == set(module._schema().names)
     assert map_of(12_345_678) == "maps/12345/12345678.safetensors"

@@ -39,13 +39,13 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--output", type=Path, required=True, metavar="DIR", help="where everything goes; shared, if machines share the work"
     )
     one.add_argument(
-        "--count", type=_positive, metavar="N", help="images in all, or a few more (default: one run a prompt and seed)"
+        "--count", type=positive, metavar="N", help="images in all, or a few more (default: one run a prompt and seed)"
     )
     one.add_argument(
         "--seeds", type=_seeds, metavar="A:B", help="seeds A to B - 1 for every prompt (default: from 0, as --count needs)"
     )
     one.add_argument("--prompts", type=Path, metavar="FILE", help="one a line (default: the workflow's own)")
-    one.add_argument("--batch", type=_positive, metavar="B", help="images of one run (default: the workflow's)")
+    one.add_argument("--batch", type=positive, metavar="B", help="images of one run (default: the workflow's)")
     one.add_argument(
         "--maps", choices=MAPS, default="none", help="keep maps: their sum over the steps, or every step's (default: %(default)s)"
     )
@@ -65,7 +65,7 @@ def add_engine(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--comfyui", type=Path, metavar="DIR", help="the folder with ComfyUI's main.py (default: the one this pack lies in)"
     )
-    one.add_argument("--workers", type=_positive, metavar="N", help="ComfyUIs side by side, by Ray (default: one a GPU)")
+    one.add_argument("--workers", type=positive, metavar="N", help="ComfyUIs side by side, by Ray (default: one a GPU)")
     one.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, or auto (default: this machine alone)")
     one.add_argument("options", nargs="*", metavar="-- OPTIONS", help="ComfyUI's own, behind --")
 
@@ -208,7 +208,8 @@ def record(arguments: argparse.Namespace) -> None:
     print(f"{count} images are in the ledger {ledger.path}: the sidebar's tab Uncertainty shows them.")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, as a command line takes it."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}.")
     return int(text)

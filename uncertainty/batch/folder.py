@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..culling import REJECTED
+from ..maps import SCORES
 from ..whole import whole
 from .jobs import Jobs
-from .rows import SCORES, File, Rows
+from .rows import File, Rows
 
 IDENTITY = "run.json"
 ROWS = "rows"
@@ -51,7 +52,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def keep(folder: Path, name: str, content: bytes) -> File:
     """Write a file below the folder, and describe it."""
     write_whole(folder / name, content)
-    return File(name, len(content), hashlib.sha256(content).hexdigest())
+    return File.of(name, content)
 
 
 class BatchFolder:

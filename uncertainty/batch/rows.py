@@ -5,17 +5,16 @@ merged into one that bears the numbers of all. A file whose numbers lie within a
 off, and counts for nothing. So rows are there once, whatever was killed when.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..baselines import BASELINES
-from ..estimators import QUANTITIES
+from ..maps import SCORES
 from ..whole import UNFINISHED, whole
 
-SCORES = (*QUANTITIES, *BASELINES)
 MERGED_AT_ONCE = 16
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
 ROWS_AT_ONCE = 8192
@@ -28,6 +27,11 @@ class File:
     name: str
     size: int
     sha256: str
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> "File":
+        """What is said of a file with this content."""
+        return cls(name, len(content), hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
