@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from uncertainty.batch.workflow import Graph
+from uncertainty.batch.workflow import Graph, refusals
 
 PACK = Path(__file__).resolve().parent.parent
 NEEDED = "UncertaintyKSampler"
@@ -117,9 +117,6 @@ class Comfy:
 
 
 def _refusal(error: Any, node_errors: dict[str, Any]) -> str:
-    lines = [
-        f"{node['class_type']} (node {number}): {each['message']}: {each['details']}"
-        for number, node in node_errors.items()
-        for each in node["errors"]
-    ]
-    return "ComfyUI refused the workflow: " + ("; ".join(lines) or f"{error['message']} {error['details']}".strip())
+    return "ComfyUI refused the workflow: " + (
+        "; ".join(refusals(node_errors)) or f"{error['message']} {error['details']}".strip()
+    )

@@ -13,7 +13,7 @@ from ..metadata import read
 from .folder import image_of, keep, map_of
 from .jobs import Job
 from .rows import Row
-from .workflow import MAP, PREFIX, SAVE, Graph
+from .workflow import MAP, PREFIX, SAVE, Graph, refusals
 
 Outputs = dict[str, dict[str, list[Any]]]
 
@@ -142,11 +142,7 @@ class Server:
 
 def _refusal(body: bytes) -> str:
     answer = json.loads(body)
-    lines = [
-        f"{node['class_type']} (node {number}): {error['message']}: {error['details']}"
-        for number, node in (answer.get("node_errors") or {}).items()
-        for error in node["errors"]
-    ]
+    lines = refusals(answer.get("node_errors") or {})
     return "\n".join(
         ["ComfyUI refused the workflow:", *(lines or [f"{answer['error']['message']}: {answer['error']['details']}"])]
     )

@@ -2,8 +2,11 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ..options import Options
 
 # A plain sampler becomes its measuring twin; what the twin has more of.
 TWINS = {"KSampler": "UncertaintyKSampler", "SamplerCustomAdvanced": "UncertaintySamplerCustom"}
@@ -15,6 +18,9 @@ OUTPUTS = {"UncertaintyKSampler": ("latent", "uncertainty"), "UncertaintySampler
 SAVE, MAP, BASELINES, OPTIONS = "evaluation save", "evaluation map", "evaluation baselines", "evaluation options"
 PREFIX = "uncertainty/evaluation"
 MOST_REPEATED = 64
+
+# Inputs of UncertaintyOptions that a graph must name.
+REQUIRED_OPTIONS = ("estimator", "gradient", "direction", "mask_scope", "mask_side", "score_source", "max_batch")
 
 Graph = dict[str, dict[str, Any]]
 Link = list[Any]
@@ -127,15 +133,7 @@ class Workflow:
 
     def with_options(self, **options: Any) -> "Workflow":
         """The same with fields of UncertaintyOptions set, over what the workflow sets."""
-        defaults = {
-            "estimator": "filtered",
-            "gradient": "auto",
-            "direction": "ascend",
-            "mask_scope": "image",
-            "mask_side": "high",
-            "score_source": "guided",
-            "max_batch": 0,
-        }
+        defaults = {name: getattr(Options, name) for name in REQUIRED_OPTIONS}
         changed = Workflow(self.graph)
         holder, own = changed.inputs, changed.inputs.get("options")
         if own is not None and changed.graph[own[0]]["class_type"] == "UncertaintyBaselines":
@@ -248,6 +246,15 @@ class Workflow:
                 return str(number)
             waiting += [v[0] for name, v in inputs.items() if name not in past and _is_link(v) and v[0] not in seen]
         raise WorkflowError(f"no node before the sampler's {start} has a typed-in {wanted}: protocols change it, so type one in.")
+
+
+def refusals(node_errors: Mapping[str, Any]) -> list[str]:
+    """What ComfyUI's validation says of each node, a line each."""
+    return [
+        f"{node['class_type']} (node {number}): {error['message']}: {error['details']}"
+        for number, node in node_errors.items()
+        for error in node["errors"]
+    ]
 
 
 def _is_node(node: Any) -> bool:
