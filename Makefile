@@ -29,8 +29,8 @@ test:
 	@$(RUN) -m dev.chromium
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m bandit -q -c pyproject.toml -r uncertainty nodes paper_models demo __init__.py
-	@$(RUN) -m mypy -p uncertainty
+	@$(RUN) -m bandit -q -c pyproject.toml -r uncertainty uncertainty_runs nodes paper_models demo __init__.py
+	@$(RUN) -m mypy -p uncertainty -p uncertainty_runs
 	@$(RUN) -m dev.typecheck
 	@$(RUN) -m pytest
 

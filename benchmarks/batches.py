@@ -47,8 +47,8 @@ def graph(steps: int) -> dict[str, Any]:
 
 def plan(count: int, first: int = 0, steps: int = 30) -> Any:
     """Its jobs."""
-    from uncertainty.batch.jobs import Plan
-    from uncertainty.batch.workflow import Workflow
+    from uncertainty_runs.plan import Plan
+    from uncertainty_runs.workflow import Workflow
 
     return Plan(Workflow(graph(steps)), ["cat face"], first, count)
 
@@ -57,8 +57,8 @@ def overhead() -> dict[str, list[float]]:
     """Seconds of a job, as a batch draws it and bare; both in the thread of ComfyUI's queue, which has helpers of its own."""
     import torch
 
-    from headless.renderer import Renderer
-    from uncertainty.batch.rows import Rows
+    from uncertainty_runs.engines.in_process import Renderer
+    from uncertainty_runs.rows import Rows
 
     renderer, jobs = Renderer(comfyui(), OPTIONS), plan(ROUNDS + 1)
     found: dict[str, list[float]] = {"bare": [], "batch": []}
@@ -96,8 +96,8 @@ def overhead() -> dict[str, list[float]]:
 
 def workers() -> dict[str, list[float]]:
     """Seconds of the same jobs with one worker and with two."""
-    from headless.renderer import Renderer
-    from uncertainty.batch.ray_engine import RayEngine
+    from uncertainty_runs.engines.in_process import Renderer
+    from uncertainty_runs.engines.ray_workers import RayEngine
 
     os.environ["OMP_NUM_THREADS"] = "1"
     make = functools.partial(Renderer, comfyui(), OPTIONS)
@@ -130,8 +130,8 @@ class Nothing:
 
 def driver() -> dict[str, float]:
     """Jobs a second, after a warm-up, with their rows kept."""
-    from uncertainty.batch.drawing import draw
-    from uncertainty.batch.ray_engine import RayEngine
+    from uncertainty_runs.drawing import draw
+    from uncertainty_runs.engines.ray_workers import RayEngine
 
     engine = RayEngine(Nothing, 2)  # type: ignore[arg-type]
     seconds = []
@@ -146,9 +146,9 @@ def driver() -> dict[str, float]:
 
 def simulated(number: int) -> Iterator[Any]:
     """Rows of a job."""
-    from uncertainty.batch.folder import image_of
-    from uncertainty.batch.rows import File, Row
     from uncertainty.estimators import QUANTITIES
+    from uncertainty_runs.rows import File, Row
+    from uncertainty_runs.run_folder import image_of
 
     for place in range(BATCH):
         scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
@@ -159,10 +159,10 @@ def simulated(number: int) -> Iterator[Any]:
 
 def rows(size: int) -> dict[str, float]:
     """Seconds and most memory of a folder of so many images, with files, as empty as such files may be."""
-    from uncertainty.batch.folder import BatchFolder, image_of
-    from uncertainty.batch.jobs import Plan
-    from uncertainty.batch.workflow import Workflow
-    from uncertainty.ranked import kept, look, table
+    from uncertainty_runs.plan import Plan
+    from uncertainty_runs.rank import kept, look, table
+    from uncertainty_runs.run_folder import BatchFolder, image_of
+    from uncertainty_runs.workflow import Workflow
 
     prompts = [f"prompt {number}" for number in range(PROMPTS)]
     jobs = Plan(Workflow(graph(30)), prompts, 0, size // BATCH, BATCH)

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from uncertainty.estimators import QUANTITIES, Probes, quantities
-from uncertainty.filtering import as_images, nonlocal_means, radius_for
+from uncertainty.smoothing import as_images, nonlocal_means, radius_for
 
 from . import results, situations
 

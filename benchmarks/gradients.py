@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from uncertainty.estimators import Probes, quantities
-from uncertainty.filtering import as_images, nonlocal_means, radius_for
 from uncertainty.gradients import average_gradient, exact_gradient, forward_only_gradient
 from uncertainty.guidance import uncertain_elements
+from uncertainty.smoothing import as_images, nonlocal_means, radius_for
 
 from . import results, situations
 

@@ -36,7 +36,7 @@ class JointGraph:
     """The peer: Algorithms 1 and 2 in one graph, as a wrapper around every model call."""
 
     def __init__(self, pack: Any) -> None:
-        self.ordinary_weights = pack("nodes.ordinary_weights").ordinary_weights
+        self.ordinary_weights = pack("nodes.hook.inference_weights").ordinary_weights
         self.calls = 0
 
     def attach(self, model: Any) -> Any:
@@ -68,7 +68,7 @@ class JointGraph:
 
 def ways(pack: Any) -> dict[str, Callable[[], Any]]:
     """What is attached to the model of one sampling, by name; None is plain KSampler."""
-    hook, options, window = pack("nodes.sampling_hook"), pack("uncertainty.options"), pack("uncertainty.window")
+    hook, options, window = pack("nodes.hook.sampling_hook"), pack("uncertainty.options"), pack("uncertainty.window")
 
     class Nothing(window.Window):
         """A window without steps, which no user can set: what the hook itself costs."""

@@ -21,7 +21,7 @@ from .server import ComfyServer, ServerError
 WORKFLOW = DEV / "best_of_16.api.json"
 WEIGHTS = ROOT / "demo" / "emoji64.safetensors"
 OUTPUT = ROOT / "demo_output"
-CODE = ("__init__.py", "uncertainty/**/*.py", "nodes/*.py", "demo/*.py", "dev/demo.py", "dev/contact_sheet.py")
+CODE = ("__init__.py", "uncertainty/**/*.py", "nodes/**/*.py", "demo/*.py", "dev/demo.py", "dev/contact_sheet.py")
 
 
 def made_from() -> str:

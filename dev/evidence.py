@@ -86,7 +86,7 @@ def commands(protocol: str, url: str) -> list[str]:
 
 def evaluate(protocols: Sequence[str]) -> None:
     """Run protocols and keep their tables and figures in the repository."""
-    from uncertainty.__main__ import parser
+    from uncertainty_runs.command_line import parser
 
     lay_out_pictures()
     base = WORK / f"comfyui-{protocols[0]}"  # so that two of them may run side by side

@@ -92,12 +92,12 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from PIL.PngImagePlugin import PngInfo
 
     from made_maps import made
-    from uncertainty import files, metadata
-    from uncertainty.batch.workflow import Workflow
     from uncertainty.calibration import Calibration
-    from uncertainty.fingerprints import fingerprint
-    from uncertainty.masking import parse_steps
-    from uncertainty.selection import select
+    from uncertainty.choosing.selection import select
+    from uncertainty.images.masks import parse_steps
+    from uncertainty.storage import png_entry, tensor_files
+    from uncertainty.storage.fingerprints import fingerprint
+    from uncertainty_runs.workflow import Workflow
 
     path = folder / "fuzzed"
     found = made(2)
@@ -107,11 +107,11 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         return path.read_bytes()
 
     calibration = Calibration.like(found).add(found)
-    valid_map = written(files.save_map, found)
-    valid_calibration = written(files.save_calibration, calibration)
-    valid_thresholds = written(files.save_thresholds, calibration.thresholds(95))
+    valid_map = written(tensor_files.save_map, found)
+    valid_calibration = written(tensor_files.save_calibration, calibration)
+    valid_thresholds = written(tensor_files.save_thresholds, calibration.thresholds(95))
     picture, about = io.BytesIO(), PngInfo()
-    about.add_text(metadata.ENTRY, metadata.entry(found, 0))
+    about.add_text(png_entry.ENTRY, png_entry.entry(found, 0))
     Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=about)
     workflow = (ROOT / "dev" / "best_of_16.api.json").read_bytes()
 
@@ -120,44 +120,44 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     def read_map(data: bytes) -> None:
         put(data, valid_map)
-        read = files.load_map(path)
+        read = tensor_files.load_map(path)
         select(read.score(), quantity="denoised_variance", keep=1)
         read.select([0])
         fingerprint(read)
-        metadata.entry(read, 0)
+        png_entry.entry(read, 0)
 
     def read_calibration(data: bytes) -> None:
         put(data, valid_calibration)
-        read = files.load_calibration(path)
+        read = tensor_files.load_calibration(path)
         read.add(found).thresholds(90)
 
     def read_thresholds(data: bytes) -> None:
         put(data, valid_thresholds)
-        read = files.load_thresholds(path)
+        read = tensor_files.load_thresholds(path)
         read.check(found.settings)
         read.at(found.steps[0], found.values.shape[1:])
         read.rank("denoised_variance", found.score().value)
 
     def read_picture(data: bytes) -> None:
         put(data, picture.getvalue())
-        known = metadata.read(path)
+        known = png_entry.read(path)
         if known is not None:
-            metadata.unpacked(known.map)
+            png_entry.unpacked(known.map)
 
     def read_entry(data: bytes) -> None:
         """The text in a picture, edited as JSON."""
         edits = Edits(data)
-        entry = json.loads(metadata.entry(found, 0))
+        entry = json.loads(png_entry.entry(found, 0))
         for _ in range(edits.number(1, 3)):
             where = entry if edits.number(0, 1) else entry.get("map", entry)
             if isinstance(where, dict) and where:
                 where[sorted(where)[edits.number(0, len(where) - 1)]] = edits.value()
         text = PngInfo()
-        text.add_text(metadata.ENTRY, json.dumps(entry))
+        text.add_text(png_entry.ENTRY, json.dumps(entry))
         Image.new("RGB", (8, 8)).save(path, "PNG", pnginfo=text)
-        known = metadata.read(path)
+        known = png_entry.read(path)
         if known is not None:
-            metadata.unpacked(known.map)
+            png_entry.unpacked(known.map)
 
     def read_workflow(data: bytes) -> None:
         put(data, workflow)

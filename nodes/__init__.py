@@ -2,23 +2,23 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .baseline_options import UncertaintyBaselines
-from .calibration import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
-from .custom_sampler import UncertaintySamplerCustom
-from .demo_model import UncertaintyDemoModel
-from .guidance import UncertaintyGuidance
-from .laplace import UncertaintyLaplaceFit
-from .map_files import UncertaintyMapLoad, UncertaintyMapSave
-from .mask import UncertaintyToMask
-from .options import UncertaintyOptions
-from .pixel_models import UncertaintyClassLabel, UncertaintyPixelModelLoader
-from .plot import UncertaintyPlot
-from .preview import UncertaintyMapPreview
-from .routes import add_routes
-from .sampler import UncertaintyKSampler
-from .save_image import UncertaintySaveImage
-from .score_filter import UncertaintyScoreFilter
-from .sparsification import UncertaintySparsification
+from .calibrating.calibration_nodes import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
+from .choosing.ledger_routes import add_routes
+from .choosing.save_image import UncertaintySaveImage
+from .choosing.score_filter import UncertaintyScoreFilter
+from .experiments.baseline_options import UncertaintyBaselines
+from .experiments.laplace_fit import UncertaintyLaplaceFit
+from .experiments.paper_model_nodes import UncertaintyClassLabel, UncertaintyPixelModelLoader
+from .experiments.sparsification_node import UncertaintySparsification
+from .looking.map_files import UncertaintyMapLoad, UncertaintyMapSave
+from .looking.map_preview import UncertaintyMapPreview
+from .looking.map_to_mask import UncertaintyToMask
+from .looking.step_plot import UncertaintyPlot
+from .sampling.custom_sampler import UncertaintySamplerCustom
+from .sampling.demo_model import UncertaintyDemoModel
+from .sampling.guidance_patch import UncertaintyGuidance
+from .sampling.ksampler import UncertaintyKSampler
+from .sampling.uncertainty_options import UncertaintyOptions
 
 
 class UncertaintyExtension(ComfyExtension):

@@ -7,7 +7,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..uncertainty.files import SUFFIX, kind_of
+from ..uncertainty.storage.tensor_files import SUFFIX, kind_of
 
 FOLDER = "uncertainty"  # below ComfyUI's output folder
 # File systems allow names of 255 bytes; a number, the ending and ".part" come behind what is typed.

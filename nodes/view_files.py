@@ -12,7 +12,7 @@ import folder_paths
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..uncertainty.metadata import as_image
+from ..uncertainty.storage.png_entry import as_image
 
 FOLDER = "uncertainty"
 # Whose files are kept: a view shows its node's last run, and workflows have few views.

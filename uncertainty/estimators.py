@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from .choices import check_choice
-from .filtering import along_image, shrink
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser, probe_noise, score_probes
+from .smoothing import along_image, shrink
 
 QUANTITIES = ("score_variance", "posterior_variance", "denoised_variance")
 ESTIMATORS = ("filtered", "control_variate", "paper", "centered")

@@ -18,7 +18,7 @@ from torch import Tensor
 from .estimators import Probes
 from .noising import per_image
 from .probes import Denoiser, score_probes
-from .saved import written_over
+from .saved_tensors import written_over
 
 GRADIENTS = ("auto", "exact", "forward_only")
 

@@ -18,10 +18,10 @@ from PIL import Image
 
 from dev.bootstrap import ROOT, comfyui, prepare_base
 from small_disk import mounted, needs_mount, resize
-from uncertainty.batch.folder import ROWS, read
-from uncertainty.batch.rows import Rows
-from uncertainty.files import load_map
-from uncertainty.ledger import Ledger, Query
+from uncertainty.storage.ledger import Ledger, Query
+from uncertainty.storage.tensor_files import load_map
+from uncertainty_runs.rows import Rows
+from uncertainty_runs.run_folder import ROWS, read
 
 PROMPTS = ("cat face", "pizza")
 RUNS, SIZE = 8, 2

@@ -16,8 +16,8 @@ from playwright.sync_api import Locator, expect
 
 from dev.client import view
 from made_maps import made
-from uncertainty.files import save_map
-from uncertainty.selection import order
+from uncertainty.choosing.selection import order
+from uncertainty.storage.tensor_files import save_map
 
 if TYPE_CHECKING:
     from comfy_page import FrontEnd, Node

@@ -12,8 +12,8 @@ from comfy_page import FrontEnd, opened
 from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
-from uncertainty import metadata
-from uncertainty.ledger import Ledger
+from uncertainty.storage import png_entry
+from uncertainty.storage.ledger import Ledger
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 
@@ -59,7 +59,7 @@ def fill(base: Path) -> None:
     names = []
     for image in range(2):
         about = PngInfo()
-        about.add_text(metadata.ENTRY, metadata.entry(found, image))
+        about.add_text(png_entry.ENTRY, png_entry.entry(found, image))
         about.add_text("prompt", json.dumps({"1": {"class_type": HOSTILE, "inputs": {"text": HOSTILE}}}))
         name = f"{HOSTILE}_{image}.png"
         Image.new("RGB", (64, 64), "red").save(folder / name, pnginfo=about)

@@ -10,9 +10,9 @@ from comfy_page import FrontEnd, opened
 from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
-from uncertainty import metadata
-from uncertainty.ledger import Ledger
 from uncertainty.maps import DEFAULT_QUANTITY
+from uncertainty.storage import png_entry
+from uncertainty.storage.ledger import Ledger
 
 BATCH = 6
 STEPS = 5  # nobody else's: it tells these images from those of other tests on the same server
@@ -69,7 +69,7 @@ class Tab:
 
 def scores_of(folder: Path) -> dict[str, float]:
     """What the files themselves know."""
-    return {path.name: metadata.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
+    return {path.name: png_entry.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)

@@ -12,7 +12,7 @@ from real_models import Loaded, Sampling, load_all
 
 @pytest.fixture(scope="session")
 def pack(comfy_pack: ModuleType) -> Callable[[str], ModuleType]:
-    """Modules of the pack, as ComfyUI loaded it: ``pack("nodes.sampler")``."""
+    """Modules of the pack, as ComfyUI loaded it: ``pack("nodes.sampling.ksampler")``."""
     return lambda name: importlib.import_module(f"{comfy_pack.__name__}.{name}")
 
 

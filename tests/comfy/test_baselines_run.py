@@ -30,7 +30,7 @@ def fit(pack: Callable[[str], ModuleType]) -> Callable[[Loaded], Any]:
         channels = loaded.model.model.latent_format.latent_channels
         shape = (images, channels, *loaded.latent(1)["samples"].shape[2:])
         samples = torch.randn(shape, generator=torch.Generator().manual_seed(4))
-        node = pack("nodes.laplace").UncertaintyLaplaceFit
+        node = pack("nodes.experiments.laplace_fit").UncertaintyLaplaceFit
         return node.execute([loaded.model], [{"samples": samples}], [loaded.positive], [passes], [0]).args[0]
 
     return fitted
@@ -132,7 +132,7 @@ def test_scores_stay_inside_a_noise_mask(
 def test_the_tail_behind_the_last_layer_is_what_becomes_of_its_output(loaded: Loaded, pack: Callable[[str], ModuleType]) -> None:
     import comfy.samplers
 
-    last_layer = pack("nodes.last_layer")
+    last_layer = pack("nodes.experiments.last_layer")
     checked = []
 
     class Check(comfy.samplers.Sampler):
@@ -177,7 +177,7 @@ def test_filter_sorts_by_a_baseline_and_files_keep_it(
 ) -> None:
     chosen = options(baselines=WITHOUT_DROPOUT)
     _, found, _ = sampling.node(loaded_models["demo-eps"], batch=4, options=chosen)
-    files, metadata = pack("uncertainty.files"), pack("uncertainty.metadata")
+    files, metadata = pack("uncertainty.storage.tensor_files"), pack("uncertainty.storage.png_entry")
     files.save_map(tmp_path / "map.safetensors", found)
     loaded = files.load_map(tmp_path / "map.safetensors")
     assert torch.equal(loaded.score("cfg_rejection").value, found.score("cfg_rejection").value)
@@ -185,7 +185,7 @@ def test_filter_sorts_by_a_baseline_and_files_keep_it(
         "mode": "keep_best", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "cfg_rejection", "reject": "lowest",
         "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
     }  # fmt: skip
-    node = pack("nodes.score_filter").UncertaintyScoreFilter
+    node = pack("nodes.choosing.score_filter").UncertaintyScoreFilter
     kept = node.execute(uncertainty=loaded, **inputs).args[8]
     assert kept == [int(found.score("cfg_rejection").value.argmax())]
     with pytest.raises(ValueError, match="bayesdiff was not measured with this map: connect Fit Laplace"):
@@ -196,7 +196,7 @@ def test_filter_sorts_by_a_baseline_and_files_keep_it(
 
 
 def test_the_node_adds_to_options(pack: Callable[[str], ModuleType], options: Callable[..., Any]) -> None:
-    node = pack("nodes.baseline_options").UncertaintyBaselines
+    node = pack("nodes.experiments.baseline_options").UncertaintyBaselines
     switches = {"paper_score": False, "mc_dropout": True, "cfg_rejection": True, "control": "random_mask"}
     (chosen,) = node.execute(**switches, options=options(estimator="paper")).args
     assert chosen == options(estimator="paper", baselines=("mc_dropout", "cfg_rejection"), control="random_mask")
@@ -256,7 +256,7 @@ def test_guiders_of_more_prompts_are_refused_by_name(
         "sampler": comfy.samplers.sampler_object("euler"), "latent_image": loaded.latent(1), "samples": 2, "strength": 0.0,
         "percentile": 95.0, "window_start": 0.0, "window_end": 1.0,
     }  # fmt: skip
-    node = pack("nodes.custom_sampler").UncertaintySamplerCustom
+    node = pack("nodes.sampling.custom_sampler").UncertaintySamplerCustom
     with pytest.raises(
         ValueError, match="bayesdiff needs one positive prompt, and a negative one at most; Guider_DualCFG has positive"
     ):

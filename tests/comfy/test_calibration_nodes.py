@@ -39,7 +39,7 @@ def sampled(loaded_models: dict[str, Loaded], sampling: Sampling) -> Run:
 @pytest.fixture
 def calibrate(pack: Callable[[str], ModuleType]) -> Run:
     """Thresholds, number of images and report."""
-    node = pack("nodes.calibration").UncertaintyCalibrate
+    node = pack("nodes.calibrating.calibration_nodes").UncertaintyCalibrate
     return lambda found, name="test", percentile=95.0: node.execute(found, name, percentile).args
 
 
@@ -49,7 +49,7 @@ def choices(node: Any) -> list[str]:
 
 
 def test_a_saved_map_is_listed_and_loaded(pack: Callable[[str], ModuleType], sampled: Run, folders: Path) -> None:
-    nodes = pack("nodes.map_files")
+    nodes = pack("nodes.looking.map_files")
     _, found, _ = sampled()
     assert choices(nodes.UncertaintyMapLoad) == []
     shown = [
@@ -69,7 +69,7 @@ def test_a_saved_map_is_listed_and_loaded(pack: Callable[[str], ModuleType], sam
 
 
 def test_what_cannot_be_loaded_is_refused(pack: Callable[[str], ModuleType], folders: Path) -> None:
-    load = pack("nodes.map_files").UncertaintyMapLoad
+    load = pack("nodes.looking.map_files").UncertaintyMapLoad
     (folders / "secret.safetensors").write_bytes(b"x")
     for file in (
         "none.safetensors",
@@ -85,7 +85,7 @@ def test_what_cannot_be_loaded_is_refused(pack: Callable[[str], ModuleType], fol
 
 
 def test_a_file_written_anew_is_loaded_anew(pack: Callable[[str], ModuleType], folders: Path) -> None:
-    load = pack("nodes.calibration").UncertaintyThresholdsLoad
+    load = pack("nodes.calibrating.calibration_nodes").UncertaintyThresholdsLoad
     file = folders / "input" / "a.safetensors"
     file.write_bytes(b"x")
     os.utime(file, ns=(1, 1))
@@ -130,7 +130,7 @@ def test_only_what_is_measured_must_agree(pack: Callable[[str], ModuleType], sam
 
 
 def test_names_stay_in_the_folder(pack: Callable[[str], ModuleType], calibrate: Run, sampled: Run, folders: Path) -> None:
-    node = pack("nodes.calibration").UncertaintyCalibrate
+    node = pack("nodes.calibrating.calibration_nodes").UncertaintyCalibrate
     for name in ("", " ", "../x", "a/../../x", "/x", "a/"):
         assert "name must be a file name for output/uncertainty" in node.validate_inputs(name=name)
     calibrate(sampled()[1], name="demo/first")
@@ -138,7 +138,7 @@ def test_names_stay_in_the_folder(pack: Callable[[str], ModuleType], calibrate: 
 
 
 def test_saved_thresholds_work_with_their_settings_alone(pack: Callable[[str], ModuleType], sampled: Run, calibrate: Run) -> None:
-    nodes = pack("nodes.calibration")
+    nodes = pack("nodes.calibrating.calibration_nodes")
     latent, found, _ = sampled()
     nodes.UncertaintyThresholdsSave.execute(calibrate(found)[0], "uncertainty/thresholds")
     file = "uncertainty/thresholds_00001_.safetensors [output]"
@@ -162,7 +162,7 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
         "window_end": 1.0, "quantity": "denoised_variance", "reject": "highest", "when_none_pass": "error",
         "thresholds": calibrate(found)[0],
     }  # fmt: skip
-    execute = pack("nodes.score_filter").UncertaintyScoreFilter.execute
+    execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
     kept = execute(**rule).args[8]
     scores = found.score("denoised_variance").value
     assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # those with at most half of the four below them
@@ -174,7 +174,7 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
 
 
 def test_masks_have_the_size_of_the_image(pack: Callable[[str], ModuleType], sampled: Run) -> None:
-    mask = pack("nodes.mask").UncertaintyToMask
+    mask = pack("nodes.looking.map_to_mask").UncertaintyToMask
     _, found, _ = sampled()
     look = {"quantity": "denoised_variance", "percentile": 75.0, "grow": 0, "feather": 0, "steps": ""}
     (whole,) = mask.execute(found, **look).args
@@ -192,7 +192,7 @@ def test_masks_have_the_size_of_the_image(pack: Callable[[str], ModuleType], sam
 
 
 def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], ModuleType], sampled: Run) -> None:
-    mask = pack("nodes.mask").UncertaintyToMask
+    mask = pack("nodes.looking.map_to_mask").UncertaintyToMask
     found = sampled()[1]
     rng = torch.Generator().manual_seed(0)
     left = torch.zeros(1, 1, 3, 4, 6)
@@ -210,5 +210,5 @@ def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], Module
 
 
 def test_a_plot_is_one_image(pack: Callable[[str], ModuleType], sampled: Run) -> None:
-    (picture,) = pack("nodes.plot").UncertaintyPlot.execute(sampled()[1]).args
+    (picture,) = pack("nodes.looking.step_plot").UncertaintyPlot.execute(sampled()[1]).args
     assert picture.ndim == 4 and len(picture) == 1 and picture.shape[-1] == 3 and picture.std() > 0.05

@@ -76,14 +76,14 @@ def plain() -> Callable[..., tuple[dict, dict]]:
 @pytest.fixture
 def node(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[dict, dict, Any, list]]:
     """UncertaintySamplerCustom, measuring only."""
-    execute = pack("nodes.custom_sampler").UncertaintySamplerCustom.execute
+    execute = pack("nodes.sampling.custom_sampler").UncertaintySamplerCustom.execute
     return lambda guider, inputs, **changed: execute(guider=guider, **inputs, **(MEASURING | changed)).args
 
 
 @pytest.fixture
 def guidance(pack: Callable[[str], ModuleType]) -> Callable[..., Loaded]:
     """UncertaintyGuidance with strength 1."""
-    execute = pack("nodes.guidance").UncertaintyGuidance.execute
+    execute = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
 
     def patch(loaded: Loaded, **changed: Any) -> Loaded:
         return replace(loaded, model=execute(loaded.model, **(MEASURING | {"strength": 1.0} | changed)).args[0])
@@ -94,7 +94,7 @@ def guidance(pack: Callable[[str], ModuleType]) -> Callable[..., Loaded]:
 @pytest.fixture
 def options(pack: Callable[[str], ModuleType]) -> Callable[..., Any]:
     """UncertaintyOptions with its defaults."""
-    cls = pack("nodes.options").UncertaintyOptions
+    cls = pack("nodes.sampling.uncertainty_options").UncertaintyOptions
     defaults = {field.id: field.default for field in cls.define_schema().inputs}
     return lambda **changed: cls.execute(**(defaults | changed)).args[0]
 
@@ -303,7 +303,7 @@ def test_conditional_scores_need_a_positive_prompt(loaded_models: dict[str, Load
 
 
 def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], options: Callable) -> None:
-    schema = pack("nodes.options").UncertaintyOptions.define_schema()
+    schema = pack("nodes.sampling.uncertainty_options").UncertaintyOptions.define_schema()
     known = pack("uncertainty.options").Options
     of_experiments = ["baselines", "laplace", "control"]  # those of UncertaintyBaselines
     assert [field.id for field in schema.inputs] + of_experiments == list(known.__dataclass_fields__)
@@ -312,7 +312,7 @@ def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], option
     for name, choices in values.items():
         for choice in choices:
             assert options(**{name: choice}) == known(**{name: choice})
-            check = pack("nodes.options").UncertaintyOptions.validate_inputs
+            check = pack("nodes.sampling.uncertainty_options").UncertaintyOptions.validate_inputs
             assert name in ("max_batch", "live_preview") or check(**{name: choice}) is True
     assert "'nothing'" in check(gradient="nothing")
 

@@ -101,7 +101,7 @@ def test_a_checkpoint_in_its_place(
     import folder_paths
     from safetensors.torch import save_file
 
-    node = pack("nodes.demo_model").UncertaintyDemoModel
+    node = pack("nodes.sampling.demo_model").UncertaintyDemoModel
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "checkpoints", ([str(tmp_path)], {".safetensors"}))
     weights = FAMILIES["SD1.5"].direct().model.diffusion_model.state_dict()
     save_file({f"model.diffusion_model.{name}": value.clone() for name, value in weights.items()}, tmp_path / "mine.safetensors")

@@ -53,7 +53,7 @@ def test_guiding(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    differentiation = pack("nodes.differentiation")
+    differentiation = pack("nodes.hook.differentiation")
     exact, differences = differentiation.exact_gradient, []
 
     def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:

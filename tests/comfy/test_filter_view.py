@@ -29,7 +29,7 @@ def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
         quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
         errors = dict.fromkeys(quantities, torch.zeros(1, COUNT))
         found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
-        ui = pack("nodes.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE, **inputs).ui
+        ui = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE, **inputs).ui
         judged = json.loads(read(ui["uncertainty_view"][0]))
         assert (judged["scores"], judged["kept"]) == ([0, 1, 2], [0, 1])
         return [np.asarray(Image.open(path(picture["small"]))) for picture in judged["pictures"]]

@@ -14,11 +14,11 @@ def test_an_image_does_not_take_over_the_file_of_another(
     pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rejected, its name given to a later image, and then deleted from the folder of rejects."""
-    routes = pack("nodes.routes")
+    routes = pack("nodes.choosing.ledger_routes")
     monkeypatch.setattr(routes.recording, "output", lambda: tmp_path)
-    ledger = pack("uncertainty.ledger").Ledger(tmp_path / "ledger.sqlite3")
+    ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
     file = tmp_path / "a.png"
-    newest = pack("uncertainty.ledger").Query()
+    newest = pack("uncertainty.storage.ledger").Query()
     for seed, text in enumerate(("first", "second")):
         file.write_text(text)
         ledger.record(made(1, seed), ["a.png"])
@@ -39,8 +39,8 @@ def test_an_image_does_not_take_over_the_file_of_another(
 def test_numbers_that_no_ledger_holds_are_refused(
     pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    routes = pack("nodes.routes")
-    ledger = pack("uncertainty.ledger").Ledger(tmp_path / "ledger.sqlite3")
+    routes = pack("nodes.choosing.ledger_routes")
+    ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
     monkeypatch.setattr(routes.recording, "ledger", lambda: ledger)
     huge = str(1 << 70)
     for answer, request in (

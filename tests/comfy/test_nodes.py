@@ -33,7 +33,7 @@ def filtered(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> Ca
             "keep": 2, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance", "reject": "highest",
             "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
         } | changed  # fmt: skip
-        return pack("nodes.score_filter").UncertaintyScoreFilter.execute(**inputs)
+        return pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(**inputs)
 
     return run
 
@@ -113,7 +113,7 @@ def folder_paths() -> ModuleType:
 
 def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
-    preview = pack("nodes.preview").UncertaintyMapPreview
+    preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
     heatmap, overlay = preview.execute(uncertainty=found, **LOOK).args
     assert heatmap.shape == (4, 512, 512, 3) and torch.equal(heatmap, overlay)
     images = torch.rand(4, 64, 64, 3)
@@ -128,7 +128,7 @@ def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, A
 def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
     images = torch.rand(4, 64, 64, 3)
-    shown = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
+    shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
     assert "images" not in shown  # ComfyUI would draw a second preview
     index, about = opened(shown["uncertainty_view"][0])
     assert about["total_steps"] == 5 and about["frames"] == 1 and about["guided"] is False
@@ -155,7 +155,7 @@ def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], s
     mask = torch.zeros(4, 1, *sampled[1].values.shape[3:])
     mask[..., :20] = 1
     found = replace(sampled[1], mask=mask)
-    shown = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=found, **LOOK).ui
+    shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, **LOOK).ui
     index, about = opened(shown["uncertainty_view"][0])
     for q, quantity in enumerate(about["quantities"]):
         inside = found.quantity(quantity).mean(2)[..., :20].flatten(2)
@@ -164,6 +164,6 @@ def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], s
 
 
 def test_two_previews_share_no_file(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
-    preview = pack("nodes.preview").UncertaintyMapPreview
+    preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
     names = [preview.execute(uncertainty=sampled[1], **LOOK).ui["uncertainty_view"][0]["filename"] for _ in range(2)]
     assert names[0] != names[1]

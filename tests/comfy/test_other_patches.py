@@ -90,7 +90,7 @@ def test_beside_another_patch(
 
     guided, _, _ = sampling.node(loaded, model=patched, strength=1.0)
     assert torch.isfinite(guided["samples"]).all() and not torch.equal(guided["samples"], plain)
-    guide = pack("nodes.guidance").UncertaintyGuidance.execute
+    guide = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
     settings = {"samples": 3, "strength": 1.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7}
     after = sampling.plain(loaded, model=guide(patched, **settings).args[0])
     before = sampling.plain(loaded, model=patch(guide(loaded.model, **settings).args[0]))

@@ -83,7 +83,7 @@ def test_adm_is_azulas(adm: tuple[Path, Any], pack: PackModule) -> None:
 @pytest.mark.parametrize("adm", ["64"], indirect=True)
 def test_adm_runs_in_the_sampler(adm: tuple[Path, Any], pack: PackModule, sampling: Sampling) -> None:
     model, _ = pack("paper_models.load").load(adm[0])
-    label = pack("nodes.pixel_models").UncertaintyClassLabel
+    label = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel
     (positive,) = label.execute(model, "3, 7").args
     loaded = Loaded(model, positive, positive, lambda batch: {"samples": torch.zeros(batch, 4, 32, 32)})
     # The schedule's first noise levels are in the thousands: what a random network says is lost in them.
@@ -133,7 +133,7 @@ def test_ddpm_is_diffusers(ddpm: tuple[Path, Any], pack: PackModule, sampling: S
     expected = x - sigma * oracle(x / (1 + sigma**2) ** 0.5, step).sample
     torch.testing.assert_close(denoised(model, x, sigma), expected, rtol=1e-4, atol=1e-4)
 
-    label = pack("nodes.pixel_models").UncertaintyClassLabel
+    label = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel
     (nothing,) = label.execute(model, "").args
     loaded = Loaded(model, nothing, nothing, lambda batch: {"samples": torch.zeros(batch, 4, 32, 32)})
     latent, found, _ = sampling.node(loaded, cfg=1.0, strength=1.0, samples=2)
@@ -201,7 +201,7 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
     # Signal to noise of the process in continuous time: at its end exp(-10.05), as the sum of all betas.
     assert float((1 + model.model.model_sampling.sigmas[-1] ** 2).log()) == pytest.approx(10.05, rel=1e-4)
     assert network.network.own_times(torch.tensor([0.0, 999.0])).tolist() == pytest.approx([0.999, 999])
-    label = pack("nodes.pixel_models").UncertaintyClassLabel
+    label = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel
     (positive,), (negative,) = label.execute(model, "3").args, label.execute(model, "").args
     assert negative[0][1]["class_label"].tolist() == [10]
     loaded = Loaded(model, positive, negative, lambda batch: {"samples": torch.zeros(batch, 4, 16, 16)})
@@ -256,13 +256,13 @@ def test_files_of_another_layout_are_refused(tmp_path: Path, pack: PackModule) -
 
 def test_class_labels_are_for_these_models_alone(loaded_models: dict[str, Loaded], pack: PackModule) -> None:
     with pytest.raises(ValueError, match="model must come from Load Paper Model"):
-        pack("nodes.pixel_models").UncertaintyClassLabel.execute(loaded_models["sd15"].model, "3")
+        pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel.execute(loaded_models["sd15"].model, "3")
 
 
 @pytest.mark.parametrize("adm", ["64"], indirect=True)
 def test_the_published_dropout_is_there_to_be_measured(adm: tuple[Path, Any], pack: PackModule, sampling: Sampling) -> None:
     model, _ = pack("paper_models.load").load(adm[0])
-    (positive,) = pack("nodes.pixel_models").UncertaintyClassLabel.execute(model, "3").args
+    (positive,) = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel.execute(model, "3").args
     loaded = Loaded(model, positive, positive, lambda batch: {"samples": torch.zeros(batch, 4, 32, 32)})
     options = pack("uncertainty.options").Options(baselines=("mc_dropout",))
     _, found, _ = sampling.node(loaded, cfg=1.0, denoise=0.4, options=options)

@@ -86,7 +86,7 @@ def test_measuring_leaves_every_sampler_and_scheduler_alone(
 def test_every_call_in_the_window_is_guided(
     mixture: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook, window = pack("nodes.sampling_hook"), pack("uncertainty.window")
+    hook, window = pack("nodes.hook.sampling_hook"), pack("uncertainty.window")
     guide, guided, schedules = hook.guided_denoised, [], []
     sample = hook.UncertaintyRun._sample
 

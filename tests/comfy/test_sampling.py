@@ -110,7 +110,7 @@ def test_descending_is_ascending_with_the_other_sign(
 def test_gradient_equals_the_joint_graph(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    differentiation = pack("nodes.differentiation")
+    differentiation = pack("nodes.hook.differentiation")
     exact, differences = differentiation.exact_gradient, []
 
     def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:
@@ -133,7 +133,7 @@ def test_gradients_are_averaged_over_the_window(
     pack: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hook, differentiation = pack("nodes.sampling_hook"), pack("nodes.differentiation")
+    hook, differentiation = pack("nodes.hook.sampling_hook"), pack("nodes.hook.differentiation")
     exact, guide, taken, used = differentiation.exact_gradient, hook.guided_denoised, [], []
 
     def take(*arguments: Any) -> torch.Tensor:
@@ -344,7 +344,7 @@ def test_out_of_memory_in_measuring_goes_on_one_by_one(loaded_models: dict[str, 
 def test_recomputed_gradient_is_the_gradient(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    differentiation, recompute = pack("nodes.differentiation"), pack("nodes.recompute")
+    differentiation, recompute = pack("nodes.hook.differentiation"), pack("nodes.hook.recompute")
     exact, found = differentiation.exact_gradient, []
 
     def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:
@@ -364,7 +364,7 @@ def test_gradient_memory(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes saved for the backward pass, counted: five probes at most a quarter of the joint graph's, recomputed still less."""
-    differentiation, recompute = pack("nodes.differentiation"), pack("nodes.recompute")
+    differentiation, recompute = pack("nodes.hook.differentiation"), pack("nodes.hook.recompute")
     exact, found = differentiation.exact_gradient, []
 
     def count(score: Any, probes: Any, at_once: int) -> torch.Tensor:
@@ -516,7 +516,7 @@ def test_thresholds_replace_the_percentile(
 def test_inside_a_noise_mask_only(
     loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = pack("nodes.sampling_hook")
+    hook = pack("nodes.hook.sampling_hook")
     guide, seen = hook.guided_denoised, []
 
     def watch(denoised: torch.Tensor, noising: Any, chosen: torch.Tensor, *rest: Any) -> torch.Tensor:

@@ -36,7 +36,7 @@ def split(pack: Callable[[str], ModuleType], video_map: Any) -> Callable[..., An
             "quantity": "denoised_variance", "reject": "highest", "window_start": 0.0, "window_end": 1.0,
             "when_none_pass": "block",
         } | changed  # fmt: skip
-        return pack("nodes.score_filter").UncertaintyScoreFilter.execute(**inputs).args
+        return pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(**inputs).args
 
     return run
 
@@ -46,7 +46,7 @@ def test_latent_frames_lie_on_the_pictures_they_decode_to(
     scale: int, pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wan and HunyuanVideo decode T latent frames to 4T - 3 pictures, LTX-Video to 8T - 7."""
-    preview = pack("nodes.preview")
+    preview = pack("nodes.looking.map_preview")
     seen: list[torch.Tensor] = []
     resize = preview.render.resize
 
@@ -66,7 +66,7 @@ def test_latent_frames_lie_on_the_pictures_they_decode_to(
 
 
 def test_a_video_has_one_colour_scale(pack: Callable[[str], ModuleType], video_map: Any) -> None:
-    preview = pack("nodes.preview").UncertaintyMapPreview
+    preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
     heatmap, _ = preview.execute(uncertainty=video_map, images=decoded(13), **(LOOK | {"normalize": "image"})).args
     videos = heatmap.reshape(VIDEOS, 13, -1)
     assert torch.equal(videos[0], videos[1])  # each from its own lowest to its own highest value
@@ -75,14 +75,14 @@ def test_a_video_has_one_colour_scale(pack: Callable[[str], ModuleType], video_m
 
 
 def test_without_frames_the_latent_ones_are_shown(pack: Callable[[str], ModuleType], video_map: Any) -> None:
-    heatmap, _ = pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=video_map, **LOOK).args
+    heatmap, _ = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=video_map, **LOOK).args
     assert heatmap.shape == (VIDEOS * FRAMES, 32, 48, 3)
 
 
 def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
     pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preview, written, drawn = pack("nodes.preview"), [], []
+    preview, written, drawn = pack("nodes.looking.map_preview"), [], []
     monkeypatch.setattr(preview.view_files, "write_tensors", lambda *file: written.append(file) or {})
     monkeypatch.setattr(preview.view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
     preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
@@ -120,4 +120,4 @@ def test_what_cannot_be_its_frames_is_refused(
     with pytest.raises(ValueError, match=message):
         split(images=images)
     with pytest.raises(ValueError, match=message):
-        pack("nodes.preview").UncertaintyMapPreview.execute(uncertainty=video_map, images=images, **LOOK)
+        pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=video_map, images=images, **LOOK)

@@ -17,8 +17,8 @@ from dev.bootstrap import BUNDLED, ROOT, comfyui
 from dev.client import PromptFailed, PromptRejected, run
 from dev.server import NODES, ComfyServer
 from made_maps import made
-from uncertainty import files
 from uncertainty.calibration import Calibration
+from uncertainty.storage import tensor_files
 
 PAGE = ROOT / "docs" / "reliability.md"
 HEAD = "| node | input | given | what the user sees |\n| --- | --- | --- | --- |\n"
@@ -49,9 +49,9 @@ def lay_out(base: Path) -> None:
     folder.mkdir(parents=True)
     good = folder / "good map.safetensors"
     found = made(2)
-    files.save_map(good, found)
+    tensor_files.save_map(good, found)
     whole, tensors = good.read_bytes(), load_file(good)
-    files.save_calibration(folder / "calibration.safetensors", Calibration.like(found).add(found))
+    tensor_files.save_calibration(folder / "calibration.safetensors", Calibration.like(found).add(found))
 
     def header(**changed: object) -> dict[str, str]:
         (size,) = struct.unpack("<Q", whole[:8])

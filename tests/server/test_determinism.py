@@ -10,8 +10,8 @@ from PIL import Image
 from bad_input import GROUND, OPTIONS, SAMPLER
 from dev.client import Graph, make, run, view
 from dev.server import ComfyServer
-from uncertainty import files
 from uncertainty.estimators import QUANTITIES
+from uncertainty.storage import tensor_files
 
 Result = tuple[np.ndarray, dict[str, np.ndarray]]
 
@@ -35,7 +35,7 @@ def result(server: ComfyServer, queued: Graph, folder: Path) -> Result:
     pictures = [np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in outputs["saved"]["images"]]
     path = folder / "map.safetensors"
     path.write_bytes(view(server.url, outputs["map"]["files"][0]))
-    found = files.load_map(path)
+    found = tensor_files.load_map(path)
     return np.stack(pictures), {name: found.quantities[name].numpy() for name in QUANTITIES}
 
 

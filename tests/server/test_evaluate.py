@@ -12,13 +12,13 @@ import pytest
 from dev.bootstrap import ROOT
 from dev.launcher import mend_torchvision
 from dev.server import ComfyServer
-from uncertainty.__main__ import parser
-from uncertainty.batch.drawing import Engine, OneByOne, collect
-from uncertainty.batch.folder import seconds
-from uncertainty.batch.jobs import Plan, jobs_for
-from uncertainty.batch.rows import Rows
-from uncertainty.batch.server import Server, ServerError
-from uncertainty.batch.workflow import Workflow
+from uncertainty_runs.command_line import parser
+from uncertainty_runs.drawing import Engine, OneByOne, collect
+from uncertainty_runs.engines.http_server import Server, ServerError
+from uncertainty_runs.plan import Plan, jobs_for
+from uncertainty_runs.rows import Rows
+from uncertainty_runs.run_folder import seconds
+from uncertainty_runs.workflow import Workflow
 
 STEPS, SIZE = 6, 2
 

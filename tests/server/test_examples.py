@@ -13,7 +13,7 @@ from PIL import Image
 from dev.bootstrap import ROOT
 from dev.client import Graph, get, node_with, run, view
 from dev.server import ComfyServer
-from uncertainty.files import load_map
+from uncertainty.storage.tensor_files import load_map
 
 FOLDER = ROOT / "example_workflows"
 # Of every released version, as it was saved then.

@@ -21,8 +21,8 @@ from PIL import Image
 from dev.bootstrap import BUNDLED, comfyui
 from dev.client import Graph, PromptFailed, make, run, view
 from dev.server import ComfyServer
-from uncertainty import metadata
-from uncertainty.ledger import Ledger
+from uncertainty.storage import png_entry
+from uncertainty.storage.ledger import Ledger
 
 BATCH = 4
 
@@ -100,10 +100,10 @@ def test_saved_images_know_their_scores(own_server: ComfyServer, nights: list[di
             assert file["subfolder"] == "night"
             path = tmp_path / file["filename"]
             path.write_bytes(view(own_server.url, file))
-            known = metadata.read(path)
+            known = png_entry.read(path)
             assert known is not None
             assert known.scores["denoised_variance"][0] == pytest.approx(judged["scores"][image])
-            assert metadata.unpacked(known.map).shape == (64, 64)
+            assert png_entry.unpacked(known.map).shape == (64, 64)
             with Image.open(path) as saved:
                 assert json.loads(saved.info["prompt"])["sample"]["class_type"] == "UncertaintyKSampler"
 

@@ -19,8 +19,8 @@ from bad_input import GROUND, SAMPLER, SUBJECTS
 from dev.client import Graph, PromptFailed, get, make, run, view
 from dev.server import ComfyServer
 from small_disk import mounted, needs_mount, resize
-from uncertainty import files
-from uncertainty.ledger import Ledger, Query
+from uncertainty.storage import tensor_files
+from uncertainty.storage.ledger import Ledger, Query
 
 SAVED = 2  # images a run
 PREFIX = "faults/image"
@@ -61,10 +61,10 @@ def check(base: Path) -> int:
             image.load()
             assert image.size == (32, 32)
     for path in (output / "faults").glob("*.safetensors"):
-        files.load_map(path)
+        tensor_files.load_map(path)
     calibration = output / "uncertainty" / "faults.safetensors"
     if calibration.exists():
-        assert files.load_calibration(calibration).count % SAVED == 0
+        assert tensor_files.load_calibration(calibration).count % SAVED == 0
     rows = ledger(base).page(Query(), limit=1000).entries if ledger(base).path.exists() else []
     names = [entry.file for entry in rows]
     assert len(set(names)) == len(names) and all((output / str(name)).is_file() for name in names)

@@ -158,7 +158,7 @@ class Sampling:
         inputs = self.inputs(loaded, batch) | {
             "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7,
         } | changed  # fmt: skip
-        return self.pack("nodes.sampler").UncertaintyKSampler.execute(**inputs).args
+        return self.pack("nodes.sampling.ksampler").UncertaintyKSampler.execute(**inputs).args
 
     def plain(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> Tensor:
         """Latent of KSampler."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from uncertainty import culling
+from uncertainty.choosing import rejecting
 
 
 @pytest.fixture
@@ -18,22 +18,22 @@ def file(tmp_path: Path) -> Path:
 
 def test_there_and_back(tmp_path: Path, file: Path) -> None:
     root = tmp_path / "output"
-    away = culling.reject(root, file)
+    away = rejecting.reject(root, file)
     assert away == file.parent / "rejected" / "a.png"
     assert not file.exists()
-    assert culling.restore(root, away) == file
+    assert rejecting.restore(root, away) == file
     assert file.read_text() == "a"
 
 
 def test_a_taken_name_is_left_alone(tmp_path: Path, file: Path) -> None:
     root = tmp_path / "output"
-    away = culling.reject(root, file)
+    away = rejecting.reject(root, file)
     file.write_text("b")
-    second = culling.reject(root, file)
+    second = rejecting.reject(root, file)
     assert (away.read_text(), second.read_text()) == ("a", "b")
     assert second.name == "a (1).png"
     file.write_text("c")
-    assert culling.restore(root, away).name == "a (1).png"
+    assert rejecting.restore(root, away).name == "a (1).png"
     assert file.read_text() == "c"
 
 
@@ -45,26 +45,26 @@ def test_nothing_leaves_the_folder(tmp_path: Path, file: Path) -> None:
     link.symlink_to(outside)
     for path in (outside, link, root / ".." / "secret.png"):
         with pytest.raises(ValueError, match="outside"):
-            culling.reject(root, path)
+            rejecting.reject(root, path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (file.parent / "rejected").symlink_to(elsewhere)
     with pytest.raises(ValueError, match="outside"):
-        culling.reject(root, file)
+        rejecting.reject(root, file)
     assert file.exists() and outside.exists() and not any(elsewhere.iterdir())
 
 
 def test_what_cannot_be_moved_is_named(tmp_path: Path, file: Path) -> None:
     root = tmp_path / "output"
     with pytest.raises(FileNotFoundError, match=r"b\.png"):
-        culling.reject(root, file.with_name("b.png"))
+        rejecting.reject(root, file.with_name("b.png"))
     assert not (file.parent / "rejected" / "b.png").exists()
-    away = culling.reject(root, file)
+    away = rejecting.reject(root, file)
     with pytest.raises(ValueError, match="already"):
-        culling.reject(root, away)
-    back = culling.restore(root, away)
+        rejecting.reject(root, away)
+    back = rejecting.restore(root, away)
     with pytest.raises(ValueError, match="does not lie"):
-        culling.restore(root, back)
+        rejecting.restore(root, back)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -80,7 +80,7 @@ def test_a_move_that_fails_leaves_nothing_behind(
     if not links:
         monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(PermissionError):
-        culling.reject(tmp_path / "output", file)
+        rejecting.reject(tmp_path / "output", file)
     assert file.read_text() == "a"
     assert not any((file.parent / "rejected").iterdir())
 
@@ -97,5 +97,5 @@ def test_a_move_that_was_cut_off_goes_on(tmp_path: Path, file: Path) -> None:
     away = file.parent / "rejected" / "a.png"
     away.parent.mkdir()
     os.link(file, away)
-    assert culling.reject(tmp_path / "output", file) == away
+    assert rejecting.reject(tmp_path / "output", file) == away
     assert not file.exists() and away.read_text() == "a"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from uncertainty.batch.workflow import MAP, SAVE, Workflow, WorkflowError
+from uncertainty_runs.workflow import MAP, SAVE, Workflow, WorkflowError
 
 KSAMPLER: dict[str, dict[str, Any]] = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "any.safetensors"}},

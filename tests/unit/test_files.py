@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap, files
+from uncertainty import QUANTITIES, UncertaintyMap
 from uncertainty.calibration import KEPT, Calibration
+from uncertainty.storage import tensor_files
 from uncertainty.thresholds import Thresholds
 
 SETTINGS = {"samples": 5, "window": [0.9, 0.98], "prompt": 'Größe "x"\n', "denoise": 0.1 + 0.2, "none": None, "deep": {"a": [1]}}
@@ -34,8 +35,8 @@ def example(mask: Tensor | None = None, images: int = 4, seed: int = 0) -> Uncer
 @pytest.mark.parametrize("mask", [None, torch.rand(4, 1, 4, 5)], ids=["whole", "masked"])
 def test_a_map_comes_back_as_it_was(tmp_path: Path, mask: Tensor | None) -> None:
     found, path = example(mask), tmp_path / "new folder" / "map.safetensors"
-    files.save_map(path, found)
-    again = files.load_map(path)
+    tensor_files.save_map(path, found)
+    again = tensor_files.load_map(path)
     for name in QUANTITIES:
         assert again.quantities[name].numpy().tobytes() == found.quantities[name].numpy().tobytes()
         assert again.standard_errors[name].numpy().tobytes() == found.standard_errors[name].numpy().tobytes()
@@ -50,19 +51,19 @@ def test_views_of_one_tensor_can_be_saved(tmp_path: Path) -> None:
     path = tmp_path / "map.safetensors"
     shared = torch.rand(3, 2, 2, 6, 3, 5).transpose(3, 4)
     found = replace(example(images=2), quantities=dict(zip(QUANTITIES, shared, strict=True)), mask=None)
-    files.save_map(path, found)
-    assert all(torch.equal(files.load_map(path).quantities[name], found.quantities[name]) for name in QUANTITIES)
+    tensor_files.save_map(path, found)
+    assert all(torch.equal(tensor_files.load_map(path).quantities[name], found.quantities[name]) for name in QUANTITIES)
 
 
 def test_a_stopped_calibration_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "calibration.safetensors"
     straight = Calibration.like(example())
-    files.save_calibration(path, straight)
+    tensor_files.save_calibration(path, straight)
     for seed in range(KEPT // 100 + 4):
         found = example(images=100, seed=seed)
         straight = straight.add(found)
-        files.save_calibration(path, files.load_calibration(path).add(found))
-    again = files.load_calibration(path)
+        tensor_files.save_calibration(path, tensor_files.load_calibration(path).add(found))
+    again = tensor_files.load_calibration(path)
     assert again.count == straight.count > KEPT
     assert torch.equal(again.values, straight.values) and torch.equal(again.recent, straight.recent)
     assert all(torch.equal(again.scores[name], straight.scores[name]) for name in QUANTITIES)
@@ -73,8 +74,8 @@ def test_a_stopped_calibration_goes_on_with_the_same_bits(tmp_path: Path) -> Non
 def test_thresholds_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "thresholds.safetensors"
     made = Calibration.like(example()).add(example()).thresholds(95)
-    files.save_thresholds(path, made)
-    again = files.load_thresholds(path)
+    tensor_files.save_thresholds(path, made)
+    again = tensor_files.load_thresholds(path)
     assert list(again.tau) == list(made.tau) == [45, 46]
     assert all(torch.equal(again.tau[step], made.tau[step]) for step in made.tau)
     assert again.scores.keys() == made.scores.keys()
@@ -84,7 +85,7 @@ def test_thresholds_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_the_header_is_json_that_others_can_read(tmp_path: Path) -> None:
     path = tmp_path / "map.safetensors"
-    files.save_map(path, example())
+    tensor_files.save_map(path, example())
     raw = path.read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     told = json.loads(header["__metadata__"]["uncertainty"])
@@ -98,34 +99,34 @@ def test_the_header_is_json_that_others_can_read(tmp_path: Path) -> None:
 
 def test_a_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "map.safetensors"
-    files.save_map(path, example())
+    tensor_files.save_map(path, example())
     before = path.read_bytes()
 
     def full_disk(tensors: dict, file: Path, metadata: dict) -> None:
         file.write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(files, "save_file", full_disk)
+    monkeypatch.setattr(tensor_files, "save_file", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        files.save_map(path, example(seed=1))
+        tensor_files.save_map(path, example(seed=1))
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["map.safetensors"]
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "map.safetensors"
-    files.save_map(path, example())
+    tensor_files.save_map(path, example())
     raw = path.read_bytes()
     for length in (0, 4, 100, len(raw) // 2, len(raw) - 1):
         path.write_bytes(raw[:length])
         with pytest.raises(ValueError, match=r"map.safetensors is damaged \(.*\): save it again"):
-            files.load_map(path)
-        assert files.kind_of(path) is None
+            tensor_files.load_map(path)
+        assert tensor_files.kind_of(path) is None
 
 
 @pytest.mark.parametrize("part", ["tensor", "field", "json", "shape", "text"])
 def test_missing_parts_are_noticed(tmp_path: Path, part: str) -> None:
     path = tmp_path / "map.safetensors"
-    files.save_map(path, example())
+    tensor_files.save_map(path, example())
     tensors = load_file(path)
     header = {"kind": "map", "version": 1, "steps": [45, 46], "total_steps": 50, "settings": {}}
     if part == "tensor":
@@ -136,34 +137,34 @@ def test_missing_parts_are_noticed(tmp_path: Path, part: str) -> None:
         header["steps"] = [45]
     save_file(tensors, path, {"uncertainty": {"json": '{"kind": ', "text": "[]"}.get(part, json.dumps(header))})
     with pytest.raises(ValueError, match=r"map.safetensors is damaged \("):
-        files.load_map(path)
+        tensor_files.load_map(path)
 
 
 def test_other_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"weight": torch.ones(2)}, path)
     with pytest.raises(ValueError, match="x.safetensors was not written by this pack"):
-        files.load_map(path)
-    assert files.kind_of(path) is None
+        tensor_files.load_map(path)
+    assert tensor_files.kind_of(path) is None
     save_file({"weight": torch.ones(2)}, path, {"uncertainty": json.dumps({"kind": "map", "version": 2})})
     with pytest.raises(ValueError, match="file version 2, this pack reads version 1"):
-        files.load_map(path)
-    files.save_thresholds(path, Thresholds({1: torch.ones(1)}))
+        tensor_files.load_map(path)
+    tensor_files.save_thresholds(path, Thresholds({1: torch.ones(1)}))
     with pytest.raises(ValueError, match="x.safetensors is a file of kind thresholds, not map"):
-        files.load_map(path)
+        tensor_files.load_map(path)
     with pytest.raises(ValueError, match="of kind thresholds, not calibration"):
-        files.load_calibration(path)
-    files.save_map(path, example())
+        tensor_files.load_calibration(path)
+    tensor_files.save_map(path, example())
     with pytest.raises(ValueError, match="of kind map, not thresholds"):
-        files.load_thresholds(path)
+        tensor_files.load_thresholds(path)
     with pytest.raises(FileNotFoundError):
-        files.load_map(tmp_path / "none.safetensors")
+        tensor_files.load_map(tmp_path / "none.safetensors")
 
 
 def test_the_kind_is_told_without_reading_the_file(tmp_path: Path) -> None:
-    files.save_map(tmp_path / "map", example())
-    files.save_thresholds(tmp_path / "thresholds", Thresholds({1: torch.ones(1)}))
-    files.save_calibration(tmp_path / "calibration", Calibration.like(example()))
-    assert [files.kind_of(tmp_path / name) for name in ("map", "thresholds", "calibration", "none")] == [
+    tensor_files.save_map(tmp_path / "map", example())
+    tensor_files.save_thresholds(tmp_path / "thresholds", Thresholds({1: torch.ones(1)}))
+    tensor_files.save_calibration(tmp_path / "calibration", Calibration.like(example()))
+    assert [tensor_files.kind_of(tmp_path / name) for name in ("map", "thresholds", "calibration", "none")] == [
         "map", "thresholds", "calibration", None,
     ]  # fmt: skip

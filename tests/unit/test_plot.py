@@ -8,7 +8,8 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap, drawing, plot
+from uncertainty import QUANTITIES, UncertaintyMap
+from uncertainty.images import canvas, steps_plot
 
 
 def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14.6146) -> UncertaintyMap:
@@ -24,23 +25,23 @@ def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14
 
 def coloured(picture: Tensor, quantity: str) -> Tensor:
     """Where the pure colour of a panel's line is, (height, width)."""
-    colour = plot.PANELS[quantity][0]
+    colour = steps_plot.PANELS[quantity][0]
     wanted = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return (picture - wanted).abs().max(-1).values < 0.02
 
 
 def panel(number: int) -> slice:
     """The rows of a panel's field."""
-    top = plot.HEAD + number * plot.PANEL
-    return slice(top + plot.TITLE, top + plot.PANEL - plot.GAP)
+    top = steps_plot.HEAD + number * steps_plot.PANEL
+    return slice(top + steps_plot.TITLE, top + steps_plot.PANEL - steps_plot.GAP)
 
 
 def test_mean_and_spread_are_over_images_at_each_step() -> None:
     found = measured(torch.tensor([[1.0, 3.0], [4.0, 4.0]]), (7, 8), 10)
-    mean, spread = plot.per_step(found, "score_variance")
+    mean, spread = steps_plot.per_step(found, "score_variance")
     torch.testing.assert_close(mean, torch.tensor([2.0, 4.0]))
     torch.testing.assert_close(spread, torch.tensor([2**0.5, 0.0]))
-    assert plot.per_step(found.select([0]), "score_variance")[1].tolist() == [0, 0]
+    assert steps_plot.per_step(found.select([0]), "score_variance")[1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -55,18 +56,20 @@ def test_mean_and_spread_are_over_images_at_each_step() -> None:
     ],
 )
 def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert drawing.ticks(low, high) == pytest.approx(expected)
+    assert canvas.ticks(low, high) == pytest.approx(expected)
 
 
 def test_every_panel_draws_its_line() -> None:
     rising = torch.linspace(0, 1, 8)[:, None].repeat(1, 3)
     found = measured(rising, range(8), 8)
-    picture = plot.plot(found)
-    assert picture.shape == (plot.HEAD + 3 * plot.PANEL + plot.FOOT, plot.WIDTH, 3)
+    picture = steps_plot.plot(found)
+    assert picture.shape == (steps_plot.HEAD + 3 * steps_plot.PANEL + steps_plot.FOOT, steps_plot.WIDTH, 3)
     assert picture.min() >= 0 and picture.max() <= 1
-    for number, quantity in enumerate(plot.PANELS):
+    for number, quantity in enumerate(steps_plot.PANELS):
         line = coloured(picture, quantity)[panel(number)].nonzero().float()
-        left, right = (line[(line[:, 1] - x).abs() < 3, 0].mean() for x in (plot.LEFT + 44, plot.WIDTH - plot.RIGHT - 44))
+        left, right = (
+            line[(line[:, 1] - x).abs() < 3, 0].mean() for x in (steps_plot.LEFT + 44, steps_plot.WIDTH - steps_plot.RIGHT - 44)
+        )
         height = panel(number).stop - panel(number).start
         # A margin of 0.12 at both ends of a range of 1.
         assert abs(left - height * (1 - 0.12 / 1.24)) < 3 and abs(right - height * 0.12 / 1.24) < 3
@@ -74,8 +77,8 @@ def test_every_panel_draws_its_line() -> None:
 
 def test_the_band_is_one_standard_deviation_wide() -> None:
     found = measured(torch.tensor([[1.0, 3.0]]).repeat(5, 1), range(5), 5)
-    column = plot.plot(found)[panel(0), plot.WIDTH // 2 + 60]
-    ground = torch.tensor([int(drawing.FIELD[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    column = steps_plot.plot(found)[panel(0), steps_plot.WIDTH // 2 + 60]
+    ground = torch.tensor([int(canvas.FIELD[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     # Grid lines are grey, the band is orange.
     band = (column[:, 0] - column[:, 2] > ground[0] - ground[2] + 0.1).sum()
     assert abs(band - len(column) / 1.24) < 3
@@ -83,16 +86,16 @@ def test_the_band_is_one_standard_deviation_wide() -> None:
 
 @pytest.mark.parametrize(("steps", "images"), [(1, 1), (1, 4), (2, 1), (60, 2)])
 def test_every_number_of_steps_and_images_is_drawn(steps: int, images: int) -> None:
-    picture = plot.plot(measured(torch.rand(steps, images) - 0.5, range(steps), 70))
-    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(plot.PANELS))
+    picture = steps_plot.plot(measured(torch.rand(steps, images) - 0.5, range(steps), 70))
+    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(steps_plot.PANELS))
 
 
 def test_flat_zero_and_broken_values_are_drawn() -> None:
     values = torch.zeros(3, 2)
-    assert coloured(plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
+    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
     values[1, 0] = torch.nan
-    assert coloured(plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
-    nothing = plot.plot(measured(torch.full((3, 2), torch.inf), range(3), 3))
+    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
+    nothing = steps_plot.plot(measured(torch.full((3, 2), torch.inf), range(3), 3))
     assert not coloured(nothing, "score_variance")[panel(2)].any()
 
 
@@ -115,9 +118,9 @@ def test_no_text_lies_on_another_or_is_cut(
         left, top, right, bottom = ImageFont.load_default(size).getbbox(text, anchor=anchor)
         boxes.append((x + left, y + top, x + right, y + bottom))
 
-    monkeypatch.setattr(drawing.Canvas, "text", measure)
+    monkeypatch.setattr(canvas.Canvas, "text", measure)
     values = size * (1 + torch.rand(len(steps), 3, generator=torch.Generator().manual_seed(0)))
-    height, width, _ = plot.plot(measured(values, steps, total, 1234.5)).shape
+    height, width, _ = steps_plot.plot(measured(values, steps, total, 1234.5)).shape
     assert len(boxes) > 15
     assert all(min(left, top) >= 0 and right <= width and bottom <= height for left, top, right, bottom in boxes)
     for i, a in enumerate(boxes):

@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from uncertainty import files, metadata, render
-from uncertainty.batch.workflow import Workflow, WorkflowError
 from uncertainty.calibration import Calibration
 from uncertainty.estimators import QUANTITIES
-from uncertainty.evaluation.report import Table, read_table
-from uncertainty.fingerprints import fingerprint, image_digests
-from uncertainty.ledger import Ledger, Query
+from uncertainty.images import heatmaps
+from uncertainty.images.masks import parse_steps, uncertain_parts
 from uncertainty.maps import UncertaintyMap
-from uncertainty.masking import parse_steps, uncertain_parts
 from uncertainty.options import Options, RunSettings
+from uncertainty.storage import png_entry, tensor_files
+from uncertainty.storage.fingerprints import fingerprint, image_digests
+from uncertainty.storage.ledger import Ledger, Query
 from uncertainty.window import Window, step_of
+from uncertainty_runs.evaluation.report import Table, read_table
+from uncertainty_runs.workflow import Workflow, WorkflowError
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(PLAIN, lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(), part, max_size=3), max_leaves=8)
@@ -75,8 +76,8 @@ def same(one: Tensor, other: Tensor) -> bool:
 @given(found=maps())
 def test_a_saved_map_is_the_map(tmp_path: Path, found: UncertaintyMap) -> None:
     path = tmp_path / "map.safetensors"
-    files.save_map(path, found)
-    read = files.load_map(path)
+    tensor_files.save_map(path, found)
+    read = tensor_files.load_map(path)
     assert all(same(read.quantities[name], found.quantities[name]) for name in QUANTITIES)
     assert all(same(read.standard_errors[name], found.standard_errors[name]) for name in QUANTITIES)
     assert (read.steps, read.total_steps, dict(read.settings)) == (found.steps, found.total_steps, dict(found.settings))
@@ -93,15 +94,15 @@ def test_what_a_picture_knows_can_be_read_again(tmp_path: Path, found: Uncertain
     path = tmp_path / "image.png"
     for image in range(found.images):
         about = PngInfo()
-        about.add_text(metadata.ENTRY, metadata.entry(found, image))
+        about.add_text(png_entry.ENTRY, png_entry.entry(found, image))
         Image.new("RGB", (8, 8)).save(path, pnginfo=about)
-        known = metadata.read(path)
+        known = png_entry.read(path)
         assert known is not None and known.place == image and known.seed == found.settings["seed"]
         for name in QUANTITIES:
             value = float(found.score(name).value[image])
             read = known.scores[name][0]
             assert read == value if math.isfinite(value) else math.isnan(read)
-        small = metadata.unpacked(known.map)
+        small = png_entry.unpacked(known.map)
         assert small.min() >= 0 and small.max() <= 1
 
 
@@ -132,11 +133,11 @@ def test_a_calibration_counts_every_image_once(found: UncertaintyMap, percentile
 
 
 @settings(deadline=None, max_examples=60)
-@given(pictures=arrays.arrays(np.float32, PICTURES, elements=FLOATS), mode=st.sampled_from(render.NORMALIZATIONS))
+@given(pictures=arrays.arrays(np.float32, PICTURES, elements=FLOATS), mode=st.sampled_from(heatmaps.NORMALIZATIONS))
 def test_any_map_can_be_drawn(pictures: np.ndarray, mode: str) -> None:
-    values = render.normalize(torch.from_numpy(pictures), mode)
+    values = heatmaps.normalize(torch.from_numpy(pictures), mode)
     assert bool(((values >= 0) & (values <= 1)).all())
-    colours = render.colorize(values, "turbo")
+    colours = heatmaps.colorize(values, "turbo")
     assert colours.shape == (*pictures.shape, 3) and bool(((colours >= 0) & (colours <= 1)).all())
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from dev.launcher import mend_torchvision
-from uncertainty.batch.folder import Drawn
 from uncertainty.estimators import QUANTITIES
-from uncertainty.evaluation import course, filtering, judges, reconstruction, report
-from uncertainty.evaluation.filtering import Scored
-from uncertainty.evaluation.judges import Judged, Reference, named, named_probability, nearest
+from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, reconstruction_protocol, report
+from uncertainty_runs.evaluation.filtering_protocol import Scored
+from uncertainty_runs.evaluation.judges import Judged, Reference, named, named_probability, nearest
+from uncertainty_runs.run_folder import Drawn
 
 PROMPTS, EACH = 12, 10
 
@@ -29,13 +29,13 @@ def scored(seed: int = 0) -> tuple[Scored, Tensor]:
 
 def test_a_method_that_knows_gains_everything_and_one_that_ignores_nothing() -> None:
     found, quality = scored()
-    gains = {(row[1], row[2]): row for row in filtering.best_of(found, {"q": quality}, "t").rows}
+    gains = {(row[1], row[2]): row for row in filtering_protocol.best_of(found, {"q": quality}, "t").rows}
     for k in (2, 4, 8):
         assert gains["knows", k][6] == pytest.approx(1)
         low, high = (float(part) for part in str(gains["ignores", k][7]).split(" to "))
         assert low < 0 < high
         assert float(gains["inverts", k][6]) < -0.9
-    correlations = {(row[1], row[2]): row[3] for row in filtering.correlations(found, {"q": quality}, "t").rows}
+    correlations = {(row[1], row[2]): row[3] for row in filtering_protocol.correlations(found, {"q": quality}, "t").rows}
     assert correlations["knows", "all images"] == pytest.approx(-1)
     assert correlations["inverts", "within prompt"] == pytest.approx(1)
 
@@ -46,7 +46,7 @@ def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
     real = torch.randn(80, 6, generator=torch.Generator().manual_seed(7))
     # The lower the quality, the farther from the real ones.
     away = torch.randn(len(quality), 6, generator=torch.Generator().manual_seed(8)) + torch.relu(-quality)[:, None] * 2
-    table = filtering.distances(found, Judged(away, {}), real, "t")
+    table = filtering_protocol.distances(found, Judged(away, {}), real, "t")
     rows = {row[:3]: row for row in table.rows}
     gain = table.head.index("gain over random")
 
@@ -56,8 +56,8 @@ def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
     assert interval("knows", "all images", "worst")[0] > 0
     assert interval("knows", "all images", "best")[1] < 0
     assert rows["knows", "all images", "worst"][gain] == rows["inverts", "all images", "best"][gain]
-    for scope in filtering.SCOPES:
-        assert filtering.gains(table, scope, "g").head == ("method", "worst", "best")
+    for scope in filtering_protocol.SCOPES:
+        assert filtering_protocol.gains(table, scope, "g").head == ("method", "worst", "best")
         assert rows["random", scope, "any"][gain] == 0
         assert interval("knows", scope, "worst")[0] > 0
         low, high = interval("ignores", scope, "worst")
@@ -67,38 +67,38 @@ def test_dropping_what_is_far_brings_the_rest_nearer() -> None:
 def test_one_prompt_alone_is_resampled_by_image() -> None:
     found, quality = scored()
     alone = Scored(found.images, found.badness, torch.zeros(len(quality), dtype=torch.long))
-    rows = {(row[1], row[2]): row for row in filtering.correlations(alone, {"q": quality}, "t").rows}
+    rows = {(row[1], row[2]): row for row in filtering_protocol.correlations(alone, {"q": quality}, "t").rows}
     assert str(rows["ignores", "all images"][4]).count(" to ") == 1
-    gains = {(row[1], row[2]): row for row in filtering.best_of(alone, {"q": quality}, "t").rows}
+    gains = {(row[1], row[2]): row for row in filtering_protocol.best_of(alone, {"q": quality}, "t").rows}
     assert gains["knows", 4][6] == pytest.approx(1)
     assert gains["knows", 4][7] == "– to –"
 
 
 def test_a_sixth_is_dropped_and_ties_keep_their_order() -> None:
-    assert filtering.kept(torch.zeros(12)).tolist() == list(range(10))
-    assert filtering.kept(torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [0, 2, 3, 4, 5]
+    assert filtering_protocol.kept(torch.zeros(12)).tolist() == list(range(10))
+    assert filtering_protocol.kept(torch.tensor([0.0, 5.0, 1.0, 2.0, 3.0, 4.0])).tolist() == [0, 2, 3, 4, 5]
 
 
 def test_extremes_are_shown_in_pairs_of_the_same_prompt() -> None:
     prompts = torch.arange(5).repeat_interleave(3)
     badness = torch.tensor([2.0, 0, 1] * 5)
-    best, worst = filtering.extremes(badness, prompts, 2, 1)
+    best, worst = filtering_protocol.extremes(badness, prompts, 2, 1)
     assert (best, worst) == ([1, 7], [0, 6])  # prompts 0 and 2: spread over all
-    assert filtering.extremes(badness, torch.zeros_like(prompts), 20, 2) == ([1, 4], [12, 9])
+    assert filtering_protocol.extremes(badness, torch.zeros_like(prompts), 20, 2) == ([1, 4], [12, 9])
 
 
 def test_the_course_finds_the_steps_that_rank() -> None:
     _, quality = scored()
     noise = torch.randn(2, len(quality), generator=torch.Generator().manual_seed(9))
     scores = torch.stack([noise[0], -quality, noise[1]])
-    found = course.Course(dict.fromkeys(QUANTITIES, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
+    found = course_protocol.Course(dict.fromkeys(QUANTITIES, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
     assert found.within(0.5, 1.0) == [1, 2]
     prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
-    rows = course.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]
+    rows = course_protocol.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]
     assert [row[2] for row in rows] == ["2", "5", "5 to 9"]
     assert float(rows[1][3]) < -0.95
     assert abs(float(rows[0][3])) < 0.25
-    assert float(course.course(found, "t").rows[1][2]) == pytest.approx(float(-quality.mean()), abs=1e-6)
+    assert float(course_protocol.course(found, "t").rows[1][2]) == pytest.approx(float(-quality.mean()), abs=1e-6)
 
 
 def test_prompts_name_captions_by_all_their_words() -> None:
@@ -147,7 +147,7 @@ def test_a_picture_is_sent_as_it_is(tmp_path: Path) -> None:
     path = picture(tmp_path / "x.png", np.arange(48).reshape(4, 4, 3))
     with Image.open(path) as image:
         image.convert("RGB").save(tmp_path / "x.bmp")
-    (tmp_path / "sent.png").write_bytes(reconstruction.as_png(tmp_path / "x.bmp"))
+    (tmp_path / "sent.png").write_bytes(reconstruction_protocol.as_png(tmp_path / "x.bmp"))
     with Image.open(tmp_path / "sent.png") as sent:
         assert np.array_equal(np.array(sent), np.arange(48).reshape(4, 4, 3))
 

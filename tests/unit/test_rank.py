@@ -17,11 +17,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty import __main__ as command
-from uncertainty import metadata
 from uncertainty.estimators import QUANTITIES
-from uncertainty.fingerprints import fingerprint
-from uncertainty.render import as_pictures
+from uncertainty.images.heatmaps import as_pictures
+from uncertainty.storage import png_entry
+from uncertainty.storage.fingerprints import fingerprint
+from uncertainty_runs import command_line as command
 
 Rank = Callable[..., "Done"]
 
@@ -29,7 +29,7 @@ Rank = Callable[..., "Done"]
 def save(path: Path, entry: str | None, size: int = 8) -> None:
     about = PngInfo()
     if entry is not None:
-        about.add_text(metadata.ENTRY, entry)
+        about.add_text(png_entry.ENTRY, entry)
     Image.new("RGB", (size, size)).save(path, pnginfo=about)
 
 
@@ -38,10 +38,10 @@ def folder(tmp_path: Path) -> Path:
     """Five images whose scores rise in another order than their names, one without scores, one broken, one of other settings."""
     found = made(5)
     for image, name in enumerate(("c", "a", "e", "b", "d")):
-        save(tmp_path / f"{name}.png", metadata.entry(found, image))
+        save(tmp_path / f"{name}.png", png_entry.entry(found, image))
     save(tmp_path / "plain.png", None)
     (tmp_path / "broken.png").write_bytes(b"no PNG")
-    save(tmp_path / "z.png", metadata.entry(made(1, 7, sampler="heun"), 0))
+    save(tmp_path / "z.png", png_entry.entry(made(1, 7, sampler="heun"), 0))
     return tmp_path
 
 
@@ -83,16 +83,16 @@ def names(told: str) -> list[str]:
 
 def test_a_file_knows_its_scores_and_its_map(tmp_path: Path) -> None:
     found = made(3)
-    save(tmp_path / "x.png", metadata.entry(found, 1))
-    known = metadata.read(tmp_path / "x.png")
+    save(tmp_path / "x.png", png_entry.entry(found, 1))
+    known = png_entry.read(tmp_path / "x.png")
     assert known is not None
     score = found.score("denoised_variance")
     assert known.scores["denoised_variance"] == pytest.approx((float(score.value[1]), float(score.standard_error[1])))
     assert (known.fingerprint, known.place, known.seed) == (fingerprint(found), 1, 0)
-    values = metadata.unpacked(known.map)
+    values = png_entry.unpacked(known.map)
     expected = as_pictures(found.quantity("denoised_variance")[0])[1]
     assert torch.allclose(values * (known.map["high"] - known.map["low"]) + known.map["low"], expected, atol=0.1 / 255)
-    assert metadata.read(ROOT / "docs" / "icon.png") is None
+    assert png_entry.read(ROOT / "docs" / "icon.png") is None
 
 
 def test_an_entry_takes_as_long_in_a_large_batch_as_alone() -> None:
@@ -100,7 +100,7 @@ def test_an_entry_takes_as_long_in_a_large_batch_as_alone() -> None:
         found, times = made(images), []
         for _ in range(5):
             start = time.perf_counter()
-            metadata.entry(found, images - 1)
+            png_entry.entry(found, images - 1)
             times.append(time.perf_counter() - start)
         return min(times)
 
@@ -111,26 +111,26 @@ def test_too_large_a_picture_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     save(tmp_path / "x.png", None, size=64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match=r"x\.png has more pixels"):
-        metadata.read(tmp_path / "x.png")
+        png_entry.read(tmp_path / "x.png")
 
 
 def test_damaged_entries_are_named(tmp_path: Path) -> None:
     for number, text in enumerate(("{", "{}", '{"version": 1}', "[]", '{"version": 99}')):
         save(tmp_path / f"{number}.png", text)
         with pytest.raises(ValueError, match=rf"{number}\.png has a damaged entry"):
-            metadata.read(tmp_path / f"{number}.png")
+            png_entry.read(tmp_path / f"{number}.png")
 
 
 def test_damaged_maps_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = json.loads(metadata.entry(made(1), 0))["map"]
+    packed = json.loads(png_entry.entry(made(1), 0))["map"]
     png = base64.b64decode(packed["png"])
     for place in (0, png.index(b"IHDR"), png.index(b"IDAT"), png.index(b"IDAT") + 6):
         damaged = base64.b64encode(png[:place] + b"Y_\xf7\xdf" + png[place + 4 :]).decode()
         with pytest.raises(ValueError, match="the map in the file is damaged"):
-            metadata.unpacked({"png": damaged})
+            png_entry.unpacked({"png": damaged})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     with pytest.raises(ValueError, match="the map in the file is damaged"):
-        metadata.unpacked(packed)
+        png_entry.unpacked(packed)
 
 
 def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
@@ -150,7 +150,7 @@ def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> No
     broken[:, 1] = torch.nan
     found = replace(found, quantities=dict.fromkeys(QUANTITIES, broken))
     for image in range(3):
-        save(tmp_path / f"{image}.png", metadata.entry(found, image))
+        save(tmp_path / f"{image}.png", png_entry.entry(found, image))
     told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()
     assert [line.split("% of")[-1] for line in told[:2]] == [" 1 kept"] * 2
     assert "better than 100 %" in told[0] and "better than 0 %" in told[1]
@@ -214,11 +214,11 @@ def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:
 
 def test_pixels_are_not_read(tmp_path: Path) -> None:
     """Two hundred large files take no time to speak of: text lies before the pixels."""
-    entry = metadata.entry(made(1), 0)
+    entry = png_entry.entry(made(1), 0)
     for number in range(200):
         save(tmp_path / f"{number}.png", entry, 2000 if number == 0 else 8)
     big = (tmp_path / "0.png").read_bytes()
     (tmp_path / "0.png").write_bytes(big[: big.index(b"IDAT") + 8])  # the rest may as well be missing
     start = time.perf_counter()
-    assert all(metadata.read(tmp_path / f"{number}.png") for number in range(200))
+    assert all(png_entry.read(tmp_path / f"{number}.png") for number in range(200))
     assert time.perf_counter() - start < 2

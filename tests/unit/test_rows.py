@@ -11,17 +11,17 @@ import pytest
 from filelock import FileLock
 
 from dev.bootstrap import ROOT
-from uncertainty.__main__ import parser
-from uncertainty.batch import rows as module
-from uncertainty.batch.command import again, planned
-from uncertainty.batch.drawing import OneByOne, draw
-from uncertainty.batch.folder import BatchFolder, image_of, keep, map_of, read
-from uncertainty.batch.jobs import Job, Listed, Plan
-from uncertainty.batch.rows import MERGED_AT_ONCE, File, Row, Rows
-from uncertainty.batch.workflow import Workflow
 from uncertainty.estimators import QUANTITIES
 from uncertainty.maps import SCORES as SCORES_OF_ALL
-from uncertainty.ranked import kept, look, table
+from uncertainty_runs import rows as module
+from uncertainty_runs.batch_command import again, planned
+from uncertainty_runs.command_line import parser
+from uncertainty_runs.drawing import OneByOne, draw
+from uncertainty_runs.plan import Job, Listed, Plan
+from uncertainty_runs.rank import kept, look, table
+from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
+from uncertainty_runs.run_folder import BatchFolder, image_of, keep, map_of, read
+from uncertainty_runs.workflow import Workflow
 
 SEED = 2**64 - 1
 
@@ -249,7 +249,8 @@ def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
         ("", ("--comfyui", str(tmp_path), "--workers", "2"), "comfyui must be the folder that holds"),
         ("", ("--comfyui", str(tmp_path)), f"comfyui must be the folder that holds ComfyUI's main.py, got {tmp_path}"),
     ):
-        script = f"import sys; sys.modules[{blocked!r}] = None; sys.argv[0] = 'x'; from uncertainty.__main__ import main; main()"
+        enter = "sys.argv[0] = 'x'; from uncertainty_runs.command_line import main; main()"
+        script = f"import sys; sys.modules[{blocked!r}] = None; {enter}"
         run = [sys.executable, "-c", script, *command, *more]
         done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 1

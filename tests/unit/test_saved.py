@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncertainty.saved import written_over
+from uncertainty.saved_tensors import written_over
 
 Function = Callable[[Tensor], Tensor]
 

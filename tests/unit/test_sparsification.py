@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uncertainty import QUANTITIES, UncertaintyMap, metrics
-from uncertainty.metrics import error_map, sparsification, sparsification_plot
+from uncertainty.images import sparsification_plot
+from uncertainty.metrics import error_map, sparsification
 
 PUBLISHED = Path(__file__).parent.parent / "fixtures" / "sparsification.npz"
 CASES = range(5)

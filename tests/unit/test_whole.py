@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from dev.bootstrap import ROOT
-from uncertainty.whole import whole
+from uncertainty.storage.atomic import whole
 
 WRITES_FOR_EVER = """
 import sys
 from pathlib import Path
-from uncertainty.whole import whole
+from uncertainty.storage.atomic import whole
 number = 0
 while True:
     number += 1

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..images.heatmaps import resize
 from ..maps import UncertaintyMap
-from ..render import resize
 from .sparsification import Sparsification, sparsification
 
 

@@ -1,0 +1,1 @@
+"""Nodes that learn from many images which uncertainty is usual."""

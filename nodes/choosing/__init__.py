@@ -1,0 +1,1 @@
+"""Nodes that choose and save images, and the sidebar tab behind them."""

@@ -1,0 +1,90 @@
+"""UncertaintySaveImage: SaveImage that also writes the scores, into the file and into the ledger."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...uncertainty.maps import UncertaintyMap
+from ...uncertainty.storage import png_entry
+from ...uncertainty.storage.atomic import whole
+from .. import folders, node_inputs
+from . import ledger_access
+
+
+class UncertaintySaveImage(io.ComfyNode):
+    """Swap it in for SaveImage."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """SaveImage's inputs, then the map."""
+        return io.Schema(
+            node_id="UncertaintySaveImage",
+            display_name="Save Image (Uncertainty)",
+            category=node_inputs.CATEGORY,
+            description=(
+                "Saves images like Save Image, with their scores and a small map in each file, and remembers them in the ledger: "
+                "the Uncertainty tab of the sidebar lists, sorts and sifts them."
+            ),
+            is_output_node=True,
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            inputs=[
+                io.Image.Input("images", tooltip="The images to save."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="ComfyUI",
+                    tooltip=(
+                        "The prefix for the file to save. This may include formatting information such as %date:yyyy-MM-dd% or "
+                        "%Empty Latent Image.width% to include values from nodes."
+                    ),
+                ),
+                node_inputs.Uncertainty.Input(
+                    "uncertainty", tooltip="The map of these images: from the sampler, or from the filter."
+                ),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return node_inputs.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
+
+    @classmethod
+    def execute(cls, images: Tensor, filename_prefix: str, uncertainty: UncertaintyMap) -> io.NodeOutput:
+        """Write the files, then the ledger."""
+        node_inputs.check_types(uncertainty=uncertainty)
+        if len(images) != uncertainty.images:
+            raise ValueError(
+                f"images holds {len(images)}, the map {uncertainty.images}: connect the images of this map. Frames of videos are "
+                "saved by Save Video."
+            )
+        folders.check_prefix(filename_prefix)
+        output = ledger_access.output()
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, str(output), images.shape[2], images.shape[1]
+        )
+        shown = []
+        for index, image in enumerate(images):
+            file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
+            with whole(Path(folder) / file) as unfinished:
+                unfinished.write_bytes(png_entry.png(image, cls._about(uncertainty, index)))
+            shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
+        # Links are kept as they are: a subfolder may lie on another disk.
+        files = [Path(os.path.relpath(Path(folder) / each["filename"], output)).as_posix() for each in shown]
+        ledger_access.record(uncertainty, files)
+        return io.NodeOutput(ui={"images": shown, "animated": (False,)})
+
+    @classmethod
+    def _about(cls, uncertainty: UncertaintyMap, index: int) -> dict[str, str]:
+        """ComfyUI's own entries and ours."""
+        if args.disable_metadata:
+            return {}
+        hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+        told = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
+        return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **told}

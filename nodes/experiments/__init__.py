@@ -1,0 +1,1 @@
+"""Nodes for researchers: baselines, sparsification, the networks of the paper."""

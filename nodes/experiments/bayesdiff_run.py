@@ -1,0 +1,98 @@
+"""The baseline BayesDiff in a sampling run."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...uncertainty.baselines import bayesdiff
+from ...uncertainty.baselines.laplace import output_variance
+from ...uncertainty.estimators import mean_over_elements
+from ...uncertainty.options import RunSettings
+from ..hook.model_call import Call, stream
+from . import last_layer
+
+_STREAM = 0x62617965
+
+
+class BayesDiff:
+    """Variance of the image that uncertain weights of the last layer make, carried along the sampler's own steps.
+
+    Whatever the sampler, variance takes an Euler step from one noise level of the schedule to the next.
+    """
+
+    name = "bayesdiff"
+
+    def __init__(self, settings: RunSettings) -> None:
+        if settings.options.laplace is None:
+            raise ValueError("bayesdiff needs a Laplace approximation: connect Fit Laplace to Uncertainty Baselines.")
+        self.settings = settings
+        self.laplace = settings.options.laplace
+        self.schedule = torch.empty(0)
+        self.variance: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.last = -1
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Find the last layer and compare it with the fitted one."""
+        self.schedule, self.guider = schedule, guider
+        self.layer = last_layer.LastLayer(guider.inner_model.diffusion_model)
+        weight = self.layer.module.weight
+        if self.layer.name != self.laplace.layer or weight.shape != self.laplace.weight.shape:
+            raise ValueError(
+                f"laplace was fitted to {self.laplace.layer} {tuple(self.laplace.weight.shape)}, this model has "
+                f"{self.layer.name} {tuple(weight.shape)}: fit it to this model."
+            )
+        if not {"positive"} <= set(guider.conds) <= {"positive", "negative"}:
+            raise ValueError(
+                f"bayesdiff needs one positive prompt, and a negative one at most; {type(guider).__name__} has "
+                f"{', '.join(guider.conds)}: switch it off."
+            )
+
+    def observe(self, call: Call) -> None:
+        """Carry variance over one step in five."""
+        if call.step % bayesdiff.EVERY or call.step <= self.last or call.step + 1 >= len(self.schedule):
+            return
+        self.last, self.mask = call.step, call.mask
+        sigma = float(call.sigma.max())
+        step = self.schedule[call.step + 1].to(call.x) - sigma
+        if self.variance is None:
+            self.variance = torch.zeros_like(call.x)
+
+        def derivative(x: Tensor) -> Tensor:
+            level = call.noising(call.sigma)
+            return (x - level.denoised(x, call.score(x, call.sigma))) / sigma
+
+        covariance = torch.zeros_like(call.x)
+        if bool(self.variance.any()):
+            generator = torch.Generator().manual_seed(stream(self.settings.seed, _STREAM, call.step))
+            noise = torch.randn(bayesdiff.DRAWS, *call.x.shape, generator=generator).to(call.x)
+            covariance = bayesdiff.covariance(derivative, call.x, self.variance, noise)
+        self.variance = bayesdiff.carried(self.variance, covariance, self._derivative_variance(call) / sigma**2, step)
+
+    def _derivative_variance(self, call: Call) -> Tensor:
+        """Variance of the guided denoised image, (B, C, *spatial), at the sampler's latents.
+
+        Both predictions of CFG share the weights, so that of the guided one follows from the guided input of the linear layer.
+        """
+        model, conds = self.guider.inner_model, self.guider.conds
+        scale = float(self.guider.cfg) if self.settings.options.score_source == "guided" else 1.0
+        parts = [(conds["positive"], scale)]
+        if scale != 1 and "negative" in conds:
+            parts.append((conds["negative"], 1 - scale))
+        guided: Tensor | None = None
+        for cond, weight in parts:
+            with self.layer.inputs() as seen:
+                last_layer.single(model, cond, call.options)(call.x, call.sigma)
+            if len(seen) != 1 or len(seen[0]) != len(call.x):
+                raise ValueError("bayesdiff cannot take prompts for parts of the image: switch it off.")
+            guided = weight * seen[0].float() if guided is None else guided + weight * seen[0].float()
+        call.count(1)
+        positive = last_layer.single(model, conds["positive"], call.options)
+        tail = self.layer.tail(positive, call.x[:1], call.sigma[:1])
+        laplace = self.laplace.to(call.x.device)
+        return tail.variance(output_variance(self.layer.module, laplace, guided))
+
+    def score(self) -> Tensor | None:
+        """Mean over elements of the variance of the image."""
+        return None if self.variance is None else mean_over_elements(self.variance, self.mask).cpu()

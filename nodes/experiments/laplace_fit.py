@@ -1,0 +1,118 @@
+"""UncertaintyLaplaceFit: how sure a model is of its last layer's weights, out of real images; for the baseline BayesDiff."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...uncertainty.baselines.laplace import Laplace, posterior, squared_gradients
+from ...uncertainty.noising import from_noise_scaling
+from .. import node_inputs
+from .last_layer import LastLayer
+
+# The schedule's ends have no noise, or no image.
+PERCENT = (0.01, 0.99)
+
+
+class UncertaintyLaplaceFit(io.ComfyNode):
+    """Fits it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A model, real images and their prompts."""
+        return io.Schema(
+            node_id="UncertaintyLaplaceFit",
+            display_name="Fit Laplace",
+            category=node_inputs.CATEGORY,
+            description=(
+                "Shows real images to a model and measures how well they determine the weights of its last layer. Connect the "
+                "result to Uncertainty Baselines to score images by BayesDiff."
+            ),
+            is_input_list=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will be sampled."),
+                io.Latent.Input(
+                    "latents",
+                    tooltip="Real images, encoded. The more, the better: some hundred of what the model was trained on.",
+                ),
+                io.Conditioning.Input("positive", tooltip="Their prompts: one for all, or one each as a list."),
+                io.Int.Input(
+                    "passes", default=4, min=1, max=64, tooltip="How many noise levels each image is shown at. More is slower."
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,  # each new seed would fit anew
+                    tooltip="Of the noise added to the images.",
+                ),
+            ],
+            outputs=[node_inputs.Laplace.Output("laplace", display_name="LAPLACE", tooltip="For Uncertainty Baselines.")],
+        )
+
+    @classmethod
+    def execute(cls, model: list, latents: list[dict], positive: list, passes: list[int], seed: list[int]) -> io.NodeOutput:
+        """Fit, image after image."""
+        for latent in latents:
+            node_inputs.check_latents("latents", latent["samples"])
+        images = [image[None] for latent in latents for image in latent["samples"]]
+        if len(positive) not in (1, len(images)):
+            raise ValueError(f"positive holds {len(positive)} prompts for {len(images)} images: give one, or one each.")
+        prompts = positive if len(positive) > 1 else positive * len(images)
+        fitting = _Fitting(passes[0], seed[0])
+        bar = comfy.utils.ProgressBar(len(images))
+        for image, prompt in zip(images, prompts, strict=True):
+            guider = comfy.samplers.CFGGuider(model[0])
+            guider.set_conds(prompt, prompt)
+            guider.set_cfg(1.0)
+            guider.sample(torch.zeros_like(image), image, fitting, torch.ones(2), disable_pbar=True, seed=seed[0])
+            bar.update(1)
+        settings = {"images": len(images), "passes": passes[0], "seed": seed[0]}
+        return io.NodeOutput(fitting.result(settings))
+
+
+class _Fitting(comfy.samplers.Sampler):
+    """A sampler that samples nothing: it shows the image to the model, noised, and adds up what the last layer learns from it.
+
+    As a sampler it gets the model loaded and prompts prepared as every sampler does.
+    """
+
+    def __init__(self, passes: int, seed: int) -> None:
+        self.passes = passes
+        self.rng = torch.Generator().manual_seed(seed)
+        self.squares: Sequence[Tensor] = ()
+        self.layer: LastLayer | None = None
+
+    def sample(
+        self, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, latent_image: Tensor, *others: Any
+    ) -> Tensor:
+        """Called by ComfyUI; ``latent_image`` is (1, C, *spatial) as the model takes it."""
+        model, options = guider.inner_model, extra_args["model_options"]
+        self.layer = self.layer or LastLayer(model.diffusion_model)
+        low, high = PERCENT
+        levels = low + (high - low) * torch.rand(self.passes, generator=self.rng)
+        for percent in levels.tolist():
+            sigma = torch.full((1,), float(model.model_sampling.percent_to_sigma(percent))).to(latent_image)
+            fresh = torch.randn(latent_image.shape, generator=self.rng).to(latent_image)
+            level = from_noise_scaling(model.model_sampling.noise_scaling, sigma)
+            x = level.a * latent_image + level.b * fresh
+            with self.layer.inputs() as seen:
+                denoised = guider(x, sigma, model_options=options)
+            tail = self.layer.tail(lambda z, s: guider(z, s, model_options=options), x, sigma)
+            # d = (x - x̂0)/σ is what the sampler follows; its error is that of x̂0, divided by -σ.
+            error = 2 * (denoised - latent_image) / sigma**2
+            found = squared_gradients(self.layer.module, seen[0].float(), tail.gradient(error.float()))
+            self.squares = [old + new for old, new in zip(self.squares, found, strict=True)] if self.squares else list(found)
+        return latent_image
+
+    def result(self, settings: dict[str, Any]) -> Laplace:
+        """The approximation so far."""
+        if self.layer is None:
+            raise ValueError("latents holds no image: connect real images.")
+        weight, bias = (posterior(squares).cpu() for squares in self.squares)
+        return Laplace(weight, None if self.layer.module.bias is None else bias, self.layer.name, settings)

@@ -1,0 +1,160 @@
+"""The gradient of a run, as exactly as its model and the memory allow."""
+
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import comfy.model_management
+import torch
+from torch import Tensor, nn
+
+from ...uncertainty.estimators import Probes
+from ...uncertainty.gradients import exact_gradient, forward_only_gradient
+from ...uncertainty.probes import Denoiser
+from .. import versions
+from .inference_weights import NoGradient, check_ordinary, ordinary_weights
+from .recompute import recomputed_blocks
+
+OutOfMemory = torch.cuda.OutOfMemoryError
+
+log = logging.getLogger(__name__)
+
+# Memory of a backward pass in units of ComfyUI's estimate for a forward pass; on the safe side, running out is survived too.
+GRAPH_MEMORY = 20
+
+# How autograd says that an operation cannot be differentiated.
+WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
+
+
+class Differentiation:
+    """Gradients of one run: exact where that can be had, else forward-only if ``auto`` allows it, which is said once.
+
+    Args:
+        mode: out of ``GRADIENTS``.
+
+    Attributes:
+        used: ``exact`` or ``forward_only``, what the next gradient will be.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.used = "forward_only" if mode == "forward_only" else "exact"
+        self._may_fall_back = mode == "auto"
+        self._one_by_one = False
+        self._recompute = False
+
+    def prepare(self, guider: Any) -> None:
+        """Find out, before anything is sampled, whether autograd can go through the model.
+
+        Raises:
+            ValueError: it cannot, and ``exact`` was asked for.
+        """
+        if self.used != "exact":
+            return
+        try:
+            _check_streaming(guider)
+            _check_attention()
+            _check_hooks(guider)
+            check_ordinary(networks(guider))
+        except NoGradient as reason:
+            self._fall_back(reason)
+
+    def __call__(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+        """∂(Σ U)/∂ε, shape (B, C, *spatial)."""
+        if self.used == "exact":
+            try:
+                return self._exact(guider, score, probes, probes_per_call)
+            except NoGradient as reason:
+                self._fall_back(reason)
+        try:
+            return forward_only_gradient(score, probes, probes_per_call)
+        except OutOfMemory:
+            log.warning("uncertainty guidance ran out of memory and goes on with one probe at a time, which is slower.")
+        # Out of the handler: the exception would keep the failed call's activations.
+        comfy.model_management.soft_empty_cache()
+        try:
+            return forward_only_gradient(score, probes, 1)
+        except OutOfMemory as error:
+            raise OutOfMemory(
+                f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch "
+                "or smaller images, or set strength to 0 to measure only."
+            ) from error
+
+    def _fall_back(self, reason: NoGradient) -> None:
+        if not self._may_fall_back:
+            raise ValueError(f"exact guidance is not possible: {reason}. Choose gradient forward_only or auto.") from reason
+        self.used = "forward_only"
+        log.warning("uncertainty guidance takes forward-only gradients, which are less accurate: %s.", reason)
+
+    def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+        """The exact gradient with as much memory as there is, then with less and less."""
+        while True:
+            at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, GRAPH_MEMORY)
+            try:
+                return self._product(guider, score, probes, at_once)
+            except OutOfMemory as error:
+                if self._recompute:
+                    raise NoGradient(
+                        f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
+                    ) from error
+                self._recompute = at_once == 1
+                self._one_by_one = True
+                how = "recomputation" if self._recompute else "one probe at a time"
+                log.warning("uncertainty guidance ran out of memory and goes on with %s, which is slower.", how)
+            comfy.model_management.soft_empty_cache()
+
+    def _product(self, guider: Any, score: Denoiser, probes: Probes, at_once: int) -> Tensor:
+        parts = networks(guider)
+        memory = recomputed_blocks(parts) if self._recompute else nullcontext()
+        try:
+            with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
+                # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
+                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
+        except OutOfMemory:
+            raise
+        except RuntimeError as error:
+            if isinstance(error.__context__, OutOfMemory):
+                # ComfyUI's attention goes on in place when memory runs out, which autograd refuses.
+                raise OutOfMemory(f"attention ran out of memory ({error})") from error
+            if any(words in str(error) for words in WITHOUT_BACKWARD):
+                raise NoGradient(f"a part of this model has no backward pass ({error})") from error
+            if "Inference tensors cannot be saved" not in str(error):
+                raise
+            raise NoGradient(
+                "something that is attached to this model (a Control-LoRA, or another node's patch with weights of its own) does "
+                "not let gradients through"
+            ) from error
+
+
+def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
+    """How many probes of latents like x, at least one, fit into free memory: ComfyUI's estimate for them times a margin."""
+    free = comfy.model_management.get_free_memory(x.device)
+    for probes in range(most, 1, -1):
+        # Conditional and unconditional halves run side by side.
+        if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * margin < free:
+            return probes
+    return 1
+
+
+def networks(guider: Any) -> list[nn.Module]:
+    """The model that is sampled, and what runs beside it."""
+    return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+
+
+def _check_attention() -> None:
+    """Refuse attention kernels without a backward pass; some would leave a gradient without the attention in it."""
+    for name in ("sage", "flash"):
+        if getattr(comfy.model_management, f"{name}_attention_enabled")():
+            raise NoGradient(f"ComfyUI was started with --use-{name}-attention, which has no backward pass")
+
+
+def _check_hooks(guider: Any) -> None:
+    """Refuse prompts that change the weights between their passes: a backward pass would use the last prompt's for all."""
+    if len({id(cond.get("hooks")) for conds in guider.conds.values() for cond in conds}) > 1:
+        raise NoGradient("prompts of this run change the model's weights by hooks of their own (a LoRA on one prompt)")
+
+
+def _check_streaming(guider: Any) -> None:
+    """Refuse weights that later versions of ComfyUI stream through reused memory: a backward pass could read others."""
+    if versions.streams_weights(guider.model_patcher):
+        raise NoGradient("this ComfyUI streams the model's weights (dynamic VRAM), which a backward pass may not rely on")

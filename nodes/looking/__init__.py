@@ -1,0 +1,1 @@
+"""Nodes to look at maps, and to keep them."""

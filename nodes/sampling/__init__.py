@@ -1,0 +1,1 @@
+"""Nodes that sample, and the options they take."""

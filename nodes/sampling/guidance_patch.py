@@ -1,0 +1,54 @@
+"""UncertaintyGuidance: a model that any sampler guides by uncertainty."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...uncertainty.options import Options, RunSettings
+from ...uncertainty.thresholds import Thresholds
+from ...uncertainty.window import Window
+from .. import node_inputs
+from ..hook.sampling_hook import guide_every_sampling
+from . import measuring_inputs
+
+
+class UncertaintyGuidance(io.ComfyNode):
+    """A model patch for any other sampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A model, then the inputs of the measuring samplers."""
+        return io.Schema(
+            node_id="UncertaintyGuidance",
+            display_name="Uncertainty Guidance",
+            category=node_inputs.CATEGORY,
+            description=(
+                "Guides the uncertain pixels in every sampling of this model, whatever samples it: KSampler, custom samplers, "
+                "tiled upscalers. Nothing is recorded; for maps and scores use an uncertainty sampler."
+            ),
+            inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring_inputs.inputs(strength=1.0)],
+            outputs=[io.Model.Output("guided_model", display_name="MODEL", tooltip="The model with the guidance in it.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return node_inputs.check_inputs(cls, window_start, window_end)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        samples: int,
+        strength: float,
+        percentile: float,
+        window_start: float,
+        window_end: float,
+        thresholds: Thresholds | None = None,
+        options: Options | None = None,
+    ) -> io.NodeOutput:
+        """Patch it; at strength 0 there is nothing to patch."""
+        node_inputs.check_types(thresholds=thresholds, options=options)
+        window = Window(window_start, window_end)
+        settings = RunSettings(samples, strength, percentile, window, seed=0, options=options or Options())
+        return io.NodeOutput(guide_every_sampling(model, settings, thresholds) if strength else model)

@@ -1,0 +1,120 @@
+"""UncertaintyKSampler: KSampler that also measures, and guides by, uncertainty."""
+
+from typing import Any
+
+import comfy.samplers
+from comfy_api.latest import io
+
+import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
+
+from ...uncertainty.options import Options, RunSettings
+from ...uncertainty.thresholds import Thresholds
+from ...uncertainty.window import Window
+from .. import node_inputs
+from ..hook.sampling_hook import UncertaintyRun
+from . import measuring_inputs
+
+
+class UncertaintyKSampler(io.ComfyNode):
+    """Swap it in for KSampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """KSampler's inputs, then the measuring ones."""
+        return io.Schema(
+            node_id="UncertaintyKSampler",
+            display_name="KSampler (Uncertainty)",
+            category=node_inputs.CATEGORY,
+            description=(
+                "Samples like KSampler and measures, at some of the last steps, how sure the model is of every pixel. "
+                "Gives each image a score; can guide the uncertain pixels (strength)."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The model used for denoising the input latent."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The random seed used for creating the noise. The probes are seeded from it too.",
+                ),
+                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of steps used in the denoising process."),
+                io.Float.Input(
+                    "cfg",
+                    default=8.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="Classifier-Free Guidance scale: higher follows the prompt more closely.",
+                ),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, tooltip="The algorithm used when sampling."
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    tooltip="The scheduler controls how noise is gradually removed to form the image.",
+                ),
+                io.Conditioning.Input("positive", tooltip="The attributes you want to include in the image."),
+                io.Conditioning.Input("negative", tooltip="The attributes you want to exclude from the image."),
+                io.Latent.Input("latent_image", tooltip="The latent image to denoise."),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The amount of denoising applied; lower values keep the structure of the initial image.",
+                ),
+                *measuring_inputs.inputs(),
+            ],
+            outputs=[
+                io.Latent.Output("latent", display_name="LATENT", tooltip="The denoised latent."),
+                *measuring_inputs.outputs(),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        window_start: float | None = None,
+        window_end: float | None = None,
+    ) -> bool | str:
+        """Refuse what cannot work before anything runs."""
+        return node_inputs.check_inputs(cls, window_start, window_end, sampler_name=sampler_name, scheduler=scheduler)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        seed: int,
+        steps: int,
+        cfg: float,
+        sampler_name: str,
+        scheduler: str,
+        positive: Any,
+        negative: Any,
+        latent_image: dict,
+        denoise: float,
+        samples: int,
+        strength: float,
+        percentile: float,
+        window_start: float,
+        window_end: float,
+        thresholds: Thresholds | None = None,
+        options: Options | None = None,
+    ) -> io.NodeOutput:
+        """Sample, measure, guide."""
+        node_inputs.check_types(thresholds=thresholds, options=options)
+        measuring_inputs.check_latents(latent_image, instead="KSampler")
+        settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())
+        described = {"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler, "denoise": denoise}
+        run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)
+        (latent,) = comfy_nodes.common_ksampler(
+            run.attach(model), seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
+        )
+        return io.NodeOutput(latent, *measuring_inputs.results(run, sampler_name))

@@ -1,0 +1,1 @@
+"""What becomes a picture: colour maps, overlays, masks, plots."""

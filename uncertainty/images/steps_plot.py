@@ -1,0 +1,85 @@
+"""Uncertainty per step as a picture: mean and spread over images, a panel a quantity (the paper's Fig. 3)."""
+
+import math
+
+import torch
+from PIL import ImageFont
+from torch import Tensor
+
+from ..maps import UncertaintyMap
+from .canvas import FAINT, FIELD, GRID, Axis, Canvas, mixed, ticks
+
+WIDTH, HEAD, PANEL, FOOT = 1024, 112, 340, 112
+LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, room below
+
+PANELS = {
+    "denoised_variance": ("#ffb454", "how much the finished image still changes: high is unsure"),
+    "posterior_variance": ("#5ccfe6", "how many images fit the noisy one: high is unsure"),
+    "score_variance": ("#d39bff", "the paper's map: high is certain"),
+}
+
+
+def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over images of their uncertainty at each recorded step, both (S,); no spread in one image."""
+    values = torch.stack([found.score(quantity, [step]).value for step in found.steps])
+    return values.mean(1), values.std(1, correction=min(1, found.images - 1))
+
+
+def plot(found: UncertaintyMap) -> Tensor:
+    """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
+    canvas = Canvas(WIDTH, HEAD + len(PANELS) * PANEL + FOOT)
+    images = "1 image" if found.images == 1 else f"mean of {found.images} images, band: ± one standard deviation"
+    canvas.text(LEFT, 46, "Uncertainty per step", 40)
+    canvas.text(LEFT, 90, images, 25, FAINT)
+    columns = Axis(min(found.steps), max(found.steps), LEFT + 44, WIDTH - RIGHT - 44)
+    for number, quantity in enumerate(PANELS):
+        _panel(canvas, HEAD + number * PANEL, columns, found, quantity)
+    _foot(canvas, HEAD + len(PANELS) * PANEL, columns, found)
+    return canvas.finished()
+
+
+def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, quantity: str) -> None:
+    colour, meaning = PANELS[quantity]
+    upper, lower = top + TITLE, top + PANEL - GAP
+    canvas.text(LEFT, upper - 17, quantity, 28, colour)
+    canvas.text(WIDTH - RIGHT, upper - 17, meaning, 22, FAINT, "rs")
+    canvas.area([(LEFT, upper), (WIDTH - RIGHT, upper), (WIDTH - RIGHT, lower), (LEFT, lower)], FIELD)
+    mean, spread = per_step(found, quantity)
+    points = [p for p in zip(found.steps, mean.tolist(), spread.tolist(), strict=True) if math.isfinite(p[1] + p[2])]
+    if not points:
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a value that is a number", 25, FAINT, "mm")
+        return
+    low, high = min(m - s for _, m, s in points), max(m + s for _, m, s in points)
+    margin = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
+    rows = Axis(low - margin, high + margin, lower, upper)
+    for tick in ticks(rows.low, rows.high):
+        canvas.line([(LEFT, rows(tick)), (WIDTH - RIGHT, rows(tick))], GRID, 1.5)
+        canvas.text(LEFT - 14, rows(tick), f"{tick:.6g}", 23, FAINT, "rm")
+    above = [(columns(step), rows(m + s)) for step, m, s in points]
+    below = [(columns(step), rows(m - s)) for step, m, s in points]
+    line = [(columns(step), rows(m)) for step, m, _ in points]
+    if len(points) > 1:
+        canvas.area(above + below[::-1], mixed(colour, FIELD, 0.3))
+        canvas.line(line, colour, 4)
+    else:
+        canvas.line([*above, *below], mixed(colour, FIELD, 0.5), 8)
+    for x, y in line:
+        canvas.dot(x, y, min(8, max(3, 150 / len(points))), colour)
+
+
+def _foot(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap) -> None:
+    """Step numbers and noise levels, as many as fit side by side."""
+    labels = [(step, f"{step}", f"{sigma:.3g}") for step, sigma in zip(found.steps, found.sigmas.tolist(), strict=True)]
+    font = ImageFont.load_default(25)
+    widest = max(font.getlength(text) for _, *texts in labels for text in texts) + 22
+    last = -widest
+    for step, number, level in labels:
+        if columns(step) - last < widest:
+            continue
+        last = columns(step)
+        canvas.line([(last, top - GAP), (last, top - GAP + 9)], FAINT, 2)
+        canvas.text(last, top + 16, number, 25, anchor="ms")
+        canvas.text(last, top + 52, level, 23, FAINT, "ms")
+    canvas.text(LEFT - 14, top + 16, "step", 23, anchor="rs")
+    canvas.text(LEFT - 14, top + 52, "noise level", 23, FAINT, "rs")
+    canvas.text(WIDTH - RIGHT, top + 92, f"{len(labels)} of {found.total_steps} steps recorded", 22, FAINT, "rs")

@@ -1,0 +1,1 @@
+"""What outlives a run: files that are complete or absent, entries in PNG files, and the ledger."""

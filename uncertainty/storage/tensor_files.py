@@ -1,0 +1,159 @@
+"""Maps, calibrations and thresholds as safetensors files: tensors by name, everything else as JSON in the header.
+
+The one module that needs safetensors, which ComfyUI brings; no other module of ``uncertainty`` imports it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..calibration import Calibration
+from ..maps import Score, UncertaintyMap
+from ..thresholds import Thresholds
+from .atomic import whole
+
+MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
+VERSION = 1
+SUFFIX = ".safetensors"
+
+# The header's only entry: safetensors knows texts alone there.
+_ENTRY = "uncertainty"
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file holds, ``map``, ``calibration`` or ``thresholds``; None where no file of this pack is."""
+    try:
+        return str(_header(path).get("kind"))
+    except (OSError, ValueError):
+        return None
+
+
+def save_map(path: Path, found: UncertaintyMap) -> None:
+    """Write a map, whole or not at all; raises OSError where it cannot be written."""
+    tensors = _named("quantities", found.quantities) | _named("standard_errors", found.standard_errors)
+    tensors["sigmas"] = _own(found.sigmas)
+    tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
+    if found.mask is not None:
+        tensors["mask"] = _own(found.mask)
+    header = {"steps": list(found.steps), "total_steps": found.total_steps, "settings": dict(found.settings)}
+    _write(path, MAP, tensors, header)
+
+
+def load_map(path: Path) -> UncertaintyMap:
+    """Read a map.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else, was written by another version, or is damaged.
+    """
+    tensors, header = _read(path, MAP)
+    with _whole(path):
+        return UncertaintyMap(
+            quantities=_group("quantities", tensors),
+            standard_errors=_group("standard_errors", tensors),
+            steps=tuple(header["steps"]),
+            total_steps=header["total_steps"],
+            sigmas=tensors["sigmas"],
+            mask=tensors.get("mask"),
+            settings=header["settings"],
+            baselines={name: Score(*scores) for name, scores in _group("baselines", tensors).items()},
+        )
+
+
+def save_calibration(path: Path, calibration: Calibration) -> None:
+    """Write the state of a calibration, whole or not at all."""
+    # Not copied, it is large: a calibration's tensors are never views.
+    tensors = {"values": calibration.values, "recent": calibration.recent, "sigmas": _own(calibration.sigmas)}
+    header = {"count": calibration.count, "steps": list(calibration.steps), "settings": dict(calibration.settings)}
+    _write(path, CALIBRATION, tensors | _named("scores", calibration.scores), header)
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read the state of a calibration; adding to it gives the bits of one that was never stopped. Raises as ``load_map``."""
+    tensors, header = _read(path, CALIBRATION)
+    with _whole(path):
+        return Calibration(
+            values=tensors["values"],
+            scores=_group("scores", tensors),
+            recent=tensors["recent"],
+            count=header["count"],
+            steps=tuple(header["steps"]),
+            sigmas=tensors["sigmas"],
+            settings=header["settings"],
+        )
+
+
+def save_thresholds(path: Path, thresholds: Thresholds) -> None:
+    """Write thresholds, whole or not at all."""
+    tensors = _named("tau", {str(step): tau for step, tau in thresholds.tau.items()}) | _named("scores", thresholds.scores)
+    _write(path, THRESHOLDS, tensors, {"settings": dict(thresholds.settings)})
+
+
+def load_thresholds(path: Path) -> Thresholds:
+    """Read thresholds. Raises as ``load_map``."""
+    tensors, header = _read(path, THRESHOLDS)
+    with _whole(path):
+        tau = {int(step): values for step, values in _group("tau", tensors).items()}
+        return Thresholds(dict(sorted(tau.items())), _group("scores", tensors), header["settings"])
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy with memory of its own: safetensors refuses views of one tensor."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{group}.{name}": _own(tensor) for name, tensor in tensors.items()}
+
+
+def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{group}."): tensor for name, tensor in tensors.items() if name.startswith(f"{group}.")}
+
+
+def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
+    with whole(path) as unfinished:
+        try:
+            save_file(dict(tensors), unfinished, {_ENTRY: entry})
+        except SafetensorError as error:
+            raise OSError(f"{path.name} cannot be written: {error}") from error
+
+
+def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    header = _header(path)
+    if header.get("kind") != kind:
+        raise ValueError(f"{path.name} is a file of kind {header.get('kind')}, not {kind}: load it with the node for its kind.")
+    with _whole(path), safe_open(path, framework="pt") as file:
+        # Cloned: they would stay views of the file, which then cannot be replaced on Windows.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118, it is no mapping
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What the header of a file of this pack and version says."""
+    with _whole(path), safe_open(path, framework="pt") as file:
+        entry = (file.metadata() or {}).get(_ENTRY)
+        header: dict[str, Any] = {**json.loads(entry or "{}")}
+    if entry is None:
+        raise ValueError(f"{path.name} was not written by this pack: choose a file that one of its nodes saved.")
+    if header.get("version") != VERSION:
+        raise ValueError(
+            f"{path.name} is of file version {header.get('version')}, this pack reads version {VERSION}: take the version of the "
+            "pack that wrote it, or save it again with this one."
+        )
+    return header
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Name the file when it turns out damaged."""
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}): save it again, or choose another.") from error

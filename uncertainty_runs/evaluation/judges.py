@@ -1,0 +1,170 @@
+"""How good an image is, by means that know nothing of uncertainty: likeness to real pictures of the prompt, and a classifier.
+
+Quality measures are higher for better images. Every measure is named after what it is: none of them is "quality" itself.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from uncertainty.metrics.features import Extractor, imported
+
+from ..run_folder import Drawn, write_whole
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real pictures and their captions: the text file beside a picture, or its name."""
+
+    paths: tuple[Path, ...]
+    captions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Reference":
+        """All pictures of a folder.
+
+        Raises:
+            ValueError: there is none.
+        """
+        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES))
+        if not paths:
+            raise ValueError(f"reference {folder} holds no pictures ({', '.join(PICTURES)}).")
+        captions = []
+        for path in paths:
+            text = path.with_suffix(".txt")
+            captions.append((text.read_text() if text.is_file() else path.stem.replace("_", " ")).strip().lower())
+        return cls(paths, tuple(captions))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an extractor says of images: embedding (N, D), and quality measures (N,) by name."""
+
+    embedding: Tensor
+    qualities: dict[str, Tensor]
+
+
+def pixels(path: Path) -> Tensor:
+    """A picture, (3, H, W), 0 to 1."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255).permute(2, 0, 1)
+
+
+def features(paths: Sequence[Path], extractor: Extractor, cache: Path) -> tuple[Tensor, Tensor | None]:
+    """Embeddings (N, D), and logits (N, K) if the extractor has them, of pictures; kept in a file for the next time."""
+    names = np.array([path.name for path in paths])
+    if cache.is_file():
+        with np.load(cache) as kept:
+            if np.array_equal(kept["names"], names):
+                return torch.from_numpy(kept["embedding"]), torch.from_numpy(kept["logits"]) if "logits" in kept else None
+    parts = [extractor(batch) for batch in _batches(paths)]
+    embedding = torch.cat([part.embedding.float().cpu() for part in parts])
+    logits = [part.logits.float().cpu() for part in parts if part.logits is not None]
+    arrays: dict[str, Any] = {"names": names, "embedding": embedding.numpy()}
+    if logits:
+        arrays["logits"] = torch.cat(logits).numpy()
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(cache, content.getvalue())
+    return embedding, torch.cat(logits) if logits else None
+
+
+def judge(images: Sequence[Drawn], extractor: Extractor, reference: Reference, folder: Path) -> tuple[Judged, Tensor]:
+    """What an extractor says of images, and its embedding (R, D) of the reference.
+
+    ``likeness`` is minus the distance, in the embedding, to the nearest reference picture that the prompt names
+    (the nearest of all where it names none); ``confidence`` the probability of the labels that the prompt names, where the
+    extractor has such labels.
+    """
+    name = re.sub(r"\W+", "-", extractor.name)
+    embedding, logits = features([image.path for image in images], extractor, folder / "features" / f"{name}.npz")
+    real, _ = features(reference.paths, extractor, folder / "features" / f"{name}-reference.npz")
+    prompts = [image.prompt for image in images]
+    qualities = {"likeness": -nearest(embedding, real, prompts, reference.captions)}
+    if logits is not None and extractor.labels:
+        confidence = named_probability(logits.softmax(1), prompts, extractor.labels)
+        if confidence is not None:
+            qualities["confidence"] = confidence
+    return Judged(embedding, qualities), real
+
+
+def reward(images: Sequence[Drawn], specs: Sequence[str]) -> dict[str, Tensor]:
+    """What judges of the user's own say of images, (N,) by name.
+
+    Args:
+        images: N of them.
+        specs: ``package.module:name`` of functions of pictures (B, 3, H, W), 0 to 1, and their B prompts.
+    """
+    found = {}
+    for spec in specs:
+        judging, start, parts = imported(spec), 0, []
+        for batch in _batches([image.path for image in images]):
+            prompts = [image.prompt for image in images[start : start + len(batch)]]
+            start += len(batch)
+            parts.append(torch.as_tensor(judging(batch, prompts)).float().cpu())
+        found[spec.rpartition(":")[2]] = torch.cat(parts)
+    return found
+
+
+def nearest(embedding: Tensor, real: Tensor, prompts: Sequence[str], captions: Sequence[str]) -> Tensor:
+    """Distance (N,) of each embedding (N, D) to the nearest of ``real`` (R, D) that its prompt names, else to the nearest."""
+    found = torch.empty(len(embedding))
+    for prompt in dict.fromkeys(prompts):
+        rows = torch.tensor([index for index, text in enumerate(prompts) if text == prompt])
+        meant = named(prompt, captions)
+        found[rows] = torch.cdist(embedding[rows], real[meant] if meant else real).min(1).values
+    return found
+
+
+def named_probability(probabilities: Tensor, prompts: Sequence[str], labels: Sequence[str]) -> Tensor | None:
+    """Probability (N,) of the labels a prompt names out of (N, K); None if some prompt names none."""
+    meant = {prompt: named(prompt, labels) for prompt in dict.fromkeys(prompts)}
+    if not all(meant.values()):
+        return None
+    return torch.stack([row[meant[prompt]].sum() for row, prompt in zip(probabilities, prompts, strict=True)])
+
+
+def named(prompt: str, texts: Sequence[str]) -> list[int]:
+    """Which texts a prompt means: those equal to it, else those that have all its words."""
+    words = _words(prompt)
+    exact = [index for index, text in enumerate(texts) if _words(text) == words]
+    return exact or [index for index, text in enumerate(texts) if words and words <= _words(text)]
+
+
+def prompt_numbers(images: Sequence[Drawn]) -> Tensor:
+    """Number of each image's prompt, (N,), in the order they come."""
+    texts = list(dict.fromkeys(image.prompt for image in images))
+    return torch.tensor([texts.index(image.prompt) for image in images])
+
+
+def total_variation(image: Tensor) -> float:
+    """Mean absolute difference of neighbouring pixels of (3, H, W): how busy it is."""
+    return float(image.diff(dim=1).abs().mean() + image.diff(dim=2).abs().mean())
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _batches(paths: Sequence[Path]) -> Iterator[Tensor]:
+    """Pictures, stacked while they are of one size, (B, 3, H, W)."""
+    waiting: list[Tensor] = []
+    for path in paths:
+        picture = pixels(path)
+        if waiting and (len(waiting) == AT_ONCE or waiting[0].shape != picture.shape):
+            yield torch.stack(waiting)
+            waiting = []
+        waiting.append(picture)
+    if waiting:
+        yield torch.stack(waiting)

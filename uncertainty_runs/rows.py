@@ -1,0 +1,220 @@
+"""One row an image, in Parquet files: what was drawn, its scores, and the files that hold it. Needs pyarrow.
+
+Files are only ever added, each whole: an addition is a file of its own, named after its number, and as small ones gather they are
+merged into one that bears the numbers of all. A file whose numbers lie within another's is left over from a merge that was cut
+off, and counts for nothing. So rows are there once, whatever was killed when.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uncertainty.maps import SCORES
+from uncertainty.storage.atomic import UNFINISHED, whole
+
+MERGED_AT_ONCE = 16
+NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
+ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the folder: where it lies below it, its bytes, and their SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> "File":
+        """What is said of a file with this content."""
+        return cls(name, len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image.
+
+    Attributes:
+        number: of its job.
+        place: in the job's batch.
+        prompt: what was drawn.
+        seed: of the job.
+        image: its file.
+        map: the file of the job's map, if maps are kept.
+        fingerprint: settings under which its scores compare.
+        model: what drew it.
+        seconds: how long the job took.
+        scores: value and standard error by quantity and measured baseline; NaN where there is no valid one.
+        digest: by which the ledger knows it, if the run told.
+        prompt_digest: by which the ledger knows its prompt, if the run told.
+        settings: the fingerprint's settings as JSON, if the run told.
+    """
+
+    number: int
+    place: int
+    prompt: str
+    seed: int
+    image: File
+    map: File | None
+    fingerprint: str
+    model: str
+    seconds: float
+    scores: dict[str, tuple[float, float]]
+    digest: str | None = None
+    prompt_digest: str | None = None
+    settings: str | None = None
+
+    def flat(self) -> dict[str, Any]:
+        """As a line of the table."""
+        flat: dict[str, Any] = {"id": f"{self.number:07}_{self.place:03}", "number": self.number, "place": self.place}
+        flat |= {"prompt": self.prompt, "seed": self.seed, "fingerprint": self.fingerprint, "model": self.model}
+        flat |= {"seconds": self.seconds, "digest": self.digest, "prompt_digest": self.prompt_digest, "settings": self.settings}
+        for name, file in (("file", self.image), ("map", self.map)):
+            flat |= {name: file and file.name, f"{name}_bytes": file and file.size, f"{name}_sha256": file and file.sha256}
+        for name in SCORES:
+            flat[name], flat[f"{name}_error"] = self.scores.get(name, (None, None))
+        return flat
+
+
+def check_library() -> None:
+    """Say what is missing before hours of work.
+
+    Raises:
+        RuntimeError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError("rows are kept in Parquet files: pip install pyarrow, then start the same command again.") from error
+
+
+class Rows:
+    """The rows in a folder, for one writer and any number of readers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __bool__(self) -> bool:
+        """Whether any were written."""
+        return bool(self._parts())
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add rows, all or none.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        import pyarrow as pa
+
+        parts = self._parts()
+        number = parts[-1][1] + 1 if parts else 0
+        table = pa.Table.from_pylist([row.flat() for row in rows], schema=_schema())
+        self._write(number, number, [table])
+        self._merge()
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Any]:
+        """Some columns of all rows, as pyarrow tables of a bounded size."""
+        for path in self._paths():
+            yield from _read(path, columns)
+
+    def table(self, columns: Sequence[str]) -> Any:
+        """Some columns of all rows, as one pyarrow table."""
+        import pyarrow as pa
+
+        empty = pa.schema([_schema().field(name) for name in columns]).empty_table()
+        return pa.concat_tables([empty, *self.batches(columns)])
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Take out the rows of some jobs, so that they are drawn again."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        gone = pa.array(sorted(set(numbers)), pa.int64())
+        for first, last in self._parts():
+            parts = list(_read(self._path(first, last), _schema().names))
+            kept = [part.filter(pc.invert(pc.is_in(part["number"], gone))) for part in parts]
+            if sum(map(len, kept)) < sum(map(len, parts)):
+                self._write(first, last, kept)
+
+    def _merge(self) -> None:
+        """Merge the last files for as long as enough of them hold equally many additions."""
+        while True:
+            parts = self._parts()
+            last = parts[-MERGED_AT_ONCE:]
+            if len(last) < MERGED_AT_ONCE or len({end - start for start, end in last}) > 1:
+                return
+            start, end = last[0][0], last[-1][1]
+            self._write(start, end, (part for piece in last for part in _read(self._path(*piece), _schema().names)))
+            for piece in last:
+                self._path(*piece).unlink(missing_ok=True)
+
+    def _write(self, first: int, last: int, tables: Iterable[Any]) -> None:
+        import pyarrow.parquet as pq
+
+        with whole(self._path(first, last)) as unfinished, pq.ParquetWriter(unfinished, _schema(), compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """Numbers of the files that count, in order."""
+        if not self.folder.is_dir():
+            return []
+        found = (NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        every = sorted(((int(match[1]), int(match[2])) for match in found if match), key=lambda part: (part[0], -part[1]))
+        parts: list[tuple[int, int]] = []
+        for first, last in every:
+            if not parts or last > parts[-1][1]:
+                parts.append((first, last))
+        return parts
+
+    def _paths(self) -> list[Path]:
+        return [self._path(*part) for part in self._parts()]
+
+    def _path(self, first: int, last: int) -> Path:
+        return self.folder / f"{first:09}-{last:09}.parquet"
+
+    def clean(self) -> None:
+        """Delete what cut off merges and writes left over; for the one writer, as it begins."""
+        keep = set(self._paths())
+        for path in self.folder.glob(f"*.parquet{UNFINISHED}"):
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob("*.parquet"):
+            if NAME.fullmatch(path.name) and path not in keep:
+                path.unlink(missing_ok=True)
+
+
+def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Columns of a file, in tables of a bounded size.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = pa.schema([_schema().field(name) for name in columns])
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+                yield pa.Table.from_batches([batch]).select(list(columns)).cast(schema)
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"{path.name} is no readable Parquet file ({error}): delete it, then the same batch command draws again what it held."
+        ) from error
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    texts = ("file", "file_sha256", "map", "map_sha256", "digest", "prompt_digest")
+    repeated = ("prompt", "fingerprint", "model", "settings")  # Parquet stores each of them once
+    fields = [pa.field("id", pa.string()), pa.field("number", pa.int64()), pa.field("place", pa.int32())]
+    fields += [pa.field("seed", pa.uint64()), pa.field("seconds", pa.float64())]
+    fields += [pa.field(name, pa.string()) for name in (*repeated, *texts)]
+    fields += [pa.field(name, pa.int64()) for name in ("file_bytes", "map_bytes")]
+    fields += [pa.field(name, pa.float64()) for score in SCORES for name in (score, f"{score}_error")]
+    return pa.schema(fields)

@@ -1,0 +1,151 @@
+"""A batch's folder: images, maps and rows; whole or absent, in a fixed order, gone on with where it was stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from uncertainty.choosing.rejecting import REJECTED
+from uncertainty.maps import SCORES
+from uncertainty.storage.atomic import whole
+
+from .plan import Jobs
+from .rows import File, Rows
+
+IDENTITY = "run.json"
+ROWS = "rows"
+JOBS_A_FOLDER = 1000
+READERS, FILES_A_READER = 8, 256
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image: its file, what it shows, seed and place in its job, the job, and its scores (NaN: no valid one)."""
+
+    path: Path
+    prompt: str
+    seed: int
+    place: int
+    number: int = 0
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def image_of(number: int, place: int) -> str:
+    """Where an image lies, below the folder."""
+    return f"images/{number // JOBS_A_FOLDER:05}/{number:07}_{place:03}.png"
+
+
+def map_of(number: int) -> str:
+    """Where the map of a job lies, below the folder."""
+    return f"maps/{number // JOBS_A_FOLDER:05}/{number:07}.safetensors"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file, whole or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def keep(folder: Path, name: str, content: bytes) -> File:
+    """Write a file below the folder, and describe it."""
+    write_whole(folder / name, content)
+    return File.of(name, content)
+
+
+class BatchFolder:
+    """The folder of one plan.
+
+    Args:
+        path: the folder, made if it is not there.
+        jobs: the whole plan.
+
+    Raises:
+        ValueError: it holds another plan.
+    """
+
+    def __init__(self, path: Path, jobs: Jobs) -> None:
+        self.path, self.jobs, self.rows = path, jobs, Rows(path / ROWS)
+        about, identity = path / IDENTITY, jobs.identity()
+        if not about.is_file():
+            write_whole(about, json.dumps({"identity": identity, "first": jobs[0].graph}, indent=1).encode())
+        elif _identity(about) != identity:
+            raise ValueError(f"{path} holds images of another workflow, other prompts or other settings: give another folder.")
+
+    def missing(self, *, verify: bool = False) -> list[int]:
+        """Numbers of the jobs that are to be drawn; rows of damaged or missing files are taken out.
+
+        Args:
+            verify: read every file and compare its checksum, not only its size.
+        """
+        self.rows.clean()
+        done = bytearray(len(self.jobs))
+        damaged: set[int] = set()
+        columns = ("number", *(f"{name}{what}" for name in ("file", "map") for what in ("", "_bytes", "_sha256")))
+        for table in self.rows.batches(columns):
+            numbers = table["number"].to_pylist()
+            lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
+            parts = [lines[start : start + FILES_A_READER] for start in range(0, len(lines), FILES_A_READER)]
+            with ThreadPoolExecutor(READERS) as readers:  # which wait for a network file system
+                good = chain.from_iterable(readers.map(lambda part: [self._good(line, verify) for line in part], parts))
+                for number, is_whole in zip(numbers, good, strict=True):
+                    if not is_whole:
+                        damaged.add(number)
+                    elif number < len(done):
+                        done[number] = 1
+        if damaged:
+            self.rows.remove(damaged)
+        return [number for number in range(len(done)) if not done[number] or number in damaged]
+
+    def _good(self, line: tuple[Any, ...], verify: bool) -> bool:
+        """Whether image and map of a row are whole."""
+        return self._whole(line[:3], verify) and self._whole(line[3:], verify)
+
+    def _whole(self, file: tuple[str | None, int | None, str | None], verify: bool) -> bool:
+        """Whether a file is there as its row says, perhaps rejected since."""
+        name, size, checksum = file
+        if name is None:
+            return True
+        path = present(self.path / name)
+        if path is None or path.stat().st_size != size:
+            return False
+        return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+
+    def drawn(self) -> list[Drawn]:
+        """All images of the plan, in order."""
+        return sorted(
+            (image for image in read(self.path, self.rows) if image.number < len(self.jobs)),
+            key=lambda image: (image.number, image.place),
+        )
+
+
+def _identity(about: Path) -> str | None:
+    """What a folder says it is known by; None if it is no batch's."""
+    try:
+        found = json.loads(about.read_text())
+    except ValueError:
+        return None
+    return found.get("identity") if isinstance(found, dict) else None
+
+
+def seconds(folder: Path) -> list[float]:
+    """How long each job of a folder took."""
+    table = Rows(folder / ROWS).table(("number", "seconds"))
+    return list(dict(zip(table["number"].to_pylist(), table["seconds"].to_pylist(), strict=True)).values())
+
+
+def read(folder: Path, rows: Rows) -> Iterator[Drawn]:
+    """The images of a folder, out of its rows."""
+    scores = [name for score in SCORES for name in (score, f"{score}_error")]
+    for table in rows.batches(("file", "prompt", "seed", "place", "number", *scores)):
+        for line in table.to_pylist():
+            found = {name: (line[name], line[f"{name}_error"]) for name in SCORES if line[name] is not None}
+            yield Drawn(folder / line["file"], line["prompt"], line["seed"], line["place"], line["number"], found)
+
+
+def present(path: Path) -> Path | None:
+    """A file at its place, or in the folder for rejected ones beside it; None if it is in neither."""
+    return next((place for place in (path, path.parent / REJECTED / path.name) if place.is_file()), None)
