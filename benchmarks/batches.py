@@ -146,7 +146,7 @@ def driver() -> dict[str, float]:
 
 def simulated(number: int) -> Iterator[Any]:
     """Rows of a job."""
-    from uncertainty.estimators import QUANTITIES
+    from uncertainty.quantities import QUANTITIES
     from uncertainty_runs.rows import File, Row
     from uncertainty_runs.run_folder import image_of
 

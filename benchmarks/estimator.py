@@ -19,7 +19,9 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from uncertainty.estimators import QUANTITIES, Probes, quantities
+from uncertainty.estimators import quantities
+from uncertainty.probes import Probes
+from uncertainty.quantities import QUANTITIES
 from uncertainty.smoothing import as_images, nonlocal_means, radius_for
 
 from . import results, situations

@@ -13,9 +13,10 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from uncertainty.estimators import Probes, quantities
+from uncertainty.estimators import quantities
 from uncertainty.gradients import average_gradient, exact_gradient, forward_only_gradient
 from uncertainty.guidance import uncertain_elements
+from uncertainty.probes import Probes
 from uncertainty.smoothing import as_images, nonlocal_means, radius_for
 
 from . import results, situations

@@ -14,9 +14,8 @@ from torch import Tensor
 import nodes
 from demo import model as demo
 from demo.report import PROMPTS
-from uncertainty.estimators import Probes
 from uncertainty.noising import Noising, from_noise_scaling
-from uncertainty.probes import orthogonal, score_probes
+from uncertainty.probes import Probes, orthogonal, score_probes
 
 from . import latent_model
 

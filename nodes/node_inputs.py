@@ -9,8 +9,9 @@ from torch import Tensor
 from ..uncertainty import options, thresholds
 from ..uncertainty.baselines import laplace
 from ..uncertainty.choices import check_choice
-from ..uncertainty.estimators import QUANTITIES
-from ..uncertainty.maps import DEFAULT_QUANTITY, SCORES, UncertaintyMap
+from ..uncertainty.maps import UncertaintyMap
+from ..uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
+from ..uncertainty.scores import SCORES
 from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
@@ -35,16 +36,12 @@ TYPES: dict[str, tuple[type, str]] = {
 
 
 def quantity_input() -> io.Combo.Input:
-    """Which of the three quantities to look at."""
+    """Which of the quantities to look at."""
     return io.Combo.Input(
         "quantity",
         options=list(QUANTITIES),
         default=DEFAULT_QUANTITY,
-        tooltip=(
-            "denoised_variance: how much the finished image still changes when noise is added and removed again; high means "
-            "unsure. posterior_variance: how many different images fit the current noisy one. score_variance: the paper's "
-            "map, high where the model is certain."
-        ),
+        tooltip=" ".join(f"{name}: {_as_part(quantity.meaning)}" for name, quantity in QUANTITIES.items()),
     )
 
 
@@ -54,6 +51,10 @@ def score_input() -> io.Combo.Input:
     quantities.options = list(SCORES)
     quantities.tooltip += " The others are those that Uncertainty Baselines measures."
     return quantities
+
+
+def _as_part(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input]:

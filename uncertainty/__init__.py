@@ -4,10 +4,13 @@ De Vita & Belagiannis, *Diffusion Model Guided Sampling with Pixel-Wise Aleatori
 arXiv 2412.00205, called "the paper" throughout.
 """
 
-from .estimators import ESTIMATORS, QUANTITIES, Estimate, estimate
+from .estimation import Estimate, estimate
+from .estimators import ESTIMATORS
 from .guidance import Guided, guide
-from .maps import Score, UncertaintyMap
+from .maps import UncertaintyMap
 from .noising import Noising, rectified_flow, variance_exploding
+from .quantities import QUANTITIES
+from .scores import Score
 
 __version__ = "0.1.0"
 

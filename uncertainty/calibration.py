@@ -18,28 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .estimators import QUANTITIES
 from .maps import UncertaintyMap
-from .thresholds import Thresholds, check_settings
+from .settings import check_agreement, compared
+from .thresholds import Thresholds
 
 KEPT = 512
-
-# These do not change what is measured. Everything else that a map tells about its run has to agree, what later versions add too.
-MAY_DIFFER = (
-    "seed",
-    "strength",
-    "percentile",
-    "direction",
-    "gradient",
-    "mask_scope",
-    "mask_side",
-    "control",
-    "evaluations",
-    "max_batch",
-    "quantity",
-    "prompt",
-    "pack_version",
-)
 
 # Keeps the stream apart from anything else that is seeded with the same numbers.
 _DOMAIN = 0x63616C69
@@ -76,7 +59,11 @@ class Calibration:
         for name in ("scores", "settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         kept = min(self.count, KEPT)
-        lengths = {"values": len(self.values), "recent": len(self.recent), **{q: len(self.scores[q]) for q in QUANTITIES}}
+        lengths = {
+            "values": len(self.values),
+            "recent": len(self.recent),
+            **{name: len(scores) for name, scores in self.scores.items()},
+        }
         if set(lengths.values()) != {kept} or not self.values.shape[1] == len(self.steps) == len(self.sigmas):
             raise ValueError(f"a calibration of {self.count} images must hold {kept} of each, got {lengths}.")
 
@@ -85,12 +72,12 @@ class Calibration:
         """An empty calibration for maps like this one."""
         return cls(
             values=found.values[:, 0][None][:0],
-            scores={name: torch.empty(0) for name in QUANTITIES},
+            scores={name: torch.empty(0) for name in found.quantities},
             recent=torch.empty(0, dtype=torch.int64),
             count=0,
             steps=found.steps,
             sigmas=found.sigmas,
-            settings={name: value for name, value in found.settings.items() if name not in MAY_DIFFER},
+            settings=compared(found.settings),
         )
 
     def add(self, found: UncertaintyMap) -> "Calibration":
@@ -119,7 +106,7 @@ class Calibration:
         return replace(
             self,
             values=_with(self.values, kept, images[rows]),
-            scores={name: _with(self.scores[name], kept, found.score(name).value[rows]) for name in QUANTITIES},
+            scores={name: _with(scores, kept, found.score(name).value[rows]) for name, scores in self.scores.items()},
             recent=_with(self.recent, recent, torch.tensor(list(recent.values()), dtype=torch.int64)),
             count=count,
         )
@@ -167,7 +154,7 @@ class Calibration:
     def _check(self, found: UncertaintyMap) -> None:
         if found.mask is not None:
             raise ValueError("the map has a noise mask, and outside of it nothing was sampled: calibrate on whole images.")
-        check_settings(
+        check_agreement(
             {**self.settings, "recorded steps": list(self.steps), "latent shape": list(self.values.shape[2:])},
             {**found.settings, "recorded steps": list(found.steps), "latent shape": list(found.values.shape[2:])},
             "the calibration was begun under other settings: use another name, or these again",

@@ -15,9 +15,8 @@ sums run over the elements of each image: images do not influence each other.
 import torch
 from torch import Tensor
 
-from .estimators import Probes
 from .noising import per_image
-from .probes import Denoiser, score_probes
+from .probes import Denoiser, Probes, score_probes
 from .saved_tensors import written_over
 
 GRADIENTS = ("auto", "exact", "forward_only")

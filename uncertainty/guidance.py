@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .estimators import DEFAULT_ESTIMATOR, Estimate, estimate
+from .estimation import Estimate, estimate
+from .estimators import DEFAULT_ESTIMATOR
 from .gradients import exact_gradient
 from .noising import Noising, per_image, variance_exploding
-from .probes import Denoiser
+from .probes import Denoiser, Probes
 
 MASK_SCOPES = ("image", "channel")
 MASK_SIDES = ("high", "low")
@@ -99,10 +100,52 @@ def random_elements(chosen: Tensor, noise: Tensor, mask: Tensor | None = None) -
     return (places < chosen.flatten(1).sum(1, keepdim=True)).reshape(chosen.shape)
 
 
-def guided_denoised(denoised: Tensor, noising: Noising, chosen: Tensor, gradient: Tensor, strength: float) -> Tensor:
-    """The guided x̂0. Elements that are not chosen keep their bits."""
-    ratio = per_image(noising.b / noising.a, denoised.ndim)
-    return torch.where(chosen, denoised - (ratio * strength * gradient).to(denoised), denoised)
+GUIDED_QUANTITY = "score_variance"
+"""Whose gradient is followed, and whose highest elements are guided."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What Algorithm 2 does to one denoised image.
+
+    Attributes:
+        denoised: the guided x̂0', (B, C, *spatial). Elements that were not chosen keep their bits.
+        chosen: the elements that were guided, boolean, same shape.
+        gradient: ∂(Σ U)/∂ε everywhere, same shape; None where no element was chosen.
+    """
+
+    denoised: Tensor
+    chosen: Tensor
+    gradient: Tensor | None
+
+
+def update(
+    denoised: Tensor,
+    measured: Estimate,
+    strength: float,
+    choose: Callable[[Tensor], Tensor],
+    differentiate: Callable[[Probes], Tensor],
+    control: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+) -> Update:
+    """The update of Algorithm 2 (Eq. 10).
+
+    Args:
+        denoised: x̂0, (B, C, *spatial).
+        measured: uncertainty of this call.
+        strength: λ; negative descends.
+        choose: the elements to guide, out of their uncertainty.
+        differentiate: ∂(Σ U)/∂ε out of the probes. It is not asked where no element is chosen.
+        control: for experiments: what takes the place of chosen elements and gradient.
+    """
+    chosen = choose(measured.quantities[GUIDED_QUANTITY])
+    if not bool(chosen.any()):
+        return Update(denoised, chosen, None)
+    gradient = differentiate(measured.probes)
+    if control is not None:
+        chosen, gradient = control(chosen, gradient)
+    noising = measured.probes.noising
+    step = per_image(noising.b / noising.a, denoised.ndim) * strength * gradient
+    return Update(torch.where(chosen, denoised - step.to(denoised), denoised), chosen, gradient)
 
 
 @dataclass(frozen=True)
@@ -163,9 +206,13 @@ def guide(
             probes_per_call=probes_per_call,
         )  # fmt: skip
     probes = measured.probes
-    chosen = uncertain_elements(measured.quantities["score_variance"], percentile)
     gradient = exact_gradient(score, probes)
-    before = probes.noising.denoised(x, probes.center)
-    after = guided_denoised(before, probes.noising, chosen, gradient, strength)
-    guided = torch.where(chosen, probes.center + strength * gradient, probes.center)
-    return Guided(guided, after, chosen, gradient, measured)
+    changed = update(
+        probes.noising.denoised(x, probes.center),
+        measured,
+        strength,
+        choose=lambda uncertainty: uncertain_elements(uncertainty, percentile),
+        differentiate=lambda probes: gradient,
+    )
+    prediction = torch.where(changed.chosen, probes.center + strength * gradient, probes.center)
+    return Guided(prediction, changed.denoised, changed.chosen, gradient, measured)

@@ -3,32 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .baselines import BASELINES, MEASURED_BY
+from .baselines import BASELINES
 from .choices import check_choice
-from .estimators import QUANTITIES
+from .quantities import DEFAULT_QUANTITY, QUANTITIES
+from .scores import Score
 
-DEFAULT_QUANTITY = "denoised_variance"
-
-# The first two fall as the posterior variance rises, the third grows with density; of all others, high means unsure.
-SURE_WHEN_HIGH = ("score_variance", "paper_score", "cfg_rejection")
-SCORES = (*QUANTITIES, *BASELINES)
-
-
-class Score(NamedTuple):
-    """One number an image, with its Monte-Carlo standard error; both shape (B,)."""
-
-    value: Tensor
-    standard_error: Tensor
-
-
-def finite(value: Tensor) -> float | None:
-    """One number for JSON and SQL, which know no NaN."""
-    return float(value) if bool(torch.isfinite(value)) else None
+PAPER_QUANTITY = "score_variance"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +21,7 @@ class UncertaintyMap:
     """Uncertainty of a batch over the recorded steps. Immutable.
 
     Attributes:
-        quantities: by name, float32 CPU tensors (S, B, C, *spatial).
+        quantities: by name, float32 CPU tensors (S, B, C, *spatial): those that the version which made the map measured.
         standard_errors: by name, standard error of the mean over elements, (S, B).
         steps: the S recorded steps, zero-based, in sampling order.
         total_steps: length of the schedule.
@@ -63,50 +48,60 @@ class UncertaintyMap:
         """
         for name in ("quantities", "standard_errors", "settings", "baselines"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        missing = [name for name in QUANTITIES if name not in self.quantities]
-        if missing:
-            raise ValueError(f"the map lacks {', '.join(missing)}.")
-        shapes = {name: tuple(q.shape) for name, q in self.quantities.items()}
-        if len(set(shapes.values())) != 1 or self.values.shape[0] != len(self.steps):
-            raise ValueError(f"the map's quantities must all have shape (S={len(self.steps)}, B, C, ...), got {shapes}.")
-        steps, total = self.steps, self.total_steps
-        if not (steps and all(type(step) is int for step in (*steps, total)) and 0 <= min(steps) <= max(steps) < total):
-            raise ValueError(f"the map's steps must be numbers from 0 to total_steps, got {steps} of {total}.")
-        recorded, images, _, *spatial = self.values.shape
+        self._check_quantities()
+        self._check_steps()
+        recorded, images, _, *spatial = self.shape
         expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
-            **{f"standard error of {name}": (self.standard_errors.get(name), (recorded, images)) for name in QUANTITIES},
-            "sigmas": (self.sigmas, (recorded,)),
-            **{
-                f"{name} of {kind}": (part, (images,))
-                for kind, score in self.baselines.items()
-                for name, part in score._asdict().items()
-            },
+            f"standard error of {name}": (self.standard_errors.get(name), (recorded, images)) for name in self.quantities
         }
+        expected["sigmas"] = self.sigmas, (recorded,)
+        for name, score in self.baselines.items():
+            expected |= {f"{part} of {name}": (tensor, (images,)) for part, tensor in score._asdict().items()}
         if self.mask is not None:
             expected["mask"] = self.mask, (images, 1, *spatial)
         for name, (tensor, shape) in expected.items():
             if tensor is None or tuple(tensor.shape) != shape:
-                found = None if tensor is None else tuple(tensor.shape)
-                raise ValueError(f"the map's {name} must have shape {shape}, got {found}.")
+                actual = None if tensor is None else tuple(tensor.shape)
+                raise ValueError(f"the map's {name} must have shape {shape}, got {actual}.")
+
+    def _check_quantities(self) -> None:
+        shapes = {name: tuple(values.shape) for name, values in self.quantities.items()}
+        if len(set(shapes.values())) != 1 or self.shape[0] != len(self.steps):
+            raise ValueError(f"the map's quantities must all have shape (S={len(self.steps)}, B, C, ...), got {shapes}.")
+
+    def _check_steps(self) -> None:
+        steps, total = self.steps, self.total_steps
+        if not (steps and all(type(step) is int for step in (*steps, total)) and 0 <= min(steps) <= max(steps) < total):
+            raise ValueError(f"the map's steps must be numbers from 0 to total_steps, got {steps} of {total}.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of every quantity: (S, B, C, *spatial)."""
+        return tuple(next(iter(self.quantities.values())).shape) if self.quantities else (0,)
 
     @property
     def values(self) -> Tensor:
         """The paper's map, ``score_variance``, (S, B, C, *spatial)."""
-        return self.quantities["score_variance"]
+        return self.quantity(PAPER_QUANTITY)
 
     @property
     def images(self) -> int:
         """Number of images B."""
-        return self.values.shape[1]
+        return self.shape[1]
 
     def quantity(self, name: str) -> Tensor:
         """One quantity, (S, B, C, *spatial).
 
         Raises:
-            ValueError: no such quantity.
+            ValueError: there is no such quantity, or this map was made by a version that did not measure it.
         """
-        check_choice("quantity", name, self.quantities)
-        return self.quantities[name]
+        if name in self.quantities:
+            return self.quantities[name]
+        check_choice("quantity", name, QUANTITIES)
+        raise ValueError(
+            f"this map has no {name}: the version that made it did not measure it. Sample again, or choose one of "
+            f"{', '.join(self.quantities)}."
+        )
 
     def rows(self, steps: Sequence[int] | None) -> list[int]:
         """Where the given steps lie in the first axis; all of them if None.
@@ -142,7 +137,7 @@ class UncertaintyMap:
 
     def _baseline(self, name: str, steps: Sequence[int] | None) -> Score:
         if name not in self.baselines:
-            raise ValueError(f"{name} was not measured with this map: {MEASURED_BY[name]}.")
+            raise ValueError(f"{name} was not measured with this map: {BASELINES[name].measured_by}.")
         if steps is not None:
             raise ValueError(f"{name} is one number an image, it has no single steps: leave the window at 0 to 1.")
         return self.baselines[name]

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from .baselines import BASELINES
 from .baselines.laplace import Laplace
 from .choices import check_choice
-from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS, check_samples
+from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS
 from .gradients import GRADIENTS
 from .guidance import MASK_SCOPES, MASK_SIDES
+from .probes import check_samples
 from .recorder import KEEP
 from .window import Window
 

@@ -1,22 +1,75 @@
-"""Probe noise from private generators: one stream per image, step and model call, untouched by batching or the global RNG.
+"""Probes: noisy copies of the denoised image, and what the network makes of them.
 
-Orthogonal probes: of an element's variance over M probes, most Monte-Carlo noise comes from the elements that influence it most,
-those of the same place. Noise that is orthogonal, over the M probes, between M - 1 such elements has none of it. (Probing with
-orthogonal vectors, Tang & Saad 2012, with each vector's direction drawn at random.)
+Their noise comes from private generators, one stream per image, step and model call: neither the batch nor the global generator
+changes it.
+
+Orthogonal probes: most Monte-Carlo noise in an element's variance over M probes comes from the elements that influence it most,
+those of the same place. Noise that is orthogonal, over the M probes, between M - 1 such elements adds none of it. (Probing a
+diagonal with orthogonal vectors, Bekas, Kokiopoulou & Saad 2007, with each vector's direction drawn at random.)
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .noising import Noising, per_image
+
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``score(x, sigma)``: noise prediction (B, C, *spatial) for x of that shape and sigma (B,)."""
 
+MIN_SAMPLES = 2
+
 # Keeps the streams apart from anything else that is seeded with the same numbers.
 _DOMAIN = 0x756E6365
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Everything known of the probes of one model call: ``x̂ⁱ = a·x̂0 + b·nⁱ`` and ``eⁱ = ε(x̂ⁱ, σ)``, i = 1..M.
+
+    Attributes:
+        noise: the probe noise nⁱ, (M, B, C, *spatial).
+        scores: noise predictions eⁱ at the probes, same shape.
+        perturbed: the probes x̂ⁱ themselves, same shape.
+        center: noise prediction ε at x, (B, C, *spatial).
+        noising: coefficients of this noise level.
+        sigma: noise level, (B,).
+        orthogonal: whether the noise is that of ``orthogonal``, instead of independent from probe to probe.
+    """
+
+    noise: Tensor
+    scores: Tensor
+    perturbed: Tensor
+    center: Tensor
+    noising: Noising
+    sigma: Tensor
+    orthogonal: bool = False
+
+    @property
+    def degrees(self) -> int:
+        """What sums of products of deviations are divided by. The mean of orthogonal noise is known, 0, and takes none."""
+        return len(self.noise) - (0 if self.orthogonal else 1)
+
+    @property
+    def denoised(self) -> Tensor:
+        """The denoised image x̂0 that was noised, (B, C, *spatial)."""
+        a, b = (per_image(value, self.center.ndim) for value in (self.noising.a, self.noising.b))
+        return (self.perturbed[0] - b * self.noise[0]) / a
+
+
+def ratio_squared(probes: Probes) -> Tensor:
+    """(b/a)², shaped to broadcast over (B, C, *spatial): what turns a variance of noise predictions into one of images."""
+    return per_image((probes.noising.b / probes.noising.a).square(), probes.center.ndim)
+
+
+def check_samples(samples: int) -> None:
+    """Raise ValueError unless a variance can be had from that many probes."""
+    if samples < MIN_SAMPLES:
+        raise ValueError(f"samples must be at least {MIN_SAMPLES}, got {samples}: a variance needs two probes.")
 
 
 def orthogonal(noise: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .choices import check_choice
-from .estimators import QUANTITIES
 
 KEEP = ("every_step", "sum", "on_disk")
 
@@ -51,10 +50,10 @@ class Recorder:
             OSError: the disk is full.
         """
         if not self.steps:
-            self._values = {name: self._zeros(quantities[name].shape) for name in QUANTITIES}
-            self._errors = {name: torch.zeros(self.most, *errors[name].shape) for name in QUANTITIES}
+            self._values = {name: self._zeros(values.shape) for name, values in quantities.items()}
+            self._errors = {name: torch.zeros(self.most, *values.shape) for name, values in errors.items()}
         row = 0 if self.keep == "sum" else len(self.steps)
-        for name in QUANTITIES:
+        for name in self._values:
             value, error = quantities[name].float().cpu(), errors[name].float().cpu()
             if self.keep == "sum":
                 self._values[name][0] += value
@@ -74,8 +73,8 @@ class Recorder:
             # Steps almost always come in order, and a slice copies nothing.
             rows = slice(0, len(order)) if order == list(range(len(order))) else order
         return {
-            "quantities": {name: self._values[name][rows] for name in QUANTITIES},
-            "standard_errors": {name: self._errors[name][rows] for name in QUANTITIES},
+            "quantities": {name: values[rows] for name, values in self._values.items()},
+            "standard_errors": {name: values[rows] for name, values in self._errors.items()},
             "steps": tuple(self.steps[row] for row in order),
             "sigmas": torch.tensor([self._sigmas[row] for row in order]),
         }

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .settings import check_agreement
+
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
@@ -53,7 +55,7 @@ class Thresholds:
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError naming every setting in which calibration and use differ."""
-        check_settings(self.settings, settings, "thresholds were made under other settings", "when calibrated")
+        check_agreement(self.settings, settings, "thresholds were made under other settings", "when calibrated")
 
     def rank(self, quantity: str, scores: Tensor) -> Tensor:
         """Fraction of the reference images that score lower, shape of ``scores``, 0 to 1.
@@ -65,14 +67,6 @@ class Thresholds:
             raise ValueError(f"thresholds hold reference scores of {list(self.scores) or 'no quantity'}, not of {quantity}.")
         reference = self.scores[quantity].contiguous()
         return torch.searchsorted(reference, scores.to(reference)).to(scores) / len(reference)
-
-
-def check_settings(before: Mapping[str, Any], now: Mapping[str, Any], complaint: str, when: str) -> None:
-    """Raise ValueError with the complaint, naming every setting that both have and in which they differ."""
-    wrong = {name: (value, now[name]) for name, value in before.items() if name in now and now[name] != value}
-    if wrong:
-        listed = "; ".join(f"{name}: {a!r} {when}, {b!r} now" for name, (a, b) in wrong.items())
-        raise ValueError(f"{complaint} ({listed}).")
 
 
 def _broadcasts(tau: Sequence[int], shape: Sequence[int]) -> bool:

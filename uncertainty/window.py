@@ -1,5 +1,6 @@
 """Which sampling steps count, and which step a model call belongs to."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,11 +27,15 @@ class Window:
 
     def steps(self, total: int) -> range:
         """The steps of a schedule of ``total`` steps that lie in the window."""
-        inside = [i for i in range(total) if self.start <= i / total < self.end]
+        inside = self.among(range(total), total)
         if inside:
             return range(inside[0], inside[-1] + 1)
         nearest = min(int(self.start * total), total - 1)
         return range(nearest, nearest + 1)
+
+    def among(self, steps: Iterable[int], total: int) -> list[int]:
+        """Those of the given steps of a schedule that lie in the window: perhaps none."""
+        return [step for step in steps if self.start <= step / total < self.end]
 
 
 def step_of(sigma: float, schedule: Tensor) -> int:

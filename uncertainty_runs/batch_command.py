@@ -8,18 +8,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from uncertainty.choosing.rejecting import REJECTED
-from uncertainty.estimators import QUANTITIES
-from uncertainty.storage.ledger import Image, Ledger
+from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.ledger import Ledger
 
 from .drawing import Engine, OneByOne, Renderer, draw
 from .engines.ray_workers import PACK, RayEngine
 from .plan import Plan, jobs_for, read_prompts
-from .rows import Rows, check_library
+from .rows import NUMBERS, TEXTS, Rows, check_library, record_in
 from .run_folder import ROWS, present
 from .workflow import Workflow
 
@@ -193,17 +194,13 @@ def record(arguments: argparse.Namespace) -> None:
         )
     ledger, count = Ledger(output.parent / "user" / "uncertainty" / "ledger.sqlite3"), 0
     scores = [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_error")]
-    own = ("digest", "fingerprint", "model", "settings", "seed", "prompt_digest", "place")
-    for table in rows.batches([*own, "file", *scores]):
+    for table in rows.batches([*NUMBERS, *TEXTS, "file", *scores]):
         images = []
         for line in table.to_pylist():
             path = present(folder / line["file"])
-            if path is None or line["digest"] is None:
-                continue
-            found = {name: (line[name], line[f"{name}_error"]) for name in QUANTITIES}
-            file = path.relative_to(output).as_posix()
-            told = {name.removesuffix("_digest"): line[name] for name in own}
-            images.append(Image(**told, scores=found, file=file, rejected=path.parent.name == REJECTED))
+            if path is not None and line["digest"] is not None:
+                file, rejected = path.relative_to(output).as_posix(), path.parent.name == REJECTED
+                images.append(replace(record_in(line), file=file, rejected=rejected))
         ledger.add(images)
         count += len(images)
     print(f"{count} images are in the ledger {ledger.path}: the sidebar's tab Uncertainty shows them.")

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from uncertainty.choosing import rejecting
-from uncertainty.choosing.selection import REJECT
-from uncertainty.maps import DEFAULT_QUANTITY, SCORES, SURE_WHEN_HIGH
+from uncertainty.quantities import DEFAULT_QUANTITY
+from uncertainty.scores import BAD_ENDS, SCORES, bad_end
 
 from . import batch_command as batch
 from .evaluation import evaluate_command as evaluation
@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     ranking.add_argument("folder", type=Path, help="where the PNG files are, not those below it; or the --output of a batch")
     ranking.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
     ranking.add_argument(
-        "--reject", choices=REJECT, help=f"which end is bad (default: highest; lowest for {', '.join(SURE_WHEN_HIGH)})"
+        "--reject",
+        choices=BAD_ENDS,
+        help=f"which end is bad (default: highest; lowest for {', '.join(name for name in SCORES if bad_end(name) == 'lowest')})",
     )
     rule = ranking.add_mutually_exclusive_group()
     rule.add_argument("--keep", type=batch.positive, metavar="N", help="keep the best N")

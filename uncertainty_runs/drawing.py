@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from uncertainty.maps import DEFAULT_QUANTITY
+from uncertainty.quantities import DEFAULT_QUANTITY
+from uncertainty.storage.records import ImageRecord
 
 from .plan import Job, Jobs
 from .rows import Row
-from .run_folder import BatchFolder, Drawn
+from .run_folder import BatchFolder
 
 # What is drawn within so many seconds is drawn again after a killed process, not after one that was asked to stop.
 ADDED_EVERY = 10.0
@@ -77,8 +78,8 @@ class Progress:
     def __call__(self, rows: Sequence[Row]) -> None:
         """One job more. Mean and spread as Welford (1962) keeps them."""
         for row in rows:
-            value, _ = row.scores[self.quantity]
-            if math.isfinite(value):
+            value = row.record.score(self.quantity)
+            if value is not None:
                 self.images += 1
                 away = value - self.mean
                 self.mean += away / self.images
@@ -143,7 +144,7 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[Drawn]:
+def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[ImageRecord]:
     """Draw what the folder lacks, and give all of it, in order. Arguments and errors as ``draw``."""
     draw(engine, jobs, path)
     return BatchFolder(path, jobs).drawn()

@@ -1,23 +1,29 @@
-"""One row an image, in Parquet files: what was drawn, its scores, and the files that hold it. Needs pyarrow.
+"""One row an image, in Parquet files: its record, and the files that hold it. Needs pyarrow.
 
-Files are only ever added, each whole: an addition is a file of its own, named after its number, and as small ones gather they are
-merged into one that bears the numbers of all. A file whose numbers lie within another's is left over from a merge that was cut
-off, and counts for nothing. So rows are there once, whatever was killed when.
+Files are only added, and each is complete: an addition is a file of its own, named after its number. As small files gather they
+are merged into one that is named after the numbers of all. A file whose numbers lie within another's is left over from a merge
+that was cut off, and is ignored. So every row is there once, whatever was killed when.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uncertainty.maps import SCORES
+from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import UNFINISHED, whole
+from uncertainty.storage.records import ImageRecord
 
 MERGED_AT_ONCE = 16
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
 ROWS_AT_ONCE = 8192
+
+# What a row takes from its record by name.
+NUMBERS = ("number", "place", "seed")
+TEXTS = ("prompt", "fingerprint", "model", "settings", "digest", "prompt_digest")
 
 
 @dataclass(frozen=True)
@@ -36,48 +42,43 @@ class File:
 
 @dataclass(frozen=True)
 class Row:
-    """One image.
+    """One image of a batch.
 
     Attributes:
-        number: of its job.
-        place: in the job's batch.
-        prompt: what was drawn.
-        seed: of the job.
+        record: the image with its scores; ``number`` is that of its job, ``file`` lies below the batch's folder.
         image: its file.
         map: the file of the job's map, if maps are kept.
-        fingerprint: settings under which its scores compare.
-        model: what drew it.
         seconds: how long the job took.
-        scores: value and standard error by quantity and measured baseline; NaN where there is no valid one.
-        digest: by which the ledger knows it, if the run told.
-        prompt_digest: by which the ledger knows its prompt, if the run told.
-        settings: the fingerprint's settings as JSON, if the run told.
     """
 
-    number: int
-    place: int
-    prompt: str
-    seed: int
+    record: ImageRecord
     image: File
     map: File | None
-    fingerprint: str
-    model: str
     seconds: float
-    scores: dict[str, tuple[float, float]]
-    digest: str | None = None
-    prompt_digest: str | None = None
-    settings: str | None = None
 
     def flat(self) -> dict[str, Any]:
         """As a line of the table."""
-        flat: dict[str, Any] = {"id": f"{self.number:07}_{self.place:03}", "number": self.number, "place": self.place}
-        flat |= {"prompt": self.prompt, "seed": self.seed, "fingerprint": self.fingerprint, "model": self.model}
-        flat |= {"seconds": self.seconds, "digest": self.digest, "prompt_digest": self.prompt_digest, "settings": self.settings}
+        record = self.record
+        flat: dict[str, Any] = {"id": f"{record.number:07}_{record.place:03}", "seconds": self.seconds}
+        flat |= {name: getattr(record, name) for name in (*NUMBERS, *TEXTS)}
         for name, file in (("file", self.image), ("map", self.map)):
             flat |= {name: file and file.name, f"{name}_bytes": file and file.size, f"{name}_sha256": file and file.sha256}
         for name in SCORES:
-            flat[name], flat[f"{name}_error"] = self.scores.get(name, (None, None))
+            flat[name], flat[f"{name}_error"] = record.scores.get(name, (None, None))
         return flat
+
+
+def record_in(line: Mapping[str, Any], folder: Path | None = None) -> ImageRecord:
+    """The record in a line of the table, as far as its columns were read; ``folder`` makes its file a full path."""
+    scores = {
+        name: (line[name], math.nan if line.get(f"{name}_error") is None else line[f"{name}_error"])
+        for name in SCORES
+        if line.get(name) is not None
+    }
+    about: dict[str, Any] = {name: line.get(name) for name in (*NUMBERS, *TEXTS)}
+    about |= {name: about[name] or default for name, default in (("fingerprint", ""), ("model", ""), ("place", 0), ("number", 0))}
+    file = line.get("file")
+    return ImageRecord(**about, scores=scores, file=str(folder / file) if folder and file else file)
 
 
 def check_library() -> None:
@@ -196,11 +197,20 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schema = pa.schema([_schema().field(name) for name in columns])
     try:
         with pq.ParquetFile(path) as file:
-            schema = pa.schema([_schema().field(name) for name in columns])
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
-                yield pa.Table.from_batches([batch]).select(list(columns)).cast(schema)
+            # A file of an earlier version lacks the columns that came since: they are empty.
+            present = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=present):
+                table = pa.Table.from_batches([batch])
+                parts = [
+                    table[name].cast(schema.field(name).type)
+                    if name in present
+                    else pa.nulls(len(batch), schema.field(name).type)
+                    for name in columns
+                ]
+                yield pa.Table.from_arrays(parts, schema=schema)
     except pa.ArrowException as error:
         raise ValueError(
             f"{path.name} is no readable Parquet file ({error}): delete it, then the same batch command draws again what it held."
@@ -210,11 +220,10 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
 def _schema() -> Any:
     import pyarrow as pa
 
-    texts = ("file", "file_sha256", "map", "map_sha256", "digest", "prompt_digest")
-    repeated = ("prompt", "fingerprint", "model", "settings")  # Parquet stores each of them once
     fields = [pa.field("id", pa.string()), pa.field("number", pa.int64()), pa.field("place", pa.int32())]
     fields += [pa.field("seed", pa.uint64()), pa.field("seconds", pa.float64())]
-    fields += [pa.field(name, pa.string()) for name in (*repeated, *texts)]
-    fields += [pa.field(name, pa.int64()) for name in ("file_bytes", "map_bytes")]
+    fields += [pa.field(name, pa.string()) for name in TEXTS]  # Parquet stores a text that repeats once
+    for name in ("file", "map"):
+        fields += [pa.field(name, pa.string()), pa.field(f"{name}_bytes", pa.int64()), pa.field(f"{name}_sha256", pa.string())]
     fields += [pa.field(name, pa.float64()) for score in SCORES for name in (score, f"{score}_error")]
     return pa.schema(fields)

@@ -4,34 +4,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from uncertainty.choosing.rejecting import REJECTED
-from uncertainty.maps import SCORES
+from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import whole
+from uncertainty.storage.records import ImageRecord
 
 from .plan import Jobs
-from .rows import File, Rows
+from .rows import NUMBERS, TEXTS, File, Rows, record_in
 
 IDENTITY = "run.json"
 ROWS = "rows"
 JOBS_A_FOLDER = 1000
 READERS, FILES_A_READER = 8, 256
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One image: its file, what it shows, seed and place in its job, the job, and its scores (NaN: no valid one)."""
-
-    path: Path
-    prompt: str
-    seed: int
-    place: int
-    number: int = 0
-    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def image_of(number: int, place: int) -> str:
@@ -114,12 +102,10 @@ class BatchFolder:
             return False
         return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
 
-    def drawn(self) -> list[Drawn]:
+    def drawn(self) -> list[ImageRecord]:
         """All images of the plan, in order."""
-        return sorted(
-            (image for image in read(self.path, self.rows) if image.number < len(self.jobs)),
-            key=lambda image: (image.number, image.place),
-        )
+        images = [image for image in read(self.path, self.rows) if image.number < len(self.jobs)]
+        return sorted(images, key=lambda image: (image.number or 0, image.place))
 
 
 def _identity(about: Path) -> str | None:
@@ -137,13 +123,12 @@ def seconds(folder: Path) -> list[float]:
     return list(dict(zip(table["number"].to_pylist(), table["seconds"].to_pylist(), strict=True)).values())
 
 
-def read(folder: Path, rows: Rows) -> Iterator[Drawn]:
-    """The images of a folder, out of its rows."""
+def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
+    """The images of a folder, out of its rows, with the full paths of their files."""
     scores = [name for score in SCORES for name in (score, f"{score}_error")]
-    for table in rows.batches(("file", "prompt", "seed", "place", "number", *scores)):
+    for table in rows.batches((*NUMBERS, *TEXTS, "file", *scores)):
         for line in table.to_pylist():
-            found = {name: (line[name], line[f"{name}_error"]) for name in SCORES if line[name] is not None}
-            yield Drawn(folder / line["file"], line["prompt"], line["seed"], line["place"], line["number"], found)
+            yield record_in(line, folder)
 
 
 def present(path: Path) -> Path | None:

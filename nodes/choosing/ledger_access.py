@@ -11,6 +11,9 @@ from ...uncertainty.storage.ledger import Ledger, LedgerError
 
 log = logging.getLogger(__name__)
 
+# Off in the workers of a batch, which keeps rows of its own.
+recording = True
+
 
 def ledger() -> Ledger:
     """The one ledger of this ComfyUI, in its user directory."""
@@ -24,6 +27,8 @@ def output() -> Path:
 
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
     """Record the images, or say in the log why not: what was made of them is not lost with the ledger."""
+    if not recording:
+        return
     try:
         ledger().record(uncertainty, files)
     except LedgerError as error:

@@ -5,6 +5,7 @@ import io
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from PIL import Image
 
 from ...uncertainty.choosing import rejecting
 from ...uncertainty.images import heatmaps
+from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
+from ...uncertainty.settings import in_words
 from ...uncertainty.storage import png_entry
-from ...uncertainty.storage.ledger import Entry, Ledger, LedgerError, Query
+from ...uncertainty.storage.ledger import Ledger, LedgerError
+from ...uncertainty.storage.ledger_query import Query
+from ...uncertainty.storage.records import ImageRecord
 from .. import view_route
 from . import ledger_access
 
@@ -36,6 +41,7 @@ def add_routes() -> None:
         return
     for method, path, answer in (
         ("GET", "/uncertainty/temporary/{name}", view_route.temporary),
+        ("GET", "/uncertainty/quantities", quantities),
         ("GET", "/uncertainty/ledger", rows),
         ("GET", "/uncertainty/ledger/models", models),
         ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
@@ -61,6 +67,13 @@ def _in_words(answer: Handler) -> Handler:
     return handle
 
 
+async def quantities(request: web.Request) -> web.Response:
+    """The quantities there are, in the words of the views."""
+    shown = ("name", "label", "meaning", "high_is_sure")
+    listed = [{field: getattr(quantity, field) for field in shown} for quantity in QUANTITIES.values()]
+    return web.json_response({"quantities": listed, "default": DEFAULT_QUANTITY})
+
+
 async def rows(request: web.Request) -> web.Response:
     """A page of the list."""
     given = request.query
@@ -76,28 +89,30 @@ async def rows(request: web.Request) -> web.Response:
 def _page(query: Query, limit: int, after: str | None) -> dict[str, Any]:
     ledger = ledger_access.ledger()
     page = ledger.page(query, limit, after)
-    found = []
-    for entry, (better, others) in zip(page.entries, ledger.better_than(page.entries, query.quantity), strict=True):
-        entry = _healed(ledger, entry)
-        subfolder, _, filename = (entry.file or "").rpartition("/")
-        found.append(
-            {
-                "id": entry.id,
-                "created": entry.created,
-                "seed": str(entry.seed) if entry.seed is not None else None,  # larger than what JavaScript counts exactly
-                "index": entry.place,
-                "model": entry.model,
-                "fingerprint": entry.fingerprint,
-                "score": entry.score,
-                "standard_error": entry.standard_error,
-                "better_than": better,
-                "of": others,
-                "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
-                "rejected": entry.rejected,
-                "missing": not _path(entry).is_file(),
-            }
-        )
-    return {"rows": found, "total": page.total, "next": page.next}
+    standings = ledger.better_than(page.images, query.quantity)
+    rows = [_row(ledger, image, query.quantity, *standing) for image, standing in zip(page.images, standings, strict=True)]
+    return {"rows": rows, "total": page.total, "next": page.next}
+
+
+def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | None, others: int) -> dict[str, Any]:
+    """What the list shows of an image."""
+    image = _where_it_is(ledger, recorded)
+    subfolder, _, filename = (image.file or "").rpartition("/")
+    return {
+        "id": image.id,
+        "created": image.created,
+        "seed": str(image.seed) if image.seed is not None else None,  # larger than what JavaScript counts exactly
+        "index": image.place,
+        "model": image.model,
+        "fingerprint": image.fingerprint,
+        "score": image.score(quantity),
+        "standard_error": image.standard_error(quantity),
+        "better_than": better,
+        "of": others,
+        "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
+        "rejected": image.rejected,
+        "missing": not _path(image).is_file(),
+    }
 
 
 async def models(request: web.Request) -> web.Response:
@@ -106,23 +121,11 @@ async def models(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "models": [
-                {"fingerprint": name, "model": settings.get("model", ""), "images": images, "label": _label(settings)}
+                {"fingerprint": name, "model": settings.get("model", ""), "images": images, "label": in_words(settings)}
                 for name, settings, images in groups
             ]
         }
     )
-
-
-def _label(settings: dict[str, Any]) -> str:
-    """Settings in a few words: model, sampler, steps, CFG, size."""
-    model = str(settings.get("model", "")).partition(" ")[0] or "unknown model"
-    shape = settings.get("latent shape") or []
-    size = "×".join(str(side) for side in reversed(shape[1:]))
-    told = [settings.get("sampler"), f"{settings.get('total_steps')} steps"]
-    if settings.get("cfg") is not None:
-        told.append(f"CFG {settings['cfg']:g}")
-    told += [f"latent {size}", "inpainted" if settings.get("masked") else None]
-    return ", ".join([model, *(str(part) for part in told if part)])
 
 
 async def heatmap(request: web.Request) -> web.Response:
@@ -135,16 +138,16 @@ def _heatmap(given: str) -> bytes:
     if not given.isdecimal():
         raise ValueError(f"id must be a number, got {given!r}.")
     ledger = ledger_access.ledger()
-    entries = ledger.find([int(given)])
-    if not entries:
+    images = ledger.find([int(given)])
+    if not images:
         raise FileNotFoundError(f"the ledger has no saved image {given}.")
-    path = _path(_healed(ledger, entries[0]))
+    path = _path(_where_it_is(ledger, images[0]))
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} is not in its folder any more.")
-    known = png_entry.read(path)
-    if known is None:
+    values = png_entry.read_map(path)
+    if values is None:
         raise FileNotFoundError(f"{path.name} holds no map: it was saved without metadata.")
-    values = heatmaps.normalize(png_entry.unpacked(known.map)[None], "image")
+    values = heatmaps.normalize(values[None], "image")
     colours = (heatmaps.colorize(values, heatmaps.COLORMAPS[0])[0] * 255).round().byte().numpy()
     image = Image.fromarray(colours)
     image.putalpha(Image.fromarray((values[0].clamp(0.15, 0.85) * 255).round().byte().numpy()))
@@ -153,7 +156,7 @@ def _heatmap(given: str) -> bytes:
     return data.getvalue()
 
 
-def _mover(move: Callable[[Ledger, Entry], None]) -> Handler:
+def _mover(move: Callable[[Ledger, ImageRecord], None]) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
             raise ValueError(f"the request must be JSON, got {request.content_type}.")
@@ -166,57 +169,65 @@ def _mover(move: Callable[[Ledger, Entry], None]) -> Handler:
     return handle
 
 
-def _move(move: Callable[[Ledger, Entry], None], ids: Sequence[int]) -> dict[str, Any]:
+def _move(move: Callable[[Ledger, ImageRecord], None], ids: Sequence[int]) -> dict[str, Any]:
     ledger = ledger_access.ledger()
-    entries = {entry.id: entry for entry in ledger.find(ids)}
+    images = {image.id: image for image in ledger.find(ids)}
     moved, failed = [], []
     for each in dict.fromkeys(ids):
         try:
-            if each not in entries:
+            if each not in images:
                 raise FileNotFoundError(f"the ledger has no saved image {each}.")
-            move(ledger, _healed(ledger, entries[each]))
+            move(ledger, _healed(ledger, images[each]))
             moved.append(each)
         except (ValueError, OSError, LedgerError) as error:
             failed.append({"id": each, "reason": str(error)})
     return {"moved": moved, "failed": failed}
 
 
-def reject(ledger: Ledger, entry: Entry) -> None:
+def reject(ledger: Ledger, image: ImageRecord) -> None:
     """Move one file away."""
-    if not entry.rejected:
-        _apply(ledger, entry, rejecting.reject, rejected=True)
+    if not image.rejected:
+        _apply(ledger, image, rejecting.reject, rejected=True)
 
 
-def restore(ledger: Ledger, entry: Entry) -> None:
+def restore(ledger: Ledger, image: ImageRecord) -> None:
     """Move one file back."""
-    if entry.rejected:
-        _apply(ledger, entry, rejecting.restore, rejected=False)
+    if image.rejected:
+        _apply(ledger, image, rejecting.restore, rejected=False)
 
 
-def _apply(ledger: Ledger, entry: Entry, move: Callable[[Path, Path], Path], *, rejected: bool) -> None:
-    root = ledger_access.output()
-    place = move(root, _path(entry))
-    # Killed between these two, the file is found where it is: see _healed.
-    ledger.moved(entry.id, place.relative_to(root).as_posix(), rejected)
+def _apply(ledger: Ledger, image: ImageRecord, move: Callable[[Path, Path], Path], *, rejected: bool) -> None:
+    place = move(ledger_access.output(), _path(image))
+    # Killed between these two, the file is found where it is: see _where_it_is.
+    ledger.moved(image.id or 0, _name(place), rejected)
 
 
-def _path(entry: Entry) -> Path:
-    return ledger_access.output() / (entry.file or "")
+def _path(image: ImageRecord) -> Path:
+    return ledger_access.output() / image.path
 
 
-def _healed(ledger: Ledger, entry: Entry) -> Entry:
-    """The entry, put right if its file lies in the other of its two folders: a move was cut off, or somebody moved it."""
-    path = _path(entry)
+def _name(path: Path) -> str:
+    return path.relative_to(ledger_access.output()).as_posix()
+
+
+def _where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord:
+    """The image as its file lies now: in the other of its two folders, if a move was cut off or somebody moved it."""
+    path = _path(image)
     if path.is_file():
-        return entry
-    other = path.parent.parent / path.name if entry.rejected else path.parent / rejecting.REJECTED / path.name
-    if not other.is_file():
-        return entry
-    file = other.relative_to(ledger_access.output()).as_posix()
-    if ledger.has(file):  # a later image got the name
-        return entry
-    log.info("%s was found in %s", path.name, other.parent.name)
-    return ledger.moved(entry.id, file, not entry.rejected)
+        return image
+    other = path.parent.parent / path.name if image.rejected else path.parent / rejecting.REJECTED / path.name
+    if not other.is_file() or ledger.has(_name(other)):  # or a later image has that name
+        return image
+    return replace(image, file=_name(other), rejected=not image.rejected)
+
+
+def _healed(ledger: Ledger, image: ImageRecord) -> ImageRecord:
+    """The same, and the ledger knows it from now on."""
+    present = _where_it_is(ledger, image)
+    if present == image:
+        return image
+    log.info("%s was found in %s", present.path.name, present.path.parent)
+    return ledger.moved(image.id or 0, present.file or "", present.rejected)
 
 
 def _number(name: str, text: str) -> float:

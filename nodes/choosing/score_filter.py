@@ -1,43 +1,25 @@
 """UncertaintyScoreFilter: keep the good images of a batch, by score."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-import torch
 from comfy_api.latest import io
-from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
 from ...uncertainty.baselines import BASELINES
-from ...uncertainty.choosing.selection import MODES, REJECT, WHEN_NONE_PASS, Standing, select
-from ...uncertainty.maps import DEFAULT_QUANTITY, UncertaintyMap, finite
+from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
+from ...uncertainty.choosing.selection import Selection, select
+from ...uncertainty.choosing.standing import Standing
+from ...uncertainty.maps import UncertaintyMap
+from ...uncertainty.quantities import DEFAULT_QUANTITY
+from ...uncertainty.scores import BAD_ENDS, Score, finite
+from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from ...uncertainty.thresholds import Thresholds
+from ...uncertainty.window import Window
 from .. import node_inputs
 from . import filter_view, ledger_access
-
-# Blocks what hangs on this output, silently, and nothing else.
-NOTHING = ExecutionBlocker(None)
-
-
-def _rows(tensor: Tensor | None, images: Sequence[int], each: int = 1) -> Any:
-    """The rows of these images, ``each`` of them an image: all frames of a video."""
-    if tensor is None or not images:
-        return NOTHING
-    return tensor[torch.as_tensor([image * each + frame for image in images for frame in range(each)])]
-
-
-def _latents(latents: dict | None, images: Sequence[int]) -> Any:
-    if latents is None or not images:
-        return NOTHING
-    count = len(latents["samples"])
-    chosen = latents | {"samples": _rows(latents["samples"], images)}
-    mask = latents.get("noise_mask")
-    if mask is not None and len(mask) == count:
-        chosen["noise_mask"] = _rows(mask, images)
-    # Keeps each image's noise and probes when the latent is sampled again.
-    indices = latents.get("batch_index") or list(range(count))
-    chosen["batch_index"] = [indices[i] for i in images]
-    return chosen
+from .aligned_batch import NOTHING, AlignedBatch
 
 
 class UncertaintyScoreFilter(io.ComfyNode):
@@ -88,7 +70,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     tooltip="threshold: the score at which images are cut.",
                 ),
                 node_inputs.score_input(),
-                io.Combo.Input("reject", options=list(REJECT), tooltip="Which end of the scores is bad."),
+                io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which end of the scores is bad."),
                 *node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count for the score."),
                 io.Combo.Input(
                     "when_none_pass",
@@ -153,78 +135,79 @@ class UncertaintyScoreFilter(io.ComfyNode):
     ) -> io.NodeOutput:
         """Score, select, split."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
-        if latents is not None and len(latents["samples"]) != uncertainty.images:
-            count = len(latents["samples"])
-            raise ValueError(f"latents holds {count}, the map {uncertainty.images}: connect the latents of this map.")
-        frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
-        # A mask may be one a video, as it went into the sampler, or one a frame.
-        one_each = masks is None or len(masks) == uncertainty.images
-        mask_frames = 1 if one_each else node_inputs.pictures_each("masks", len(masks), uncertainty)
+        batch = AlignedBatch.of(uncertainty, images, latents, masks)
+        rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass)
+        counted = _counted(uncertainty, Window(window_start, window_end))
+        if mode == "reference":
+            _check_reference(uncertainty, quantity, counted)
         if thresholds is not None:
-            thresholds.check(uncertainty.settings)
-            for step in uncertainty.steps:
-                thresholds.at(step, uncertainty.values.shape[1:])
-        counted = [s for s in uncertainty.steps if window_start <= s / uncertainty.total_steps < window_end]
-        if not counted:
-            raise ValueError(
-                f"no recorded step lies between window_start {window_start} and window_end {window_end}: recorded are "
-                f"{list(uncertainty.steps)} of {uncertainty.total_steps}."
-            )
-        if mode == "reference" and counted != list(uncertainty.steps):
-            raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
-        if mode == "reference" and quantity in BASELINES:
-            raise ValueError(f"mode 'reference' knows no earlier {quantity}: choose another mode, or a quantity of the map.")
-        everywhere = quantity in BASELINES and counted == list(uncertainty.steps)
-        score = uncertainty.score(quantity, None if everywhere else counted)
-        standing = None
-        if mode == "reference" and thresholds is None:
-            ledger = ledger_access.ledger()
-            standing = Standing(*ledger.standing(ledger.record(uncertainty), quantity, score.value))
-        else:
-            ledger_access.record(uncertainty)  # also the rejected, which nobody saves, belong to what is usual
-        chosen = select(
-            score,
-            quantity=quantity,
-            mode=mode,
-            keep=keep,
-            percentile=percentile,
-            threshold=threshold,
-            reject=reject,
-            when_none_pass=when_none_pass,
-            thresholds=thresholds,
-            standing=standing,
-        )
-        kept, rejected = chosen.kept, chosen.rejected
-        scores = score.value.tolist()
-        shown = {
-            "scores": [finite(value) for value in score.value],
-            "standard_errors": [finite(value) for value in score.standard_error],
-            "kept": list(kept),
-        }
-        rule = {"mode": mode, "keep": keep, "percentile": percentile, "threshold": threshold, "reject": reject}
-        judged = {
-            **shown,
-            "rule": {**rule, "when_none_pass": when_none_pass},
-            "scored": {"quantity": quantity, "window_start": window_start, "window_end": window_end},
-        }
-        seen = DEFAULT_QUANTITY if quantity in BASELINES else quantity  # a baseline has no map
-        pictures = filter_view.map_pictures(uncertainty, seen, counted) if images is None else images[::frames]
+            _check_thresholds(uncertainty, thresholds)
+        everything = quantity in BASELINES and counted == list(uncertainty.steps)
+        score = uncertainty.score(quantity, None if everything else counted)
+        standing = _standing(uncertainty, quantity, score) if mode == "reference" and thresholds is None else None
+        chosen = select(score, rule, quantity=quantity, thresholds=thresholds, standing=standing)
+        kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
+        *rejected, rejected_maps = batch.part(chosen.rejected)
+        scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}
         return io.NodeOutput(
-            _rows(images, kept, frames),
-            _latents(latents, kept),
-            _rows(masks, kept, mask_frames),
-            uncertainty.select(kept) if kept else NOTHING,
-            _rows(images, rejected, frames),
-            _latents(latents, rejected),
-            _rows(masks, rejected, mask_frames),
-            scores,
-            list(kept) or [NOTHING],
+            *(kept_images, kept_latents, kept_masks, kept_maps),
+            *rejected,
+            score.value.tolist(),
+            list(chosen.kept) or [NOTHING],
             chosen.report,
-            uncertainty.select(rejected) if rejected else NOTHING,
-            ui={
-                **shown,
-                "quantity": [quantity],
-                "text": [chosen.report],
-                "uncertainty_view": [filter_view.write(judged, pictures)],
-            },
+            rejected_maps,
+            ui=_shown(batch, score, chosen, rule, scored, counted),
         )
+
+
+def _counted(uncertainty: UncertaintyMap, window: Window) -> list[int]:
+    """The recorded steps that count for the score; raises ValueError where there is none."""
+    counted = window.among(uncertainty.steps, uncertainty.total_steps)
+    if not counted:
+        raise ValueError(
+            f"no recorded step lies between window_start {window.start} and window_end {window.end}: recorded are "
+            f"{list(uncertainty.steps)} of {uncertainty.total_steps}."
+        )
+    return counted
+
+
+def _check_reference(uncertainty: UncertaintyMap, quantity: str, counted: Sequence[int]) -> None:
+    if counted != list(uncertainty.steps):
+        raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
+    if quantity in BASELINES:
+        raise ValueError(f"mode 'reference' knows no earlier {quantity}: choose another mode, or a quantity of the map.")
+
+
+def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds) -> None:
+    thresholds.check(uncertainty.settings)
+    for step in uncertainty.steps:
+        thresholds.at(step, uncertainty.shape[1:])
+
+
+def _standing(uncertainty: UncertaintyMap, quantity: str, score: Score) -> Standing:
+    """Among all images of the same settings that the ledger has, these included."""
+    name, digests = fingerprint(uncertainty), image_digests(uncertainty)
+    return ledger_access.ledger().standing(name, quantity, score.value, digests)
+
+
+def _shown(
+    batch: AlignedBatch, score: Score, chosen: Selection, rule: Rule, scored: dict[str, Any], counted: Sequence[int]
+) -> dict[str, Any]:
+    """What the view in the node and scripts over the API get to see."""
+    quantity = scored["quantity"]
+    result = {
+        "scores": [finite(value) for value in score.value],
+        "standard_errors": [finite(value) for value in score.standard_error],
+        "kept": list(chosen.kept),
+    }
+    mapped = DEFAULT_QUANTITY if quantity in BASELINES else quantity  # a baseline has no map
+    pictures = (
+        filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
+    )
+    judged = {**result, "rule": asdict(rule), "scored": scored}
+    return {
+        **result,
+        "quantity": [quantity],
+        "text": [chosen.report],
+        "uncertainty_view": [filter_view.write(judged, pictures)],
+    }

@@ -4,9 +4,13 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
+from ...uncertainty.baselines import BASELINES, Baseline, bayesdiff
 from ...uncertainty.baselines.laplace import Laplace
 from ...uncertainty.options import CONTROLS, Options
 from .. import node_inputs
+
+# How many switches workflows of the first version have, in front of the other inputs.
+FIRST_SWITCHES = 3
 
 
 class UncertaintyBaselines(io.ComfyNode):
@@ -14,7 +18,11 @@ class UncertaintyBaselines(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Options to add to, and a switch for each baseline."""
+        """Options to add to, and a switch for each baseline that needs nothing connected."""
+        switched = [baseline for baseline in BASELINES.values() if baseline.switched]
+        first = [_switch(baseline) for baseline in switched[:FIRST_SWITCHES]]
+        # Saved workflows hold values by position and lack later ones: switches that came later are optional, at the end.
+        later = [_switch(baseline, optional=True) for baseline in switched[FIRST_SWITCHES:]]
         return io.Schema(
             node_id="UncertaintyBaselines",
             display_name="Uncertainty Baselines",
@@ -25,30 +33,7 @@ class UncertaintyBaselines(io.ComfyNode):
             ),
             inputs=[
                 node_inputs.Options.Input("options", optional=True, tooltip="From Uncertainty Options; these stay as they are."),
-                io.Boolean.Input(
-                    "paper_score",
-                    default=False,
-                    tooltip=(
-                        "The paper's score by the paper's own estimate (plain variance, independent copies), to compare with "
-                        "score_variance. High means certain. Costs as much as the map."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "mc_dropout",
-                    default=False,
-                    tooltip=(
-                        "Variance of the prediction with dropout switched on. High means unsure. Needs a model trained with "
-                        "dropout, which most are not. Costs as much as the map."
-                    ),
-                ),
-                io.Boolean.Input(
-                    "cfg_rejection",
-                    default=False,
-                    tooltip=(
-                        "How much the prompt changes the prediction over the first 30 % of the steps. High means a likely good "
-                        "image. Costs nothing; needs cfg other than 1."
-                    ),
-                ),
+                *first,
                 io.Combo.Input(
                     "control",
                     options=list(CONTROLS),
@@ -63,6 +48,7 @@ class UncertaintyBaselines(io.ComfyNode):
                     optional=True,
                     tooltip="From Fit Laplace: measures bayesdiff, at about twice the cost of sampling.",
                 ),
+                *later,
             ],
             outputs=[
                 node_inputs.Options.Output("options_with_baselines", display_name="OPTIONS", tooltip="For the input options.")
@@ -76,21 +62,14 @@ class UncertaintyBaselines(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        paper_score: bool,
-        mc_dropout: bool,
-        cfg_rejection: bool,
-        control: str,
-        options: Options | None = None,
-        laplace: Laplace | None = None,
+        cls, control: str, options: Options | None = None, laplace: Laplace | None = None, **switches: bool
     ) -> io.NodeOutput:
-        """Add them."""
+        """Which baselines are measured: those switched on, and BayesDiff where its Laplace approximation is connected."""
         node_inputs.check_types(options=options, laplace=laplace)
-        switches = {
-            "paper_score": paper_score,
-            "mc_dropout": mc_dropout,
-            "bayesdiff": laplace is not None,
-            "cfg_rejection": cfg_rejection,
-        }
-        chosen = tuple(name for name, on in switches.items() if on)
+        on = switches | {bayesdiff.BASELINE.name: laplace is not None}
+        chosen = tuple(name for name in BASELINES if on.get(name))
         return io.NodeOutput(replace(options or Options(), baselines=chosen, control=control, laplace=laplace))
+
+
+def _switch(baseline: Baseline, optional: bool = False) -> io.Boolean.Input:
+    return io.Boolean.Input(baseline.name, default=False, optional=optional, tooltip=baseline.meaning)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...uncertainty.baselines.laplace import Laplace, posterior, squared_gradients
 from ...uncertainty.noising import from_noise_scaling
 from .. import node_inputs
-from .last_layer import LastLayer
+from ..hook.last_layer import LastLayer
 
 # The schedule's ends have no noise, or no image.
 PERCENT = (0.01, 0.99)

@@ -9,9 +9,8 @@ import comfy.model_management
 import torch
 from torch import Tensor, nn
 
-from ...uncertainty.estimators import Probes
 from ...uncertainty.gradients import exact_gradient, forward_only_gradient
-from ...uncertainty.probes import Denoiser
+from ...uncertainty.probes import Denoiser, Probes
 from .. import versions
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
 from .recompute import recomputed_blocks

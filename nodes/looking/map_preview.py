@@ -1,16 +1,12 @@
 """UncertaintyMapPreview: look at a map, alone or over the images."""
 
-import math
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...uncertainty.estimators import QUANTITIES
 from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs, view_files
+from .. import node_inputs
+from . import map_preview_view
 
 # Latents are usually this much smaller than their images.
 LATENT_SCALE = 8
@@ -74,7 +70,7 @@ class UncertaintyMapPreview(io.ComfyNode):
         rows = uncertainty.rows(None if step < 0 else [step])
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         # A video is one picture to the colour scale: its colours must not flicker from frame to frame.
-        low, high = heatmaps.value_range(_joined(pictures, uncertainty.images), normalize)
+        low, high = heatmaps.value_range(map_preview_view.joined(pictures, uncertainty.images), normalize)
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         if images is None:
             height, width = (size * LATENT_SCALE for size in pictures.shape[1:])
@@ -85,84 +81,4 @@ class UncertaintyMapPreview(io.ComfyNode):
             ends = (end.repeat_interleave(frames) for end in (low, high))
         heatmap = heatmaps.colorize(heatmaps.scaled(heatmaps.resize(pictures, height, width), *ends), colormap)
         overlay = heatmap if images is None else heatmaps.overlay(images.float().cpu(), heatmap, opacity)
-        return io.NodeOutput(heatmap, overlay, ui={"uncertainty_view": [view(uncertainty, images, frames)]})
-
-
-def view(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[str, str]:
-    """Write what the browser draws from. Answers with the index, which names the other files: it loads only what it shows.
-
-    The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
-    (standard deviation over the elements of the shown map, inside the mask), (Q, S, B); ``ranges``, ends of the colour scale of
-    each image and, last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image
-    holds its maps by quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its
-    latent frames.
-    """
-    count = uncertainty.images
-    stem = view_files.new_stem("map")
-    maps, ranges = [], []
-    for name in QUANTITIES:
-        values = uncertainty.quantity(name)
-        steps = torch.stack([_joined(heatmaps.as_pictures(value), count) for value in values])
-        shown = torch.cat([steps, steps.sum(0, keepdim=True)])
-        ends = [torch.stack(heatmaps.value_range(picture, "image"), -1) for picture in shown]
-        batch = [torch.stack(heatmaps.value_range(picture, "batch"), -1)[:1] for picture in shown]
-        ranges.append(torch.stack([torch.cat(pair) for pair in zip(ends, batch, strict=True)]))
-        maps.append(steps)
-    frames = maps[0].shape[2] // heatmaps.as_pictures(uncertainty.values[0]).shape[1]
-    files = [
-        view_files.write_tensors(
-            f"{stem}_{index}",
-            {name: found[:, index].unflatten(1, (frames, -1)) for name, found in zip(QUANTITIES, maps, strict=True)},
-            {},
-        )
-        for index in range(count)
-    ]
-    nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
-    pictures = [] if images is None else _greys(stem, images.unflatten(0, (count, each))[:, nearest])
-    scores = [[uncertainty.score(name, [step]) for step in uncertainty.steps] for name in QUANTITIES]
-    settings = uncertainty.settings
-    return view_files.write_tensors(
-        stem,
-        {
-            "scores": torch.stack([torch.stack([score.value for score in row]) for row in scores]),
-            "standard_errors": torch.stack([torch.stack([score.standard_error for score in row]) for row in scores]),
-            "spreads": torch.stack([_spread(found, uncertainty.mask) for found in maps]),
-            "ranges": torch.stack(ranges),
-            "steps": torch.tensor(uncertainty.steps, dtype=torch.int32),
-            "sigmas": uncertainty.sigmas.float(),
-            **{f"colormap.{name}": (heatmaps.colormap(name) * 255).round().byte() for name in heatmaps.COLORMAPS},
-        },
-        {
-            "quantities": list(QUANTITIES),
-            "total_steps": uncertainty.total_steps,
-            "window": settings.get("window"),
-            "guided": bool(settings.get("strength")),
-            "frames": frames,
-            "maps": files,
-            "pictures": pictures,
-        },
-    )
-
-
-def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
-    """Standard deviation of maps (S, B, h, w) over the elements that their scores are means of, (S, B)."""
-    if mask is None:
-        return steps.flatten(2).std(2, correction=0)
-    weights = _joined(heatmaps.as_pictures(mask), len(mask)).flatten(1)
-    weights = weights / weights.sum(1, keepdim=True)
-    values = steps.flatten(2)
-    mean = (values * weights).sum(2, keepdim=True)
-    return ((values - mean).square() * weights).sum(2).sqrt()
-
-
-def _greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
-    """A file for each frame of images (B, frames, height, width, 3)."""
-    names = [(index, frame) for index in range(images.shape[0]) for frame in range(images.shape[1])]
-    with ThreadPoolExecutor() as pool:
-        files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
-    return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]
-
-
-def _joined(pictures: Tensor, images: int) -> Tensor:
-    """All frames of a video as one picture, (images, frames·h, w)."""
-    return pictures.reshape(images, math.prod(pictures.shape[:2]) // images, pictures.shape[2])
+        return io.NodeOutput(heatmap, overlay, ui={"uncertainty_view": [map_preview_view.write(uncertainty, images, frames)]})

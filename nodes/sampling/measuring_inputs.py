@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from .. import node_inputs
+from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
 
 
@@ -70,8 +71,10 @@ def outputs() -> list[io.Output]:
 def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. A finished image survives a map that cannot be had: only the map and the scores are blocked."""
     if run.recorded.steps:
-        found = run.uncertainty_map()
-        return found, found.score().value.tolist()
+        measured = run.uncertainty_map()
+        # Here, where every image passes, saved or not: all of them belong to what is usual.
+        ledger_access.record(measured)
+        return measured, measured.score().value.tolist()
     nothing = ExecutionBlocker(
         "The image is finished, but has no uncertainty map: no model call fell into the window. Check steps, denoise, "
         f"window_start and window_end, or take another sampler than {sampler}."

@@ -27,9 +27,9 @@ class UncertaintyOptions(io.ComfyNode):
                     options=list(ESTIMATORS),
                     default=DEFAULT_ESTIMATOR,
                     tooltip=(
-                        "All make the same model calls. filtered: least noisy, smoothed along the image; control_variate: that "
-                        "without smoothing; paper: the plain variance of the paper; centered: what the paper's released code "
-                        "computes, variance plus squared bias."
+                        "How maps are computed from the same model calls. "
+                        + "; ".join(f"{name}: {estimator.summary}" for name, estimator in ESTIMATORS.items())
+                        + "."
                     ),
                 ),
                 io.Combo.Input(

@@ -10,7 +10,7 @@ from comfy_page import FrontEnd, opened
 from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
-from uncertainty.maps import DEFAULT_QUANTITY
+from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.storage import png_entry
 from uncertainty.storage.ledger import Ledger
 

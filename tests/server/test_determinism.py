@@ -10,7 +10,7 @@ from PIL import Image
 from bad_input import GROUND, OPTIONS, SAMPLER
 from dev.client import Graph, make, run, view
 from dev.server import ComfyServer
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import tensor_files
 
 Result = tuple[np.ndarray, dict[str, np.ndarray]]

@@ -2,8 +2,8 @@
 
 import torch
 
-from uncertainty.estimators import QUANTITIES
 from uncertainty.maps import UncertaintyMap
+from uncertainty.quantities import QUANTITIES
 
 
 def made(images: int, seed: int = 0, **settings: object) -> UncertaintyMap:

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 from dev.launcher import mend_torchvision
 from made_maps import made
 from uncertainty.baselines import BASELINES, MEASURED_BY, bayesdiff, cfg_rejection, laplace, mc_dropout
-from uncertainty.maps import SCORES, Score
+from uncertainty.scores import SCORES, Score
 
 
 def generator(seed: int = 0) -> torch.Generator:

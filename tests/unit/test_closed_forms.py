@@ -8,9 +8,10 @@ from torch import Tensor
 import uncertainty
 from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
 from uncertainty import rectified_flow, variance_exploding
-from uncertainty.estimators import QUANTITIES, Probes, standard_errors
+from uncertainty.estimators import standard_errors
 from uncertainty.gradients import exact_gradient, forward_only_gradient
-from uncertainty.probes import orthogonal
+from uncertainty.probes import Probes, orthogonal
+from uncertainty.quantities import QUANTITIES
 
 SHAPE = (2, 2, 3)
 DIM = 12

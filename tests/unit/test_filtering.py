@@ -6,7 +6,7 @@ from torch import Tensor
 
 import uncertainty
 from closed_forms import Mixture, random_covariance
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty.smoothing import along_image, nonlocal_means, radius_for, shrink
 
 

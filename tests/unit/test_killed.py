@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from made_maps import made
 from uncertainty.calibration import Calibration
 from uncertainty.choosing import rejecting
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import tensor_files
 from uncertainty.storage.ledger import Ledger, Query
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows

@@ -14,7 +14,7 @@ import torch
 
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.ledger import Ledger, LedgerError, Query
 
 

@@ -16,11 +16,11 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from uncertainty.calibration import Calibration
-from uncertainty.estimators import QUANTITIES
 from uncertainty.images import heatmaps
 from uncertainty.images.masks import parse_steps, uncertain_parts
 from uncertainty.maps import UncertaintyMap
 from uncertainty.options import Options, RunSettings
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import png_entry, tensor_files
 from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, Query

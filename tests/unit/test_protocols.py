@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from dev.launcher import mend_torchvision
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, reconstruction_protocol, report
 from uncertainty_runs.evaluation.filtering_protocol import Scored
 from uncertainty_runs.evaluation.judges import Judged, Reference, named, named_probability, nearest

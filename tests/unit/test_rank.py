@@ -17,8 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty.estimators import QUANTITIES
 from uncertainty.images.heatmaps import as_pictures
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import png_entry
 from uncertainty.storage.fingerprints import fingerprint
 from uncertainty_runs import command_line as command

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncertainty.estimators import QUANTITIES
 from uncertainty.maps import UncertaintyMap
+from uncertainty.quantities import QUANTITIES
 from uncertainty.recorder import KEEP, Recorder
 
 STEPS, SHAPE = 3, (2, 4, 5, 6)

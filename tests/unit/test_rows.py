@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 
 from dev.bootstrap import ROOT
-from uncertainty.estimators import QUANTITIES
-from uncertainty.maps import SCORES as SCORES_OF_ALL
+from uncertainty.quantities import QUANTITIES
+from uncertainty.scores import SCORES as SCORES_OF_ALL
 from uncertainty_runs import rows as module
 from uncertainty_runs.batch_command import again, planned
 from uncertainty_runs.command_line import parser

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertainty.choosing.selection import MODES, Standing, select
-from uncertainty.maps import Score
+from uncertainty.scores import Score
 from uncertainty.thresholds import Thresholds
 
 NAN = float("nan")

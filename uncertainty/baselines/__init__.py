@@ -1,11 +1,25 @@
-"""Other ways to score an image out of its own sampling, to compare with; each is measured beside the map in the same run."""
+"""Other scores of an image, to compare with. Each baseline is declared once, in a module of its own, and listed here.
 
-BASELINES = ("paper_score", "mc_dropout", "bayesdiff", "cfg_rejection")
+``docs/extending.md`` shows how to add one.
+"""
 
-# What measures a score that a map lacks.
-MEASURED_BY = {
-    "paper_score": "switch paper_score on in Uncertainty Baselines",
-    "mc_dropout": "switch mc_dropout on in Uncertainty Baselines",
-    "bayesdiff": "connect Fit Laplace to Uncertainty Baselines",
-    "cfg_rejection": "switch cfg_rejection on in Uncertainty Baselines",
-}
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from . import bayesdiff, cfg_rejection, mc_dropout, paper_score
+from .baseline import Baseline
+
+BASELINES: Mapping[str, Baseline] = MappingProxyType(
+    {
+        baseline.name: baseline
+        for baseline in (
+            paper_score.BASELINE,
+            mc_dropout.BASELINE,
+            bayesdiff.BASELINE,
+            cfg_rejection.BASELINE,
+        )
+    }
+)
+"""By name, in the order of choices and columns: add new ones at the end."""
+
+__all__ = ["BASELINES", "Baseline"]

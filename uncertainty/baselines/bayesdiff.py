@@ -15,6 +15,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .baseline import Baseline
+
+BASELINE = Baseline(
+    name="bayesdiff",
+    label="BayesDiff",
+    meaning=(
+        "Variance of the image that follows from the uncertainty of the last layer's weights. High means unsure. Costs about "
+        "twice as much as sampling."
+    ),
+    high_is_sure=False,
+    switched=False,
+    measured_by="connect Fit Laplace to Uncertainty Baselines",
+)
+
 DRAWS = 10
 EVERY = 5
 

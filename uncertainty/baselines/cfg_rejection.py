@@ -14,6 +14,19 @@ from torch import Tensor
 
 from ..noising import per_image
 from ..window import Window
+from .baseline import Baseline
+
+BASELINE = Baseline(
+    name="cfg_rejection",
+    label="CFG-Rejection",
+    meaning=(
+        "How much the prompt changes the prediction over the first 30 % of the steps. High means the image is likely good. Costs "
+        "nothing; needs a cfg other than 1."
+    ),
+    high_is_sure=True,
+    switched=True,
+    measured_by="turn cfg_rejection on in Uncertainty Baselines",
+)
 
 EARLY = Window(0.0, 0.3)
 

@@ -7,6 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from ..probes import Denoiser, score_probes
+from .baseline import Baseline
+
+BASELINE = Baseline(
+    name="mc_dropout",
+    label="MC-Dropout",
+    meaning=(
+        "Variance of the prediction while dropout stays on. High means unsure. Needs a model that was trained with dropout, "
+        "which most were not. Costs as much as the map."
+    ),
+    high_is_sure=False,
+    switched=True,
+    measured_by="turn mc_dropout on in Uncertainty Baselines",
+)
 
 LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 

@@ -7,16 +7,11 @@ from PIL import ImageFont
 from torch import Tensor
 
 from ..maps import UncertaintyMap
+from ..quantities import QUANTITIES, Quantity
 from .canvas import FAINT, FIELD, GRID, Axis, Canvas, mixed, ticks
 
 WIDTH, HEAD, PANEL, FOOT = 1024, 112, 340, 112
 LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, room below
-
-PANELS = {
-    "denoised_variance": ("#ffb454", "how much the finished image still changes: high is unsure"),
-    "posterior_variance": ("#5ccfe6", "how many images fit the noisy one: high is unsure"),
-    "score_variance": ("#d39bff", "the paper's map: high is certain"),
-}
 
 
 def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
@@ -27,24 +22,25 @@ def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
 
 def plot(found: UncertaintyMap) -> Tensor:
     """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
-    canvas = Canvas(WIDTH, HEAD + len(PANELS) * PANEL + FOOT)
+    shown = [QUANTITIES[name] for name in reversed(QUANTITIES) if name in found.quantities]
+    canvas = Canvas(WIDTH, HEAD + len(shown) * PANEL + FOOT)
     images = "1 image" if found.images == 1 else f"mean of {found.images} images, band: ± one standard deviation"
     canvas.text(LEFT, 46, "Uncertainty per step", 40)
     canvas.text(LEFT, 90, images, 25, FAINT)
     columns = Axis(min(found.steps), max(found.steps), LEFT + 44, WIDTH - RIGHT - 44)
-    for number, quantity in enumerate(PANELS):
+    for number, quantity in enumerate(shown):
         _panel(canvas, HEAD + number * PANEL, columns, found, quantity)
-    _foot(canvas, HEAD + len(PANELS) * PANEL, columns, found)
+    _foot(canvas, HEAD + len(shown) * PANEL, columns, found)
     return canvas.finished()
 
 
-def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, quantity: str) -> None:
-    colour, meaning = PANELS[quantity]
+def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, quantity: Quantity) -> None:
+    colour, end = quantity.color, "high means sure" if quantity.high_is_sure else "high means unsure"
     upper, lower = top + TITLE, top + PANEL - GAP
-    canvas.text(LEFT, upper - 17, quantity, 28, colour)
-    canvas.text(WIDTH - RIGHT, upper - 17, meaning, 22, FAINT, "rs")
+    canvas.text(LEFT, upper - 17, quantity.name, 28, colour)
+    canvas.text(WIDTH - RIGHT, upper - 17, f"{quantity.label}: {end}", 22, FAINT, "rs")
     canvas.area([(LEFT, upper), (WIDTH - RIGHT, upper), (WIDTH - RIGHT, lower), (LEFT, lower)], FIELD)
-    mean, spread = per_step(found, quantity)
+    mean, spread = per_step(found, quantity.name)
     points = [p for p in zip(found.steps, mean.tolist(), spread.tolist(), strict=True) if math.isfinite(p[1] + p[2])]
     if not points:
         canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a value that is a number", 25, FAINT, "mm")

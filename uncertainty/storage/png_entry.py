@@ -7,8 +7,8 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,14 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
-from ..estimators import QUANTITIES
 from ..images.heatmaps import as_pictures
-from ..maps import DEFAULT_QUANTITY, SCORES, UncertaintyMap, finite
-from .fingerprints import fingerprint
+from ..maps import UncertaintyMap
+from ..quantities import DEFAULT_QUANTITY
+from .records import ImageRecord, records_of
 
 ENTRY = "uncertainty"
 VERSION = 1
 COMPRESSION = 4  # as ComfyUI's SaveImage
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a file knows: score and error by quantity and measured baseline (NaN where there is none), and where it comes from."""
-
-    scores: dict[str, tuple[float, float]]
-    fingerprint: str
-    model: str
-    seed: int | None
-    place: int
-    map: dict[str, Any]
 
 
 def as_image(picture: Tensor) -> Image.Image:
@@ -54,34 +42,63 @@ def png(picture: Tensor, about: Mapping[str, str]) -> bytes:
     return data.getvalue()
 
 
-def entry(found: UncertaintyMap, image: int) -> str:
+def entry(measured: UncertaintyMap, image: int) -> str:
     """The text entry of one image of a map."""
-    found = found.select([image])  # alone: a batch of thousands has thousands of entries
-    scores = {name: found.score(name) for name in (*QUANTITIES, *found.baselines)}
-    pictures = as_pictures(found.quantity(DEFAULT_QUANTITY).sum(0))
+    alone = measured.select([image])  # a batch of thousands has thousands of entries
+    (record,) = records_of(alone)
+    shown = DEFAULT_QUANTITY if DEFAULT_QUANTITY in alone.quantities else next(iter(alone.quantities))
     return json.dumps(
         {
             "version": VERSION,
-            "scores": {name: [finite(part[0]) for part in score] for name, score in scores.items()},
-            "steps": list(found.steps),
-            "total_steps": found.total_steps,
-            "fingerprint": fingerprint(found),
-            "model": found.settings.get("model", ""),
-            "seed": found.settings.get("seed"),
+            "scores": {name: [_valid(part) for part in score] for name, score in record.scores.items()},
+            "steps": list(measured.steps),
+            "total_steps": measured.total_steps,
+            "fingerprint": record.fingerprint,
+            "model": record.model,
+            "seed": record.seed,
             "place": image,
-            "pack_version": found.settings.get("pack_version"),
-            "map": _packed(pictures[0]),
+            "pack_version": measured.settings.get("pack_version"),
+            "map": _packed(as_pictures(alone.quantity(shown).sum(0))[0]),
         }
     )
 
 
-def read(path: Path) -> Known | None:
-    """What a PNG file knows; None if it is no PNG of this pack.
+def read(path: Path) -> ImageRecord | None:
+    """What a PNG file knows of its image; None if it is no PNG of this pack. Scores that it lacks are absent.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is damaged, or was written by a newer version.
     """
+    told = _entry_of(path)
+    if told is None:
+        return None
+    with _damage_named(path):
+        return ImageRecord(
+            scores={name: (_number(value), _number(error)) for name, (value, error) in told["scores"].items()},
+            fingerprint=told["fingerprint"],
+            model=told["model"],
+            seed=told["seed"],
+            place=told["place"],
+            file=path.name,
+        )
+
+
+def read_map(path: Path) -> Tensor | None:
+    """The small map of a PNG file, (h, w), 0 to 1 between its lowest and highest value; None if it has none.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or was written by a newer version.
+    """
+    told = _entry_of(path)
+    if told is None:
+        return None
+    with _damage_named(path):
+        return unpacked(told["map"])
+
+
+def _entry_of(path: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             # Text before the pixels is read with the header; the pixels are not.
@@ -92,20 +109,24 @@ def read(path: Path) -> Known | None:
         raise ValueError(f"{path.name} has more pixels than Pillow opens.") from error
     if text is None:
         return None
-    try:
-        told = json.loads(text)
+    with _damage_named(path):
+        told: dict[str, Any] = {**json.loads(text)}
         if told["version"] > VERSION:
-            raise ValueError("it was written by a newer version of this pack")
-        given = told["scores"]
-        names = [name for name in SCORES if name in QUANTITIES or name in given]
-        scores = {name: (_number(given[name][0]), _number(given[name][1])) for name in names}
-        return Known(scores, told["fingerprint"], told["model"], told["seed"], told["place"], told["map"])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError("it was written by a newer version of this pack: update the pack")
+        return told
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Name the file when its entry turns out damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} has a damaged entry '{ENTRY}' ({error}).") from error
 
 
-def unpacked(packed: dict[str, Any]) -> Tensor:
-    """The small map, (h, w), 0 to 1 between its lowest and highest value.
+def unpacked(packed: Mapping[str, Any]) -> Tensor:
+    """The small map of an entry, (h, w), 0 to 1 between its lowest and highest value.
 
     Raises:
         ValueError: it is damaged.
@@ -115,6 +136,11 @@ def unpacked(packed: dict[str, Any]) -> Tensor:
             return torch.from_numpy(np.array(image.convert("L"), np.float32) / 255)
     except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, of broken chunks too
         raise ValueError(f"the map in the file is damaged ({error}).") from error
+
+
+def _valid(value: float) -> float | None:
+    """For JSON, which knows no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

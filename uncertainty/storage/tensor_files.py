@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..calibration import Calibration
-from ..maps import Score, UncertaintyMap
+from ..maps import UncertaintyMap
+from ..scores import Score
 from ..thresholds import Thresholds
 from .atomic import whole
 
@@ -42,12 +43,17 @@ def save_map(path: Path, found: UncertaintyMap) -> None:
     tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
     if found.mask is not None:
         tensors["mask"] = _own(found.mask)
-    header = {"steps": list(found.steps), "total_steps": found.total_steps, "settings": dict(found.settings)}
+    header = {
+        "quantities": list(found.quantities),
+        "steps": list(found.steps),
+        "total_steps": found.total_steps,
+        "settings": dict(found.settings),
+    }
     _write(path, MAP, tensors, header)
 
 
 def load_map(path: Path) -> UncertaintyMap:
-    """Read a map.
+    """Read a map. A quantity that the version which wrote it did not know is absent.
 
     Raises:
         OSError: the file cannot be read.
@@ -55,9 +61,10 @@ def load_map(path: Path) -> UncertaintyMap:
     """
     tensors, header = _read(path, MAP)
     with _whole(path):
+        names = header["quantities"]
         return UncertaintyMap(
-            quantities=_group("quantities", tensors),
-            standard_errors=_group("standard_errors", tensors),
+            quantities={name: tensors[f"quantities.{name}"] for name in names},
+            standard_errors={name: tensors[f"standard_errors.{name}"] for name in names},
             steps=tuple(header["steps"]),
             total_steps=header["total_steps"],
             sigmas=tensors["sigmas"],

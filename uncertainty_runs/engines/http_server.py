@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ class Server:
             known = read(folder / image.name)
             if known is None:
                 raise ValueError("images came without scores: ComfyUI was started with --disable-metadata; start it without.")
-            about = (known.fingerprint, known.model, seconds, known.scores)
-            rows.append(Row(job.number, place, job.prompt, job.seed, image, found, *about))
+            record = replace(known, number=job.number, place=place, prompt=job.prompt, seed=job.seed, file=image.name)
+            rows.append(Row(record, image, found, seconds))
         return rows
 
     def run(self, graph: Graph) -> Outputs:

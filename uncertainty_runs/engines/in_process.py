@@ -4,15 +4,14 @@ import copy
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from uncertainty.baselines import BASELINES
-from uncertainty.estimators import QUANTITIES
 from uncertainty.storage import png_entry
-from uncertainty.storage.fingerprints import described, fingerprint, image_digests
+from uncertainty.storage.records import records_of
 from uncertainty.storage.tensor_files import save_map
 from uncertainty_runs.plan import Job
 from uncertainty_runs.rows import File, Row
@@ -59,19 +58,13 @@ class Renderer:
             name = map_of(job.number)
             save_map(folder / name, found)
             kept_map = File.of(name, (folder / name).read_bytes())
-        workflow, settings = json.dumps(job.graph), json.dumps(described(found), sort_keys=True)
-        of_all = (kept_map, fingerprint(found), str(found.settings.get("model", "")), seconds)
-        scores = {name: found.score(name) for name in (*QUANTITIES, *(name for name in BASELINES if name in found.baselines))}
+        workflow = json.dumps(job.graph)
         rows = []
-        for place, (image, digest) in enumerate(zip(images, image_digests(found), strict=True)):
-            about = {png_entry.ENTRY: png_entry.entry(found, place), "prompt": workflow}
-            file = keep(folder, image_of(job.number, place), png_entry.png(image, about))
-            own = {name: (float(score.value[place]), float(score.standard_error[place])) for name, score in scores.items()}
-            row = Row(
-                job.number, place, job.prompt, job.seed, file, *of_all, own, digest,
-                found.settings.get("prompt"), settings,
-            )  # fmt: skip
-            rows.append(row)
+        for record, image in zip(records_of(found), images, strict=True):
+            about = {png_entry.ENTRY: png_entry.entry(found, record.place), "prompt": workflow}
+            file = keep(folder, image_of(job.number, record.place), png_entry.png(image, about))
+            drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
+            rows.append(Row(drawn, file, kept_map, seconds))
         return rows
 
     def _run(self, graph: Graph) -> None:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uncertainty.estimators import QUANTITIES
 from uncertainty.maps import UncertaintyMap
 from uncertainty.metrics.intervals import bootstrap, clusters
 from uncertainty.metrics.ranking import spearman, within_groups
+from uncertainty.quantities import QUANTITIES
+from uncertainty.window import Window
 
 from .filtering_protocol import RESAMPLES
 from .report import Cell, Table, between
 
 # Parts of the schedule that are added up, as a sampler's window would.
-PARTS = ((0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.98), (0.1, 0.98))
+PARTS = tuple(Window(*part) for part in ((0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.98), (0.1, 0.98)))
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Course:
         scores = {quantity: torch.cat(values, 1) for quantity, values in parts.items()}
         return cls(scores, found.steps, found.total_steps, tuple(found.sigmas.tolist()))
 
-    def within(self, start: float, end: float) -> list[int]:
+    def within(self, window: Window) -> list[int]:
         """Rows of the steps in a part of the schedule."""
-        return [row for row, step in enumerate(self.steps) if start <= step / self.total_steps < end]
+        return [self.steps.index(step) for step in window.among(self.steps, self.total_steps)]
 
 
 def course(found: Course, name: str) -> Table:

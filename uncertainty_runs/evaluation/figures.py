@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from uncertainty.estimators import QUANTITIES
+from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
 
-from ..run_folder import Drawn, map_of, write_whole
+from ..run_folder import map_of, write_whole
 from .judges import Reference, pixels
 from .reconstruction_protocol import Measured, maps_of
 from .report import Table
@@ -67,7 +68,7 @@ def sparsification(found: Sequence[Measured], path: Path) -> None:
     _write(made, path)
 
 
-def examples(images: Sequence[Drawn], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
+def examples(images: Sequence[ImageRecord], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
     """Some reconstructions beside the truth, their error, and the maps of the paper's steps, each in its own range."""
     first = {image.number: image for image in reversed(images)}
     chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]

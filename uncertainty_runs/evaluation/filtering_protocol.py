@@ -14,14 +14,12 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from uncertainty.baselines import BASELINES
-from uncertainty.estimators import QUANTITIES
-from uncertainty.maps import SURE_WHEN_HIGH
 from uncertainty.metrics.distances import frechet_distance, kernel_distance, precision_recall, principal
 from uncertainty.metrics.intervals import Interval, around, bootstrap, clusters, resampled
 from uncertainty.metrics.ranking import best_of_k, spearman, within_groups
+from uncertainty.scores import SCORES
+from uncertainty.storage.records import ImageRecord
 
-from ..run_folder import Drawn
 from .judges import Judged, pixels, prompt_numbers, total_variation
 from .report import Cell, Table, between
 
@@ -43,12 +41,12 @@ BUSY = "total_variation"
 class Scored:
     """Images with the badness (N,) each method sees in them, high is bad, and the number of their prompt (N,)."""
 
-    images: Sequence[Drawn]
+    images: Sequence[ImageRecord]
     badness: Mapping[str, Tensor]
     prompts: Tensor
 
 
-def scored(images: Sequence[Drawn]) -> Scored:
+def scored(images: Sequence[ImageRecord]) -> Scored:
     """Line up the scores.
 
     Raises:
@@ -56,12 +54,12 @@ def scored(images: Sequence[Drawn]) -> Scored:
     """
     known = [image.scores for image in images]
     badness = {}
-    for method in (*QUANTITIES, *BASELINES):
+    for method, declared in SCORES.items():
         having = sum(method in scores for scores in known)
         if having not in (0, len(known)):
             raise ValueError(f"{method} judged {having} of {len(known)} images: the folder holds runs of different settings.")
         if having:
-            sign = -1 if method in SURE_WHEN_HIGH else 1
+            sign = -1 if declared.high_is_sure else 1
             badness[method] = sign * torch.tensor([scores[method][0] for scores in known])
     badness[BUSY] = torch.tensor([total_variation(pixels(image.path)) for image in images])
     return Scored(images, badness, prompt_numbers(images))
@@ -72,7 +70,7 @@ def scores(found: Scored, name: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for index, image in enumerate(found.images):
         values = [float(badness[index]) for badness in found.badness.values()]
-        rows.append((image.path.name, image.prompt, image.seed, image.place, *values))
+        rows.append((image.path.name, image.prompt or "", image.seed or 0, image.place, *values))
     return Table(name, ("file", "prompt", "seed", "place", *found.badness), rows)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from uncertainty.metrics.distances import frechet_distance, principal
 from uncertainty.metrics.intervals import around, clusters, mean_interval, resampled
+from uncertainty.storage.records import ImageRecord
 from uncertainty.window import Window
 
-from ..run_folder import Drawn
 from ..workflow import Workflow
 from .filtering_protocol import DIMENSIONS, RESAMPLES
 from .judges import Judged, pixels, prompt_numbers
@@ -86,7 +86,7 @@ def arms(workflow: Workflow) -> list[Arm]:
     return found
 
 
-def change(images: Sequence[Drawn], base: Sequence[Drawn]) -> Tensor:
+def change(images: Sequence[ImageRecord], base: Sequence[ImageRecord]) -> Tensor:
     """Root mean square difference (N,) of the pixels, 0 to 1, of images to those of the unguided arm."""
     pairs = zip(images, base, strict=True)
     return torch.tensor([float((pixels(image.path) - pixels(other.path)).square().mean().sqrt()) for image, other in pairs])
@@ -94,7 +94,7 @@ def change(images: Sequence[Drawn], base: Sequence[Drawn]) -> Tensor:
 
 def compared(
     found: Sequence[Arm],
-    images: Mapping[str, Sequence[Drawn]],
+    images: Mapping[str, Sequence[ImageRecord]],
     judged: Mapping[str, Judged],
     real: Tensor,
     name: str,

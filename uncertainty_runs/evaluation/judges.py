@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from uncertainty.metrics.features import Extractor, imported
+from uncertainty.storage.records import ImageRecord
 
-from ..run_folder import Drawn, write_whole
+from ..run_folder import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 AT_ONCE = 64
@@ -80,7 +81,7 @@ def features(paths: Sequence[Path], extractor: Extractor, cache: Path) -> tuple[
     return embedding, torch.cat(logits) if logits else None
 
 
-def judge(images: Sequence[Drawn], extractor: Extractor, reference: Reference, folder: Path) -> tuple[Judged, Tensor]:
+def judge(images: Sequence[ImageRecord], extractor: Extractor, reference: Reference, folder: Path) -> tuple[Judged, Tensor]:
     """What an extractor says of images, and its embedding (R, D) of the reference.
 
     ``likeness`` is minus the distance, in the embedding, to the nearest reference picture that the prompt names
@@ -90,7 +91,7 @@ def judge(images: Sequence[Drawn], extractor: Extractor, reference: Reference, f
     name = re.sub(r"\W+", "-", extractor.name)
     embedding, logits = features([image.path for image in images], extractor, folder / "features" / f"{name}.npz")
     real, _ = features(reference.paths, extractor, folder / "features" / f"{name}-reference.npz")
-    prompts = [image.prompt for image in images]
+    prompts = [image.prompt or "" for image in images]
     qualities = {"likeness": -nearest(embedding, real, prompts, reference.captions)}
     if logits is not None and extractor.labels:
         confidence = named_probability(logits.softmax(1), prompts, extractor.labels)
@@ -99,7 +100,7 @@ def judge(images: Sequence[Drawn], extractor: Extractor, reference: Reference, f
     return Judged(embedding, qualities), real
 
 
-def reward(images: Sequence[Drawn], specs: Sequence[str]) -> dict[str, Tensor]:
+def reward(images: Sequence[ImageRecord], specs: Sequence[str]) -> dict[str, Tensor]:
     """What judges of the user's own say of images, (N,) by name.
 
     Args:
@@ -110,7 +111,7 @@ def reward(images: Sequence[Drawn], specs: Sequence[str]) -> dict[str, Tensor]:
     for spec in specs:
         judging, start, parts = imported(spec), 0, []
         for batch in _batches([image.path for image in images]):
-            prompts = [image.prompt for image in images[start : start + len(batch)]]
+            prompts = [image.prompt or "" for image in images[start : start + len(batch)]]
             start += len(batch)
             parts.append(torch.as_tensor(judging(batch, prompts)).float().cpu())
         found[spec.rpartition(":")[2]] = torch.cat(parts)
@@ -142,7 +143,7 @@ def named(prompt: str, texts: Sequence[str]) -> list[int]:
     return exact or [index for index, text in enumerate(texts) if words and words <= _words(text)]
 
 
-def prompt_numbers(images: Sequence[Drawn]) -> Tensor:
+def prompt_numbers(images: Sequence[ImageRecord]) -> Tensor:
     """Number of each image's prompt, (N,), in the order they come."""
     texts = list(dict.fromkeys(image.prompt for image in images))
     return torch.tensor([texts.index(image.prompt) for image in images])

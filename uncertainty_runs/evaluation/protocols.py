@@ -9,12 +9,13 @@ from torch import Tensor
 
 from uncertainty.metrics.distances import check_libraries
 from uncertainty.metrics.features import Extractor, extractor
+from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
 
 from ..drawing import Engine, collect
 from ..plan import Job, Listed, Plan, jobs_for, read_prompts
 from ..rows import check_library
-from ..run_folder import Drawn, map_of, seconds
+from ..run_folder import map_of, seconds
 from ..workflow import Workflow
 from . import course_protocol, figures, filtering_protocol, guidance_protocol, reconstruction_protocol
 from .judges import Judged, Reference, judge, prompt_numbers, reward
@@ -106,7 +107,7 @@ def run_guidance(arguments: argparse.Namespace) -> None:
     seen, reference = _extractors(arguments), Reference.of(arguments.reference)
     size = arguments.batch or workflow.batch_size()
     arms = guidance_protocol.arms(workflow)
-    images: dict[str, list[Drawn]] = {}
+    images: dict[str, list[ImageRecord]] = {}
     took = []
     for each in arms:
         folder = arguments.out / each.name
@@ -146,7 +147,7 @@ def run_course(arguments: argparse.Namespace) -> None:
 def _write_ranking(
     arguments: argparse.Namespace, found: course_protocol.Course, prompts: Tensor, qualities: dict[str, Tensor]
 ) -> None:
-    parts = [rows for part in course_protocol.PARTS if (rows := found.within(*part))]
+    parts = [rows for part in course_protocol.PARTS if (rows := found.within(part))]
     by_part = course_protocol.ranking(found, prompts, qualities, parts, "ranking by part")
     by_step = course_protocol.ranking(found, prompts, qualities, [[row] for row in range(len(found.steps))], "ranking by step")
     tables: list[Table] = [by_part, by_step]

@@ -12,14 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from uncertainty.estimators import QUANTITIES
-from uncertainty.maps import SURE_WHEN_HIGH, UncertaintyMap
+from uncertainty.maps import UncertaintyMap
 from uncertainty.metrics.error_map import at_size
 from uncertainty.metrics.intervals import clusters, mean_interval
 from uncertainty.metrics.sparsification import Sparsification, sparsification
+from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
+from uncertainty.window import Window
 
-from ..run_folder import Drawn, map_of
+from ..run_folder import map_of
 from ..workflow import Workflow
 from .filtering_protocol import RESAMPLES
 from .judges import Reference, pixels
@@ -31,7 +33,7 @@ DENOISE = 0.5
 EDGES, RANDOM = "edges of the picture", "random"
 
 # Parts of the second half of the schedule, as fractions of the steps that are run; "paper": steps 45 to 48 of 50.
-PARTS = {"first quarter": (0.0, 0.25), "all": (0.0, 1.0), "paper": (0.8, 0.96)}
+PARTS = {"first quarter": Window(0.0, 0.25), "all": Window(0.0, 1.0), "paper": Window(0.8, 0.96)}
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,11 @@ def noised(workflow: Workflow, name: str, count: int) -> Workflow:
 
 def maps_of(measured: UncertaintyMap, place: int, shape: torch.Size, part: str) -> dict[str, Tensor]:
     """Maps (3, H, W) of one image by quantity, summed over the steps of a part."""
-    steps, (start, end) = len(measured.steps), PARTS[part]
-    rows = [row for row in range(steps) if start <= row / steps < end] or [0]
-    return {quantity: at_size(measured.quantity(quantity)[rows, place].sum(0), shape) for quantity in QUANTITIES}
+    rows = list(PARTS[part].steps(len(measured.steps)))
+    return {quantity: at_size(measured.quantity(quantity)[rows, place].sum(0), shape) for quantity in measured.quantities}
 
 
-def measure(images: Sequence[Drawn], reference: Reference, folder: Path) -> list[Measured]:
+def measure(images: Sequence[ImageRecord], reference: Reference, folder: Path) -> list[Measured]:
     """Sparsification of every reconstruction."""
     found = []
     for number in sorted({image.number for image in images}):
@@ -87,7 +88,7 @@ def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: 
     for part in PARTS:
         for quantity, values in maps_of(measured, place, truth.shape, part).items():
             maps[quantity, part] = values
-            if quantity in SURE_WHEN_HIGH:
+            if QUANTITIES[quantity].high_is_sure:
                 maps[f"{quantity}, lowest first", part] = -values
     edges = torch.zeros_like(prediction)
     edges[:, 1:] += prediction.diff(dim=1).abs()

@@ -1,6 +1,7 @@
 /** What the tab asks the server's ledger. */
 
 import { ask, fileUrl, serverUrl } from "../adapter.js";
+import { DEFAULT_QUANTITY } from "../shared/quantities.js";
 
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
@@ -25,7 +26,7 @@ const AT_ONCE = 200;
 export const EVERYTHING = {
   sort: "date",
   order: "desc",
-  quantity: "denoised_variance",
+  quantity: DEFAULT_QUANTITY,
   state: "kept",
   model: "",
   fingerprint: "",

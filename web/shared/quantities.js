@@ -1,17 +1,14 @@
-/** What a map measures, in the words of the views. */
+/** The quantities that this pack measures, as the server declares them: asked once, when the pack loads. */
 
-/** By the name in uncertainty/estimators.py. @type {Record<string, {label: string, says: string}>} */
-export const QUANTITIES = {
-  denoised_variance: {
-    label: "Image change",
-    says: "How much the finished image still changes when noise is added and removed again. Bright: unsure.",
-  },
-  posterior_variance: {
-    label: "Possible images",
-    says: "How many different images fit what is seen through the noise. Bright: unsure.",
-  },
-  score_variance: {
-    label: "Noise (paper)",
-    says: "The paper’s map: how much the predicted noise varies. Bright: sure.",
-  },
-};
+import { ask } from "../adapter.js";
+
+/** @typedef {{name: string, label: string, meaning: string, high_is_sure: boolean}} Quantity */
+
+/** @type {{quantities: Quantity[], default: string}} */
+const declared = await ask("/uncertainty/quantities");
+
+/** By name, in the order in which they are offered. @type {Record<string, Quantity>} */
+export const QUANTITIES = Object.fromEntries(declared.quantities.map((quantity) => [quantity.name, quantity]));
+
+/** Name of the one that is shown first. */
+export const DEFAULT_QUANTITY = declared.default;

@@ -36,7 +36,7 @@ class MapView {
     this.generation = 0;
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
-    const choices = Object.entries(QUANTITIES).map(([name, { label, says }]) => ({ name, label, title: `${name}: ${says}` }));
+    const choices = Object.entries(QUANTITIES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
     this.quantities = segments("unc-segments", "What is shown", choices, (name) => host.set("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
@@ -148,11 +148,15 @@ class MapView {
   /** Show everything as the node's widgets say. */
   async #draw() {
     const { index, host, image, frame, shownQuantity: quantity, shownStep: step } = this;
-    if (!index || !index.about.quantities.includes(quantity)) return; // a widget turned into an input
+    if (!index || !(quantity in QUANTITIES)) return; // a widget turned into an input
+    if (!index.about.quantities.includes(quantity)) {
+      this.#say(`This map has no ${quantity}: the version that made it did not measure it. Choose another quantity.`);
+      return;
+    }
     const wanted = Number(host.get("step"));
     this.#say(wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded, the sum is shown.` : "");
     this.quantities.show(quantity);
-    this.says.textContent = QUANTITIES[quantity].says;
+    this.says.textContent = QUANTITIES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
     const range = index.range(quantity, step, image, String(host.get("normalize")));
     const colormap = index.colormap(String(host.get("colormap")));

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...uncertainty.baselines import bayesdiff
-from ...uncertainty.baselines.laplace import output_variance
-from ...uncertainty.estimators import mean_over_elements
-from ...uncertainty.options import RunSettings
-from ..hook.model_call import Call, stream
-from . import last_layer
+from ....uncertainty.baselines import bayesdiff
+from ....uncertainty.baselines.laplace import output_variance
+from ....uncertainty.estimators import mean_over_elements
+from ....uncertainty.options import RunSettings
+from .. import last_layer
+from ..model_call import Call, stream
 
 _STREAM = 0x62617965
 

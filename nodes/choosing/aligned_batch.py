@@ -1,0 +1,78 @@
+"""Images, latents, masks and maps of one batch, kept aligned while it is split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy_execution.graph import ExecutionBlocker
+from torch import Tensor
+
+from ...uncertainty.maps import UncertaintyMap
+from .. import node_inputs
+
+# Blocks what is connected to this output, silently, and nothing else.
+NOTHING = ExecutionBlocker(None)
+
+
+@dataclass(frozen=True)
+class AlignedBatch:
+    """The parts of a batch that are connected.
+
+    Attributes:
+        uncertainty: maps of B images.
+        images: all their decoded frames, (B·frames, height, width, 3), or None.
+        latents: ComfyUI's latents, or None.
+        masks: (B·mask_frames, height, width), or None.
+        frames: pictures an image.
+        mask_frames: masks an image.
+    """
+
+    uncertainty: UncertaintyMap
+    images: Tensor | None
+    latents: dict | None
+    masks: Tensor | None
+    frames: int
+    mask_frames: int
+
+    @classmethod
+    def of(cls, uncertainty: UncertaintyMap, images: Tensor | None, latents: dict | None, masks: Tensor | None) -> "AlignedBatch":
+        """Check that the parts belong together.
+
+        Raises:
+            ValueError: one holds more or fewer than the map.
+        """
+        if latents is not None and len(latents["samples"]) != uncertainty.images:
+            count = len(latents["samples"])
+            raise ValueError(f"latents holds {count}, the map {uncertainty.images}: connect the latents of this map.")
+        frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
+        # A mask may be one a video, as it went into the sampler, or one a frame.
+        one_each = masks is None or len(masks) == uncertainty.images
+        mask_frames = 1 if one_each else node_inputs.pictures_each("masks", len(masks), uncertainty)
+        return cls(uncertainty, images, latents, masks, frames, mask_frames)
+
+    def part(self, chosen: Sequence[int]) -> tuple[Any, Any, Any, Any]:
+        """Images, latents, masks and map of some of the images; what is empty or not connected blocks its output."""
+        if not chosen:
+            return NOTHING, NOTHING, NOTHING, NOTHING
+        images = NOTHING if self.images is None else _rows(self.images, chosen, self.frames)
+        latents = NOTHING if self.latents is None else _latents(self.latents, chosen)
+        masks = NOTHING if self.masks is None else _rows(self.masks, chosen, self.mask_frames)
+        return images, latents, masks, self.uncertainty.select(chosen)
+
+
+def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
+    """The rows of these images, ``each`` of them an image: all frames of a video."""
+    return tensor[torch.as_tensor([image * each + frame for image in chosen for frame in range(each)])]
+
+
+def _latents(latents: dict, chosen: Sequence[int]) -> dict:
+    count = len(latents["samples"])
+    part = latents | {"samples": _rows(latents["samples"], chosen)}
+    mask = latents.get("noise_mask")
+    if mask is not None and len(mask) == count:
+        part["noise_mask"] = _rows(mask, chosen)
+    # Keeps each image's noise and probes when the latent is sampled again.
+    indices = latents.get("batch_index") or list(range(count))
+    part["batch_index"] = [indices[i] for i in chosen]
+    return part

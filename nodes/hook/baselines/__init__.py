@@ -1,0 +1,26 @@
+"""Baselines of a sampling run: one object a baseline and run, which sees every call of the model. Each is listed here."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ....uncertainty.options import RunSettings
+from ....uncertainty.scores import Score
+from ..model_call import Baseline
+from .bayesdiff_run import BayesDiff
+from .cfg_rejection_run import CfgRejection
+from .mc_dropout_run import McDropout
+from .paper_score_run import PaperScore
+
+RUNS: dict[str, Callable[[RunSettings], Baseline]] = {run.name: run for run in (PaperScore, McDropout, BayesDiff, CfgRejection)}
+
+
+def baselines_of(settings: RunSettings) -> list[Baseline]:
+    """The baselines that a run's options ask for."""
+    return [RUNS[name](settings) for name in settings.options.baselines]
+
+
+def scores(baselines: Sequence[Baseline]) -> dict[str, Score]:
+    """What they measured, by name; their standard errors are not known."""
+    measured = {baseline.name: baseline.score() for baseline in baselines}
+    return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in measured.items() if value is not None}

@@ -1,0 +1,37 @@
+"""The baseline MC-Dropout in a sampling run."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....uncertainty.baselines import mc_dropout
+from ....uncertainty.estimators import mean_over_elements
+from ..differentiation import networks
+from ..model_call import Call, stream
+from .summed_score import SummedScore
+
+_STREAM = 0x64726F70  # keeps its masks apart from the probes of the map
+
+
+class McDropout(SummedScore):
+    """Variance of M passes with dropout."""
+
+    name = mc_dropout.BASELINE.name
+    layers: tuple[torch.nn.Module, ...] = ()
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Find the dropout layers; raises ValueError where there are none."""
+        super().prepare(guider, schedule, window)
+        self.layers = tuple(mc_dropout.dropout_layers(networks(guider)))
+        if not self.layers:
+            name = type(guider.inner_model.diffusion_model).__name__
+            raise ValueError(
+                f"mc_dropout needs a model that was trained with dropout, and {name} has no active dropout layer: turn it off."
+            )
+
+    def measure(self, call: Call) -> Tensor:
+        """M passes at the sampler's own x."""
+        with mc_dropout.active(self.layers, stream(self.settings.seed, _STREAM, call.step), call.x.device):
+            variance = mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
+        return mean_over_elements(variance, call.mask)

@@ -1,0 +1,34 @@
+"""The baseline paper_score in a sampling run."""
+
+from torch import Tensor
+
+from ....uncertainty.baselines import paper_score
+from ....uncertainty.estimation import estimate
+from ....uncertainty.estimators import mean_over_elements
+from ....uncertainty.maps import PAPER_QUANTITY
+from ..model_call import Call, stream
+from .summed_score import SummedScore
+
+_STREAM = 0x70617065  # keeps its probes apart from those of the map
+
+
+class PaperScore(SummedScore):
+    """The paper's own estimate of its own score: the plain variance over independent probes."""
+
+    name = paper_score.BASELINE.name
+
+    def measure(self, call: Call) -> Tensor:
+        """As many probes as the map's, drawn apart from them."""
+        guided = self.settings.options.score_source == "guided"
+        measured = estimate(
+            call.score,
+            call.x,
+            call.sigma,
+            noising=call.noising,
+            samples=self.settings.samples,
+            seed=stream(self.settings.seed, _STREAM, call.step),
+            center=call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else None,
+            estimator="paper",
+            probes_per_call=call.passes_per_call,
+        )
+        return mean_over_elements(measured.quantities[PAPER_QUANTITY], call.mask)

@@ -1,0 +1,73 @@
+"""Guiding one model call of a run: which elements, along which gradient, and the controls of experiments."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ...uncertainty.estimation import Estimate
+from ...uncertainty.estimators import ESTIMATORS
+from ...uncertainty.gradients import average_gradient
+from ...uncertainty.guidance import inside, random_direction, random_elements, uncertain_elements, update
+from ...uncertainty.options import RunSettings
+from ...uncertainty.probes import Probes, probe_noise
+from ...uncertainty.thresholds import Thresholds
+from .differentiation import Differentiation
+from .model_call import Call, stream
+
+CONTROL_STREAM = 0x636F6E74  # keeps what a control arm draws apart from the probes
+
+
+class RunGuidance:
+    """Guidance of one run.
+
+    Args:
+        settings: of the run.
+        thresholds: per-step thresholds instead of the percentile.
+    """
+
+    def __init__(self, settings: RunSettings, thresholds: Thresholds | None) -> None:
+        self.settings = settings
+        self.thresholds = thresholds
+        self.gradient = Differentiation(settings.options.gradient)
+        self._average: Tensor | None = None
+
+    def prepare(self, guider: Any) -> None:
+        """Find out, before anything is sampled, how the model can be differentiated."""
+        self.gradient.prepare(guider)
+
+    def __call__(self, call: Call, measured: Estimate, denoised: Tensor, probes_per_call: int) -> Tensor:
+        """The guided x̂0' in place of ``denoised``, (B, C, *spatial)."""
+
+        def choose(uncertainty: Tensor) -> Tensor:
+            return self._chosen(uncertainty, call)
+
+        def differentiate(probes: Probes) -> Tensor:
+            gradient = self.gradient(call.guider, call.score, probes, probes_per_call)
+            if not ESTIMATORS[self.settings.options.estimator].averages_gradient:
+                return gradient
+            self._average = average_gradient(self._average, gradient)
+            return self._average
+
+        def control(chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+            return self._control(call, chosen, gradient)
+
+        strength = self.settings.signed_strength
+        controlled = control if self.settings.options.control != "none" else None
+        return update(denoised, measured, strength, choose, differentiate, controlled).denoised
+
+    def _chosen(self, uncertainty: Tensor, call: Call) -> Tensor:
+        options = self.settings.options
+        if self.thresholds is None:
+            return uncertain_elements(
+                uncertainty, self.settings.percentile, call.mask, scope=options.mask_scope, side=options.mask_side
+            )
+        tau = self.thresholds.at(call.step, uncertainty.shape).to(uncertainty)
+        return inside(uncertainty > tau if options.mask_side == "high" else uncertainty < tau, call.mask)
+
+    def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """What a control arm puts in the place of the chosen elements or of the gradient."""
+        apart = stream(self.settings.seed, CONTROL_STREAM)
+        (drawn,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images).to(call.x.device)
+        if self.settings.options.control == "random_mask":
+            return random_elements(chosen, drawn, call.mask), gradient
+        return chosen, random_direction(gradient, chosen, drawn)

@@ -1,0 +1,55 @@
+"""Measuring the uncertainty of one model call in the memory there is."""
+
+import logging
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ...uncertainty.estimation import Estimate, estimate
+from ...uncertainty.estimators import ESTIMATORS
+from ...uncertainty.options import RunSettings
+from ...uncertainty.probes import probe_noise
+from .model_call import Call
+
+OutOfMemory = torch.cuda.OutOfMemoryError
+
+log = logging.getLogger(__name__)
+
+
+def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
+    """Algorithm 1 at a call of the model; answers with how many probes went through the model at once, too."""
+    orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
+    noise = probe_noise(
+        call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
+    ).to(call.x.device)
+    guided = settings.options.score_source == "guided"
+    center = call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else call.score(call.x, call.sigma)
+    try:
+        return _estimate(call, settings, noise, center, call.passes_per_call), call.passes_per_call
+    except OutOfMemory:
+        if call.passes_per_call == 1:
+            raise
+        log.warning(
+            "measuring uncertainty ran out of memory with %d probes a call and continues with one at a time.",
+            call.passes_per_call,
+        )
+    # Out of the handler: the exception would keep the failed call's activations.
+    comfy.model_management.soft_empty_cache()
+    return _estimate(call, settings, noise, center, 1), 1
+
+
+def _estimate(call: Call, settings: RunSettings, noise: Tensor, center: Tensor, probes_per_call: int) -> Estimate:
+    estimator = settings.options.estimator
+    return estimate(
+        call.score,
+        call.x,
+        call.sigma,
+        noising=call.noising,
+        noise=noise,
+        orthogonal=ESTIMATORS[estimator].orthogonal,
+        center=center,
+        estimator=estimator,
+        mask=call.mask,
+        probes_per_call=probes_per_call,
+    )

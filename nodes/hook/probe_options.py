@@ -1,0 +1,58 @@
+"""Options of model calls: what the probes must leave out, and what is added to see what CFG combines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+from torch import Tensor
+
+KEY = "uncertainty"
+
+# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. They must not see probes.
+STATEFUL_HOOKS = (
+    "sampler_pre_cfg_function",
+    "sampler_cfg_function",
+    "sampler_post_cfg_function",
+    "sampler_calc_cond_batch_function",
+    "disable_cfg1_optimization",
+)
+
+# ComfyUI's own step caches, by the key of their wrappers: they would answer a probe from the cache and then remember the probe.
+CACHES = ("easycache", "lazycache")
+
+
+def without_state(model_options: dict) -> dict:
+    """Options for the probes, without what keeps state from call to call."""
+    options = {key: value for key, value in model_options.items() if key not in STATEFUL_HOOKS}
+    transformer = dict(options.get("transformer_options", {}))
+    transformer["wrappers"] = {
+        kind: {key: wrappers for key, wrappers in by_key.items() if key not in CACHES}
+        for kind, by_key in transformer.get("wrappers", {}).items()
+    }
+    return options | {"transformer_options": transformer}
+
+
+def with_predictions(model_options: dict, predictions: list[Tensor]) -> dict:
+    """Options for one call that also puts the predictions of all prompts, as CFG combines them, into the list."""
+
+    def catch(executor: Callable[..., list[Tensor]], *args: Any) -> list[Tensor]:
+        predictions[:] = executor(*args)
+        return list(predictions)
+
+    transformer = dict(model_options.get("transformer_options", {}))
+    transformer["wrappers"] = {
+        kind: {key: list(wrappers) for key, wrappers in by_key.items()}
+        for kind, by_key in transformer.get("wrappers", {}).items()
+    }
+    options = model_options | {"transformer_options": transformer}
+    add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, catch, options, is_model_options=True)
+    return options
+
+
+def tiles(conds: Mapping[str, Sequence[Mapping[str, Any]]], images: int) -> bool:
+    """Whether every image keeps its own conditioning in each of several probes: ComfyUI repeats it to the size of the batch."""
+    entries = [entry for group in conds.values() for cond in group for entry in cond.get("model_conds", {}).values()]
+    tensors = [getattr(entry, "cond", None) for entry in entries]
+    tensors += [part for value in tensors if isinstance(value, list) for part in value]
+    sizes = {len(value) for value in tensors if isinstance(value, Tensor)}
+    return all(images % size == 0 for size in sizes)

@@ -1,0 +1,115 @@
+"""Files of the view inside UncertaintyMapPreview: an index, maps of each image, and pictures of it."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ...uncertainty.images import heatmaps
+from ...uncertainty.maps import UncertaintyMap
+from .. import view_files
+
+
+def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[str, str]:
+    """Write what the browser draws from. Answers with the index, which names the other files: it loads only what it shows.
+
+    The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
+    (standard deviation over the elements of the shown map, inside the mask), (Q, S, B); ``ranges``, ends of the colour scale of
+    each image and, last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image
+    holds its maps by quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its
+    latent frames.
+
+    Args:
+        uncertainty: maps of B images.
+        images: their decoded pictures, (B·each, height, width, 3), or None.
+        each: pictures an image.
+    """
+    stem = view_files.new_stem("map")
+    maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
+    frames = _frames(uncertainty)
+    pictures = []
+    if images is not None:
+        nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
+        pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
+    about = {
+        "quantities": list(maps),
+        "total_steps": uncertainty.total_steps,
+        "window": uncertainty.settings.get("window"),
+        "guided": bool(uncertainty.settings.get("strength")),
+        "frames": frames,
+        "maps": _write_maps(stem, maps, frames),
+        "pictures": pictures,
+    }
+    return view_files.write_tensors(stem, _index(uncertainty, maps), about)
+
+
+def joined(pictures: Tensor, images: int) -> Tensor:
+    """All frames of a video as one picture, (images, frames·h, w)."""
+    return pictures.reshape(images, math.prod(pictures.shape[:2]) // images, pictures.shape[2])
+
+
+def _pictures(values: Tensor, images: int) -> Tensor:
+    """One quantity as pictures, (S, images, frames·h, w)."""
+    return torch.stack([joined(heatmaps.as_pictures(step), images) for step in values])
+
+
+def _frames(uncertainty: UncertaintyMap) -> int:
+    """Latent frames of a video; 1 of an image."""
+    first = next(iter(uncertainty.quantities.values()))[0]
+    return len(heatmaps.as_pictures(first)) // uncertainty.images
+
+
+def _index(uncertainty: UncertaintyMap, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the index."""
+    scores = [[uncertainty.score(name, [step]) for step in uncertainty.steps] for name in maps]
+    return {
+        "scores": torch.stack([torch.stack([score.value for score in row]) for row in scores]),
+        "standard_errors": torch.stack([torch.stack([score.standard_error for score in row]) for row in scores]),
+        "spreads": torch.stack([_spread(steps, uncertainty.mask) for steps in maps.values()]),
+        "ranges": torch.stack([_ranges(steps) for steps in maps.values()]),
+        "steps": torch.tensor(uncertainty.steps, dtype=torch.int32),
+        "sigmas": uncertainty.sigmas.float(),
+        **{f"colormap.{name}": (heatmaps.colormap(name) * 255).round().byte() for name in heatmaps.COLORMAPS},
+    }
+
+
+def _ranges(steps: Tensor) -> Tensor:
+    """Ends of the colour scale of maps (S, B, h, w) and of their sum, by image and then of the batch, (S + 1, B + 1, 2)."""
+    shown = torch.cat([steps, steps.sum(0, keepdim=True)])
+    rows = []
+    for picture in shown:
+        of_images = torch.stack(heatmaps.value_range(picture, "image"), -1)
+        of_batch = torch.stack(heatmaps.value_range(picture, "batch"), -1)[:1]
+        rows.append(torch.cat([of_images, of_batch]))
+    return torch.stack(rows)
+
+
+def _write_maps(stem: str, maps: dict[str, Tensor], frames: int) -> list[dict[str, str]]:
+    """A file for each image."""
+    count = next(iter(maps.values())).shape[1]
+    return [
+        view_files.write_tensors(
+            f"{stem}_{index}", {name: steps[:, index].unflatten(1, (frames, -1)) for name, steps in maps.items()}, {}
+        )
+        for index in range(count)
+    ]
+
+
+def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
+    """Standard deviation of maps (S, B, h, w) over the elements that their scores are means of, (S, B)."""
+    if mask is None:
+        return steps.flatten(2).std(2, correction=0)
+    weights = joined(heatmaps.as_pictures(mask), len(mask)).flatten(1)
+    weights = weights / weights.sum(1, keepdim=True)
+    values = steps.flatten(2)
+    mean = (values * weights).sum(2, keepdim=True)
+    return ((values - mean).square() * weights).sum(2).sqrt()
+
+
+def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
+    """A file for each frame of images (B, frames, height, width, 3)."""
+    names = [(index, frame) for index in range(images.shape[0]) for frame in range(images.shape[1])]
+    with ThreadPoolExecutor() as pool:
+        files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
+    return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]

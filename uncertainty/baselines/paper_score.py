@@ -1,0 +1,15 @@
+"""The paper's score by the paper's own estimate: the plain variance (Eq. 8) over independent probes, summed over its steps."""
+
+from .baseline import Baseline
+
+BASELINE = Baseline(
+    name="paper_score",
+    label="Paper's score",
+    meaning=(
+        "The paper's score by the paper's own estimate (plain variance, independent copies), to compare with score_variance. "
+        "High means sure. Costs as much as the map."
+    ),
+    high_is_sure=True,
+    switched=True,
+    measured_by="turn paper_score on in Uncertainty Baselines",
+)

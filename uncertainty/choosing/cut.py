@@ -1,0 +1,82 @@
+"""The cut: which images of a batch pass a rule."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..choices import check_choice
+from ..scores import BAD_ENDS, badness
+from .standing import Standing
+
+MODES = ("keep_best", "percentile", "threshold", "reference")
+WHEN_NONE_PASS = ("block", "keep_best_one", "error")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What it takes to be kept.
+
+    Attributes:
+        mode: ``keep_best`` keeps the ``keep`` best images; ``percentile`` the best ``percentile`` per cent; ``threshold`` those
+            at or below ``threshold`` (at or above, where the lowest are rejected); ``reference`` those that are among the best
+            ``percentile`` per cent of many others.
+        keep: number of images.
+        percentile: 0 to 100.
+        threshold: a score.
+        reject: which end is bad, ``highest`` or ``lowest``.
+        when_none_pass: ``block`` keeps none, ``keep_best_one`` the best of them, ``error`` raises.
+    """
+
+    mode: str = "keep_best"
+    keep: int = 1
+    percentile: float = 50.0
+    threshold: float = 0.0
+    reject: str = "highest"
+    when_none_pass: str = "block"
+
+    def __post_init__(self) -> None:
+        """Check every choice; raises ValueError naming the field."""
+        check_choice("mode", self.mode, MODES)
+        check_choice("reject", self.reject, BAD_ENDS)
+        check_choice("when_none_pass", self.when_none_pass, WHEN_NONE_PASS)
+        if math.isnan(self.threshold):
+            raise ValueError("threshold must be a number, got nan.")
+
+
+def best_first(scores: Tensor, reject: str) -> list[int]:
+    """Image indices, best first; ties keep their order, scores that are not finite come last."""
+    return torch.sort(torch.where(torch.isfinite(scores), badness(scores, reject), torch.inf), stable=True).indices.tolist()
+
+
+def passing(scores: Tensor, rule: Rule) -> set[int]:
+    """Indices of the scores (B,) that pass any rule but ``reference``; those that are not finite never do."""
+    valid = [i for i in best_first(scores, rule.reject) if torch.isfinite(scores[i])]
+    if rule.mode == "keep_best":
+        return set(valid[: rule.keep])
+    if rule.mode == "percentile":
+        return set(valid[: _best_part(len(valid), rule.percentile)])
+    limit = rule.threshold if rule.reject == "highest" else -rule.threshold
+    return {i for i in valid if badness(scores[i], rule.reject) <= limit}
+
+
+def passing_ranks(scores: Tensor, ranks: Tensor, rule: Rule) -> set[int]:
+    """Indices of the scores that pass ``reference`` by their ranks (B,), 0 to 1, among calibrated images."""
+    limit = rule.percentile / 100
+    passed = ranks <= limit if rule.reject == "highest" else ranks >= 1 - limit
+    return {i for i in range(len(scores)) if passed[i] and torch.isfinite(scores[i])}
+
+
+def passing_standing(scores: Tensor, standing: Standing, rule: Rule) -> set[int]:
+    """Indices of the scores that pass ``reference`` by their standing among recorded images.
+
+    As many pass as ``percentile`` would keep of all of them.
+    """
+    better = standing.better(rule.reject)
+    return {i for i in range(len(scores)) if torch.isfinite(scores[i]) and better[i] * 100 < rule.percentile * standing.count}
+
+
+def _best_part(count: int, percentile: float) -> int:
+    """Of n images the best ⌈n·p/100⌉: at 100 all pass, at 0 none."""
+    return -int(-count * percentile // 100)

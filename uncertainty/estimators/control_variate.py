@@ -1,0 +1,54 @@
+"""The sample covariances with the sampling error of the probe noise subtracted.
+
+The probe noise was drawn here and its variance is 1 exactly, so what the drawn noise has too much or too little of it is known (a
+control variate). Same expectation as ``paper`` with far less noise; values may fall below zero.
+"""
+
+import torch
+from torch import Tensor
+
+from ..probes import MIN_SAMPLES, Probes, ratio_squared
+from ..quantities import QUANTITIES
+from .estimator import Estimator, Maps
+from .jackknife import jackknife_variance, mean_over_elements, unknown
+
+
+def contributions(probes: Probes) -> Maps:
+    """What each probe adds to the sum behind each quantity, (M, B, C, *spatial)."""
+    noise, scores = (values - values.mean(0) for values in (probes.noise, probes.scores))
+    ratio = ratio_squared(probes)
+    terms = {name: quantity.terms(noise, scores, ratio) for name, quantity in QUANTITIES.items()}
+    if probes.orthogonal:
+        # An element's own noise has mean square 1 by design: that part of a term varies, and cancels in the sum.
+        own = noise.square() - 1
+        terms = {name: value - value.mean(0) * own for name, value in terms.items()}
+    return terms
+
+
+def total(terms: Maps, degrees: int) -> Maps:
+    """The quantities that such contributions add up to."""
+    means = {name: values.sum(0) / degrees for name, values in terms.items()}
+    return {name: QUANTITIES[name].known + mean if QUANTITIES[name].known else mean for name, mean in means.items()}
+
+
+def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
+    """Each quantity by the terms it declares."""
+    return total(contributions(probes), probes.degrees)
+
+
+def standard_errors(probes: Probes, mask: Tensor | None = None) -> Maps:
+    """Of each quantity's mean over elements (inside the mask), (B,); NaN where M is 2."""
+    if len(probes.noise) == MIN_SAMPLES:
+        return unknown(probes)
+    means = {
+        name: torch.stack([mean_over_elements(term, mask) for term in terms]) for name, terms in contributions(probes).items()
+    }
+    return {name: jackknife_variance(values).sqrt() for name, values in means.items()}
+
+
+ESTIMATOR = Estimator(
+    name="control_variate",
+    summary="the variance without the sampling error of the probe noise, not smoothed",
+    maps=maps,
+    standard_errors=standard_errors,
+)

@@ -1,0 +1,57 @@
+"""Standard errors by leaving out one probe at a time (the jackknife, Efron 1982, ch. 3)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..probes import MIN_SAMPLES, Probes
+from ..quantities import QUANTITIES
+from .estimator import Maps
+
+
+def jackknife_variance(terms: Tensor) -> Tensor:
+    """Variance of a sample covariance whose deviation products are ``terms`` (M, ...).
+
+    Leaving sample i out changes the covariance s to ((M - 1)·s - M/(M - 1)·termᵢ)/(M - 2). Infinite where M is 2.
+    """
+    count = len(terms)
+    if count == MIN_SAMPLES:
+        return torch.full_like(terms[0], torch.inf)
+    return count**2 / ((count - 1) * (count - 2) ** 2) * terms.var(0, correction=0)
+
+
+def leave_one_out(maps: Callable[[Probes, Tensor | None], Maps]) -> Callable[[Probes, Tensor | None], Maps]:
+    """The standard errors of any estimator: it is run again without each probe in turn.
+
+    They are NaN where M is 2: leaving one probe out leaves no variance.
+    """
+
+    def standard_errors(probes: Probes, mask: Tensor | None) -> Maps:
+        count = len(probes.noise)
+        if count == MIN_SAMPLES:
+            return unknown(probes)
+        means: dict[str, list[Tensor]] = {}
+        for left_out in range(count):
+            keep = [i for i in range(count) if i != left_out]
+            # No estimator with independent probes reads the probes themselves.
+            fewer = replace(probes, noise=probes.noise[keep], scores=probes.scores[keep])
+            for name, values in maps(fewer, None).items():
+                means.setdefault(name, []).append(mean_over_elements(values, mask))
+        return {name: ((count - 1) * torch.stack(m).var(0, correction=0)).sqrt() for name, m in means.items()}
+
+    return standard_errors
+
+
+def unknown(probes: Probes) -> Maps:
+    """NaN for every quantity and image."""
+    return {name: torch.full((probes.center.shape[0],), torch.nan) for name in QUANTITIES}
+
+
+def mean_over_elements(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean per image, shape (B,), of (B, C, *spatial); inside the mask (B, 1, *spatial) if there is one."""
+    if mask is None:
+        return values.flatten(1).mean(1)
+    weights = mask.to(values).expand_as(values).flatten(1)
+    return (values.flatten(1) * weights).sum(1) / weights.sum(1)

@@ -1,0 +1,30 @@
+"""Variance of the denoised image over the probes.
+
+Var_i(x̂0ⁱ) = (b/a)²·Var_i(eⁱ - nⁱ) ≈ (a/b)²·diag(C²),  C = Cov[x0 | x_t]
+"""
+
+from torch import Tensor
+
+from ..probes import Probes, ratio_squared
+from .quantity import Quantity
+
+
+def plain(probes: Probes) -> Tensor:
+    """The unbiased sample variance."""
+    return ratio_squared(probes) * (probes.scores - probes.noise).var(0)
+
+
+def terms(noise: Tensor, scores: Tensor, ratio: Tensor) -> Tensor:
+    """The same: what is left once the probe noise is subtracted has little noise to begin with."""
+    return ratio * (scores - noise).square()
+
+
+QUANTITY = Quantity(
+    name="denoised_variance",
+    label="Image change",
+    meaning="How much the finished image still changes when noise is added and removed again. High means unsure.",
+    high_is_sure=False,
+    color="#ffb454",
+    plain=plain,
+    terms=terms,
+)

@@ -1,0 +1,33 @@
+"""Variance of the noise prediction over the probes: the map of the paper (Eq. 8).
+
+    U = Var_i(eⁱ) ≈ b²·diag(J Jᵀ) = diag((I - (a/b)²·C)²),  J the Jacobian of ε, C = Cov[x0 | x_t]
+
+It falls as the posterior variance rises, until (a/b)²·C has an eigenvalue of about 2.
+"""
+
+from torch import Tensor
+
+from ..probes import Probes
+from .quantity import Quantity
+
+
+def plain(probes: Probes) -> Tensor:
+    """The unbiased sample variance."""
+    return probes.scores.var(0)
+
+
+def terms(noise: Tensor, scores: Tensor, ratio: Tensor) -> Tensor:
+    """``Var(e) - Var(n) + 1`` has the limit of ``Var(e)``, as Var n = 1, and far less noise (a control variate)."""
+    return scores.square() - noise.square()
+
+
+QUANTITY = Quantity(
+    name="score_variance",
+    label="Noise (paper)",
+    meaning="The paper's map: how much the predicted noise varies. High means sure.",
+    high_is_sure=True,
+    color="#d39bff",
+    plain=plain,
+    terms=terms,
+    known=1.0,
+)
