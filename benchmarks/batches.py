@@ -147,6 +147,7 @@ def driver() -> dict[str, float]:
 def simulated(number: int) -> Iterator[Any]:
     """Rows of a job."""
     from uncertainty.quantities import QUANTITIES
+    from uncertainty.storage.records import ImageRecord
     from uncertainty_runs.rows import File, Row
     from uncertainty_runs.run_folder import image_of
 
@@ -154,7 +155,8 @@ def simulated(number: int) -> Iterator[Any]:
         scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
         file = File(image_of(number, place), 0, hashlib.sha256(f"{number} {place}".encode()).hexdigest())
         prompt, digest = f"prompt {number % PROMPTS}", f"{number:08x}{place:08x}"
-        yield Row(number, place, prompt, number // PROMPTS, file, None, "fingerprint", "model", 1.0, scores, digest, "", "{}")
+        about = {"number": number, "prompt": prompt, "seed": number // PROMPTS, "digest": digest, "file": file.name}
+        yield Row(ImageRecord(scores, "fingerprint", "model", place, settings="{}", prompt_digest="", **about), file, None, 1.0)
 
 
 def rows(size: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from uncertainty.estimators import quantities
+from uncertainty.estimators import ESTIMATORS
 from uncertainty.gradients import average_gradient, exact_gradient, forward_only_gradient
 from uncertainty.guidance import uncertain_elements
 from uncertainty.probes import Probes
@@ -66,7 +66,7 @@ def reliability(model: str) -> list[dict]:
         for situation in visited:
             many = situation.probes(situation.noise(REFERENCE, 1, seed=99))
             truth = exact_gradient(situation.score, many)
-            chosen = uncertain_elements(quantities(many, "filtered")["score_variance"], 95)
+            chosen = uncertain_elements(ESTIMATORS["filtered"].maps(many, None)["score_variance"], 95)
             for name, draw in DRAWN.items():
                 drawn = [exact_gradient(situation.score, draw(situation, seed)) for seed in range(DRAWS)]
                 gradients[name, situation.step] = drawn

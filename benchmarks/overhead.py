@@ -20,7 +20,7 @@ from torch import Tensor
 
 import nodes as comfy_nodes
 from dev.launcher import import_pack
-from uncertainty.guidance import guided_denoised, uncertain_elements
+from uncertainty.guidance import uncertain_elements
 from uncertainty.noising import from_noise_scaling
 from uncertainty.probes import probe_noise
 
@@ -63,7 +63,7 @@ class JointGraph:
             uncertainty = scores.var(0)
             (gradient,) = torch.autograd.grad(uncertainty.sum(), prediction)
         chosen = uncertain_elements(uncertainty.detach(), 95)
-        return guided_denoised(denoised, noising, chosen, gradient, 1.0)
+        return torch.where(chosen, denoised - noising.b / noising.a * gradient, denoised)
 
 
 def ways(pack: Any) -> dict[str, Callable[[], Any]]:

@@ -93,6 +93,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     from made_maps import made
     from uncertainty.calibration import Calibration
+    from uncertainty.choosing.cut import Rule
     from uncertainty.choosing.selection import select
     from uncertainty.images.masks import parse_steps
     from uncertainty.storage import png_entry, tensor_files
@@ -121,7 +122,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     def read_map(data: bytes) -> None:
         put(data, valid_map)
         read = tensor_files.load_map(path)
-        select(read.score(), quantity="denoised_variance", keep=1)
+        select(read.score(), Rule(keep=1), quantity="denoised_variance")
         read.select([0])
         fingerprint(read)
         png_entry.entry(read, 0)
@@ -140,9 +141,8 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     def read_picture(data: bytes) -> None:
         put(data, picture.getvalue())
-        known = png_entry.read(path)
-        if known is not None:
-            png_entry.unpacked(known.map)
+        png_entry.read(path)
+        png_entry.read_map(path)
 
     def read_entry(data: bytes) -> None:
         """The text in a picture, edited as JSON."""
@@ -155,9 +155,8 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         text = PngInfo()
         text.add_text(png_entry.ENTRY, json.dumps(entry))
         Image.new("RGB", (8, 8)).save(path, "PNG", pnginfo=text)
-        known = png_entry.read(path)
-        if known is not None:
-            png_entry.unpacked(known.map)
+        png_entry.read(path)
+        png_entry.read_map(path)
 
     def read_workflow(data: bytes) -> None:
         put(data, workflow)

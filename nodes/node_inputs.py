@@ -128,7 +128,7 @@ def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
         ValueError: they cannot be pictures of this map.
     """
     each, rest = divmod(pictures, uncertainty.images)
-    shape = uncertainty.values.shape
+    shape = uncertainty.shape
     if rest == 0 and (each >= shape[3] if len(shape) == VIDEO else each == 1):
         return each
     expected = f"the map {uncertainty.images}"

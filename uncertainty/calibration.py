@@ -156,7 +156,7 @@ class Calibration:
             raise ValueError("the map has a noise mask, and outside of it nothing was sampled: calibrate on whole images.")
         check_agreement(
             {**self.settings, "recorded steps": list(self.steps), "latent shape": list(self.values.shape[2:])},
-            {**found.settings, "recorded steps": list(found.steps), "latent shape": list(found.values.shape[2:])},
+            {**found.settings, "recorded steps": list(found.steps), "latent shape": list(found.shape[2:])},
             "the calibration was begun under other settings: use another name, or these again",
             "there",
         )

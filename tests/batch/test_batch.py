@@ -236,15 +236,15 @@ def test_the_sidebar_is_told(copied: Path, tmp_path: Path) -> None:
         assert f"{RUNS * SIZE} images are in the ledger" in uncertainty("record", folder)
     page = ledger.page(Query())
     assert page.total == RUNS * SIZE
-    assert {entry.file.split("/")[0] for entry in page.entries} == {"night"}
-    assert all((tmp_path / "output" / entry.file).is_file() for entry in page.entries)
-    assert not any(prompt in str(page.entries) for prompt in PROMPTS)  # of prompts it knows digests
+    assert {entry.file.split("/")[0] for entry in page.images} == {"night"}
+    assert all((tmp_path / "output" / entry.file).is_file() for entry in page.images)
+    assert not any(prompt in str(page.images) for prompt in PROMPTS)  # of prompts it knows digests
 
     assert "moved 14 of 16" in uncertainty("rank", folder, "--each-prompt", "--keep", "1", "--move")
     uncertainty("record", folder)
     kept = ledger.page(Query(state="kept"))
-    assert kept.total == len(PROMPTS) == len({entry.prompt for entry in kept.entries})
-    assert all((tmp_path / "output" / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).entries)
+    assert kept.total == len(PROMPTS) == len({entry.prompt_digest for entry in kept.images})
+    assert all((tmp_path / "output" / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).images)
     assert "brought 14 back" in uncertainty("rank", folder, "--undo")
 
 

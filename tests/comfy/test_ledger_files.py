@@ -15,16 +15,16 @@ def test_an_image_does_not_take_over_the_file_of_another(
 ) -> None:
     """Rejected, its name given to a later image, and then deleted from the folder of rejects."""
     routes = pack("nodes.choosing.ledger_routes")
-    monkeypatch.setattr(routes.recording, "output", lambda: tmp_path)
+    monkeypatch.setattr(routes.ledger_access, "output", lambda: tmp_path)
     ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
     file = tmp_path / "a.png"
-    newest = pack("uncertainty.storage.ledger").Query()
+    newest = pack("uncertainty.storage.ledger_query").Query()
     for seed, text in enumerate(("first", "second")):
         file.write_text(text)
         ledger.record(made(1, seed), ["a.png"])
         if seed == 0:
-            routes.reject(ledger, ledger.page(newest).entries[0])
-    (second, first) = ledger.page(newest).entries
+            routes.reject(ledger, ledger.page(newest).images[0])
+    (second, first) = ledger.page(newest).images
     assert (first.file, second.file) == ("rejected/a.png", "a.png")
     (tmp_path / first.file).unlink()
     assert routes._healed(ledger, first) == first
@@ -41,7 +41,7 @@ def test_numbers_that_no_ledger_holds_are_refused(
 ) -> None:
     routes = pack("nodes.choosing.ledger_routes")
     ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
-    monkeypatch.setattr(routes.recording, "ledger", lambda: ledger)
+    monkeypatch.setattr(routes.ledger_access, "ledger", lambda: ledger)
     huge = str(1 << 70)
     for answer, request in (
         (routes.heatmap, SimpleNamespace(match_info={"id": huge})),

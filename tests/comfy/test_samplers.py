@@ -86,19 +86,21 @@ def test_measuring_leaves_every_sampler_and_scheduler_alone(
 def test_every_call_in_the_window_is_guided(
     mixture: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook, window = pack("nodes.hook.sampling_hook"), pack("uncertainty.window")
-    guide, guided, schedules = hook.guided_denoised, [], []
+    hook, window, guided_step = pack("nodes.hook.sampling_hook"), pack("uncertainty.window"), pack("nodes.hook.guided_step")
+    update, guided, schedules = guided_step.update, [], []
     sample = hook.UncertaintyRun._sample
 
-    def count(*args: Any) -> torch.Tensor:
-        guided.append(1)
-        return guide(*args)
+    def count(*args: Any) -> Any:
+        updated = update(*args)
+        if updated.gradient is not None:
+            guided.append(1)
+        return updated
 
     def note_schedule(run: Any, executor: Any, guider: Any, sigmas: torch.Tensor, *rest: Any) -> torch.Tensor:
         schedules.append(sigmas)
         return sample(run, executor, guider, sigmas, *rest)
 
-    monkeypatch.setattr(hook, "guided_denoised", count)
+    monkeypatch.setattr(guided_step, "update", count)
     monkeypatch.setattr(hook.UncertaintyRun, "_sample", note_schedule)
     # Unsmoothed: at the lowest levels the smoothed map of this little data is the same number everywhere, none of it highest.
     options = pack("uncertainty.options").Options(estimator="control_variate")

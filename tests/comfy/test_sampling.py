@@ -133,19 +133,20 @@ def test_gradients_are_averaged_over_the_window(
     pack: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hook, differentiation = pack("nodes.hook.sampling_hook"), pack("nodes.hook.differentiation")
-    exact, guide, taken, used = differentiation.exact_gradient, hook.guided_denoised, [], []
+    guided_step, differentiation = pack("nodes.hook.guided_step"), pack("nodes.hook.differentiation")
+    exact, update, taken, used = differentiation.exact_gradient, guided_step.update, [], []
 
     def take(*arguments: Any) -> torch.Tensor:
         taken.append(exact(*arguments))
         return taken[-1]
 
-    def use(denoised: torch.Tensor, noising: Any, chosen: torch.Tensor, gradient: torch.Tensor, strength: float) -> torch.Tensor:
-        used.append(gradient)
-        return guide(denoised, noising, chosen, gradient, strength)
+    def use(*arguments: Any) -> Any:
+        updated = update(*arguments)
+        used.append(updated.gradient)
+        return updated
 
     monkeypatch.setattr(differentiation, "exact_gradient", take)
-    monkeypatch.setattr(hook, "guided_denoised", use)
+    monkeypatch.setattr(guided_step, "update", use)
     sampling.node(loaded_models["sd15"], strength=1.0, options=options(estimator=estimator))
     assert torch.equal(used[0], taken[0])
     torch.testing.assert_close(used[1], (taken[0] + taken[1]) / 2 if estimator == "filtered" else taken[1])
@@ -516,14 +517,15 @@ def test_thresholds_replace_the_percentile(
 def test_inside_a_noise_mask_only(
     loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = pack("nodes.hook.sampling_hook")
-    guide, seen = hook.guided_denoised, []
+    guided_step = pack("nodes.hook.guided_step")
+    update, seen = guided_step.update, []
 
-    def watch(denoised: torch.Tensor, noising: Any, chosen: torch.Tensor, *rest: Any) -> torch.Tensor:
-        seen.append(chosen)
-        return guide(denoised, noising, chosen, *rest)
+    def watch(*arguments: Any) -> Any:
+        updated = update(*arguments)
+        seen.append(updated.chosen)
+        return updated
 
-    monkeypatch.setattr(hook, "guided_denoised", watch)
+    monkeypatch.setattr(guided_step, "update", watch)
     loaded = loaded_models["sd15"]
     mask = torch.zeros(1, 64, 64)
     mask[:, :, :32] = 1

@@ -48,13 +48,13 @@ def test_latent_frames_lie_on_the_pictures_they_decode_to(
     """Wan and HunyuanVideo decode T latent frames to 4T - 3 pictures, LTX-Video to 8T - 7."""
     preview = pack("nodes.looking.map_preview")
     seen: list[torch.Tensor] = []
-    resize = preview.render.resize
+    resize = preview.heatmaps.resize
 
     def watch(pictures: torch.Tensor, *size: int) -> torch.Tensor:
         seen.append(pictures)
         return resize(pictures, *size)
 
-    monkeypatch.setattr(preview.render, "resize", watch)
+    monkeypatch.setattr(preview.heatmaps, "resize", watch)
     frames = scale * FRAMES - scale + 1
     heatmap, overlay = preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(frames), **LOOK).args
     assert heatmap.shape == overlay.shape == (VIDEOS * frames, 32, 48, 3)
@@ -82,9 +82,9 @@ def test_without_frames_the_latent_ones_are_shown(pack: Callable[[str], ModuleTy
 def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
     pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preview, written, drawn = pack("nodes.looking.map_preview"), [], []
-    monkeypatch.setattr(preview.view_files, "write_tensors", lambda *file: written.append(file) or {})
-    monkeypatch.setattr(preview.view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
+    preview, view_files, written, drawn = pack("nodes.looking.map_preview"), pack("nodes.view_files"), [], []
+    monkeypatch.setattr(view_files, "write_tensors", lambda *file: written.append(file) or {})
+    monkeypatch.setattr(view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
     preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
     assert sorted(drawn) == [13 * video + frame for video in range(VIDEOS) for frame in (0, 4, 8, 12)]
     *maps, (_, index, about) = written

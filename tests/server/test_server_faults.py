@@ -65,7 +65,7 @@ def check(base: Path) -> int:
     calibration = output / "uncertainty" / "faults.safetensors"
     if calibration.exists():
         assert tensor_files.load_calibration(calibration).count % SAVED == 0
-    rows = ledger(base).page(Query(), limit=1000).entries if ledger(base).path.exists() else []
+    rows = ledger(base).page(Query(), limit=1000).images if ledger(base).path.exists() else []
     names = [entry.file for entry in rows]
     assert len(set(names)) == len(names) and all((output / str(name)).is_file() for name in names)
     return len(pictures)

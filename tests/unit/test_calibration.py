@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from uncertainty import QUANTITIES, UncertaintyMap
-from uncertainty.calibration import KEPT, MAY_DIFFER, Calibration
+from uncertainty import settings as declared
+from uncertainty.calibration import KEPT, Calibration
 from uncertainty.thresholds import Thresholds
 
 SETTINGS = {"samples": 5, "window": [0.9, 0.98], "model": "a1b2", "seed": 3, "strength": 0.0}
@@ -156,7 +157,7 @@ def test_settings_that_must_agree_are_named(changed: dict[str, Any], message: st
 
 def test_settings_that_do_not_matter_may_differ() -> None:
     first, second = numbered(8, 4)
-    other = dict.fromkeys(MAY_DIFFER, "other")
+    other = {setting.name: "other" for setting in declared.SETTINGS if not setting.compared}
     state = calibrated([first, replace(second, settings={**second.settings, **other})])
     assert state.count == 8
     assert set(state.settings) == {"samples", "window", "model"}

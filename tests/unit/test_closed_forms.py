@@ -8,7 +8,7 @@ from torch import Tensor
 import uncertainty
 from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
 from uncertainty import rectified_flow, variance_exploding
-from uncertainty.estimators import standard_errors
+from uncertainty.estimators import centered
 from uncertainty.gradients import exact_gradient, forward_only_gradient
 from uncertainty.probes import Probes, orthogonal
 from uncertainty.quantities import QUANTITIES
@@ -242,7 +242,7 @@ def test_standard_error_tells_how_much_scores_scatter(estimator: str, orthogonal
     found = uncertainty.estimate(
         data.noise_prediction, x.expand(draws, *SHAPE), level, noise=noise, orthogonal=orthogonally, estimator=estimator
     )
-    told = standard_errors(found.probes, estimator)
+    told = uncertainty.ESTIMATORS[estimator].standard_errors(found.probes, None)
     for name in QUANTITIES:
         ratio = told[name].square().mean().sqrt() / found.quantities[name].flatten(1).mean(1).std()
         # The jackknife of a variance over six draws errs on the safe side.
@@ -265,5 +265,5 @@ def test_centered_is_variance_plus_squared_bias() -> None:
     center = normal(1, *SHAPE, seed=25)
     one = torch.ones(1, dtype=torch.float64)
     probes = Probes(noise, scores, noise, center, variance_exploding(one), one)
-    found = uncertainty.estimators.centered(probes)["score_variance"]
+    found = centered.maps(probes)["score_variance"]
     torch.testing.assert_close(found, scores.var(0, correction=0) + (scores.mean(0) - center).square())

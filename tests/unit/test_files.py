@@ -11,7 +11,9 @@ from torch import Tensor
 
 from uncertainty import QUANTITIES, UncertaintyMap
 from uncertainty.calibration import KEPT, Calibration
-from uncertainty.storage import tensor_files
+from uncertainty.storage import png_entry, tensor_files
+from uncertainty.storage.ledger import Ledger
+from uncertainty.storage.ledger_query import Query
 from uncertainty.thresholds import Thresholds
 
 SETTINGS = {"samples": 5, "window": [0.9, 0.98], "prompt": 'Größe "x"\n', "denoise": 0.1 + 0.2, "none": None, "deep": {"a": [1]}}
@@ -22,7 +24,7 @@ def example(mask: Tensor | None = None, images: int = 4, seed: int = 0) -> Uncer
     one = torch.randn(2, images, 3, 4, 5, generator=rng)
     one[0, 0, 0, 0, 0] = -0.0
     return UncertaintyMap(
-        quantities={name: one if name == QUANTITIES[0] else one.square() for name in QUANTITIES},
+        quantities={name: one if name == next(iter(QUANTITIES)) else one.square() for name in QUANTITIES},
         standard_errors={name: torch.full((2, images), torch.nan) for name in QUANTITIES},
         steps=(45, 46),
         total_steps=50,
@@ -128,7 +130,7 @@ def test_missing_parts_are_noticed(tmp_path: Path, part: str) -> None:
     path = tmp_path / "map.safetensors"
     tensor_files.save_map(path, example())
     tensors = load_file(path)
-    header = {"kind": "map", "version": 1, "steps": [45, 46], "total_steps": 50, "settings": {}}
+    header = {"kind": "map", "version": 1, "quantities": list(QUANTITIES), "steps": [45, 46], "total_steps": 50, "settings": {}}
     if part == "tensor":
         del tensors["quantities.score_variance"]
     elif part == "field":
@@ -138,6 +140,28 @@ def test_missing_parts_are_noticed(tmp_path: Path, part: str) -> None:
     save_file(tensors, path, {"uncertainty": {"json": '{"kind": ', "text": "[]"}.get(part, json.dumps(header))})
     with pytest.raises(ValueError, match=r"map.safetensors is damaged \("):
         tensor_files.load_map(path)
+
+
+def test_a_quantity_that_the_writer_did_not_know_is_absent_and_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "map.safetensors"
+    found = example()
+    less = {name: values for name, values in found.quantities.items() if name != "posterior_variance"}
+    tensor_files.save_map(path, replace(found, quantities=less))
+    again = tensor_files.load_map(path)
+    assert list(again.quantities) == ["score_variance", "denoised_variance"]
+    with pytest.raises(ValueError, match="this map has no posterior_variance: the version that made it did not measure it"):
+        again.quantity("posterior_variance")
+    entry = png_entry.entry(again, 0)
+    (tmp_path / "a.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: entry}))
+    image = png_entry.read(tmp_path / "a.png")
+    assert image is not None and set(image.scores) == {"score_variance", "denoised_variance"}
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    ledger.record(again, [f"{i}.png" for i in range(4)])
+    assert ledger.page(Query()).images[0].score("posterior_variance") is None
+    calibration = Calibration.like(again).add(again)
+    tensor_files.save_calibration(path, calibration)
+    with pytest.raises(ValueError, match=r"thresholds hold reference scores of .*, not of posterior_variance"):
+        tensor_files.load_calibration(path).thresholds(95).rank("posterior_variance", torch.zeros(1))
 
 
 def test_other_files_are_named(tmp_path: Path) -> None:

@@ -8,15 +8,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from uncertainty import variance_exploding
+from uncertainty.estimation import Estimate
 from uncertainty.gradients import average_gradient
 from uncertainty.guidance import (
-    guided_denoised,
+    GUIDED_QUANTITY,
     inside,
     percentile_per_image,
     random_direction,
     random_elements,
     uncertain_elements,
+    update,
 )
+from uncertainty.probes import Probes
 
 
 @given(count=st.integers(1, 60), percentile=st.floats(0, 100), seed=st.integers(0, 99), images=st.integers(1, 3))
@@ -76,7 +79,10 @@ def test_elements_that_are_not_chosen_keep_their_bits() -> None:
     denoised, gradient = torch.randn(2, 3, 4, 4, generator=rng), torch.randn(2, 3, 4, 4, generator=rng)
     chosen = torch.rand(2, 3, 4, 4, generator=rng) > 0.5
     noising = variance_exploding(torch.tensor([0.5, 2.0]))
-    found = guided_denoised(denoised, noising, chosen, gradient, 3.0)
+    level = torch.tensor([0.5, 2.0])
+    probes = Probes(denoised[None], denoised[None], denoised[None], denoised, noising, level)
+    measured = Estimate({GUIDED_QUANTITY: denoised}, probes)
+    found = update(denoised, measured, 3.0, choose=lambda _: chosen, differentiate=lambda _: gradient).denoised
     assert torch.equal(found[~chosen], denoised[~chosen])
     # x̂0' = (x - b·ε̂)/a with ε̂ = ε + λ·mask·g
     x = torch.randn(2, 3, 4, 4, generator=rng)

@@ -19,9 +19,10 @@ from uncertainty.choosing import rejecting
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import tensor_files
 from uncertainty.storage.ledger import Ledger, Query
+from uncertainty.storage.records import ImageRecord
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
 
-WRITERS = ("atomic.py", "tensor_files.py", "rejecting.py", "ledger.py", "rows.py")
+WRITERS = ("migrations.py", "atomic.py", "tensor_files.py", "rejecting.py", "ledger.py", "rows.py")
 # Of rows.py: hundreds of lines that write nothing.
 READING = ("_schema", "_read", "_parts", "_path", "flat", "<listcomp>", "<genexpr>")
 MOST_LINES = 500
@@ -123,8 +124,8 @@ def test_the_ledger_has_all_images_of_a_run_or_none(tmp_path: Path) -> None:
         assert ledger.page(Query()).total in (0, 3)
 
     assert killed_at_every_line(lambda: ledger.record(made(3), names), check) > 50
-    assert [entry.file for entry in ledger.page(Query(sort="score", order="asc")).entries] == names
-    number = ledger.page(Query()).entries[0].id
+    assert [entry.file for entry in ledger.page(Query(sort="score", order="asc")).images] == names
+    number = ledger.page(Query()).images[0].id
 
     def check_moved() -> None:
         (entry,) = ledger.find([number])
@@ -165,4 +166,5 @@ def test_rows_are_added_or_not_and_never_twice(tmp_path: Path) -> None:
 
 
 def _row(number: int) -> Row:
-    return Row(number, 0, "a cat", 1, File("a.png", 1, ""), None, "f", "m", 1.0, dict.fromkeys(QUANTITIES, (1.0, 0.1)))
+    record = ImageRecord(dict.fromkeys(QUANTITIES, (1.0, 0.1)), "f", "m", 0, number=number, prompt="a cat", seed=1, file="a.png")
+    return Row(record, File("a.png", 1, ""), None, 1.0)

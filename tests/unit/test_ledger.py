@@ -15,7 +15,9 @@ import torch
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.quantities import QUANTITIES
-from uncertainty.storage.ledger import Ledger, LedgerError, Query
+from uncertainty.storage.fingerprints import fingerprint, image_digests
+from uncertainty.storage.ledger import Ledger, LedgerError
+from uncertainty.storage.ledger_query import Query
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ def test_an_image_recorded_again_is_one_row(ledger: Ledger) -> None:
     ledger.record(found, files(3))
     ledger.record(found)
     page = ledger.page(Query(sort="score", order="asc"))
-    assert [entry.file for entry in page.entries] == files(3)
+    assert [entry.file for entry in page.images] == files(3)
     assert (page.total, page.next) == (3, None)
     score = found.score("denoised_variance")
-    assert [entry.score for entry in page.entries] == pytest.approx(score.value.tolist())
-    assert [entry.standard_error for entry in page.entries] == pytest.approx([0.01] * 3)
-    assert {(entry.seed, entry.prompt, entry.model) for entry in page.entries} == {(0, "p", "SD15 abc")}
+    assert [entry.score("denoised_variance") for entry in page.images] == pytest.approx(score.value.tolist())
+    assert [entry.standard_error("denoised_variance") for entry in page.images] == pytest.approx([0.01] * 3)
+    assert {(entry.seed, entry.prompt_digest, entry.model) for entry in page.images} == {(0, "p", "SD15 abc")}
 
 
 def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> None:
@@ -47,7 +49,7 @@ def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> Non
     for number, settings in enumerate(({"strength": 0.0}, {"sampler": "heun"}, {"strength": 1.0}, {"strength": 2.0})):
         found = made(2, **settings)
         name = ledger.record(found, files(2, str(number)))
-        count = ledger.standing(name, "denoised_variance", found.score().value)[2]
+        count = ledger.standing(name, "denoised_variance", found.score().value, image_digests(found)).count
         assert count == {0: 2, 1: 2, 2: 4, 3: 6}[number]
     assert ledger.page(Query()).total == 8
     ledger.record(made(2, percentile=80.0), files(2, "0"))  # of what is not guided
@@ -56,19 +58,19 @@ def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> Non
 
 def test_a_name_belongs_to_what_was_saved_last(ledger: Ledger) -> None:
     ledger.record(made(3), files(3))
-    first = ledger.page(Query(sort="score", order="asc")).entries[0]
+    first = ledger.page(Query(sort="score", order="asc")).images[0]
     ledger.record(made(1, 7), files(1))
-    entries = ledger.page(Query()).entries
+    entries = ledger.page(Query()).images
     assert sorted(entry.file for entry in entries) == files(3)
     assert first.id not in {entry.id for entry in entries}
     assert ledger.find([first.id]) == []
     assert [ledger.has(file) for file in ("a/0.png", "a/3.png")] == [True, False]
-    assert ledger.standing(first.fingerprint, "denoised_variance", torch.tensor([0.0]))[2] == 4  # its score still counts
+    assert ledger.standing(first.fingerprint, "denoised_variance", torch.empty(0)).count == 4  # its score still counts
 
 
 def test_the_largest_seed_is_kept(ledger: Ledger) -> None:
     ledger.record(replace(made(1), settings={**made(1).settings, "seed": 2**64 - 1}), files(1))
-    assert ledger.page(Query()).entries[0].seed == 2**64 - 1
+    assert ledger.page(Query()).images[0].seed == 2**64 - 1
 
 
 def test_scores_compare_under_equal_settings_alone(ledger: Ledger) -> None:
@@ -82,23 +84,34 @@ def test_scores_compare_under_equal_settings_alone(ledger: Ledger) -> None:
     assert names[0] == names[1]
     assert len(set(names)) == 3
     assert [count for _, _, count in ledger.groups()] == [4, 2, 2]
-    assert {entry.file for entry in ledger.page(Query(fingerprint=names[2])).entries} == set(files(2, "2"))
+    assert {entry.file for entry in ledger.page(Query(fingerprint=names[2])).images} == set(files(2, "2"))
 
 
 def test_standing_counts_all_recorded_images(ledger: Ledger) -> None:
     for seed in range(3):
         name = ledger.record(made(4, seed))
-    lower, higher, count = ledger.standing(name, "denoised_variance", made(4, 1).score().value)
-    assert count == 12
+    standing = ledger.standing(name, "denoised_variance", made(4, 1).score().value, image_digests(made(4, 1)))
+    assert standing.count == 12
     everything = torch.cat([made(4, seed).score().value for seed in range(3)])
     ours = made(4, 1).score().value
-    assert lower.tolist() == [(everything < score).sum() for score in ours]
-    assert higher.tolist() == [(everything > score).sum() for score in ours]
+    assert standing.lower.tolist() == [(everything < score).sum() for score in ours]
+    assert standing.higher.tolist() == [(everything > score).sum() for score in ours]
+
+
+def test_images_stand_among_the_recorded_ones_whether_they_are_recorded_or_not(ledger: Ledger) -> None:
+    ledger.record(made(4))
+    ours = made(4, 1)
+    args = (fingerprint(ours), "denoised_variance", ours.score().value, image_digests(ours))
+    before = ledger.standing(*args)
+    ledger.record(ours)
+    after = ledger.standing(*args)
+    assert before.count == after.count == 8
+    assert before.lower.tolist() == after.lower.tolist() and before.higher.tolist() == after.higher.tolist()
 
 
 def test_better_than_knows_which_end_is_good(ledger: Ledger) -> None:
     ledger.record(made(5), files(5))
-    entries = ledger.page(Query(sort="score", order="asc")).entries
+    entries = ledger.page(Query(sort="score", order="asc")).images
     assert ledger.better_than(entries, "denoised_variance") == [(1.0, 4), (0.75, 4), (0.5, 4), (0.25, 4), (0.0, 4)]
     assert ledger.better_than(entries, "score_variance")[0] == (0.0, 4)
 
@@ -108,7 +121,7 @@ def test_scores_that_are_no_numbers_are_nowhere_ranked(ledger: Ledger) -> None:
     broken = found.values.clone()
     broken[:, 1] = torch.nan
     name = ledger.record(replace(found, quantities=dict.fromkeys(QUANTITIES, broken)), files(3))
-    assert ledger.standing(name, "denoised_variance", torch.tensor([0.5]))[2] == 2
+    assert ledger.standing(name, "denoised_variance", torch.empty(0)).count == 2
     assert ledger.page(Query()).total == 3
     assert ledger.page(Query(sort="score")).total == 2
 
@@ -121,12 +134,12 @@ def test_pages_neither_miss_nor_repeat(ledger: Ledger, sort: str, order: str) ->
     seen, cursor = [], None
     while True:
         page = ledger.page(Query(sort=sort, order=order), 4, cursor)
-        seen += page.entries
+        seen += page.images
         cursor = page.next
         if cursor is None:
             break
     assert page.total == len(seen) == len({entry.id for entry in seen}) == 35
-    keys = [entry.created if sort == "date" else entry.score for entry in seen]
+    keys = [entry.created if sort == "date" else entry.score("denoised_variance") for entry in seen]
     assert keys == sorted(keys, reverse=order == "desc")
 
 
@@ -136,10 +149,10 @@ def test_conditions_narrow_the_list(ledger: Ledger) -> None:
     assert ledger.page(Query(model="M1 x")).total == 8
     assert ledger.page(Query(since=100.0, until=300.0)).total == 8
     assert ledger.page(Query(score_min=0.9, score_max=2.5)).total == 8
-    (first, *_) = ledger.page(Query()).entries
+    (first, *_) = ledger.page(Query()).images
     moved = ledger.moved(first.id, "x/rejected/0.png", True)
     assert (moved.file, moved.rejected) == ("x/rejected/0.png", True)
-    assert [entry.id for entry in ledger.page(Query(state="rejected")).entries] == [first.id]
+    assert [entry.id for entry in ledger.page(Query(state="rejected")).images] == [first.id]
     assert ledger.page(Query(state="kept")).total == 15
 
 
@@ -163,7 +176,7 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            ledger.better_than(ledger.page(query, 60, cursor).entries, query.quantity)
+            ledger.better_than(ledger.page(query, 60, cursor).images, query.quantity)
             times.append(time.perf_counter() - start)
         assert min(times) < 0.3, query
 
@@ -185,7 +198,7 @@ def test_a_newer_ledger_is_left_alone(ledger: Ledger) -> None:
     ledger.record(made(1))
     with sqlite3.connect(ledger.path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(LedgerError, match="newer version"):
+    with pytest.raises(LedgerError, match="of version 99, this pack reads up to .*: update the pack"):
         ledger.record(made(1, 1))
 
 

@@ -59,5 +59,18 @@ def test_bad_requests_are_named() -> None:
         example().score("variance")
     with pytest.raises(ValueError, match=r"steps must be among the recorded \[7, 8\], got \[6\]"):
         example().score(steps=[6])
-    with pytest.raises(ValueError, match="the map lacks denoised_variance"):
-        UncertaintyMap({n: torch.zeros(1, 1, 1) for n in QUANTITIES[:2]}, {}, (1,), 2, torch.ones(1))
+
+
+def test_a_quantity_that_an_earlier_version_did_not_measure_is_absent() -> None:
+    everything = example()
+    parts = {name: getattr(everything, name) for name in ("steps", "total_steps", "sigmas")}
+    earlier = UncertaintyMap(
+        {name: values for name, values in everything.quantities.items() if name != "denoised_variance"},
+        {name: values for name, values in everything.standard_errors.items() if name != "denoised_variance"},
+        **parts,
+    )
+    assert torch.equal(earlier.select([1]).values, everything.values[:, [1]])
+    with pytest.raises(ValueError, match="this map has no denoised_variance: the version that made it did not measure it"):
+        earlier.score()
+    with pytest.raises(ValueError, match="quantities must all have shape"):
+        UncertaintyMap({}, {}, **parts)

@@ -25,7 +25,7 @@ def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14
 
 def coloured(picture: Tensor, quantity: str) -> Tensor:
     """Where the pure colour of a panel's line is, (height, width)."""
-    colour = steps_plot.PANELS[quantity][0]
+    colour = QUANTITIES[quantity].color
     wanted = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return (picture - wanted).abs().max(-1).values < 0.02
 
@@ -65,7 +65,7 @@ def test_every_panel_draws_its_line() -> None:
     picture = steps_plot.plot(found)
     assert picture.shape == (steps_plot.HEAD + 3 * steps_plot.PANEL + steps_plot.FOOT, steps_plot.WIDTH, 3)
     assert picture.min() >= 0 and picture.max() <= 1
-    for number, quantity in enumerate(steps_plot.PANELS):
+    for number, quantity in enumerate(reversed(QUANTITIES)):
         line = coloured(picture, quantity)[panel(number)].nonzero().float()
         left, right = (
             line[(line[:, 1] - x).abs() < 3, 0].mean() for x in (steps_plot.LEFT + 44, steps_plot.WIDTH - steps_plot.RIGHT - 44)
@@ -87,7 +87,7 @@ def test_the_band_is_one_standard_deviation_wide() -> None:
 @pytest.mark.parametrize(("steps", "images"), [(1, 1), (1, 4), (2, 1), (60, 2)])
 def test_every_number_of_steps_and_images_is_drawn(steps: int, images: int) -> None:
     picture = steps_plot.plot(measured(torch.rand(steps, images) - 0.5, range(steps), 70))
-    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(steps_plot.PANELS))
+    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(reversed(QUANTITIES)))
 
 
 def test_flat_zero_and_broken_values_are_drawn() -> None:

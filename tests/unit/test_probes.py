@@ -113,4 +113,4 @@ def test_too_few_samples_and_unknown_estimators_are_named() -> None:
 
 def test_two_samples_have_no_known_error() -> None:
     found = uncertainty.estimate(lambda z, s: z, torch.zeros(1, 1, 2, 2), torch.ones(1), samples=2)
-    assert torch.isnan(uncertainty.estimators.standard_errors(found.probes, "paper")["score_variance"]).all()
+    assert torch.isnan(uncertainty.ESTIMATORS["paper"].standard_errors(found.probes, None)["score_variance"]).all()

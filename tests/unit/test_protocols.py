@@ -10,10 +10,11 @@ from torch import Tensor
 
 from dev.launcher import mend_torchvision
 from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.records import ImageRecord
+from uncertainty.window import Window
 from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, reconstruction_protocol, report
 from uncertainty_runs.evaluation.filtering_protocol import Scored
 from uncertainty_runs.evaluation.judges import Judged, Reference, named, named_probability, nearest
-from uncertainty_runs.run_folder import Drawn
 
 PROMPTS, EACH = 12, 10
 
@@ -23,7 +24,7 @@ def scored(seed: int = 0) -> tuple[Scored, Tensor]:
     quality = torch.randn(PROMPTS * EACH, generator=torch.Generator().manual_seed(seed))
     noise = torch.randn(PROMPTS * EACH, generator=torch.Generator().manual_seed(seed + 1))
     prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
-    images = [Drawn(Path(f"{i}.png"), f"prompt {int(p)}", 0, i) for i, p in enumerate(prompts)]
+    images = [ImageRecord({}, "", "", i, seed=0, prompt=f"prompt {int(p)}", file=f"{i}.png") for i, p in enumerate(prompts)]
     return Scored(images, {"knows": -quality, "ignores": noise, "inverts": quality}, prompts), quality
 
 
@@ -92,7 +93,7 @@ def test_the_course_finds_the_steps_that_rank() -> None:
     noise = torch.randn(2, len(quality), generator=torch.Generator().manual_seed(9))
     scores = torch.stack([noise[0], -quality, noise[1]])
     found = course_protocol.Course(dict.fromkeys(QUANTITIES, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
-    assert found.within(0.5, 1.0) == [1, 2]
+    assert found.within(Window(0.5, 1.0)) == [1, 2]
     prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
     rows = course_protocol.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]
     assert [row[2] for row in rows] == ["2", "5", "5 to 9"]

@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from dev.bootstrap import ROOT
+from made_maps import made
 from uncertainty.quantities import QUANTITIES
 from uncertainty.scores import SCORES as SCORES_OF_ALL
+from uncertainty.storage import png_entry
+from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
 from uncertainty_runs.batch_command import again, planned
 from uncertainty_runs.command_line import parser
@@ -32,7 +36,15 @@ def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None 
     file = keep(folder, name, content) if folder else File(name, len(content), hashlib.sha256(content).hexdigest())
     value = float(number) if score is None else score
     scores = dict.fromkeys(QUANTITIES, (value, 0.5))
-    return Row(number, place, prompt, SEED, file, None, "f", "m", 0.25, scores, f"{number}-{place}", "p", "{}")
+    about = {
+        "number": number,
+        "place": place,
+        "prompt": prompt,
+        "seed": SEED,
+        "digest": f"{number}-{place}",
+        "prompt_digest": "p",
+    }
+    return Row(ImageRecord(scores, "f", "m", settings="{}", file=name, **about), file, None, 0.25)
 
 
 def numbers(rows: Rows) -> list[int]:
@@ -280,7 +292,7 @@ def test_the_best_of_each_prompt_and_of_all(tmp_path: Path) -> None:
     assert names("--keep", "3") == {2, 4, 0}
     assert names("--percentile", "50") == {2, 4, 0}
     assert names() == set(range(6))
-    lines = list(table(found, {2}, "highest"))
+    lines = list(table(found, {2}, "denoised_variance", "highest"))
     assert lines[0].startswith("images/00000/0000002_000.png  1 ± 0.5  better than 100 % of 5")
     assert lines[0].endswith("kept") and lines[1].endswith("rejected")
 
@@ -289,6 +301,7 @@ SCORES = (3.0, 9.0, 1.0, 5.0, 2.0, 8.0)
 
 
 def test_pictures_of_no_batch_do_not_know_their_prompts(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: png_entry.entry(made(1), 0)}))
     found = look(tmp_path, "denoised_variance")
     with pytest.raises(ValueError, match="--each-prompt needs the folder of a batch"):
         kept(found, parser().parse_args(["rank", str(tmp_path), "--each-prompt", "--keep", "1"]))

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uncertainty.choosing.selection import MODES, Standing, select
+from uncertainty.choosing.cut import MODES, Rule
+from uncertainty.choosing.selection import select
+from uncertainty.choosing.standing import Standing
 from uncertainty.scores import Score
 from uncertainty.thresholds import Thresholds
 
@@ -15,10 +17,12 @@ NAN = float("nan")
 SCORES = [0.4, 0.1, 0.3, NAN, 0.2]
 
 
-def run(scores: list[float] = SCORES, **rule: object) -> tuple[tuple[int, ...], tuple[int, ...], str]:
-    values = torch.tensor(scores)
-    found = select(Score(values, torch.full_like(values, 0.01)), quantity="denoised_variance", **rule)  # type: ignore[arg-type]
-    return found.kept, found.rejected, found.report
+def run(
+    scores: list[float] = SCORES, *, thresholds: Thresholds | None = None, standing: Standing | None = None, **rule: object
+) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    score = Score(torch.tensor(scores), torch.full((len(scores),), 0.01))
+    chosen = select(score, Rule(**rule), quantity="denoised_variance", thresholds=thresholds, standing=standing)  # type: ignore[arg-type]
+    return chosen.kept, chosen.rejected, chosen.report
 
 
 def test_keep_best() -> None:

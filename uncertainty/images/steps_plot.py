@@ -22,7 +22,7 @@ def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
 
 def plot(found: UncertaintyMap) -> Tensor:
     """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
-    shown = [QUANTITIES[name] for name in reversed(QUANTITIES) if name in found.quantities]
+    shown = [quantity for name, quantity in QUANTITIES.items() if name in found.quantities][::-1]
     canvas = Canvas(WIDTH, HEAD + len(shown) * PANEL + FOOT)
     images = "1 image" if found.images == 1 else f"mean of {found.images} images, band: ± one standard deviation"
     canvas.text(LEFT, 46, "Uncertainty per step", 40)

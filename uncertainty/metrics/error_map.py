@@ -27,7 +27,7 @@ def of_images(ground_truth: Tensor, prediction: Tensor, found: UncertaintyMap, q
     Raises:
         ValueError: numbers or sizes differ, or the map is of videos.
     """
-    if found.values.ndim != 5:
+    if len(found.shape) != 5:
         raise ValueError("sparsification needs maps of single pictures, this map is of videos or sound.")
     truth = ground_truth.expand(len(prediction), *ground_truth.shape[1:]) if len(ground_truth) == 1 else ground_truth
     if truth.shape != prediction.shape or len(prediction) != found.images:

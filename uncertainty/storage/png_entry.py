@@ -121,7 +121,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     """Name the file when its entry turns out damaged."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path.name} has a damaged entry '{ENTRY}' ({error}).") from error
 
 
