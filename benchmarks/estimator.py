@@ -34,7 +34,7 @@ SAMPLES = 5
 PLAIN = (20, 80)
 
 
-def maps(probes: Probes, estimator: str) -> dict[str, Tensor]:
+def estimated(probes: Probes, estimator: str) -> dict[str, Tensor]:
     """Every quantity by an estimator."""
     return ESTIMATORS[estimator].maps(probes, None)
 
@@ -45,24 +45,24 @@ def image_only(probes: Probes) -> dict[str, Tensor]:
     axes = (1, 2, 3)
     image = (denoised - denoised.mean(axes, keepdim=True)) / denoised.std(axes, keepdim=True) / denoised.shape[1] ** 0.5
     radius = radius_for(*image.shape[-2:])
-    return {n: nonlocal_means(as_images(v), image / 0.5, radius) for n, v in maps(probes, "control_variate").items()}
+    return {n: nonlocal_means(as_images(v), image / 0.5, radius) for n, v in estimated(probes, "control_variate").items()}
 
 
 def blurred(probes: Probes) -> dict[str, Tensor]:
     """The control variate under a 3x3 box: smoothing that knows nothing of the image."""
     blur = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    return {name: blur(value) for name, value in maps(probes, "control_variate").items()}
+    return {name: blur(value) for name, value in estimated(probes, "control_variate").items()}
 
 
 CANDIDATES: dict[str, tuple[Callable[[Probes], dict[str, Tensor]], bool]] = {
-    "paper": (lambda probes: maps(probes, "paper"), False),
-    "centered": (lambda probes: maps(probes, "centered"), False),
-    "control variate": (lambda probes: maps(probes, "control_variate"), False),
-    "control variate, orthogonal probes": (lambda probes: maps(probes, "control_variate"), True),
+    "paper": (lambda probes: estimated(probes, "paper"), False),
+    "centered": (lambda probes: estimated(probes, "centered"), False),
+    "control variate": (lambda probes: estimated(probes, "control_variate"), False),
+    "control variate, orthogonal probes": (lambda probes: estimated(probes, "control_variate"), True),
     "box 3x3, orthogonal probes": (blurred, True),
     "along the image, orthogonal probes": (image_only, True),
-    "filtered, independent probes": (lambda probes: maps(probes, "filtered"), False),
-    "filtered": (lambda probes: maps(probes, "filtered"), True),
+    "filtered, independent probes": (lambda probes: estimated(probes, "filtered"), False),
+    "filtered": (lambda probes: estimated(probes, "filtered"), True),
 }
 
 
@@ -75,7 +75,7 @@ def reference(situation: situations.Situation) -> tuple[dict[str, Tensor], dict[
         size, count = 64, REFERENCE // 128
         for block in range(count):
             probes = situation.probes(situation.noise(size, 1, seed=1000 + 100 * half + block))
-            for name, value in maps(probes, "control_variate").items():
+            for name, value in estimated(probes, "control_variate").items():
                 blocks[name] = blocks[name] + value[0] / count
         for name in QUANTITIES:
             halves[name].append(blocks[name])
@@ -115,7 +115,7 @@ def measure(situation: situations.Situation) -> dict:
         for samples in PLAIN:
             parts = {name: getattr(many, name)[:samples] for name in ("noise", "scores", "perturbed")}
             fewer = replace(many, **parts)
-            entry["plain"][samples] = correlation(maps(fewer, "paper")[quantity].mean(1), target).item() / scale
+            entry["plain"][samples] = correlation(estimated(fewer, "paper")[quantity].mean(1), target).item() / scale
         for name, found_maps in maps.items():
             channels = found_maps[quantity]
             mean = channels.mean(1)
