@@ -55,6 +55,11 @@ class Probes:
         return len(self.noise) - (0 if self.orthogonal else 1)
 
     @property
+    def deviations(self) -> tuple[Tensor, Tensor]:
+        """Probe noise and noise predictions without their means over the probes, (M, B, C, *spatial) each."""
+        return self.noise - self.noise.mean(0), self.scores - self.scores.mean(0)
+
+    @property
     def denoised(self) -> Tensor:
         """The denoised image x̂0 that was noised, (B, C, *spatial)."""
         a, b = (per_image(value, self.center.ndim) for value in (self.noising.a, self.noising.b))

@@ -7,7 +7,7 @@ control variate). Same expectation as ``paper`` with far less noise; values may 
 import torch
 from torch import Tensor
 
-from ..probes import MIN_SAMPLES, Probes, ratio_squared
+from ..probes import MIN_SAMPLES, Probes
 from ..quantities import QUANTITIES
 from .estimator import Estimator, Maps
 from .jackknife import jackknife_variance, mean_over_elements, unknown
@@ -15,12 +15,10 @@ from .jackknife import jackknife_variance, mean_over_elements, unknown
 
 def contributions(probes: Probes) -> Maps:
     """What each probe adds to the sum behind each quantity, (M, B, C, *spatial)."""
-    noise, scores = (values - values.mean(0) for values in (probes.noise, probes.scores))
-    ratio = ratio_squared(probes)
-    terms = {name: quantity.terms(noise, scores, ratio) for name, quantity in QUANTITIES.items()}
+    terms = {name: quantity.terms(probes) for name, quantity in QUANTITIES.items()}
     if probes.orthogonal:
         # An element's own noise has mean square 1 by design: that part of a term varies, and cancels in the sum.
-        own = noise.square() - 1
+        own = probes.deviations[0].square() - 1
         terms = {name: value - value.mean(0) * own for name, value in terms.items()}
     return terms
 

@@ -14,9 +14,10 @@ def plain(probes: Probes) -> Tensor:
     return ratio_squared(probes) * (probes.scores - probes.noise).var(0)
 
 
-def terms(noise: Tensor, scores: Tensor, ratio: Tensor) -> Tensor:
+def terms(probes: Probes) -> Tensor:
     """The same: what is left once the probe noise is subtracted has little noise to begin with."""
-    return ratio * (scores - noise).square()
+    noise, scores = probes.deviations
+    return ratio_squared(probes) * (scores - noise).square()
 
 
 QUANTITY = Quantity(

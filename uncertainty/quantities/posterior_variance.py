@@ -16,9 +16,10 @@ def plain(probes: Probes) -> Tensor:
     return ratio_squared(probes) * (1 - covariance)
 
 
-def terms(noise: Tensor, scores: Tensor, ratio: Tensor) -> Tensor:
+def terms(probes: Probes) -> Tensor:
     """With the probes' own variance in the place of its limit 1: their sampling errors cancel."""
-    return ratio * noise * (noise - scores)
+    noise, scores = probes.deviations
+    return ratio_squared(probes) * noise * (noise - scores)
 
 
 QUANTITY = Quantity(

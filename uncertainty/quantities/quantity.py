@@ -22,8 +22,7 @@ class Quantity:
         high_is_sure: whether a high value means that the model is sure.
         color: of its curve in plots, ``#rrggbb``.
         plain: its plain sample estimate, (B, C, *spatial).
-        terms: what each probe adds to its low-noise estimate, (M, B, C, *spatial), from the deviations of probe noise and
-            noise predictions from their means over the probes, and from (b/a)². Their sum is divided by the degrees of freedom.
+        terms: what each probe adds to its low-noise estimate, (M, B, C, *spatial). Their sum is divided by ``probes.degrees``.
         known: the part of its limit that is known exactly; the low-noise estimate adds it.
     """
 
@@ -33,5 +32,5 @@ class Quantity:
     high_is_sure: bool
     color: str
     plain: Callable[[Probes], Tensor]
-    terms: Callable[[Tensor, Tensor, Tensor], Tensor]
+    terms: Callable[[Probes], Tensor]
     known: float = 0.0

@@ -28,6 +28,7 @@ from .records import ImageRecord, records_of
 
 # Seconds to wait for another process that writes.
 PATIENCE = 10.0
+# Fields of a record that have a column of their name.
 COLUMNS = ("digest", "fingerprint", "created", "seed", "prompt_digest", "place", "file", "rejected")
 
 
@@ -213,22 +214,17 @@ def _score_columns() -> list[str]:
 
 def _row(image: ImageRecord, moment: float) -> tuple[Any, ...]:
     """Values of the columns; a score that is absent or not valid is NULL."""
-    rejected = None if image.file is None else int(image.rejected)
+    about = {name: getattr(image, name) for name in COLUMNS}
+    about |= {"created": moment, "seed": _signed(image.seed), "rejected": None if image.file is None else int(image.rejected)}
     scores = [part for name in QUANTITIES for part in (image.score(name), image.standard_error(name))]
-    about = (image.digest, image.fingerprint, moment, _signed(image.seed), image.prompt_digest, image.place, image.file, rejected)
-    return (*about, *scores)
+    return (*about.values(), *scores)
 
 
 def _image(row: sqlite3.Row, models: Mapping[str, str]) -> ImageRecord:
     scores = {name: (_number(row[name]), _number(row[f"{name}_error"])) for name in QUANTITIES}
-    plain = ("id", "digest", "fingerprint", "created", "place", "prompt_digest", "file")
-    return ImageRecord(
-        **{name: row[name] for name in plain},
-        scores=scores,
-        seed=_unsigned(row["seed"]),
-        model=models[row["fingerprint"]],
-        rejected=bool(row["rejected"]),
-    )
+    about: dict[str, Any] = {name: row[name] for name in ("id", *COLUMNS)}
+    about |= {"seed": _unsigned(row["seed"]), "rejected": bool(row["rejected"])}
+    return ImageRecord(**about, scores=scores, model=models[row["fingerprint"]])
 
 
 def _models(connection: sqlite3.Connection) -> dict[str, str]:

@@ -12,7 +12,12 @@ from .cfg_rejection_run import CfgRejection
 from .mc_dropout_run import McDropout
 from .paper_score_run import PaperScore
 
-RUNS: dict[str, Callable[[RunSettings], Baseline]] = {run.name: run for run in (PaperScore, McDropout, BayesDiff, CfgRejection)}
+RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
+    PaperScore.name: PaperScore,
+    McDropout.name: McDropout,
+    BayesDiff.name: BayesDiff,
+    CfgRejection.name: CfgRejection,
+}
 
 
 def baselines_of(settings: RunSettings) -> list[Baseline]:
