@@ -95,9 +95,9 @@ def test_adm_runs_in_the_sampler(adm: tuple[Path, Any], pack: PackModule, sampli
     assert not torch.equal(latent["samples"], sampling.plain(loaded, **run))
     other = replace(loaded, positive=label.execute(model, "4").args[0])
     assert not torch.equal(sampling.plain(loaded, **run), sampling.plain(other, **run))
-    with pytest.raises(ValueError, match="only trained with classes: give 0 to 9, and cfg 1"):
+    with pytest.raises(ValueError, match="this model always needs a class: enter 0 to 9, and set cfg to 1"):
         label.execute(model, "")
-    with pytest.raises(ValueError, match=r"text must be numbers from 0 to 9, separated by commas, got '3, 10'"):
+    with pytest.raises(ValueError, match=r"text must hold class numbers from 0 to 9, separated by commas, got '3, 10'"):
         label.execute(model, "3, 10")
 
 
