@@ -52,7 +52,6 @@ class UncertaintySaveImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
 
     @classmethod

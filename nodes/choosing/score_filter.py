@@ -111,7 +111,6 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_end: float | None = None,
         when_none_pass: str | None = None,
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
         return node_inputs.check_inputs(cls, window_start, window_end, **choices)
 

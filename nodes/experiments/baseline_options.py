@@ -61,7 +61,6 @@ class UncertaintyBaselines(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, control: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, control=control)
 
     @classmethod

@@ -57,7 +57,6 @@ class UncertaintyMapPreview(io.ComfyNode):
     def validate_inputs(
         cls, quantity: str | None = None, colormap: str | None = None, normalize: str | None = None
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, quantity=quantity, colormap=colormap, normalize=normalize)
 
     @classmethod

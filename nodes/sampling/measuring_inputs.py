@@ -67,7 +67,7 @@ def outputs() -> list[io.Output]:
             "scores",
             display_name="scores",
             is_output_list=True,
-            tooltip="One score per image: denoised_variance summed over the recorded steps. High means uncertain.",
+            tooltip="One score per image: denoised_variance summed over the recorded steps. High means unsure.",
         ),
     ]
 
@@ -76,7 +76,7 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
     if run.recorded.steps:
         measured = run.uncertainty_map()
-        # Here, where every image passes, saved or not: all of them belong to what is usual.
+        # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
         return measured, measured.score().value.tolist()
     blocked = ExecutionBlocker(

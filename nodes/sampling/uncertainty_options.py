@@ -29,7 +29,7 @@ class UncertaintyOptions(io.ComfyNode):
                     options=list(ESTIMATORS),
                     default=DEFAULT_ESTIMATOR,
                     tooltip=(
-                        "How maps are computed from the same model calls. "
+                        "How to compute maps. All estimators make the same model calls. "
                         + "; ".join(f"{name}: {estimator.summary}" for name, estimator in ESTIMATORS.items())
                         + "."
                     ),
