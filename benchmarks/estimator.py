@@ -36,7 +36,7 @@ PLAIN = (20, 80)
 
 def estimated(probes: Probes, estimator: str) -> dict[str, Tensor]:
     """The maps of every quantity by an estimator."""
-    return ESTIMATORS[estimator].estimated(probes, None)
+    return ESTIMATORS[estimator].maps(probes, None)
 
 
 def image_only(probes: Probes) -> dict[str, Tensor]:
