@@ -1,1 +1,1 @@
-"""What is measured about the pack, and the models it is measured on: nothing of it is part of the pack."""
+"""Benchmarks of the pack and the models they use. Nothing here is part of the installed pack."""

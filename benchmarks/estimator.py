@@ -1,11 +1,11 @@
-"""How good is a map of five probes? Every estimator against an independent reference, and the plain M it is worth.
+"""Accuracy of maps from five probes: every estimator against an independent reference, and its equivalent M.
 
 ``python -m benchmarks.estimator pixel`` (or latent) measures and writes ``results/estimator_<model>.json``; with ``--table`` it
-only prints what was written. Accuracy is the correlation, over the pixels of an image, of the channels' mean with the reference,
-divided by the square root of the reference's own reliability (two halves; Spearman-Brown), so that a perfect map would reach 1.
+only prints the last results. Accuracy is the correlation of the channels' mean with the reference over the pixels of an image,
+divided by the square root of the reference's own reliability (two halves; Spearman-Brown), so that a perfect map has accuracy 1.
 
-The equivalent M of an accuracy ρ is the M at which the plain variance reaches it on average over the images. The plain variance
-has ρ² = S/(S + N/(M - 1)): S the variance of the true map over the pixels, N its noise, both measured.
+The equivalent M of an accuracy ρ is the M at which the plain variance reaches ρ on average over the images. The plain variance
+has ρ² = S/(S + N/(M - 1)), where S is the variance of the true map over the pixels and N its noise. Both are measured.
 """
 
 import math
@@ -35,12 +35,12 @@ PLAIN = (20, 80)
 
 
 def estimated(probes: Probes, estimator: str) -> dict[str, Tensor]:
-    """Every quantity by an estimator."""
+    """The maps of every quantity by an estimator."""
     return ESTIMATORS[estimator].maps(probes, None)
 
 
 def image_only(probes: Probes) -> dict[str, Tensor]:
-    """The control variate, smoothed along the image alone, no pilot map, no shrinkage."""
+    """The control variate, smoothed along the image only: without a pilot map and without shrinkage."""
     denoised = probes.noising.denoised(probes.perturbed[0], probes.noise[0])
     axes = (1, 2, 3)
     image = (denoised - denoised.mean(axes, keepdim=True)) / denoised.std(axes, keepdim=True) / denoised.shape[1] ** 0.5
@@ -49,7 +49,7 @@ def image_only(probes: Probes) -> dict[str, Tensor]:
 
 
 def blurred(probes: Probes) -> dict[str, Tensor]:
-    """The control variate under a 3x3 box: smoothing that knows nothing of the image."""
+    """The control variate with a 3x3 box filter, which ignores the image."""
     blur = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
     return {name: blur(value) for name, value in estimated(probes, "control_variate").items()}
 
@@ -67,10 +67,10 @@ CANDIDATES: dict[str, tuple[Callable[[Probes], dict[str, Tensor]], bool]] = {
 
 
 def reference(situation: situations.Situation) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Control variate over many probes, (C, h, w) by quantity, and the reliability of its channels' mean."""
+    """The reference: the control variate over many probes, (C, h, w) by quantity, and the reliability of its channels' mean."""
     halves: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     for half in range(2):
-        # Independent blocks: the mean of unbiased estimates is unbiased.
+        # In independent blocks, because the mean of unbiased estimates is unbiased.
         blocks: dict[str, Tensor] = {name: torch.zeros(()) for name in QUANTITIES}
         size, count = 64, REFERENCE // 128
         for block in range(count):
@@ -85,24 +85,24 @@ def reference(situation: situations.Situation) -> tuple[dict[str, Tensor], dict[
 
 
 def correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Over the elements of each of the maps (N, ...), shape (N,)."""
+    """Correlation over the elements of each of N maps (N, ...), shape (N,)."""
     a, b = (values.flatten(1) - values.flatten(1).mean(1, keepdim=True) for values in (one, other))
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-30)
 
 
 def overlap(one: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of the highest 5 % of each of the maps (N, ...); 0.026 by chance."""
+    """Intersection over union of the highest 5 % of each of N maps (N, ...); 0.026 by chance."""
     count = max(1, one[0].numel() // 20)
     chosen = [torch.zeros_like(m.flatten(1)).scatter(1, m.flatten(1).topk(count).indices, 1).bool() for m in (one, other)]
     return (chosen[0] & chosen[1]).sum(1) / (chosen[0] | chosen[1]).sum(1)
 
 
 def measure(situation: situations.Situation) -> dict:
-    """Everything of one situation: per quantity the plain noise ratio, and of each candidate accuracy, overlap and scores."""
+    """Results of one situation, by quantity: the noise ratio of the plain variance; accuracy, overlap and scores."""
     truth, reliability = reference(situation)
     plain_noise = situation.noise(SAMPLES, DRAWS, seed=1)
     drawn = {False: situation.probes(plain_noise), True: situation.orthogonal_probes(SAMPLES, DRAWS, seed=2)}
-    found: dict = {"sigma": situation.sigma.item(), "prompt": situation.prompt, "quantities": {}}
+    result: dict = {"sigma": situation.sigma.item(), "prompt": situation.prompt, "quantities": {}}
     maps = {name: function(drawn[special]) for name, (function, special) in CANDIDATES.items()}
     many = situation.probes(situation.noise(max(PLAIN), 1, seed=3))
     for quantity in QUANTITIES:
@@ -116,8 +116,8 @@ def measure(situation: situations.Situation) -> dict:
             parts = {name: getattr(many, name)[:samples] for name in ("noise", "scores", "perturbed")}
             fewer = replace(many, **parts)
             entry["plain"][samples] = correlation(estimated(fewer, "paper")[quantity].mean(1), target).item() / scale
-        for name, found_maps in maps.items():
-            channels = found_maps[quantity]
+        for name, by_quantity in maps.items():
+            channels = by_quantity[quantity]
             mean = channels.mean(1)
             entry["candidates"][name] = {
                 "correlation": (correlation(mean, target.expand_as(mean)) / scale).mean().item(),
@@ -126,12 +126,12 @@ def measure(situation: situations.Situation) -> dict:
                 "scores": channels.mean((1, 2, 3)).tolist(),
                 "bias": (channels.mean() / truth[quantity].mean() - 1).item(),
             }
-        found["quantities"][quantity] = entry
-    return found
+        result["quantities"][quantity] = entry
+    return result
 
 
 def equivalent(accuracy: float, ratios: list[float]) -> float:
-    """The M at which plain variances of such noise ratios reach an accuracy on average."""
+    """The M at which plain variances with these noise ratios reach an accuracy on average."""
     low, high = 1.0, 1e7
     for _ in range(80):
         middle = math.sqrt(low * high)
@@ -141,16 +141,16 @@ def equivalent(accuracy: float, ratios: list[float]) -> float:
 
 
 def rank_agreement(scores: list[list[float]]) -> float:
-    """Mean Spearman correlation over images, scores (images, draws), between neighbouring draws."""
+    """Mean Spearman correlation over images between consecutive draws; scores are (images, draws)."""
     columns = list(zip(*scores, strict=True))
     return fmean(spearmanr(one, other).statistic for one, other in pairwise(columns))
 
 
-def summarise(found: list[dict]) -> list[dict]:
-    """One row a noise level, quantity and candidate."""
+def summarise(results_by_situation: list[dict]) -> list[dict]:
+    """One row per noise level, quantity and candidate."""
     rows = []
     for step in STEPS:
-        here = [entry for entry in found if entry["step"] == step]
+        here = [entry for entry in results_by_situation if entry["step"] == step]
         for quantity in QUANTITIES:
             entries = [entry["quantities"][quantity] for entry in here]
             ratios = [entry["noise_ratio"] for entry in entries]
@@ -184,7 +184,7 @@ def _row(here: list[dict], step: int, quantity: str, name: str, values: list[flo
 
 
 def table(rows: list[dict]) -> str:
-    """As markdown."""
+    """The table in Markdown."""
     head = [
         "σ",
         "quantity",
@@ -214,13 +214,13 @@ def main() -> None:
     for model in models:
         name = f"estimator_{model}"
         if not only_table:
-            began, found = time.monotonic(), []
+            began, measured = time.monotonic(), []
             with torch.inference_mode():
                 network, clip, shape = situations.load(model)
                 for visited in situations.visit(network, clip, shape, IMAGES, STEPS):
-                    found += [measure(situation) | {"step": situation.step} for situation in visited]
-                    print(f"{model}: {len(found)} of {IMAGES * len(STEPS)}, {time.monotonic() - began:.0f} s", flush=True)
-            results.write(name, found, time.monotonic() - began)
+                    measured += [measure(situation) | {"step": situation.step} for situation in visited]
+                    print(f"{model}: {len(measured)} of {IMAGES * len(STEPS)}, {time.monotonic() - began:.0f} s", flush=True)
+            results.write(name, measured, time.monotonic() - began)
         print(results.heading(name))
         rows = summarise(results.read(name))
         results.write_table(name, table(rows))
@@ -228,7 +228,7 @@ def main() -> None:
 
 
 def draw(rows: list[dict], name: str) -> None:
-    """Accuracy by noise level, a panel a quantity."""
+    """Plot accuracy by noise level, one panel per quantity."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), sharey=True, layout="constrained")

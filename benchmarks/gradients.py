@@ -1,8 +1,8 @@
-"""How much of a guidance gradient is signal, and how close forward-only differences come to the exact one.
+"""Reliability of guidance gradients, and how close forward-only gradients come to exact ones.
 
 ``python -m benchmarks.gradients reliability forward_only`` measures on both trained models. Reliability is the cosine between
-gradients of independent probes; accuracy, the cosine with the gradient of many probes. Both once over all elements and once over
-those that guidance would touch, above the 95th percentile of the score variance.
+gradients of independent probes. Accuracy is the cosine with the gradient of many probes. Each is computed over all elements, and
+over those that guidance would change: the ones above the 95th percentile of the score variance.
 """
 
 import time
@@ -32,19 +32,19 @@ DIFFERENCE_STEPS = (0.03, 0.1, 0.3, 1.0)
 
 
 def cosine(one: Tensor, other: Tensor, chosen: Tensor | None = None) -> float:
-    """Of two gradients, over the chosen elements."""
+    """Cosine of two gradients over the chosen elements."""
     a, b = (g if chosen is None else g * chosen for g in (one, other))
     return float((a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-30))
 
 
 def antithetic(situation: situations.Situation, seed: int) -> Probes:
-    """Two pairs n, -n: one call less than five probes."""
+    """Probes in two pairs n and -n: one model call less than with five probes."""
     half = situation.noise((SAMPLES - 1) // 2, 1, seed=seed)
     return situation.probes(torch.cat([half, -half]))
 
 
 def smoothed(gradient: Tensor, situation: situations.Situation) -> Tensor:
-    """A gradient averaged along the image as the maps are."""
+    """A gradient, smoothed along the image like the maps."""
     image = situation.noising.denoised(situation.x, situation.center)
     image = (image - image.mean((2, 3), keepdim=True)) / image.std() / image.shape[1] ** 0.5
     return nonlocal_means(as_images(gradient), image / 0.5, radius_for(*image.shape[-2:]))
@@ -60,7 +60,7 @@ DRAWN: dict[str, Callable[[situations.Situation, int], Probes]] = {
 def reliability(model: str) -> list[dict]:
     """Cosines of every candidate at every step of every image."""
     network, clip, shape = situations.load(model)
-    found = []
+    rows = []
     for visited in situations.visit(network, clip, shape, IMAGES, STEPS):
         gradients: dict[tuple[str, int], list[Tensor]] = {}
         for situation in visited:
@@ -83,7 +83,7 @@ def reliability(model: str) -> list[dict]:
                 if step != situation.step:
                     continue
                 pairs = list(combinations(drawn, 2))
-                found.append({
+                rows.append({
                     "model": model, "sigma": situation.sigma.item(), "step": step, "estimator": name,
                     "reliability": fmean(cosine(a, b) for a, b in pairs),
                     "reliability_chosen": fmean(cosine(a, b, chosen) for a, b in pairs),
@@ -91,14 +91,14 @@ def reliability(model: str) -> list[dict]:
                     "accuracy_chosen": fmean(cosine(g, truth, chosen) for g in drawn),
                 })  # fmt: skip
         print(f"{model}: {situation.prompt}", flush=True)
-    return found
+    return rows
 
 
 def forward_only(model: str) -> list[dict]:
-    """Forward-only against the exact gradient of the same probes in fp32, for weights in three precisions."""
+    """Forward-only gradients with weights in three precisions, against the exact fp32 gradient of the same probes."""
     networks = {name: situations.load(model, dtype)[0] for name, dtype in DTYPES.items()}
     _, clip, shape = situations.load(model)
-    found = []
+    rows = []
     for visited in situations.visit(networks["fp32"], clip, shape, IMAGES, (15, 30, 45, 48)):
         for situation in visited:
             probes = situation.orthogonal_probes(SAMPLES, 1, seed=0)
@@ -116,21 +116,21 @@ def forward_only(model: str) -> list[dict]:
                         else forward_only_gradient(same.score, rough, 1, step=step)
                     )
                     seconds = time.perf_counter() - began
-                    found.append({
+                    rows.append({
                         "model": model, "sigma": situation.sigma.item(), "weights": name, "h": step,
                         "seconds": seconds / exact_seconds, "cosine": cosine(gradient, exact),
                         "norm": float(gradient.norm() / exact.norm()),
                     })  # fmt: skip
         print(f"{model}: {situation.prompt}", flush=True)
-    return found
+    return rows
 
 
-def reliability_table(found: list[dict]) -> str:
-    """As markdown."""
+def reliability_table(measured: list[dict]) -> str:
+    """The table in Markdown."""
     head = ["model", "σ", "estimator", "reliability", "where guided", "accuracy", "where guided"]
     lines = []
-    for key in dict.fromkeys((row["model"], row["step"], row["estimator"]) for row in found):
-        rows = [row for row in found if (row["model"], row["step"], row["estimator"]) == key]
+    for key in dict.fromkeys((row["model"], row["step"], row["estimator"]) for row in measured):
+        rows = [row for row in measured if (row["model"], row["step"], row["estimator"]) == key]
         values = [
             f"{fmean(row[n] for row in rows):.2f}" for n in ("reliability", "reliability_chosen", "accuracy", "accuracy_chosen")
         ]
@@ -138,12 +138,12 @@ def reliability_table(found: list[dict]) -> str:
     return results.markdown(head, lines)
 
 
-def forward_only_table(found: list[dict]) -> str:
-    """As markdown."""
+def forward_only_table(measured: list[dict]) -> str:
+    """The table in Markdown."""
     head = ["model", "σ", "weights", "gradient", "cosine with exact fp32", "norm ratio", "time / exact"]
     lines = []
-    for key in dict.fromkeys((row["model"], f"{row['sigma']:.2f}", row["weights"], row["h"]) for row in found):
-        rows = [r for r in found if (r["model"], f"{r['sigma']:.2f}", r["weights"], r["h"]) == key]
+    for key in dict.fromkeys((row["model"], f"{row['sigma']:.2f}", row["weights"], row["h"]) for row in measured):
+        rows = [r for r in measured if (r["model"], f"{r['sigma']:.2f}", r["weights"], r["h"]) == key]
         gradient = "exact" if key[3] is None else f"forward-only, h = {key[3]}"
         values = [f"{f(row[name] for row in rows):.2f}" for f, name in ((fmean, "cosine"), (fmean, "norm"), (median, "seconds"))]
         lines.append([*key[:3], gradient, *values])
@@ -162,8 +162,8 @@ def main() -> None:
         if not only_table:
             began = time.monotonic()
             with torch.no_grad():
-                found = [row for model in situations.MODELS for row in measure(model)]
-            results.write(name, found, time.monotonic() - began)
+                rows = [row for model in situations.MODELS for row in measure(model)]
+            results.write(name, rows, time.monotonic() - began)
         print(results.heading(name))
         results.write_table(name, table(results.read(name)))
 

@@ -1,6 +1,6 @@
-"""A latent diffusion model for the benchmarks: the demo network, moved from pixels to the codes of a linear patch autoencoder.
+"""A latent diffusion model for the benchmarks: the demo network, adapted to the latents of a linear patch autoencoder.
 
-The file holds the autoencoder and the tensors that training changed; the others are those of ``demo/emoji64.safetensors``.
+The weights file holds the autoencoder and the tensors that training changed; the others come from ``demo/emoji64.safetensors``.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from demo import model as demo
 WEIGHTS = Path(__file__).with_name("latent16.safetensors")
 PATCH = 4
 CHANNELS = 12
-LATENT = (CHANNELS, 16, 16)  # of one picture of 64x64 pixels
+LATENT = (CHANNELS, 16, 16)  # shape for one picture of 64x64 pixels
 
 
 @dataclass(frozen=True)
 class PatchCodec:
-    """Linear autoencoder of 4x4 pixel patches, with the ``encode`` and ``decode`` of ComfyUI's VAE.
+    """Linear autoencoder of 4x4 pixel patches, with ``encode`` and ``decode`` like ComfyUI's VAE.
 
     Attributes:
         components: orthonormal rows (C, 48), the principal components of the patches.
-        scale: (C,), how much of each component, in pixels, one unit of latent is.
+        scale: (C,), the amount of each component, in pixels, that one unit of latent stands for.
     """
 
     components: Tensor
@@ -37,17 +37,17 @@ class PatchCodec:
 
     @classmethod
     def of(cls, pixels: Tensor, channels: int = CHANNELS) -> "PatchCodec":
-        """The codec of pictures (B, 3, H, W) in [-1, 1].
+        """Fit the codec to pictures (B, 3, H, W) in [-1, 1].
 
-        Not centred, so that gray stays zero and the codec linear. The scale goes half the way from pixels, where noise hides
-        detail long before colours, to channels of equal variance, where an error in a flat colour would count no more than one in
-        the finest detail. As a whole the latents have mean square 1.
+        The pictures are not centred, so that grey stays zero and the codec is linear. The scale lies halfway between pixels,
+        where noise hides detail long before colours, and channels of equal variance, where an error in a flat colour would count
+        no more than one in the finest detail. The latents have a mean square of 1.
         """
         patches = pixel_unshuffle(pixels, PATCH).movedim(1, -1).flatten(0, -2).double()
         power, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         power, components = power.flip(0)[:channels], vectors.T.flip(0)[:channels]
         largest = components.gather(1, components.abs().argmax(1, keepdim=True))
-        components = components * largest.sign()  # eigenvectors are unique up to their sign
+        components = components * largest.sign()  # fixes the sign, which is arbitrary in eigenvectors
         deviation = power.sqrt()
         return cls(components.float(), (deviation * deviation.mean()).sqrt().float())
 
@@ -57,7 +57,7 @@ class PatchCodec:
         return torch.einsum("ck,bkhw->bchw", matrix, pixel_unshuffle(pixels, PATCH))
 
     def expand(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, H, W) to pixels (B, 3, 4H, 4W), about [-1, 1]: linear, so it may be given differences as well."""
+        """Latents (B, C, H, W) to pixels (B, 3, 4H, 4W), about [-1, 1]. Linear, so it also works on differences."""
         matrix = (self.components * self.scale[:, None]).to(latents)
         return pixel_shuffle(torch.einsum("ck,bchw->bkhw", matrix, latents), PATCH)
 
@@ -71,20 +71,20 @@ class PatchCodec:
 
 
 class PatchLatents(comfy.latent_formats.LatentFormat):
-    """Latents of a PatchCodec, scaled already."""
+    """The latents of a PatchCodec, which are already scaled."""
 
     latent_channels = CHANNELS
 
 
 class LatentConfig(demo.DemoConfig):
-    """The demo model's, with other latents."""
+    """The demo model's configuration with these latents."""
 
     latent_format = PatchLatents
     unet_extra_config: ClassVar[dict[str, Any]] = {}
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
-    """What tells the demo weights from others."""
+    """A digest that identifies the demo weights."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())
@@ -103,9 +103,7 @@ def load(
     shared, header = demo.read(demo.WEIGHTS)
     tensors, own_header = demo.read(path)
     if own_header["base"] != fingerprint(shared):
-        raise ValueError(
-            f"{path.name} was trained from other weights than those in {demo.WEIGHTS.name}: run `make train-latent`."
-        )
+        raise ValueError(f"{path.name} was not trained from the weights in {demo.WEIGHTS.name}: run `make train-latent`.")
     codec = PatchCodec(tensors.pop("codec.components"), tensors.pop("codec.scale"))
     patcher, clip = demo.build(shared | tensors, header | own_header, family, LatentConfig)
     return patcher, clip, codec

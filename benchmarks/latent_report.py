@@ -1,4 +1,4 @@
-"""The figures and the sample sheet of ``benchmarks/README.md``, the second half of ``make train-latent``."""
+"""Prints the errors and draws the sample sheet of ``benchmarks/README.md``; the second part of ``make train-latent``."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from . import latent_model
 
 PROMPTS = ("grinning face", "cat face", "panda", "heart", "pizza", "strawberry", "rocket", "flag japan")
 SHEET = Path(__file__).with_name("latent_samples.jpg")
-RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of noise to signal
+RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise to signal
 
 
 def rms(difference: Tensor) -> float:
@@ -26,7 +26,7 @@ def rms(difference: Tensor) -> float:
 
 
 def denoising_error(patcher: ModelPatcher, clip: CLIP, latents: Tensor, captions: list[str], ratio: float) -> float:
-    """How far the denoised latents of a noise-predicting model are from the clean ones, each with its caption."""
+    """Root-mean-square error of denoised latents at a noise-to-signal ratio, for a noise-predicting model and the captions."""
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     conditions = [clip.encode_from_tokens_scheduled(clip.tokenize(caption))[0] for caption in captions]
     context = torch.cat([c[0][:, :8] for c in conditions])
@@ -36,7 +36,7 @@ def denoising_error(patcher: ModelPatcher, clip: CLIP, latents: Tensor, captions
 
 
 def print_errors(patcher: ModelPatcher, clip: CLIP, codec: latent_model.PatchCodec) -> None:
-    """What the autoencoder loses and what the network leaves of noise, on pictures of training (every 20th) and on the others."""
+    """Print the errors of autoencoder and network, on every 20th training picture and on the held-out ones."""
     pictures = data.load(data.download(WORK))
     for label, chosen in (("seen", pictures[::20]), ("held out", [p for p in pictures if p.held_out])):
         pixels = torch.stack([p.pixels for p in chosen])

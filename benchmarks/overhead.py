@@ -1,8 +1,8 @@
-"""What measuring and guiding cost: ``python -m benchmarks.overhead`` times whole samplings, interleaved, in one process.
+"""The cost of measuring and guiding: ``python -m benchmarks.overhead`` times whole samplings, interleaved, in one process.
 
-50 steps of Euler, CFG 3, M = 5, window 0.90 to 0.98 (steps 45 to 48), batch 1. Every round runs every way once; the table shows
-medians of the rounds' ratios to plain KSampler. By the number of network evaluations (NFE) measuring costs 70/50.
-The peer is the joint graph of the paper's authors, written plainly: all M probes and their variance in one graph, one backward
+50 steps of Euler, CFG 3, M = 5, window 0.90 to 0.98 (steps 45 to 48), batch 1. Every round runs every way once. The table shows
+the medians over the rounds of the ratios to plain KSampler. By the number of network evaluations (NFE), measuring should cost
+70/50. The peer is a plain implementation of the authors' method: all M probes and their variance in one graph, with one backward
 pass.
 """
 
@@ -33,14 +33,14 @@ IDEAL = (50 + 4 * SAMPLES) / 50
 
 
 class JointGraph:
-    """The peer: Algorithms 1 and 2 in one graph, as a wrapper around every model call."""
+    """The peer: Algorithms 1 and 2 in one graph, in a wrapper around every model call."""
 
     def __init__(self, pack: Any) -> None:
         self.ordinary_weights = pack("nodes.hook.inference_weights").ordinary_weights
         self.calls = 0
 
     def attach(self, model: Any) -> Any:
-        """A clone of the model with the peer hooked in."""
+        """A clone of the model with the peer attached."""
         clone = model.clone()
         clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "joint", self._predict)
         return clone
@@ -67,11 +67,11 @@ class JointGraph:
 
 
 def ways(pack: Any) -> dict[str, Callable[[], Any]]:
-    """What is attached to the model of one sampling, by name; None is plain KSampler."""
+    """By name, functions that create what is attached to the model for one sampling; None is plain KSampler."""
     hook, options, window = pack("nodes.hook.sampling_hook"), pack("uncertainty.options"), pack("uncertainty.window")
 
     class Nothing(window.Window):
-        """A window without steps, which no user can set: what the hook itself costs."""
+        """A window without steps, which users cannot set: shows the cost of the hook itself."""
 
         def steps(self, total: int) -> range:
             return range(0)
@@ -92,7 +92,7 @@ def ways(pack: Any) -> dict[str, Callable[[], Any]]:
 
 
 def measure(model: str) -> dict[str, list[float]]:
-    """Seconds of every way in every round."""
+    """Seconds of each way in each round."""
     network, clip, shape = situations.load(model)
     positive, negative = situations.encode(clip, "cat face"), situations.encode(clip, "")
     pack = import_pack().__name__
@@ -110,16 +110,16 @@ def measure(model: str) -> dict[str, list[float]]:
     for turn in range(ROUNDS + 1):
         for name, way in all_ways.items():
             taken = sample(way)
-            if turn > 0:  # the first round warms up
+            if turn > 0:  # the first round is a warm-up
                 seconds[name].append(taken)
     return seconds
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> str:
-    """As markdown."""
+def table(measured: dict[str, dict[str, list[float]]]) -> str:
+    """The table in Markdown."""
     head = ["model", "way", "seconds", "ratio to KSampler", "quartiles", "ratio / NFE-ideal of measuring"]
     lines = []
-    for model, seconds in found.items():
+    for model, seconds in measured.items():
         for name, taken in seconds.items():
             ratios = [one / plain for one, plain in zip(taken, seconds["KSampler"], strict=True)]
             low, _, high = quantiles(ratios, n=4)
@@ -136,8 +136,8 @@ def main() -> None:
         comfy.utils.set_progress_bar_enabled(False)
         began = time.monotonic()
         with torch.inference_mode():
-            found = {model: measure(model) for model in models}
-        results.write("overhead", found, time.monotonic() - began)
+            measured = {model: measure(model) for model in models}
+        results.write("overhead", measured, time.monotonic() - began)
     print(results.heading("overhead"))
     results.write_table("overhead", table(results.read("overhead")))
 

@@ -1,4 +1,4 @@
-"""Where benchmarks put what they measured: raw numbers, a table and a figure a name, each with its date and device."""
+"""Reads and writes results of benchmarks: raw numbers, tables and figures, with their date and device."""
 
 import argparse
 import json
@@ -15,17 +15,17 @@ FOLDER = Path(__file__).with_name("results")
 
 
 def arguments(description: str | None, choices: Sequence[str]) -> tuple[list[str], bool]:
-    """Which parts to run, all if none are named, and whether to only print what was measured before."""
+    """Parse the command line: which parts to run (all by default), and whether to only print the last results."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*choices, []])
-    parser.add_argument("--table", action="store_true", help="only print the table of the last measurement")
-    found = parser.parse_args()
+    parser.add_argument("--table", action="store_true", help="only print the table of the last results")
+    parsed = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported
-    return list(found.parts) or list(choices), found.table
+    return list(parsed.parts) or list(choices), parsed.table
 
 
 def device() -> str:
-    """What it ran on."""
+    """Name of the GPU, or of the CPU with the number of threads."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
@@ -38,7 +38,7 @@ def _cpuinfo() -> list[str]:
 
 
 def write(name: str, measured: Any, seconds: float) -> None:
-    """Keep raw numbers."""
+    """Write raw numbers."""
     FOLDER.mkdir(exist_ok=True)
     content = {"date": date.today().isoformat(), "device": device(), "torch": torch.__version__, "seconds": round(seconds)}
     path = FOLDER / f"{name}.json"
@@ -58,32 +58,32 @@ def _rounded(value: Any) -> Any:
 def _stored(name: str) -> dict:
     path = FOLDER / f"{name}.json"
     if not path.exists():
-        sys.exit(f"error: {path.name} is missing from benchmarks/results: measure first, without --table.")
+        sys.exit(f"error: {path.name} is missing from benchmarks/results: run without --table first.")
     return json.loads(path.read_text())
 
 
 def read(name: str) -> Any:
-    """Raw numbers of the last measurement."""
+    """The raw numbers of the last results."""
     return _stored(name)["measured"]
 
 
 def heading(name: str) -> str:
-    """What, when, on what."""
+    """Name, date, device, version of torch and duration of the last results."""
     stored = _stored(name)
     return f"{name}: {stored['date']}, {stored['device']}, torch {stored['torch']}, {stored['seconds']} s"
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """A table in Markdown."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
 
 
 def write_table(name: str, table: str) -> None:
-    """Print it and keep it."""
+    """Print a table and write it to a file."""
     print(table)
     (FOLDER / f"{name}.md").write_text(f"{heading(name)}\n\n{table}\n")
 
 
 def write_figure(name: str, figure: Any) -> None:
-    """Keep it."""
+    """Write a figure to a file."""
     figure.savefig(FOLDER / f"{name}.png", dpi=110)

@@ -1,7 +1,7 @@
-"""Large batches, images and videos: memory and time for each way to keep maps. ``python -m dev.launcher -m benchmarks.scale``.
+"""Memory and time for large batches, images and videos with each choice of keep_maps.
 
-A network of two convolutions stands for the model, so that what is measured is what measuring itself takes. Each run is a process
-of its own; memory is the most that belongs to it alone, which files that are mapped do not.
+``python -m dev.launcher -m benchmarks.scale``. The model is a network of two convolutions, so that the cost of measuring
+dominates. Each run has its own process. Memory is the peak of private memory, which does not include mapped files.
 """
 
 import importlib
@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.01
 
 
 def network(dimensions: int, channels: int) -> Any:
-    """Two convolutions as ComfyUI calls a network."""
+    """A network of two convolutions that ComfyUI can call."""
     from torch import nn
 
     class Toy(nn.Module):
@@ -49,13 +49,13 @@ def network(dimensions: int, channels: int) -> Any:
 
 
 def own_memory() -> float:
-    """Memory of this process alone, in MB."""
+    """Private memory of this process, in MB."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines["RssAnon"].split()[0]) / 1024
 
 
 def run(case: str, keep: str) -> dict[str, float]:
-    """One sampling with KSampler and one that measures: times, and memory over what KSampler took."""
+    """Sample once with KSampler and once with measuring. Returns times, and the memory in excess of KSampler's."""
     import comfy.latent_formats
     import comfy.model_base
     import comfy.model_patcher
@@ -66,7 +66,7 @@ def run(case: str, keep: str) -> dict[str, float]:
     from dev.launcher import import_pack
 
     pack = import_pack().__name__
-    sampler = importlib.import_module(f"{pack}.nodes.sampler").UncertaintyKSampler
+    sampler = importlib.import_module(f"{pack}.nodes.sampling.ksampler").UncertaintyKSampler
     options = importlib.import_module(f"{pack}.uncertainty.options").Options
     shape = CASES[case]
     torch.manual_seed(0)
@@ -89,13 +89,13 @@ def run(case: str, keep: str) -> dict[str, float]:
         measuring |= dict(zip(("window_start", "window_end"), WINDOW, strict=True))
         empty = {"samples": torch.zeros(shape)}
         plain_seconds, plain_memory, _ = _watched(lambda: comfy_nodes.common_ksampler(**inputs, latent=empty))
-        seconds, memory, found = _watched(lambda: sampler.execute(**inputs, **measuring, latent_image=empty).args[1])
-    size = sum(value.nbytes for value in found.quantities.values()) / 2**20
+        seconds, memory, uncertainty = _watched(lambda: sampler.execute(**inputs, **measuring, latent_image=empty).args[1])
+    size = sum(value.nbytes for value in uncertainty.quantities.values()) / 2**20
     return {"plain_seconds": plain_seconds, "seconds": seconds, "memory_mb": memory - plain_memory, "map_mb": size}
 
 
 def _watched(does: Any) -> tuple[float, float, Any]:
-    """Seconds, most memory, and what came of it."""
+    """Run a function. Returns seconds, peak memory and the function's result."""
     most, done = own_memory(), threading.Event()
 
     def look() -> None:
@@ -107,17 +107,17 @@ def _watched(does: Any) -> tuple[float, float, Any]:
     watcher.start()
     began = time.perf_counter()
     try:
-        found = does()
+        result = does()
     finally:
         seconds = time.perf_counter() - began
         done.set()
         watcher.join()
-    return seconds, max(most, own_memory()), found
+    return seconds, max(most, own_memory()), result
 
 
 def measure() -> dict[str, dict[str, dict[str, float]]]:
-    """Every case in every way, each in a process of its own."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    """Run every case with every choice of keep_maps, each in its own process."""
+    measured: dict[str, dict[str, dict[str, float]]] = {}
     for case in CASES:
         for keep in KEEP:
             command = [sys.executable, "-m", "dev.launcher", "-m", "benchmarks.scale"]
@@ -125,9 +125,9 @@ def measure() -> dict[str, dict[str, dict[str, float]]]:
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"error: {case}, {keep}: {done.stderr[-3000:]}")
-            found.setdefault(case, {})[keep] = json.loads(done.stdout.splitlines()[-1])
-            print(case, keep, found[case][keep], flush=True)
-    return found
+            measured.setdefault(case, {})[keep] = json.loads(done.stdout.splitlines()[-1])
+            print(case, keep, measured[case][keep], flush=True)
+    return measured
 
 
 def main() -> None:

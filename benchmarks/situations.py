@@ -1,4 +1,4 @@
-"""What a sampler meets on its way: the trained models, visited at some steps of a real run."""
+"""Test situations for benchmarks: the trained models at some steps of real sampling runs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ PROBES_PER_CALL = 32
 
 @dataclass
 class Situation:
-    """One image at one step: its latent x (1, C, h, w), what the model predicts there, and the model as ``score(x, sigma)``."""
+    """One image at one step: its latent x (1, C, h, w), the model's noise prediction there, and ``score(x, sigma)``."""
 
     prompt: str
     step: int
@@ -38,16 +38,16 @@ class Situation:
     score: Callable[[Tensor, Tensor], Tensor]
 
     def noise(self, *count: int, seed: int) -> Tensor:
-        """Probe noise (*count, C, h, w), of this situation and seed alone."""
+        """Probe noise (*count, C, h, w), which depends only on this situation and the seed."""
         rng = torch.Generator().manual_seed(hash_of(self.prompt, self.step, seed))
         return torch.randn(*count, *self.x.shape[1:], generator=rng)
 
     def orthogonal_probes(self, samples: int, draws: int, *, seed: int) -> Probes:
-        """Scored orthogonal probes of independent draws."""
+        """Scored orthogonal probes in independent draws."""
         return self.probes(torch.stack([orthogonal(n) for n in self.noise(draws, samples, seed=seed)], 1), is_orthogonal=True)
 
     def probes(self, noise: Tensor, *, is_orthogonal: bool = False) -> Probes:
-        """Scored probes of independent draws, noise (M, draws, C, h, w): the draws take the place of images."""
+        """Scored probes in independent draws, from noise (M, draws, C, h, w). The draws take the place of images."""
         draws = noise.shape[1]
         center, sigma = self.center.expand(draws, *self.x.shape[1:]), self.sigma.expand(draws)
         noising = Noising(self.noising.a.expand(draws), self.noising.b.expand(draws))
@@ -58,14 +58,14 @@ class Situation:
 
 
 def hash_of(*parts: Any) -> int:
-    """A seed that differs where any part does, in every process alike."""
+    """A seed that depends on all parts and is the same in every process."""
     import zlib
 
     return zlib.crc32(repr(parts).encode())
 
 
 def load(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any, tuple[int, ...]]:
-    """A trained model, its weights in a precision: patcher, text encoder, latent shape."""
+    """Patcher, text encoder and latent shape of a trained model, with weights in the given precision."""
     model, clip, _ = demo.load() if name == "pixel" else latent_model.load()
     network = model.model.diffusion_model
     network.to(dtype)
@@ -79,10 +79,10 @@ def encode(clip: Any, text: str) -> list:
 
 
 def visit(model: Any, clip: Any, shape: tuple[int, ...], images: int, steps: tuple[int, ...]) -> Iterator[list[Situation]]:
-    """Sample one image for each of the first prompts (Euler, schedule "normal") and stop by at the given steps.
+    """Sample one image for each of the first prompts (Euler, scheduler "normal") and record the given steps.
 
     Yields:
-        per image its situations; usable until the next image is asked for.
+        the situations of one image, which are valid until the next image is requested.
     """
     comfy.utils.set_progress_bar_enabled(False)
 
@@ -101,10 +101,10 @@ def visit(model: Any, clip: Any, shape: tuple[int, ...], images: int, steps: tup
 
 
 def situation(model: Any, clip: Any, prompt: str, step: int, x: Tensor, sigma: Tensor) -> Situation:
-    """One latent x (1, C, h, w) at one step, as a model sees it."""
+    """The situation of a model at one latent x (1, C, h, w) and step."""
     base = model.model
     positive, negative = encode(clip, prompt), encode(clip, "")
-    model.pre_run()  # sampling has left the model as if it were not in use
+    model.pre_run()  # sampling has cleaned the model up after use
     device = x.device
 
     def conditioning(entries: list) -> list:

@@ -1,7 +1,7 @@
-"""A thousand queue runs in one server, and what grows: ``python -m benchmarks.soak``.
+"""A thousand runs in one server, to find leaks: ``python -m benchmarks.soak``.
 
-Runs measure, guide, preview, filter, save, calibrate, record baselines, fail and are interrupted in turn. After every tenth run
-the server's memory, open files and threads are read, and its temporary files counted.
+Runs in turn measure, guide, preview, filter, save, calibrate, record baselines, fail and are interrupted. After every tenth run,
+the server's memory, open files, threads and temporary files are recorded.
 """
 
 import sys
@@ -20,13 +20,14 @@ from . import results
 
 NAME = "soak"
 RUNS, EVERY = 1000, 10
-# ComfyUI and torch fill their caches first. ComfyUI's own history of runs then grows by 0.012 MB a run, with KSampler too.
+# Runs during which ComfyUI and torch fill their caches. After that, ComfyUI's history still grows by 0.012 MB per run, also with
+# KSampler.
 SETTLED = 200
 GROWN = {"memory_mb": 20.0, "files": 5, "threads": 5, "temporary_files": 10}
 
 
 def graph(number: int) -> Graph:
-    """One of the kinds of runs in turn, each with a seed of its own."""
+    """The graph of a run: the kinds of runs take turns, each run has its own seed."""
     strength, samples = (1.0, 3) if number % 3 == 1 else (0.0, 3)
     sampler = {
         "model": ["model", 0], "seed": number, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
@@ -38,7 +39,7 @@ def graph(number: int) -> Graph:
     rule = {"mode": "keep_best", "keep": 1, "percentile": 50.0, "threshold": 0.0, "reject": "highest"}
     rule |= {"window_start": 0.0, "window_end": 1.0, "when_none_pass": "block"}
     baselines = {"paper_score": number % 5 == 0, "mc_dropout": number % 7 == 0, "cfg_rejection": True, "control": "none"}
-    found = {
+    nodes = {
         "model": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
         "positive": make("CLIPTextEncode", text="cat face", clip=["model", 1]),
         "negative": make("CLIPTextEncode", text="", clip=["model", 1]),
@@ -51,21 +52,21 @@ def graph(number: int) -> Graph:
         "saved": make("UncertaintySaveImage", images=["images", 0], uncertainty=["sampler", 1], filename_prefix="soak/image"),
     }
     if number % 4 == 0:
-        # A calibration keeps up to 512 images exactly: one that goes on for ever would be measured growing to that.
+        # A calibration grows until it holds 512 images, so a new one is started now and then.
         name = f"soak {number // 100}"
-        found["calibration"] = make("UncertaintyCalibrate", uncertainty=["sampler", 1], name=name, percentile=95.0)
+        nodes["calibration"] = make("UncertaintyCalibrate", uncertainty=["sampler", 1], name=name, percentile=95.0)
     if number % 10 == 3:  # fails after it has sampled
-        found["filter"]["inputs"] |= {"quantity": "bayesdiff"}
-    return found
+        nodes["filter"]["inputs"] |= {"quantity": "bayesdiff"}
+    return nodes
 
 
 def interrupted(number: int) -> bool:
-    """Whether a run is stopped in the middle."""
+    """Whether a run is interrupted."""
     return number % 10 == 7
 
 
 def usage(server: ComfyServer) -> dict[str, float]:
-    """What the server holds."""
+    """Memory, open files, threads and temporary files of the server."""
     process = Path("/proc") / str(server.process_id)
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     return {
@@ -77,18 +78,18 @@ def usage(server: ComfyServer) -> dict[str, float]:
 
 
 def measure() -> dict[str, Any]:
-    """Run it all."""
-    found: list[dict[str, float]] = []
+    """Run everything and record the usage."""
+    readings: list[dict[str, float]] = []
     ended = {"finished": 0, "failed": 0, "interrupted": 0}
     with tempfile.TemporaryDirectory() as folder, ComfyServer(base=Path(folder), log=Path(folder) / "server.log") as server:
         began = time.monotonic()
         for number in range(1, RUNS + 1):
             ended[_ended(server, number)] += 1
             if number % EVERY == 0:
-                found.append({"runs": number, **usage(server)})
+                readings.append({"runs": number, **usage(server)})
                 left = (time.monotonic() - began) / number * (RUNS - number)
-                print(f"{number} runs, {found[-1]['memory_mb']:.0f} MB, {left / 60:.0f} min left", flush=True)
-    return {"ended": ended, "usage": found}
+                print(f"{number} runs, {readings[-1]['memory_mb']:.0f} MB, {left / 60:.0f} min left", flush=True)
+    return {"ended": ended, "usage": readings}
 
 
 def _ended(server: ComfyServer, number: int) -> str:
@@ -106,20 +107,20 @@ def _ended(server: ComfyServer, number: int) -> str:
     return "finished"
 
 
-def grown(found: list[dict[str, float]]) -> dict[str, float]:
-    """By how much each thing grew after it had settled: medians of a tenth of the runs at either end."""
-    later = [row for row in found if row["runs"] > SETTLED]
+def grown(readings: list[dict[str, float]]) -> dict[str, float]:
+    """Growth after warm-up: the difference of the medians of the last and first tenth of the readings."""
+    later = [row for row in readings if row["runs"] > SETTLED]
     part = max(1, len(later) // 10)
     return {name: median(r[name] for r in later[-part:]) - median(r[name] for r in later[:part]) for name in GROWN}
 
 
-def draw(found: list[dict[str, float]]) -> Any:
-    """The curves."""
+def draw(readings: list[dict[str, float]]) -> Any:
+    """Plot usage over runs."""
     from matplotlib.figure import Figure
 
     made: Any = Figure(figsize=(9, 5), layout="constrained")
     for axis, name in zip(made.subplots(2, 2).flat, GROWN, strict=True):
-        axis.plot([row["runs"] for row in found], [row[name] for row in found])
+        axis.plot([row["runs"] for row in readings], [row[name] for row in readings])
         axis.set(title=name.replace("_", " "), xlabel="runs", ylim=(0, None))
     return made
 
@@ -131,19 +132,19 @@ def main() -> None:
         began = time.monotonic()
         results.write(NAME, measure(), time.monotonic() - began)
     measured = results.read(NAME)
-    found, ended = measured["usage"], measured["ended"]
-    results.write_figure(NAME, draw(found))
-    growth = grown(found)
-    head = ["", "at first", "at last", "growth after it settled", "allowed"]
+    readings, ended = measured["usage"], measured["ended"]
+    results.write_figure(NAME, draw(readings))
+    growth = grown(readings)
+    head = ["", "start", "end", "growth after warm-up", "limit"]
     lines = [
-        [name.replace("_", " "), *(f"{value:.4g}" for value in (found[0][name], found[-1][name], growth[name], most))]
+        [name.replace("_", " "), *(f"{value:.4g}" for value in (readings[0][name], readings[-1][name], growth[name], most))]
         for name, most in GROWN.items()
     ]
     counts = ", ".join(f"{number} {how}" for how, number in ended.items())
     results.write_table(NAME, f"{sum(ended.values())} runs: {counts}\n\n{results.markdown(head, lines)}")
     too_much = {name: growth[name] for name, most in GROWN.items() if growth[name] > most}
     if too_much:
-        sys.exit(f"error: grows: {too_much}")
+        sys.exit(f"error: grew beyond the limit: {too_much}")
 
 
 if __name__ == "__main__":

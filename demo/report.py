@@ -1,4 +1,4 @@
-"""The pictures of ``demo/README.md``: ``make train-report`` draws the sample sheet and the training curve."""
+"""Draws the pictures of ``demo/README.md``, the sample sheet and the training curve: ``make train-report``."""
 
 import csv
 import time
@@ -30,7 +30,7 @@ CFG = 3.0
 
 
 def sample(network: Any, clip: Any, vae: Any, latent: Sequence[int], prompts: Sequence[str] = PROMPTS) -> dict[str, Tensor]:
-    """Images (IMAGES, 64, 64, 3) by prompt, from latents of a shape, and on the way the time they took."""
+    """Images (IMAGES, 64, 64, 3) by prompt, from latents of the given shape. Prints the time per image."""
 
     def encode(text: str) -> list:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
@@ -43,12 +43,12 @@ def sample(network: Any, clip: Any, vae: Any, latent: Sequence[int], prompts: Se
         images[prompt] = vae.decode(drawn["samples"])
         seconds += time.monotonic() - began
     each = seconds / len(prompts) / IMAGES
-    print(f"{each:.2f} s an image: {STEPS} steps, CFG {CFG}, batch of {IMAGES}, {torch.get_num_threads()} threads")
+    print(f"{each:.2f} s per image: {STEPS} steps, CFG {CFG}, batch of {IMAGES}, {torch.get_num_threads()} threads")
     return images
 
 
 def draw_sheet(images: dict[str, Tensor], path: Path, columns: int = 2) -> None:
-    """One row a prompt: its first images as they came, none chosen."""
+    """Draw one row of images per prompt, without selection."""
     rows = -(-len(images) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(6.2 * columns, 0.98 * rows), layout="constrained")
     for axis, (prompt, batch) in zip(axes.T.flatten(), images.items(), strict=True):
@@ -59,7 +59,7 @@ def draw_sheet(images: dict[str, Tensor], path: Path, columns: int = 2) -> None:
 
 
 def draw_curve(log: Path, path: Path) -> None:
-    """Mean loss of every 50 steps. A resumed run logs some steps twice: the later ones count."""
+    """Plot the mean loss of every 50 steps. Where a resumed run logged a step twice, the later entry counts."""
     with log.open() as file:
         losses = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
     steps = sorted(losses)

@@ -1,7 +1,7 @@
 """A bag-of-words text encoder behind ComfyUI's CLIP interface.
 
-Each known word has one learned vector. The vectors are the cross-attention context, their mean the pooled output. Words the
-vocabulary lacks are skipped and named once in the log.
+Each known word has one learned vector. The vectors are the cross-attention context and their mean is the pooled output. Unknown
+words are skipped and logged once.
 """
 
 import json
@@ -17,12 +17,12 @@ STOP_WORDS = frozenset(["a", "an", "and", "at", "in", "of", "on", "or", "the", "
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, in order, without stop words."""
+    """The words of a text in lower case and in order, without stop words."""
     return [w for w in re.findall(r"[a-z0-9]+", text.lower().replace("'", "")) if w not in STOP_WORDS]
 
 
 class BagOfWords(nn.Module):
-    """Word vectors, shape (V + 1, D); row 0 is the padding vector, which alone stands for an empty prompt."""
+    """Word vectors (V + 1, D). Row 0 is the padding vector, which by itself encodes an empty prompt."""
 
     def __init__(self, words: int, dim: int, dtype: torch.dtype | None = None, device: Any = None) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class BagOfWords(nn.Module):
 
 
 class BagOfWordsTokenizer:
-    """The tokenizer half of ComfyUI's CLIP: ``(word:1.2)`` weights work as with any other model."""
+    """The tokenizer of ComfyUI's CLIP; weights such as ``(word:1.2)`` work as with any other model."""
 
     def __init__(self, vocabulary: list[str]) -> None:
         self.vocabulary = vocabulary
@@ -46,7 +46,7 @@ class BagOfWordsTokenizer:
         self._reported: set[str] = set()
 
     def lookup(self, word: str) -> int | None:
-        """Id of a word or of its singular, else None."""
+        """Id of a word or of its singular, or None if both are unknown."""
         for form in (word, word.removesuffix("s"), word.removesuffix("es")):
             if form in self.ids:
                 return self.ids[form]
@@ -70,7 +70,7 @@ class BagOfWordsTokenizer:
         new = sorted(set(unknown) - self._reported)
         if new:
             self._reported.update(new)
-            logging.warning("The demo model does not know: %s. It knows %d words.", ", ".join(new), len(self.ids))
+            logging.warning("The demo model does not know these words: %s. It knows %d words.", ", ".join(new), len(self.ids))
         padding = -len(pairs) % CONTEXT_LENGTH if pairs else CONTEXT_LENGTH
         pairs += [(0, 1.0)] * padding
         return {"words": [[(*p, 0) if return_word_ids else p for p in pairs]]}  # type: ignore[list-item]
@@ -85,7 +85,7 @@ class BagOfWordsTokenizer:
 
 
 class BagOfWordsEncoder(nn.Module):
-    """The encoder half of ComfyUI's CLIP."""
+    """The encoder of ComfyUI's CLIP."""
 
     def __init__(
         self, words: int, dim: int, dtype: torch.dtype | None = None, device: Any = None, model_options: Any = None
@@ -110,5 +110,5 @@ class BagOfWordsEncoder(nn.Module):
         return context.float().cpu(), pooled.float().cpu()
 
     def load_sd(self, sd: dict[str, Tensor]) -> Any:
-        """Load weights, as ComfyUI's loaders call it."""
+        """Load weights; ComfyUI's loaders call this."""
         return self.load_state_dict(sd, strict=False)

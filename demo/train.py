@@ -1,9 +1,9 @@
 """Train the demo model from the npm package: ``make train``, or ``python -m demo.train`` with ComfyUI on the path.
 
-One network learns the clean image at noise levels that cover both families it is served as (see ``network.py``). For the first
-steps its target is the negative velocity ``sin(θ)·x0 - cos(θ)·n`` (Salimans & Ho 2022, arXiv 2202.00512), which is x0 at high
-noise, where shapes are decided; then it is x0 at all levels. A run that is stopped continues where it was; data order, noise and
-dropout depend on the seed and the step number only.
+One network learns the clean image at noise levels that cover both families (see ``network.py``). For the first steps, the target
+is the negative velocity ``sin(θ)·x0 - cos(θ)·n`` (Salimans & Ho 2022, arXiv 2202.00512), which equals x0 at high noise, where
+shapes form. After that, the target is x0 at all levels. An interrupted run resumes from its last checkpoint. Data order, noise
+and dropout depend only on the seed and the step number.
 """
 
 import argparse
@@ -30,17 +30,17 @@ WEIGHTS = HERE / "emoji64.safetensors"
 BATCH = 32
 LEARNING_RATE = 6e-4
 WARMUP = 200
-COOLDOWN = 0.35  # last part of the run, learning rate falling linearly to zero
+COOLDOWN = 0.35  # last part of the run, in which the learning rate falls linearly to zero
 EMA = 0.999
 EMPTY_PROMPT = 0.1
 VELOCITY_STEPS = 6600
-# The loss is that of the velocity, (x0 error / sin θ)², but no more than this times that of x0: sharp enough is sharp enough.
+# The loss is that of the velocity, (x0 error / sin θ)², with the weight 1 / sin² θ limited to this value.
 LARGEST_WEIGHT = 10.0
 SAVE_EVERY = 200
 
 
 def initialise(model: nn.Module) -> None:
-    """Give every layer torch's default weights (ComfyUI's layers leave them unset), zero at the end of each residual branch."""
+    """Initialise each layer as torch does (ComfyUI's layers do not), and the end of each residual branch with zeros."""
     for module in model.modules():
         for base in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm):
             if isinstance(module, base):
@@ -51,7 +51,7 @@ def initialise(model: nn.Module) -> None:
 
 
 def sample_captions(pictures: list[data.Picture], ids: dict[str, int], length: int, rng: torch.Generator) -> Tensor:
-    """Word ids (B, length), 0 for padding: a random part of each picture's words, or none at all."""
+    """Word ids (B, length), padded with 0: a random subset of each picture's words, or none."""
     rows = torch.zeros(len(pictures), length, dtype=torch.long)
     for row, picture in zip(rows, pictures, strict=True):
         if torch.rand((), generator=rng) < EMPTY_PROMPT:
@@ -65,7 +65,7 @@ def sample_captions(pictures: list[data.Picture], ids: dict[str, int], length: i
 
 
 def augment(pixels: Tensor, mirrored: Tensor, rng: torch.Generator) -> Tensor:
-    """A quarter of the pictures a little smaller and moved; half of those that may be mirrored, mirrored. White stays white."""
+    """Shrink and move a quarter of the pictures, and mirror half of those that may be mirrored, on a white background."""
     count = len(pixels)
     scale = 1 / (1 - 0.18 * torch.rand(count, generator=rng))
     moved = torch.rand(count, generator=rng) < 0.25
@@ -81,7 +81,7 @@ def augment(pixels: Tensor, mirrored: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def sample_angles(count: int, rng: torch.Generator) -> Tensor:
-    """Noise angles (B,): log σ three quarters normal around the levels where shapes form, one quarter uniform."""
+    """Noise angles (B,). log σ is normal around the levels where shapes form in three quarters of cases, otherwise uniform."""
     log_sigma = 0.4 + 1.2 * torch.randn(count, generator=rng)
     wide = torch.rand(count, generator=rng) * 8 - 4.5
     log_sigma = torch.where(torch.rand(count, generator=rng) < 0.25, wide, log_sigma)
@@ -112,12 +112,12 @@ class Trainee(nn.Module):
 
 
 def learning_rate(step: int, steps: int, highest: float = LEARNING_RATE) -> float:
-    """Warm-up, constant, linear fall to zero."""
+    """Learning rate at a step: warm-up, then constant, then a linear fall to zero."""
     return highest * min(1.0, (step + 1) / WARMUP, (steps - step) / max(1, COOLDOWN * steps))
 
 
 def write(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
-    """Write safetensors, whole or not at all."""
+    """Write a safetensors file atomically."""
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata)
     temporary.replace(path)
@@ -145,7 +145,7 @@ def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps:
 
 
 def training_pictures() -> tuple[list[data.Picture], list[str]]:
-    """The pictures that are not held out, and all the words of their captions."""
+    """The pictures that are not held out, and all words of their captions."""
     pictures = [p for p in data.load(data.download(WORK)) if not p.held_out]
     return pictures, sorted({w for p in pictures for w in p.words + p.extra_words})
 
@@ -163,22 +163,22 @@ def fit(
     highest_rate: float = LEARNING_RATE,
     velocity_steps: int = 0,
 ) -> tuple[dict[str, Tensor], int]:
-    """Train what requires gradients up to a number of steps, resuming from the last checkpoint.
+    """Train the parameters that require gradients, resuming from the last checkpoint.
 
     Args:
-        model: what is trained.
-        pictures: what it learns from.
-        vocabulary: the words whose vectors the model has, in order.
-        steps: where training ends, and the learning rate is zero.
-        seed: of data order, noise and dropout.
-        folder: of checkpoint and log.
-        save: is given the averaged weights and the number of steps, with every checkpoint.
-        encode: makes what the network denoises out of pixels (B, 3, 64, 64).
-        highest_rate: of the learning rate.
-        velocity_steps: for how many steps the target is the negative velocity.
+        model: the model to train.
+        pictures: the training pictures.
+        vocabulary: the words of the model's word vectors, in order.
+        steps: total number of steps; the learning rate reaches zero there.
+        seed: seed of data order, noise and dropout.
+        folder: folder of the checkpoint and the log.
+        save: called at every checkpoint with the averaged weights and the number of steps.
+        encode: turns pixels (B, 3, 64, 64) into what the network denoises.
+        highest_rate: the highest learning rate.
+        velocity_steps: number of steps for which the target is the negative velocity.
 
     Returns:
-        The averaged weights and the number of steps they have seen.
+        The averaged weights and the number of steps they were trained for.
 
     Raises:
         RuntimeError: the loss is not a number.
@@ -198,11 +198,11 @@ def fit(
         optimizer.load_state_dict(state["optimizer"])
         ema, start = state["ema"], state["step"]
     parameters = sum(p.numel() for p in trained)
-    print(f"{len(pictures)} pictures, {len(vocabulary)} words, {parameters / 1e6:.2f} M parameters, from step {start} of {steps}")
+    print(f"{len(pictures)} pictures, {len(vocabulary)} words, {parameters / 1e6:.2f} M parameters, step {start} of {steps}")
 
     length, began, losses = 8, time.monotonic(), []
     for step in range(start, steps):
-        rng = torch.manual_seed(seed * 10_000_000 + step)  # the global generator: dropout draws from it too
+        rng = torch.manual_seed(seed * 10_000_000 + step)  # seeds the global generator, because dropout uses it too
         chosen = torch.randint(len(pictures), (BATCH,), generator=rng)
         x0 = encode(augment(pixels[chosen], mirrored[chosen], rng)).to(device)
         words = sample_captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
@@ -221,7 +221,7 @@ def fit(
             torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), 1 - decay)
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise RuntimeError(f"the loss of step {step + 1} is not a number: the run ends at its last checkpoint.")
+            raise RuntimeError(f"the loss of step {step + 1} is not a number: resume from the last checkpoint with another seed.")
         if (step + 1) % 50 == 0:
             mean = sum(losses) / len(losses)
             losses = []
@@ -244,10 +244,10 @@ def fit(
 
 
 def train(steps: int, seed: int, device: torch.device) -> None:
-    """Train the demo model, or finish it, and write its weights.
+    """Train the demo model, or resume its training, and write its weights.
 
     Raises:
-        RuntimeError: the pictures cannot be had, or the loss is not a number.
+        RuntimeError: the pictures cannot be downloaded, or the loss is not a number.
     """
     pictures, vocabulary = training_pictures()
     torch.manual_seed(seed)
@@ -262,7 +262,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
 
 
 def main(train: Callable[[int, int, torch.device], None] = train, steps: int = 13000, description: str | None = __doc__) -> None:
-    """Command line of a training: ``train(steps, seed, device)``."""
+    """Command line of a training, which is ``train(steps, seed, device)``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
@@ -276,7 +276,7 @@ def main(train: Callable[[int, int, torch.device], None] = train, steps: int = 1
     except (RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped: the same command goes on from the last checkpoint.")
+        sys.exit("stopped: run the same command to resume from the last checkpoint.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Train the judge of ``classifier.py``: ``python -m demo.train_classifier``, a quarter of an hour on two cores.
+"""Train the judge of ``classifier.py``: ``python -m demo.train_classifier``, about 15 minutes on two cores.
 
-All 440 pictures are classes, the held-out ones too. Each is shown turned, moved, scaled, mirrored (but flags), in other colours
-and light, noisy, blurred and with a part cut out.
+All 440 pictures are classes, including the held-out ones. Each is rotated, moved, scaled, mirrored (except flags), changed in
+colour and brightness, blurred, and shown with noise and a hole.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from .classifier import WEIGHTS, Classifier
 
 WORK = Path(__file__).parent / ".train"
 STEPS, BATCH, LEARNING_RATE, SEED = 4000, 64, 2e-3, 5
-FRESH = 20  # changed copies of each picture that accuracy and temperature are measured on
+FRESH = 20  # new changed copies of each picture, on which accuracy and temperature are measured
 
 
 def changed(pixels: Tensor, mirrored: Tensor, rng: torch.Generator) -> Tensor:
-    """Pictures (B, 3, 64, 64) in [-1, 1] on white, each changed in its own way."""
+    """Change pictures (B, 3, 64, 64) in [-1, 1] on white, each at random."""
     count = len(pixels)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -48,7 +48,7 @@ def changed(pixels: Tensor, mirrored: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def train(steps: int = STEPS, seed: int = SEED) -> tuple[Classifier, list[str], float]:
-    """The trained network, its labels, and its accuracy on fresh changed copies."""
+    """The trained network, its labels, and its accuracy on new changed copies."""
     pictures = data.load(data.download(WORK))
     pixels = torch.stack([picture.pixels for picture in pictures])
     mirrored = torch.tensor([picture.mirrored for picture in pictures])
@@ -68,7 +68,7 @@ def train(steps: int = STEPS, seed: int = SEED) -> tuple[Classifier, list[str], 
         schedule.step()
         if step % 100 == 99:
             right = float((logits.argmax(1) == chosen).float().mean())
-            print(f"step {step + 1}: loss {float(loss):.3f}, right {right:.2f}, {time.monotonic() - began:.0f} s", flush=True)
+            print(f"step {step + 1}: loss {float(loss):.3f}, accuracy {right:.2f}, {time.monotonic() - began:.0f} s", flush=True)
     network.eval()
     with torch.no_grad():
         logits = torch.cat([network(changed(pixels, mirrored, rng))[1] for _ in range(FRESH)])
@@ -78,14 +78,14 @@ def train(steps: int = STEPS, seed: int = SEED) -> tuple[Classifier, list[str], 
 
 
 def calibrated(logits: Tensor, truth: Tensor) -> float:
-    """The temperature that makes the truth most probable (Guo et al. 2017, arXiv 1706.04599)."""
+    """The temperature that maximises the likelihood of the true classes (Guo et al. 2017, arXiv 1706.04599)."""
     candidates = torch.logspace(-1, 0.5, 200)
     losses = torch.stack([cross_entropy(logits / temperature, truth) for temperature in candidates])
     return float(candidates[losses.argmin()])
 
 
 def main() -> None:
-    """Train and write the weights, in half precision."""
+    """Train the judge and write its weights in half precision."""
     from .train import write
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -95,7 +95,7 @@ def main() -> None:
     tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     about = {"labels": json.dumps(labels), "accuracy": f"{accuracy:.4f}", "data": data.PACKAGE}
     write(tensors, about, WEIGHTS)
-    print(f"right on {accuracy:.1%} of changed copies; temperature {float(network.temperature):.2f}; {WEIGHTS.name} written")
+    print(f"accuracy on changed copies {accuracy:.1%}; temperature {float(network.temperature):.2f}; wrote {WEIGHTS.name}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A batch on one sheet, best score first: each image beside its overlay, what was kept in a green frame."""
+"""Draws a batch on one sheet, best score first: each image beside its overlay, kept ones in a green frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ GAP, FRAME, CAPTION, MARGIN, HEAD = 14, 4, 28, 28, 92
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a batch with what is known about it."""
+    """One image of a batch with its overlay, score and verdict."""
 
     image: Image.Image
     overlay: Image.Image
@@ -32,7 +32,7 @@ def measured(score: float, error: float) -> str:
 
 
 def contact_sheet(pictures: Sequence[Picture], title: str, subtitle: str) -> Image.Image:
-    """Draw the pictures in the order given, all of the size of the first."""
+    """Draw the pictures in the given order; all have the size of the first."""
     width, height = (size * ENLARGE for size in pictures[0].image.size)
     cell_width, cell_height = 2 * width + 2 * FRAME, height + 2 * FRAME + CAPTION
     columns = min(COLUMNS, len(pictures))

@@ -1,7 +1,7 @@
-"""``make evidence``: every number of ``docs/evidence.md``, out of the demo model in a real ComfyUI.
+"""``make evidence``: measures every number of ``docs/evidence.md`` with the demo model in a real ComfyUI.
 
-Drawing takes hours; killed and started again it goes on where it was. ``make evidence ARGS=filtering`` reruns one protocol,
-``ARGS=--page`` only writes the page's tables from what was measured before.
+This takes hours. An interrupted run resumes where it stopped. ``make evidence ARGS=filtering`` runs one protocol again;
+``ARGS=--page`` only writes the tables of the page from the last results.
 """
 
 import argparse
@@ -28,12 +28,12 @@ FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
 PROMPTS, FEW = 128, 32
 COUNT = {"filtering": 2048, "equal_evaluations": 512, "reconstruction": 8, "guidance": 96, "course": 384}
 BATCH = {"filtering": 16, "equal_evaluations": 16, "guidance": 3, "course": 12}
-EQUAL_SAMPLES = 28  # 4 recorded steps of so many copies cost about the 110 evaluations of BayesDiff
+EQUAL_SAMPLES = 28  # with 4 recorded steps, about the same cost as BayesDiff: 110 evaluations
 SHEET = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def lay_out_pictures() -> None:
-    """Training pictures and held-out ones as PNG files with their captions, and prompts out of the former."""
+    """Write training and held-out pictures as PNG files with captions, and prompts made from the training captions."""
     from demo import data
 
     if (WORK / "prompts.txt").exists():
@@ -57,7 +57,7 @@ def lay_out_pictures() -> None:
 
 
 def workflow_of(protocol: str) -> Path:
-    """The workflow's file: baselines only where they are compared, more copies for equal evaluations."""
+    """File of a protocol's workflow. Only filtering measures baselines; equal_evaluations takes more copies."""
     if protocol == "filtering":
         return WORKFLOW
     graph = json.loads(WORKFLOW.read_text())
@@ -70,7 +70,7 @@ def workflow_of(protocol: str) -> Path:
 
 
 def commands(protocol: str, url: str) -> list[str]:
-    """The command line of a protocol, as a user would give it."""
+    """Command-line arguments of a protocol, as a user would type them."""
     command = "filtering" if protocol == "equal_evaluations" else protocol
     given = ["evaluate", command, "--workflow", str(workflow_of(protocol)), "--server", url, "--out", str(WORK / protocol)]
     given += ["--count", str(COUNT[protocol])]
@@ -85,13 +85,13 @@ def commands(protocol: str, url: str) -> list[str]:
 
 
 def evaluate(protocols: Sequence[str]) -> None:
-    """Run protocols and keep their tables and figures in the repository."""
+    """Run protocols and copy their tables and figures into the repository."""
     from uncertainty_runs.command_line import parser
 
     lay_out_pictures()
-    base = WORK / f"comfyui-{protocols[0]}"  # so that two of them may run side by side
+    base = WORK / f"comfyui-{protocols[0]}"  # one per protocol, so that two can run at the same time
     shutil.copytree(WORK / "training", base / "input" / "evidence", dirs_exist_ok=True)
-    print("starting ComfyUI, up to a minute or two …", flush=True)
+    print("starting ComfyUI, which can take two minutes …", flush=True)
     with ComfyServer(base=base, log=WORK / f"server-{protocols[0]}.log") as server:
         for protocol in protocols:
             arguments = parser().parse_args(commands(protocol, server.url))
@@ -100,7 +100,7 @@ def evaluate(protocols: Sequence[str]) -> None:
 
 
 def keep(protocol: str) -> None:
-    """Copy what a reader wants into the repository, with date and device."""
+    """Copy tables and figures into the repository, with date and device."""
     from benchmarks.results import device
 
     source, target = WORK / protocol, RESULTS / protocol
@@ -108,7 +108,9 @@ def keep(protocol: str) -> None:
         shutil.rmtree(target)
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
-        if path.suffix in (".csv", ".md", ".png", ".jpg") and path.name != "scores.md":  # a line an image: CSV is enough
+        if (
+            path.suffix in (".csv", ".md", ".png", ".jpg") and path.name != "scores.md"
+        ):  # has a line per image: the CSV file is enough
             shutil.copy(path, target / (re.sub(r"\W+", "_", path.stem).strip("_") + path.suffix))
     about = json.loads((source / "about.json").read_text())
     about = {key: about[key] for key in ("count", "seed", "drawing_seconds")} | {
@@ -119,7 +121,7 @@ def keep(protocol: str) -> None:
 
 
 def write_page() -> None:
-    """Put the measured tables between the page's marks."""
+    """Write the measured tables between the markers of the page."""
 
     def measured(match: re.Match[str]) -> str:
         table = RESULTS / f"{match.group('name')}.md"
@@ -134,8 +136,8 @@ def write_page() -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("protocols", nargs="*", choices=[*COUNT, []], help="which to run (default: all)")
-    parser.add_argument("--page", action="store_true", help="only write the page")
+    parser.add_argument("protocols", nargs="*", choices=[*COUNT, []], help="protocols to run (default: all)")
+    parser.add_argument("--page", action="store_true", help="only write the tables of the page")
     arguments = parser.parse_args()
     try:
         if not arguments.page:
@@ -146,7 +148,7 @@ def main() -> None:
     except (ServerError, RuntimeError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped: the same command goes on")
+        sys.exit("stopped: run the same command to resume")
 
 
 if __name__ == "__main__":

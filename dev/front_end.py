@@ -1,4 +1,4 @@
-"""A newer front-end for the same server, as the browser tests use it beside the bundled one."""
+"""Downloads a newer ComfyUI front-end, which the browser tests use in addition to the bundled one."""
 
 import fcntl
 import shutil
@@ -13,10 +13,10 @@ STATIC = "comfyui_frontend_package/static/"
 
 
 def newer_front_end() -> Path:
-    """Its folder, fetched if it is not there.
+    """Folder of the front-end, which is downloaded if it is missing.
 
     Raises:
-        SetupError: it cannot be fetched.
+        SetupError: the download failed.
     """
     RUNTIME.mkdir(exist_ok=True)
     with (RUNTIME / "front-end.lock").open("w") as lock:
@@ -27,7 +27,7 @@ def newer_front_end() -> Path:
 
 
 def fetch() -> None:
-    """Download and unpack it, whole or not at all."""
+    """Download and unpack the front-end atomically."""
     work = RUNTIME / "front-end.unfinished"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

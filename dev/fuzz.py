@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of everything that reads files or typed text: ``python -m dev.fuzz [TARGET …] [--seconds N]``.
 
-Input is a valid file with edits: bytes changed, cut or put in, and entries of its JSON header replaced. A reader may give a value
-that can be used, or raise ValueError or OSError; anything else is a finding, and its input is kept in ``.runtime/fuzz``.
+Each input is a valid file with edits: bytes changed, removed or inserted, and entries of its JSON header replaced. A reader must
+return a usable value or raise ValueError or OSError. Anything else is a finding, and its input is kept in ``.runtime/fuzz``.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from .bootstrap import ROOT, RUNTIME, shown
 
 FINDINGS = RUNTIME / "fuzz"
 MOST_EDITS = 6
-LENGTH = 8  # bytes of a safetensors file that say how long its header is
+LENGTH = 8  # bytes at the start of a safetensors file that hold the length of its header
 
 
 class Edits:
-    """Decisions out of fuzzed bytes."""
+    """Turns fuzzed bytes into decisions."""
 
     def __init__(self, data: bytes) -> None:
         import atheris
@@ -33,11 +33,11 @@ class Edits:
         self.provider = atheris.FuzzedDataProvider(data)
 
     def number(self, low: int, high: int) -> int:
-        """A whole number from low to high."""
+        """An integer from low to high."""
         return int(self.provider.ConsumeIntInRange(low, high))
 
     def of(self, valid: bytes) -> bytes:
-        """The valid file with some edits."""
+        """A valid file with some edits."""
         content = bytearray(valid)
         for _ in range(self.number(0, MOST_EDITS)):
             kind = self.number(0, 4)
@@ -69,7 +69,7 @@ class Edits:
         return values if kind == len(simple) else {str(index): value for index, value in enumerate(values)}
 
     def _header(self, content: bytes) -> bytes:
-        """With an entry of its JSON header replaced or removed, and the length right again."""
+        """The file with an entry of its JSON header replaced or removed, and the length corrected."""
         with suppress(ValueError, struct.error, KeyError, AttributeError, TypeError):
             (size,) = struct.unpack("<Q", content[:LENGTH])
             header = json.loads(content[LENGTH : LENGTH + size])
@@ -87,7 +87,7 @@ class Edits:
 
 
 def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
-    """By name, what is done with fuzzed bytes."""
+    """By name, the functions that are called with fuzzed bytes."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -101,18 +101,18 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from uncertainty_runs.workflow import Workflow
 
     path = folder / "fuzzed"
-    found = made(2)
+    uncertainty = made(2)
 
     def written(save: Callable[[Path, Any], None], value: Any) -> bytes:
         save(path, value)
         return path.read_bytes()
 
-    calibration = Calibration.like(found).add(found)
-    valid_map = written(tensor_files.save_map, found)
+    calibration = Calibration.like(uncertainty).add(uncertainty)
+    valid_map = written(tensor_files.save_map, uncertainty)
     valid_calibration = written(tensor_files.save_calibration, calibration)
     valid_thresholds = written(tensor_files.save_thresholds, calibration.thresholds(95))
     picture, about = io.BytesIO(), PngInfo()
-    about.add_text(png_entry.ENTRY, png_entry.entry(found, 0))
+    about.add_text(png_entry.ENTRY, png_entry.entry(uncertainty, 0))
     Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=about)
     workflow = (ROOT / "dev" / "best_of_16.api.json").read_bytes()
 
@@ -130,14 +130,14 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     def read_calibration(data: bytes) -> None:
         put(data, valid_calibration)
         read = tensor_files.load_calibration(path)
-        read.add(found).thresholds(90)
+        read.add(uncertainty).thresholds(90)
 
     def read_thresholds(data: bytes) -> None:
         put(data, valid_thresholds)
         read = tensor_files.load_thresholds(path)
-        read.check(found.settings)
-        read.at(found.steps[0], found.values.shape[1:])
-        read.rank("denoised_variance", found.score().value)
+        read.check(uncertainty.settings)
+        read.at(uncertainty.steps[0], uncertainty.values.shape[1:])
+        read.rank("denoised_variance", uncertainty.score().value)
 
     def read_picture(data: bytes) -> None:
         put(data, picture.getvalue())
@@ -145,9 +145,9 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         png_entry.read_map(path)
 
     def read_entry(data: bytes) -> None:
-        """The text in a picture, edited as JSON."""
+        """Read a picture whose text entry was edited as JSON."""
         edits = Edits(data)
-        entry = json.loads(png_entry.entry(found, 0))
+        entry = json.loads(png_entry.entry(uncertainty, 0))
         for _ in range(edits.number(1, 3)):
             where = entry if edits.number(0, 1) else entry.get("map", entry)
             if isinstance(where, dict) and where:
@@ -182,7 +182,7 @@ NAMES = ("map", "calibration", "thresholds", "picture", "entry", "workflow", "st
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Fuzz one target in this process, which then ends: with an error if something was found."""
+    """Fuzz one target in this process, which then exits, with an error if there was a finding."""
     import atheris
 
     sys.path.append(str(ROOT / "tests" / "support"))
@@ -204,7 +204,7 @@ def fuzz(name: str, seconds: int) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", choices=[*NAMES, []], help="which to fuzz (default: all)")
+    parser.add_argument("targets", nargs="*", choices=[*NAMES, []], help="targets to fuzz (default: all)")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default: 60)")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -217,11 +217,11 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"error: {name}: {done.stdout[-3000:]}\n{done.stderr[-1000:]}\ninput: {shown(FINDINGS)}")
         runs[name] = counted(done.stderr)
-        print(f"{name}: {runs[name]:,} inputs in {arguments.seconds} s, nothing found", flush=True)
+        print(f"{name}: {runs[name]:,} inputs in {arguments.seconds} s, no findings", flush=True)
 
 
 def counted(output: str) -> int:
-    """How many inputs were tried, out of libFuzzer's last words."""
+    """Number of inputs tried, from libFuzzer's final statistics."""
     lines = [line for line in output.splitlines() if line.startswith("stat::number_of_executed_units:")]
     return int(lines[-1].split(":")[-1])
 

@@ -1,4 +1,4 @@
-"""``make pictures``: photographs of the nodes for README and help pages, out of the example workflows as they run."""
+"""``make pictures``: takes screenshots of the nodes for README and help pages while the example workflows run."""
 
 import io
 import sys
@@ -22,24 +22,24 @@ README = ROOT / "docs" / "pictures"
 EXAMPLES = ROOT / "example_workflows"
 QUALITY = 88
 MARGIN = 24  # pixels around a whole workflow
-# Which example shows a node best, where not the first that has it.
+# The examples, in order: a node is photographed in the first of them that contains it.
 BEST = ("best_of_16", "repair_loop", "overnight_batch", "calibration", "custom_sampler_flux_style")
 
 
 @contextmanager
 def page() -> Iterator[FrontEnd]:
-    """A fresh server with a fresh ledger, and its page."""
+    """The front-end of a new server with an empty ledger."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         base = Path(folder)
         with ComfyServer(base=base, log=base / "server.log") as server:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
-            with opened(browser, server) as found:
-                yield found
+            with opened(browser, server) as front_end:
+                yield front_end
             browser.close()
 
 
 def keep(name: str, folder: Path, scale: float = 1.0) -> None:
-    """The photograph of this name as a JPEG file, whole or not at all."""
+    """Write a screenshot as a JPEG file, atomically."""
     folder.mkdir(exist_ok=True)
     data = io.BytesIO()
     photograph = ImageOps.scale(Image.open(PICTURES / f"{name}.png").convert("RGB"), scale)
@@ -50,17 +50,17 @@ def keep(name: str, folder: Path, scale: float = 1.0) -> None:
 
 
 def shoot(front_end: FrontEnd, node: Node) -> None:
-    """A node for its help page."""
+    """Take the screenshot of a node for its help page."""
     front_end.photograph(node.kind, of=node)
     keep(node.kind, HELP)
 
 
 def examples(front_end: FrontEnd) -> set[str]:
-    """Run the examples; the nodes that were photographed."""
+    """Run the examples and take screenshots. Returns the nodes that were photographed."""
     done: set[str] = set()
     for name in BEST:
         front_end.open(EXAMPLES / f"{name}.json")
-        for _ in range(3 if name == "overnight_batch" else 1):  # a ledger worth looking at
+        for _ in range(3 if name == "overnight_batch" else 1):  # fills the ledger
             front_end.run()
         front_end.page.wait_for_timeout(2000)
         for node in front_end.nodes():
@@ -73,7 +73,7 @@ def examples(front_end: FrontEnd) -> set[str]:
 
 
 def overview(front_end: FrontEnd, name: str) -> None:
-    """The whole workflow: from afar, but with its texts, which the canvas leaves out when it is zoomed out."""
+    """Take a screenshot of the whole workflow, in a large window, because the canvas omits texts when it is zoomed out."""
     front_end.page.set_viewport_size({"width": 3800, "height": 2000})
     front_end.command("Comfy.Canvas.FitView")
     front_end.page.wait_for_timeout(1500)
@@ -92,7 +92,7 @@ def overview(front_end: FrontEnd, name: str) -> None:
 
 
 def alone(front_end: FrontEnd, kind: str) -> None:
-    """A node that no example has, as it is placed."""
+    """Take the screenshot of a node that no example contains."""
     script = """(kind) => {
         const { graph } = window.app;
         graph.clear();
@@ -103,7 +103,7 @@ def alone(front_end: FrontEnd, kind: str) -> None:
 
 
 def sidebar(front_end: FrontEnd) -> None:
-    """The tab with what the examples saved, and the map of the image under the pointer."""
+    """Take a screenshot of the sidebar tab with the saved images and the map of the image under the pointer."""
     front_end.page.evaluate("() => window.app.graph.clear()")
     panel = front_end.sidebar("Uncertainty")
     front_end.page.wait_for_timeout(2500)

@@ -1,4 +1,4 @@
-"""Type check of the browser code: ``python -m dev.typecheck`` runs tsc over ``web/`` with ComfyUI's published types."""
+"""Type check of the browser code: ``python -m dev.typecheck`` runs tsc on ``web/`` with ComfyUI's published types."""
 
 import fcntl
 import os
@@ -13,15 +13,15 @@ SOURCES = ("package.json", "package-lock.json")
 
 
 def made_from() -> str:
-    """What the installed packages depend on."""
+    """Digest of the files that define the packages to install."""
     return digest(*((DEV / "types" / name).read_text() for name in SOURCES))
 
 
 def install() -> None:
-    """The compiler and the types, in the versions of the lock file; nothing where they are there.
+    """Install the compiler and the types in the versions of the lock file, unless they are installed.
 
     Raises:
-        SetupError: it failed.
+        SetupError: the installation failed.
     """
     RUNTIME.mkdir(exist_ok=True)
     with (RUNTIME / "types.lock").open("w") as lock:
@@ -42,7 +42,7 @@ def install() -> None:
 
 
 def check() -> int:
-    """Run it; answers with its exit code."""
+    """Run the compiler and return its exit code."""
     binaries = environment() / "bin"
     compiler = TYPES / "node_modules" / "typescript" / "bin" / "tsc"
     command = [str(binaries / "node"), str(compiler), "--project", str(DEV / "types" / "tsconfig.json")]

@@ -41,7 +41,8 @@ def quantity_input() -> io.Combo.Input:
         "quantity",
         options=list(QUANTITIES),
         default=DEFAULT_QUANTITY,
-        tooltip=" ".join(f"{name}: {_as_part(quantity.meaning)}" for name, quantity in QUANTITIES.items()),
+        tooltip="Which quantity to use. "
+        + " ".join(f"{name}: {_as_part(quantity.meaning)}" for name, quantity in QUANTITIES.items()),
     )
 
 
@@ -49,7 +50,7 @@ def score_input() -> io.Combo.Input:
     """Which score to sort images by: one of the quantities, or a baseline."""
     quantities = quantity_input()
     quantities.options = list(SCORES)
-    quantities.tooltip += " The others are those that Uncertainty Baselines measures."
+    quantities.tooltip += " The other scores are measured by Uncertainty Baselines."
     return quantities
 
 
@@ -61,8 +62,12 @@ def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input
     """``window_start`` and ``window_end``, fractions of the schedule."""
     limits = {"min": 0.0, "max": 1.0, "step": 0.01, "round": 0.001}
     return [
-        io.Float.Input("window_start", default=start, **limits, tooltip=f"Where the window starts, 0 = first step. {meaning}"),
-        io.Float.Input("window_end", default=end, **limits, tooltip=f"Where the window ends (this step is out). {meaning}"),
+        io.Float.Input(
+            "window_start", default=start, **limits, tooltip=f"Where the window starts: 0 is the first step. {meaning}"
+        ),
+        io.Float.Input(
+            "window_end", default=end, **limits, tooltip=f"Where the window ends: the step there is excluded. {meaning}"
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What differs between versions of ComfyUI, and only that: 0.3.75 is the one the tests run in."""
+"""All differences between versions of ComfyUI that matter here. The tests run in 0.3.75."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ import comfy.model_management
 
 
 def streams_weights(patcher: Any) -> bool:
-    """Whether weights pass through memory that is used again (dynamic VRAM, in versions after 0.3.75)."""
+    """Whether weights are streamed through reused memory (dynamic VRAM, in versions after 0.3.75)."""
     is_dynamic = getattr(patcher, "is_dynamic", None)
     return is_dynamic is not None and bool(is_dynamic())
 
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Let networks take their operations that have a backward pass.
+    """Within this context, networks use operations that have a backward pass.
 
-    Versions after 0.3.75 rotate and normalise by kernels of their own, which have none, unless this flag of theirs is set.
+    Versions after 0.3.75 rotate and normalise with their own kernels, which have none, unless their training flag is set.
     """
     module = comfy.model_management
     if not hasattr(module, "in_training"):

@@ -1,6 +1,6 @@
-"""The views' files over HTTP.
+"""Serves the views' files over HTTP.
 
-ComfyUI's own ``/view`` answers 404 for a file that went with the temporary folder, which browsers report as an error of the page.
+ComfyUI's own ``/view`` answers 404 for a temporary file that was deleted, and browsers report that as an error of the page.
 """
 
 from pathlib import Path
@@ -10,12 +10,12 @@ from aiohttp import web
 
 from .view_files import FOLDER
 
-# What the views are made of. Anybody's upload may lie there too, and a page among it would run in ComfyUI's name.
+# Only these are served: the folder may also hold uploads, and an uploaded HTML page would run with ComfyUI's origin.
 SUFFIXES = (".safetensors", ".json", ".png", ".jpg")
 
 
 async def temporary(request: web.Request) -> web.StreamResponse:
-    """The file of that name, or an answer without content."""
+    """The file of that name, or status 204 (no content) if it does not exist."""
     name = request.match_info["name"]
     path = Path(folder_paths.get_temp_directory()) / FOLDER / name
     if path.name != name or path.suffix not in SUFFIXES or not path.is_file():

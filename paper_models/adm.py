@@ -1,7 +1,7 @@
-"""ADM, the ablated diffusion model (Dhariwal & Nichol 2021, arXiv 2105.05233), out of OpenAI's published files.
+"""ADM, the ablated diffusion model (Dhariwal & Nichol 2021, arXiv 2105.05233), loaded from OpenAI's published files.
 
-The network is that of the library azula. What a file's shapes do not tell, heads, dropout and noise schedule, is that of the
-published model with as many levels: 4 (ImageNet 64×64), 5 (128×128), 6 (256×256).
+The network comes from the library azula. Attention heads, dropout and noise schedule cannot be read from the shapes in a file;
+they are taken from the published model with the same number of levels: 4 (ImageNet 64×64), 5 (128×128) or 6 (256×256).
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# By the number of levels: the schedule of ComfyUI's name for it, and how attention is split.
+# By the number of levels: the noise schedule by ComfyUI's name, and the settings of attention and dropout.
 PUBLISHED: dict[int, tuple[str, dict[str, Any]]] = {
     4: ("cosine", {"num_head_channels": 64, "use_new_attention_order": True, "dropout": 0.1}),
     5: ("sqrt_linear", {"num_heads": 4}),
@@ -19,28 +19,28 @@ PUBLISHED: dict[int, tuple[str, dict[str, Any]]] = {
 
 
 def arguments(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
-    """Schedule and configuration of the network that such tensors belong to.
+    """Noise schedule and configuration of the network that the tensors belong to.
 
     Raises:
-        ValueError: no published model has as many levels.
+        ValueError: no published model has this number of levels.
     """
     output = {int(name.split(".")[1]) for name in tensors if name.startswith("output_blocks.")}
-    # A level but the last ends, on the way up, with one part more: a residual block or a convolution that doubles the size.
+    # In the decoder, each level except the last ends with one more part: a residual block or a convolution that doubles the size.
     doubling = {
         name.split(".")[1] for name in tensors if re.fullmatch(r"output_blocks\.\d+\.[12]\.(in_layers\.2|conv)\.weight", name)
     }
     levels = 1 + len(doubling)
     if levels not in PUBLISHED:
         raise ValueError(
-            f"this ADM file has {levels} levels; known are those of {', '.join(map(str, PUBLISHED))} (ImageNet 64, 128, 256)."
+            f"this ADM file has {levels} levels, but only {', '.join(map(str, PUBLISHED))} (ImageNet 64, 128, 256) are supported."
         )
     each = len(output) // levels - 1
     width = tensors["time_embed.0.weight"].shape[1]
-    first = [level * (each + 1) + 1 for level in range(levels)]  # of each level, on the way down
+    first = [level * (each + 1) + 1 for level in range(levels)]  # first block of each level in the encoder
     channels = [len(tensors[f"input_blocks.{block}.0.out_layers.3.weight"]) for block in first]
     schedule, heads = PUBLISHED[levels]
     return schedule, {
-        "image_size": None,  # kept by the library, not used
+        "image_size": None,  # stored by the library but not used
         "in_channels": tensors["input_blocks.0.0.weight"].shape[1],
         "out_channels": len(tensors["out.2.weight"]),
         "model_channels": width,
@@ -55,16 +55,16 @@ def arguments(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, str]:
-    """The network with its tensors, and its schedule.
+    """The network with these weights, and its noise schedule.
 
     Raises:
         RuntimeError: azula is not installed.
-        ValueError: the layout is none of the published ones.
+        ValueError: the layout is not one of the published ones.
     """
     try:
         from azula.plugins.adm._src.unet import UNetModel
     except ImportError as error:
-        raise RuntimeError("ADM models need a package: pip install azula.") from error
+        raise RuntimeError("ADM models need the package azula: run pip install azula.") from error
     schedule, configuration = arguments(tensors)
     network = UNetModel(**configuration)
     network.load_state_dict(dict(tensors), strict=True)

@@ -1,4 +1,4 @@
-"""Any of the paper's networks, out of its file, as ComfyUI's MODEL."""
+"""Loads any of the paper's networks from its file as ComfyUI's MODEL."""
 
 import pickle  # nosec B403
 from pathlib import Path
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from ..demo.model import Pixels
 from . import adm, ddpm, uvit
 
-LABEL = "class_label"  # of a CONDITIONING, next to its tensor
+LABEL = "class_label"  # key in the options of a CONDITIONING
 SD_BETAS = {"beta_schedule": "linear", "linear_start": 0.00085, "linear_end": 0.012}
 
 
 class Adapted(nn.Module):
-    """A network as ComfyUI calls it.
+    """Wraps a network so that ComfyUI can call it.
 
     Args:
         network: predicts noise from latents, times and, if it has classes, labels.
-        classes: how many labels it knows, 0 for none.
-        null: the label that stands for no class, or None.
-        channels: of the latents; what the network gives beyond them, a learned variance, is left out.
+        classes: number of labels, 0 for none.
+        null: the label for no class, or None.
+        channels: channels of the latents; further output channels (a learned variance) are dropped.
     """
 
     def __init__(self, network: nn.Module, classes: int, null: int | None, channels: int) -> None:
@@ -42,13 +42,13 @@ class Adapted(nn.Module):
         """Noise prediction (B, C, H, W)."""
         if self.classes and y is None:
             raise ValueError("this model needs a class: connect Class Label to positive and negative.")
-        found = self.network(x, timesteps, y.long().flatten()) if self.classes else self.network(x, timesteps)
-        noise = found if isinstance(found, Tensor) else found.sample
+        output = self.network(x, timesteps, y.long().flatten()) if self.classes else self.network(x, timesteps)
+        noise = output if isinstance(output, Tensor) else output.sample
         return noise[:, : self.channels]
 
 
 class PixelConfig(comfy.supported_models_base.BASE):
-    """What ComfyUI wants to know of a model of pixels before it builds it."""
+    """ComfyUI's configuration of a pixel-space model."""
 
     latent_format = Pixels
     unet_extra_config: ClassVar[dict[str, Any]] = {}
@@ -57,13 +57,13 @@ class PixelConfig(comfy.supported_models_base.BASE):
 
 
 class LatentConfig(PixelConfig):
-    """The same of a model of Stable Diffusion's latents."""
+    """ComfyUI's configuration of a model in Stable Diffusion's latent space."""
 
     latent_format = comfy.latent_formats.SD15
 
 
 class LabelledModel(comfy.model_base.BaseModel):
-    """ComfyUI's wrapper; the class label goes in as vector conditioning."""
+    """ComfyUI's model wrapper; the class label is its vector conditioning."""
 
     def encode_adm(self, **kwargs: Any) -> Tensor | None:
         """Labels (B,), or None."""
@@ -71,28 +71,30 @@ class LabelledModel(comfy.model_base.BaseModel):
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file; nothing else in it is touched.
+    """The tensors of a file, read without running any code in it.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the file is damaged or contains anything other than named tensors.
     """
     try:
         tensors = comfy.utils.load_torch_file(str(path), safe_load=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path.name} holds code and is not read: take a file with tensors alone.") from error
-    except Exception as error:  # every library's own: an unpickler's, safetensors', a zip file's
-        raise ValueError(f"{path.name} cannot be read as tensors alone ({type(error).__name__}: {error}).") from error
+        raise ValueError(f"{path.name} contains code and was not loaded: use a file that contains only tensors.") from error
+    except Exception as error:  # the unpickler, safetensors and zipfile each raise their own
+        raise ValueError(
+            f"{path.name} cannot be read as a file of tensors ({type(error).__name__}: {error}): download it again."
+        ) from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(f"{path.name} holds more than named tensors: take the file with the averaged weights alone.")
+        raise ValueError(f"{path.name} contains more than named tensors: use the file with only the averaged weights.")
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
-    """The model of a file, and whether it draws pixels (or latents of Stable Diffusion's VAE).
+    """The model in a file, and whether it works on pixels (otherwise on latents of Stable Diffusion's VAE).
 
     Raises:
-        ValueError: it is none of the paper's.
-        RuntimeError: a package is missing.
+        ValueError: the file is not one of the paper's networks.
+        RuntimeError: a required package is missing.
     """
     null = levels = None
     pixels = True
@@ -102,7 +104,7 @@ def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
     elif "decoder_pred.weight" in tensors and "patch_embed.proj.weight" in tensors:
         network = uvit.from_tensors(tensors)
         classes, pixels, settings = network.classes, network.channels == 3, SD_BETAS
-        null = classes - 1 if classes and not pixels else None  # those of latents were trained for CFG
+        null = classes - 1 if classes and not pixels else None  # the latent-space models were trained for CFG
         levels = uvit.sigmas() if network.continuous else None
     elif "time_embed.0.weight" in tensors and "input_blocks.0.0.weight" in tensors:
         network, schedule = adm.from_tensors(tensors)
@@ -110,8 +112,8 @@ def load(path: Path) -> tuple[comfy.model_patcher.ModelPatcher, bool]:
         classes = len(tensors["label_emb.weight"]) if "label_emb.weight" in tensors else 0
     else:
         raise ValueError(
-            f"{path.name} is none of the known layouts: a folder of diffusers with a UNet2DModel (its config.json beside the "
-            "weights), a file of OpenAI's guided-diffusion, or one of U-ViT."
+            f"{path.name} has an unknown layout: use the weights in a diffusers folder with a UNet2DModel (config.json beside "
+            "them), a file of OpenAI's guided-diffusion, or a file of U-ViT."
         )
     config = (PixelConfig if pixels else LatentConfig)({})
     config.sampling_settings = settings

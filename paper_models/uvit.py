@@ -1,7 +1,7 @@
 """U-ViT: a vision transformer with the long skip connections of a UNet (Bao et al. 2023, arXiv 2209.12152).
 
-Time, class and patches are tokens alike. The second half of the blocks gets, beside its input, the output of its twin in the
-first. Names of parameters are those of the published files.
+Time, class and patches are all tokens. Each block of the second half also gets the output of its counterpart in the first half.
+Parameters are named as in the published files.
 """
 
 import math
@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-# Published heads are 64 wide, but for the huge one of width 1152, which has 16. It alone was trained on 1000 discrete steps of
-# Stable Diffusion's schedule, numbered from 1; the others in continuous time 0 to 1, which they are told 999 times as large.
+# In published models, attention heads are 64 wide, except in the huge model of width 1152, which has 16 heads. Only the huge
+# model was trained on the 1000 discrete steps of Stable Diffusion's schedule, numbered from 1. The others were trained in
+# continuous time from 0 to 1, which is multiplied by 999 before it is passed to the network.
 HEAD, HUGE, HUGE_HEADS = 64, 1152, 16
 STEPS = 1000
 VP_BETAS = 0.1, 20.0
 
 
 def sinusoid(times: Tensor, width: int) -> Tensor:
-    """Positions (B,) as (B, width): cosines, then sines, of frequencies 1 down to 1/10000."""
+    """Embed times (B,) as (B, width): cosines, then sines, with frequencies from 1 down to 1/10000."""
     half = width // 2
     frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=times.device) / half)
     angles = times[:, None].float() * frequencies
@@ -28,7 +29,7 @@ def sinusoid(times: Tensor, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention."""
+    """Multi-head self-attention."""
 
     def __init__(self, width: int, heads: int, bias: bool) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers, applied to each token."""
+    """A two-layer perceptron, applied to each token."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block, of the second half with a skip connection."""
+    """A transformer block; blocks of the second half have a skip connection."""
 
     def __init__(self, width: int, heads: int, hidden: int, bias: bool, skips: bool = False) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Patches as tokens."""
+    """Turns patches into tokens."""
 
     def __init__(self, channels: int, width: int, patch: int) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class PatchEmbed(nn.Module):
 
 
 def sigmas() -> Tensor:
-    """Noise levels (1000,), as ComfyUI scales them, of the variance-preserving process (Song et al. 2021, Eq. 33)."""
+    """Noise levels (1000,) of the variance-preserving process (Song et al. 2021, Eq. 33), in ComfyUI's scaling."""
     low, high = VP_BETAS
     time = torch.arange(1, STEPS + 1, dtype=torch.float64) / STEPS
     integral = low * time + (high - low) * time.square() / 2
@@ -121,22 +122,22 @@ class UViT(nn.Module):
 
     @property
     def continuous(self) -> bool:
-        """Whether it was trained in continuous time."""
+        """Whether the network was trained in continuous time."""
         return self.width != HUGE
 
     def own_times(self, times: Tensor) -> Tensor:
-        """What the network is told at the steps 0 to 999 of ``sigmas``, or of Stable Diffusion's schedule."""
+        """The network's own time for steps 0 to 999 of ``sigmas`` or of Stable Diffusion's schedule."""
         return (times + 1) * ((STEPS - 1) / STEPS if self.continuous else 1)
 
     def forward(self, x: Tensor, times: Tensor, labels: Tensor | None = None) -> Tensor:
         """Predict the noise.
 
         Raises:
-            ValueError: the latent has another size than the network's positions.
+            ValueError: the latent does not have the size that the network was trained on.
         """
         if x.shape[2:] != (self.side, self.side):
             raise ValueError(
-                f"this U-ViT draws latents of {self.side}x{self.side}, got {x.shape[3]}x{x.shape[2]}: set that size."
+                f"this U-ViT needs latents of {self.side}x{self.side}, got {x.shape[3]}x{x.shape[2]}: change the latent's size."
             )
         tokens = [self.time_embed(sinusoid(self.own_times(times), self.width).to(x.dtype))[:, None], self.patch_embed(x)]
         if self.classes:
@@ -156,7 +157,7 @@ class UViT(nn.Module):
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> UViT:
-    """The network that such tensors belong to, with them."""
+    """The network that the tensors belong to, with these weights."""
     width, channels, patch, _ = tensors["patch_embed.proj.weight"].shape
     arguments: dict[str, Any] = {
         "channels": channels,

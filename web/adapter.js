@@ -1,5 +1,5 @@
 /**
- * The only file that touches ComfyUI's front-end API: nodes, widgets, properties, sidebar tabs, messages, requests.
+ * The only file that uses ComfyUI's front-end API: nodes, widgets, properties, sidebar tabs, messages, requests.
  */
 
 import { api } from "../../scripts/api.js";
@@ -12,15 +12,15 @@ import { app } from "../../scripts/app.js";
  * @typedef {LGraphNode & {
  *   onExecuted?: (output: Record<string, any>) => void,
  *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => unknown
- * }} Node a graph node with what the published types leave out
+ * }} Node a graph node with the members that the published types lack
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
- *   `render` fills the element and returns what undoes it
+ *   `render` fills the element and returns a function that undoes it
  */
 
-// One property of the node holds what its view remembers; it is saved with the workflow and copied with the node.
+// The node property that holds the state of its view; it is saved with the workflow and copied with the node.
 const MEMORY = "uncertainty_view";
 
-// Results that arrived, by the file they name. ComfyUI hands all of them out anew after every undo.
+// Results already delivered, by the file they name. ComfyUI delivers all of them again after every undo.
 const heard = new Set();
 
 /** @param {Record<string, any> | null} output */
@@ -30,7 +30,7 @@ const reference = (output) => output?.uncertainty_view?.[0]?.filename;
  * Register this pack with ComfyUI.
  *
  * @param {string} name of the extension
- * @param {Record<string, (host: NodeHost) => void>} views by node id: what builds the view inside a new node of that kind
+ * @param {Record<string, (host: NodeHost) => void>} views by node id, a function that builds the view inside a new node
  * @param {SidebarTab[]} tabs
  */
 export function registerPack(name, views, tabs) {
@@ -40,7 +40,7 @@ export function registerPack(name, views, tabs) {
       const build = views[node.comfyClass ?? ""];
       if (build) build(new NodeHost(/** @type {Node} */ (node)));
     },
-    // Back in a workflow that ran while another one was open: its nodes were not told.
+    // Nodes of a workflow that ran in the background get their results when the workflow is opened again.
     onNodeOutputsUpdated(/** @type {Record<string, Record<string, any>>} */ outputs) {
       for (const [locator, output] of Object.entries(outputs)) {
         const [id, subgraph] = String(locator).split(":").reverse();
@@ -65,7 +65,7 @@ function registerTab({ id, title, icon, tooltip, render }) {
     tooltip,
     type: "custom",
     render(element) {
-      undo(); // some versions render again without destroying
+      undo(); // some versions render again without calling destroy
       undo = render(element);
     },
     destroy() {
@@ -75,12 +75,12 @@ function registerTab({ id, title, icon, tooltip, render }) {
   });
 }
 
-/** A node of the graph, as far as the view inside it needs to know. */
+/** A node of the graph, as seen by the view inside it. */
 export class NodeHost {
   /** @param {Node} node */
   constructor(node) {
     this.node = node;
-    /** The least height of the view in pixels; the node is never lower. */
+    /** Minimum height of the view in pixels. */
     this.minHeight = 0;
     /** @type {HTMLElement | null} */
     this.element = null;
@@ -91,7 +91,7 @@ export class NodeHost {
     for (const widget of node.widgets ?? []) this.#listen(widget);
   }
 
-  /** Tell `listeners` when a value is changed, by hand or by `set`.
+  /** Notify `listeners` when a value changes, whether by the user or by `set`.
    * @param {NonNullable<Node["widgets"]>[number]} widget */
   #listen(widget) {
     const before = widget.callback;
@@ -102,13 +102,13 @@ export class NodeHost {
   }
 
   /**
-   * Put the view's element into the node, under its widgets.
+   * Put the view's element into the node, below its widgets.
    *
    * @param {HTMLElement} element
    */
   attach(element) {
     this.element = element;
-    // In Nodes 2.0 the view lies inside the graph; in the canvas renderer it lies over it, and the wheel has to be passed on.
+    // In Nodes 2.0 the view is part of the graph. In the canvas renderer it lies over the graph, so the wheel must be passed on.
     element.addEventListener("wheel", (event) => {
       if (!element.closest("[data-node-id]")) app.canvas.processMouseWheel(event);
     });
@@ -120,31 +120,31 @@ export class NodeHost {
   }
 
   /**
-   * The view has something to show now: make the node large enough, never smaller.
+   * Enlarge the node so that the view fits; never shrink it.
    *
    * @param {number} width
    * @param {number} height of the view
    */
   grow(width, height) {
     this.minHeight = height;
-    if (this.element) this.element.style.minHeight = `${height}px`; // what Nodes 2.0 goes by
+    if (this.element) this.element.style.minHeight = `${height}px`; // Nodes 2.0 uses this
     const [least, needed] = this.node.computeSize();
     this.node.setSize([Math.max(this.node.size[0], width, least), Math.max(this.node.size[1], needed)]);
     this.node.setDirtyCanvas(true, true);
   }
 
-  /** What the node reported after it ran. @param {(output: Record<string, any>) => void} listener */
+  /** Call back with the node's outputs after each run. @param {(output: Record<string, any>) => void} listener */
   onResult(listener) {
     const before = this.node.onExecuted;
     this.node.onExecuted = (output) => {
       before?.call(this.node, output);
       heard.add(reference(output));
       listener(output);
-      this.#tellChange(); // at once: the next thing may be that another workflow is opened
+      this.#tellChange(); // at once, because the user may open another workflow next
     };
   }
 
-  /** The node came out of a file, a copy or an undo: widgets and memory are set. @param {() => void} listener */
+  /** Call back when the node was restored from a file, a copy or an undo, with widgets and memory set. @param {() => void} listener */
   onRestore(listener) {
     const before = this.node.onConfigure;
     this.node.onConfigure = (info) => {
@@ -162,7 +162,7 @@ export class NodeHost {
     };
   }
 
-  /** A value typed into the node changed. @param {(name: string, value: unknown) => void} listener */
+  /** Call back when the value of a widget changed. @param {(name: string, value: unknown) => void} listener */
   onValue(listener) {
     this.listeners.push(listener);
   }
@@ -174,19 +174,19 @@ export class NodeHost {
     return widget;
   }
 
-  /** Value of a widget. @param {string} name */
+  /** The value of a widget. @param {string} name */
   get(name) {
     return this.#widget(name).value;
   }
 
-  /** As if it had been typed in. @param {string} name @param {string | number | boolean} value */
+  /** Set a widget as if the user had typed the value. @param {string} name @param {string | number | boolean} value */
   set(name, value) {
     const widget = this.#widget(name);
     if (widget.value === value) return;
     widget.value = value;
     widget.callback?.(value);
     if (widget.value !== value) {
-      // Number widgets round to the decimals they show, which is right for what is typed.
+      // Number widgets round to the decimals they show, which is meant for typed values.
       widget.value = value;
       for (const listener of this.listeners) listener(name, value);
     }
@@ -194,19 +194,19 @@ export class NodeHost {
     this.#noteChange();
   }
 
-  /** What the view remembers with the workflow. @returns {Record<string, any>} */
+  /** The state of the view that is saved with the workflow. @returns {Record<string, any>} */
   get memory() {
     return /** @type {Record<string, any>} */ (this.node.properties?.[MEMORY] ?? {});
   }
 
-  /** Remember more of it. @param {Record<string, any>} changed JSON-able */
+  /** Add to that state. @param {Record<string, any>} changed JSON-able */
   remember(changed) {
     this.node.properties ??= {};
     this.node.properties[MEMORY] = { ...this.memory, ...changed };
     this.#noteChange();
   }
 
-  /** Let ComfyUI see, in a moment, that the workflow changed: by itself it looks before a click in a view has done anything. */
+  /** Tell ComfyUI shortly afterwards that the workflow changed; its own check runs before a click in a view takes effect. */
   #noteChange() {
     clearTimeout(this.noting);
     this.noting = setTimeout(() => this.#tellChange(), 300);
@@ -220,7 +220,7 @@ export class NodeHost {
 }
 
 /**
- * Where the browser gets a file from. Of a temporary file that is gone there is an answer without content (204).
+ * URL of a file. For a temporary file that was deleted, the server answers 204 (no content).
  *
  * @param {FileRef} file
  */
@@ -230,21 +230,21 @@ export function fileUrl(file) {
 }
 
 /**
- * Where the browser gets something else of the server from.
+ * URL of a route of the server.
  *
- * @param {string} path begins with a slash
+ * @param {string} path starts with a slash
  */
 export function serverUrl(path) {
   return api.apiURL(path);
 }
 
 /**
- * Ask the server; the answer's JSON.
+ * Send a request to the server and return its JSON.
  *
- * @param {string} path begins with a slash
- * @param {unknown} [body] sent as JSON by POST; without it, GET
+ * @param {string} path starts with a slash
+ * @param {unknown} [body] sent as JSON by POST; without it, the request is a GET
  * @returns {Promise<any>}
- * @throws {Error} with the server's own words if it refuses
+ * @throws {Error} with the server's message if the request fails
  */
 export async function ask(path, body) {
   const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
@@ -255,10 +255,10 @@ export async function ask(path, body) {
 }
 
 /**
- * Call back whenever a run ended well.
+ * Call back after every successful run.
  *
  * @param {() => void} listener
- * @returns {() => void} stops it
+ * @returns {() => void} stops the calls
  */
 export function onRunFinished(listener) {
   api.addEventListener("execution_success", listener);

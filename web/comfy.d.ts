@@ -1,4 +1,4 @@
-// Types of what ComfyUI serves beside this pack's files; only for the type check, no browser loads it.
+// Types of the modules that ComfyUI serves beside this pack's files. Only the type check reads this file, no browser.
 declare module "*/scripts/app.js" {
   import type { ComfyApp } from "@comfyorg/comfyui-frontend-types";
   export const app: ComfyApp;

@@ -1,4 +1,4 @@
-/** What ComfyUI's front-end loads: the views inside our nodes and the sidebar tab. */
+/** Entry point for ComfyUI's front-end: registers the views inside the nodes, and the sidebar tab. */
 
 import { registerPack } from "./adapter.js";
 import { filterView } from "./filter/view.js";

@@ -1,1 +1,1 @@
-"""Nodes that learn from many images which uncertainty is usual."""
+"""Nodes that compute thresholds from the maps of many images."""

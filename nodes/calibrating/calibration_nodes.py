@@ -1,4 +1,4 @@
-"""UncertaintyCalibrate, UncertaintyThresholdsSave and UncertaintyThresholdsLoad: what uncertainty is usual, from many images."""
+"""UncertaintyCalibrate, UncertaintyThresholdsSave and UncertaintyThresholdsLoad: thresholds from the maps of many images."""
 
 from comfy_api.latest import io
 
@@ -10,26 +10,27 @@ from .. import folders, node_inputs
 
 
 class UncertaintyCalibrate(io.ComfyNode):
-    """Adds a map to a calibration that runs over many executions."""
+    """Adds a map to a calibration file that grows over many executions."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A map, which calibration it belongs to, and which percentile is wanted."""
         return io.Schema(
             node_id="UncertaintyCalibrate",
             display_name="Calibrate Uncertainty Thresholds",
             category=node_inputs.CATEGORY,
             description=(
-                "Queue it many times with new seeds and prompts: each run adds its images to a file and gives the thresholds "
-                "of all images so far. It can be stopped and resumed."
+                "Computes thresholds from many images. Run it many times with new seeds and prompts: each run adds its images to "
+                "a file and outputs the thresholds of all images so far. You can stop and resume at any time."
             ),
             is_output_node=True,
             inputs=[
-                node_inputs.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler; best with strength 0."),
+                node_inputs.Uncertainty.Input(
+                    "uncertainty", tooltip="The uncertainty map to add; best measured with strength 0."
+                ),
                 io.String.Input(
                     "name",
                     default="calibration",
-                    tooltip=f"File below output/{folders.FOLDER} that the images are added to. Take a new name to start anew.",
+                    tooltip=f"The file in output/{folders.FOLDER} to add the images to. Use a new name to start over.",
                 ),
                 io.Float.Input(
                     "percentile",
@@ -38,26 +39,24 @@ class UncertaintyCalibrate(io.ComfyNode):
                     max=100.0,
                     step=0.5,
                     round=0.01,
-                    tooltip="At each step and element, this many per cent of the images lie at or below the threshold.",
+                    tooltip="The percentage of images at or below the threshold, at each step and element.",
                 ),
             ],
             outputs=[
                 node_inputs.Thresholds.Output(
-                    "thresholds", display_name="THRESHOLDS", tooltip="For an uncertainty sampler or filter."
+                    "thresholds", display_name="THRESHOLDS", tooltip="Connect to an uncertainty sampler or filter."
                 ),
-                io.Int.Output("images", display_name="images", tooltip="How many images were counted so far."),
+                io.Int.Output("images", display_name="images", tooltip="How many images have been added so far."),
                 io.String.Output("report", display_name="report"),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, name: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(folders.running, name)])
 
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, name: str, percentile: float) -> io.NodeOutput:
-        """Read the calibration, add the map, write it, and take the thresholds."""
         node_inputs.check_types(uncertainty=uncertainty)
         path = folders.running(name)
         before = tensor_files.load_calibration(path) if path.exists() else Calibration.like(uncertainty)
@@ -69,19 +68,20 @@ class UncertaintyCalibrate(io.ComfyNode):
 
 
 class UncertaintyThresholdsSave(io.ComfyNode):
-    """Writes thresholds."""
+    """Saves thresholds to a safetensors file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Thresholds and where they go."""
         return io.Schema(
             node_id="UncertaintyThresholdsSave",
             display_name="Save Uncertainty Thresholds",
             category=node_inputs.CATEGORY,
-            description="Saves calibrated thresholds in one file, with the settings they belong to.",
+            description="Saves calibrated thresholds to a file, together with the settings they belong to.",
             is_output_node=True,
             inputs=[
-                node_inputs.Thresholds.Input("thresholds", tooltip="From Calibrate Uncertainty Thresholds."),
+                node_inputs.Thresholds.Input(
+                    "thresholds", tooltip="The thresholds to save, from Calibrate Uncertainty Thresholds."
+                ),
                 folders.prefix_input("uncertainty/thresholds"),
             ],
             outputs=[],
@@ -89,12 +89,10 @@ class UncertaintyThresholdsSave(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
 
     @classmethod
     def execute(cls, thresholds: Thresholds, filename_prefix: str) -> io.NodeOutput:
-        """Write them under the next number."""
         node_inputs.check_types(thresholds=thresholds)
         path, shown = folders.numbered(filename_prefix)
         tensor_files.save_thresholds(path, thresholds)
@@ -102,11 +100,10 @@ class UncertaintyThresholdsSave(io.ComfyNode):
 
 
 class UncertaintyThresholdsLoad(io.ComfyNode):
-    """Reads thresholds."""
+    """Loads thresholds from a file that UncertaintyThresholdsSave wrote."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """One of the saved files."""
         return io.Schema(
             node_id="UncertaintyThresholdsLoad",
             display_name="Load Uncertainty Thresholds",
@@ -118,15 +115,12 @@ class UncertaintyThresholdsLoad(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(folders.located, file)])
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> int:
-        """Load again what was written anew."""
         return folders.changed(file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        """Read them."""
         return io.NodeOutput(tensor_files.load_thresholds(folders.located(file)))

@@ -28,8 +28,8 @@ class UncertaintySaveImage(io.ComfyNode):
             display_name="Save Image (Uncertainty)",
             category=node_inputs.CATEGORY,
             description=(
-                "Saves images like Save Image, with their scores and a small map in each file, and remembers them in the ledger: "
-                "the Uncertainty tab of the sidebar lists, sorts and sifts them."
+                "Saves images like Save Image, adds the scores and a small map to each file, and records the images in the "
+                "ledger. The Uncertainty tab in the sidebar lists, sorts and filters them."
             ),
             is_output_node=True,
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -44,7 +44,7 @@ class UncertaintySaveImage(io.ComfyNode):
                     ),
                 ),
                 node_inputs.Uncertainty.Input(
-                    "uncertainty", tooltip="The map of these images: from the sampler, or from the filter."
+                    "uncertainty", tooltip="The uncertainty map of these images, from the sampler or the filter."
                 ),
             ],
             outputs=[],
@@ -52,7 +52,6 @@ class UncertaintySaveImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
 
     @classmethod

@@ -32,25 +32,28 @@ class UncertaintyScoreFilter(io.ComfyNode):
             node_id="UncertaintyScoreFilter",
             display_name="Filter by Uncertainty Score",
             category=node_inputs.CATEGORY,
-            description="Splits a batch into kept and rejected images by their uncertainty score. Order is stable.",
+            description="Splits a batch into kept and rejected images by uncertainty score. Images stay in order.",
             is_output_node=True,
             inputs=[
-                node_inputs.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
+                node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map of the batch."),
                 io.Image.Input(
-                    "images", optional=True, tooltip="Images of the same batch, or all frames of its videos: these stay together."
+                    "images",
+                    optional=True,
+                    tooltip="The images of the batch, or all frames of its videos. Frames of a video stay together.",
                 ),
-                io.Latent.Input("latents", optional=True, tooltip="Latents of the same batch."),
-                io.Mask.Input("masks", optional=True, tooltip="Masks of the same batch."),
+                io.Latent.Input("latents", optional=True, tooltip="The latents of the batch."),
+                io.Mask.Input("masks", optional=True, tooltip="The masks of the batch."),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     tooltip=(
-                        "keep_best: this many; percentile: the best this many per cent; threshold: every image on the good "
-                        "side of a score; reference: compared with calibrated images (thresholds), or without them with all "
-                        "images of the same settings recorded so far, this batch included."
+                        "How to choose images. keep_best: a fixed number of the best. percentile: the best share of the batch. "
+                        "threshold: all on the good side of a score. reference: those in the best share of the calibrated images "
+                        "(thresholds) or, if none are connected, of all images recorded so far under the same settings, "
+                        "including this batch."
                     ),
                 ),
-                io.Int.Input("keep", default=4, min=1, max=4096, tooltip="keep_best: how many images to keep."),
+                io.Int.Input("keep", default=4, min=1, max=4096, tooltip="How many images to keep (mode keep_best)."),
                 io.Float.Input(
                     "percentile",
                     default=50.0,
@@ -58,7 +61,9 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     max=100.0,
                     step=1.0,
                     round=0.01,
-                    tooltip="percentile: keep the best this many per cent of the batch; reference: of those compared with.",
+                    tooltip=(
+                        "The percentage to keep: of the batch (mode percentile) or of the images compared with (mode reference)."
+                    ),
                 ),
                 io.Float.Input(
                     "threshold",
@@ -67,18 +72,18 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     max=1e6,
                     step=0.000001,
                     round=0.000001,
-                    tooltip="threshold: the score at which images are cut.",
+                    tooltip="The score that separates kept from rejected images (mode threshold).",
                 ),
                 node_inputs.score_input(),
-                io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which end of the scores is bad."),
-                *node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count for the score."),
+                io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which scores to reject: the highest or the lowest."),
+                *node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count towards the score."),
                 io.Combo.Input(
                     "when_none_pass",
                     options=list(WHEN_NONE_PASS),
-                    tooltip="No image passes: block the kept outputs, keep the best one anyway, or stop with an error.",
+                    tooltip="If no image passes: block the kept outputs, keep the best image anyway, or stop with an error.",
                 ),
                 node_inputs.Thresholds.Input(
-                    "thresholds", optional=True, tooltip="Calibrated scores to compare with in mode reference."
+                    "thresholds", optional=True, tooltip="The calibrated images to compare with (mode reference)."
                 ),
             ],
             outputs=[
@@ -106,7 +111,6 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_end: float | None = None,
         when_none_pass: str | None = None,
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
         return node_inputs.check_inputs(cls, window_start, window_end, **choices)
 

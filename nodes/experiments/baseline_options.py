@@ -28,36 +28,39 @@ class UncertaintyBaselines(io.ComfyNode):
             display_name="Uncertainty Baselines",
             category=node_inputs.CATEGORY,
             description=(
-                "For experiments: other scores of an image, measured in the same run, and control arms of guidance. The scores "
-                "can be filtered by and are saved with the image."
+                "For experiments: measures other scores of each image in the same run, and offers control arms for guidance. You "
+                "can filter images by these scores, and they are saved with the image."
             ),
             inputs=[
-                node_inputs.Options.Input("options", optional=True, tooltip="From Uncertainty Options; these stay as they are."),
+                node_inputs.Options.Input("options", optional=True, tooltip="The options to add to, from Uncertainty Options."),
                 *first,
                 io.Combo.Input(
                     "control",
                     options=list(CONTROLS),
                     default=CONTROLS[0],
                     tooltip=(
-                        "Guidance as a control experiment: along a random direction of the same size, or along the gradient at "
-                        "random places. none for real guidance."
+                        "Replace guidance with a control. random_direction: a random direction of the same size. random_mask: "
+                        "the gradient at random places. none: real guidance."
                     ),
                 ),
                 node_inputs.Laplace.Input(
                     "laplace",
                     optional=True,
-                    tooltip="From Fit Laplace: measures bayesdiff, at about twice the cost of sampling.",
+                    tooltip="The result of Fit Laplace, to measure bayesdiff. Costs about twice as much as sampling.",
                 ),
                 *later,
             ],
             outputs=[
-                node_inputs.Options.Output("options_with_baselines", display_name="OPTIONS", tooltip="For the input options.")
+                node_inputs.Options.Output(
+                    "options_with_baselines",
+                    display_name="OPTIONS",
+                    tooltip="Connect to the options input of a sampler or guidance node of this pack.",
+                )
             ],
         )
 
     @classmethod
     def validate_inputs(cls, control: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, control=control)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""UncertaintyLaplaceFit: how sure a model is of its last layer's weights, out of real images; for the baseline BayesDiff."""
+"""UncertaintyLaplaceFit: fits a Laplace approximation to a model's last layer, for the baseline BayesDiff."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,55 +14,57 @@ from ...uncertainty.noising import from_noise_scaling
 from .. import node_inputs
 from ..hook.last_layer import LastLayer
 
-# The schedule's ends have no noise, or no image.
+# Noise levels used, as fractions of the schedule. At its ends there is no image or no noise.
 PERCENT = (0.01, 0.99)
 
 
 class UncertaintyLaplaceFit(io.ComfyNode):
-    """Fits it."""
+    """Fits the weights' variance to real images."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A model, real images and their prompts."""
         return io.Schema(
             node_id="UncertaintyLaplaceFit",
             display_name="Fit Laplace",
             category=node_inputs.CATEGORY,
             description=(
                 "Shows real images to a model and measures how well they determine the weights of its last layer. Connect the "
-                "result to Uncertainty Baselines to score images by BayesDiff."
+                "result to Uncertainty Baselines to score images with BayesDiff."
             ),
             is_input_list=True,
             inputs=[
-                io.Model.Input("model", tooltip="The model that will be sampled."),
+                io.Model.Input("model", tooltip="The model to fit: the one you will sample with."),
                 io.Latent.Input(
                     "latents",
-                    tooltip="Real images, encoded. The more, the better: some hundred of what the model was trained on.",
+                    tooltip="Real images, encoded to latents. Use a few hundred or more like those the model was trained on.",
                 ),
-                io.Conditioning.Input("positive", tooltip="Their prompts: one for all, or one each as a list."),
+                io.Conditioning.Input(
+                    "positive", tooltip="The prompts of these images: one for all, or a list with one for each image."
+                ),
                 io.Int.Input(
-                    "passes", default=4, min=1, max=64, tooltip="How many noise levels each image is shown at. More is slower."
+                    "passes", default=4, min=1, max=64, tooltip="How many noise levels to show each image at. More take longer."
                 ),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=False,  # each new seed would fit anew
-                    tooltip="Of the noise added to the images.",
+                    control_after_generate=False,  # a new seed would repeat the fit
+                    tooltip="The random seed of the noise added to the images.",
                 ),
             ],
-            outputs=[node_inputs.Laplace.Output("laplace", display_name="LAPLACE", tooltip="For Uncertainty Baselines.")],
+            outputs=[node_inputs.Laplace.Output("laplace", display_name="LAPLACE", tooltip="Connect to Uncertainty Baselines.")],
         )
 
     @classmethod
     def execute(cls, model: list, latents: list[dict], positive: list, passes: list[int], seed: list[int]) -> io.NodeOutput:
-        """Fit, image after image."""
         for latent in latents:
             node_inputs.check_latents("latents", latent["samples"])
         images = [image[None] for latent in latents for image in latent["samples"]]
         if len(positive) not in (1, len(images)):
-            raise ValueError(f"positive holds {len(positive)} prompts for {len(images)} images: give one, or one each.")
+            raise ValueError(
+                f"positive has {len(positive)} prompts for {len(images)} images: connect one prompt, or one for each image."
+            )
         prompts = positive if len(positive) > 1 else positive * len(images)
         fitting = _Fitting(passes[0], seed[0])
         bar = comfy.utils.ProgressBar(len(images))
@@ -77,9 +79,9 @@ class UncertaintyLaplaceFit(io.ComfyNode):
 
 
 class _Fitting(comfy.samplers.Sampler):
-    """A sampler that samples nothing: it shows the image to the model, noised, and adds up what the last layer learns from it.
+    """A sampler that adds up squared gradients of the last layer's weights on noised real images, and changes no latent.
 
-    As a sampler it gets the model loaded and prompts prepared as every sampler does.
+    It is written as a sampler so that ComfyUI loads the model and prepares the prompts as for any sampling.
     """
 
     def __init__(self, passes: int, seed: int) -> None:
@@ -91,7 +93,7 @@ class _Fitting(comfy.samplers.Sampler):
     def sample(
         self, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, latent_image: Tensor, *others: Any
     ) -> Tensor:
-        """Called by ComfyUI; ``latent_image`` is (1, C, *spatial) as the model takes it."""
+        """Called by ComfyUI with ``latent_image`` (1, C, *spatial) in the model's own scale."""
         model, options = guider.inner_model, extra_args["model_options"]
         self.layer = self.layer or LastLayer(model.diffusion_model)
         low, high = PERCENT
@@ -104,15 +106,15 @@ class _Fitting(comfy.samplers.Sampler):
             with self.layer.inputs() as seen:
                 denoised = guider(x, sigma, model_options=options)
             tail = self.layer.tail(lambda z, s: guider(z, s, model_options=options), x, sigma)
-            # d = (x - x̂0)/σ is what the sampler follows; its error is that of x̂0, divided by -σ.
+            # The sampler follows d = (x - x̂0)/σ, whose error is the error of x̂0 divided by -σ.
             error = 2 * (denoised - latent_image) / sigma**2
-            found = squared_gradients(self.layer.module, seen[0].float(), tail.gradient(error.float()))
-            self.squares = [old + new for old, new in zip(self.squares, found, strict=True)] if self.squares else list(found)
+            squares = squared_gradients(self.layer.module, seen[0].float(), tail.gradient(error.float()))
+            self.squares = [old + new for old, new in zip(self.squares, squares, strict=True)] if self.squares else list(squares)
         return latent_image
 
     def result(self, settings: dict[str, Any]) -> Laplace:
-        """The approximation so far."""
+        """The approximation from all images shown so far."""
         if self.layer is None:
-            raise ValueError("latents holds no image: connect real images.")
+            raise ValueError("latents has no images: connect real images, encoded to latents.")
         weight, bias = (posterior(squares).cpu() for squares in self.squares)
         return Laplace(weight, None if self.layer.module.bias is None else bias, self.layer.name, settings)

@@ -1,1 +1,1 @@
-"""Where this pack meets ComfyUI's sampling: the hook around model calls, gradients through loaded models, memory."""
+"""The hook into ComfyUI's sampling, gradients through loaded models, and their memory."""

@@ -1,4 +1,4 @@
-"""The gradient of a run, as exactly as its model and the memory allow."""
+"""Gradients for guidance: exact where the model and memory allow it, otherwise forward-only."""
 
 import logging
 from contextlib import nullcontext
@@ -19,21 +19,22 @@ OutOfMemory = torch.cuda.OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
-# Memory of a backward pass in units of ComfyUI's estimate for a forward pass; on the safe side, running out is survived too.
+# Memory of a backward pass, as a multiple of ComfyUI's estimate for a forward pass. A high estimate; if it is still too low, the
+# gradient is computed again with less memory.
 GRAPH_MEMORY = 20
 
-# How autograd says that an operation cannot be differentiated.
+# Parts of autograd's messages for operations that cannot be differentiated.
 WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
 
 
 class Differentiation:
-    """Gradients of one run: exact where that can be had, else forward-only if ``auto`` allows it, which is said once.
+    """Computes the gradients of one run. In mode ``auto``, falls back from exact to forward-only and logs it once.
 
     Args:
-        mode: out of ``GRADIENTS``.
+        mode: one of ``GRADIENTS``.
 
     Attributes:
-        used: ``exact`` or ``forward_only``, what the next gradient will be.
+        used: ``exact`` or ``forward_only``: how the next gradient will be computed.
     """
 
     def __init__(self, mode: str) -> None:
@@ -43,10 +44,10 @@ class Differentiation:
         self._recompute = False
 
     def prepare(self, guider: Any) -> None:
-        """Find out, before anything is sampled, whether autograd can go through the model.
+        """Check before sampling whether autograd can differentiate the model.
 
         Raises:
-            ValueError: it cannot, and ``exact`` was asked for.
+            ValueError: it cannot, and the mode is ``exact``.
         """
         if self.used != "exact":
             return
@@ -68,8 +69,8 @@ class Differentiation:
         try:
             return forward_only_gradient(score, probes, probes_per_call)
         except OutOfMemory:
-            log.warning("uncertainty guidance ran out of memory and goes on with one probe at a time, which is slower.")
-        # Out of the handler: the exception would keep the failed call's activations.
+            log.warning("uncertainty guidance ran out of memory and continues with one probe at a time, which is slower.")
+        # Outside the handler, because the exception keeps the failed call's activations alive.
         comfy.model_management.soft_empty_cache()
         try:
             return forward_only_gradient(score, probes, 1)
@@ -81,12 +82,12 @@ class Differentiation:
 
     def _fall_back(self, reason: NoGradient) -> None:
         if not self._may_fall_back:
-            raise ValueError(f"exact guidance is not possible: {reason}. Choose gradient forward_only or auto.") from reason
+            raise ValueError(f"gradient exact is not possible: {reason}. Choose gradient auto or forward_only.") from reason
         self.used = "forward_only"
-        log.warning("uncertainty guidance takes forward-only gradients, which are less accurate: %s.", reason)
+        log.warning("uncertainty guidance uses forward-only gradients, which are less accurate: %s.", reason)
 
     def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
-        """The exact gradient with as much memory as there is, then with less and less."""
+        """The exact gradient, computed with less memory each time memory runs out."""
         while True:
             at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, GRAPH_MEMORY)
             try:
@@ -94,12 +95,12 @@ class Differentiation:
             except OutOfMemory as error:
                 if self._recompute:
                     raise NoGradient(
-                        f"the backward pass of {len(probes.center)} images does not fit into memory; a smaller batch may"
+                        f"the backward pass of {len(probes.center)} images does not fit into memory; try a smaller batch"
                     ) from error
                 self._recompute = at_once == 1
                 self._one_by_one = True
                 how = "recomputation" if self._recompute else "one probe at a time"
-                log.warning("uncertainty guidance ran out of memory and goes on with %s, which is slower.", how)
+                log.warning("uncertainty guidance ran out of memory and continues with %s, which is slower.", how)
             comfy.model_management.soft_empty_cache()
 
     def _product(self, guider: Any, score: Denoiser, probes: Probes, at_once: int) -> Tensor:
@@ -107,53 +108,53 @@ class Differentiation:
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         try:
             with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
-                # An ordinary tensor: the network saves it for the backward pass. All others stay outside the graph.
+                # Only sigma is saved for the backward pass, so it alone must become an ordinary tensor.
                 return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
         except OutOfMemory:
             raise
         except RuntimeError as error:
             if isinstance(error.__context__, OutOfMemory):
-                # ComfyUI's attention goes on in place when memory runs out, which autograd refuses.
+                # When memory runs out, ComfyUI's attention continues in place, which autograd refuses.
                 raise OutOfMemory(f"attention ran out of memory ({error})") from error
             if any(words in str(error) for words in WITHOUT_BACKWARD):
-                raise NoGradient(f"a part of this model has no backward pass ({error})") from error
+                raise NoGradient(f"part of this model has no backward pass ({error})") from error
             if "Inference tensors cannot be saved" not in str(error):
                 raise
             raise NoGradient(
-                "something that is attached to this model (a Control-LoRA, or another node's patch with weights of its own) does "
-                "not let gradients through"
+                "something attached to this model (a Control-LoRA, or another node's patch with its own weights) does not let "
+                "gradients through"
             ) from error
 
 
 def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
-    """How many probes of latents like x, at least one, fit into free memory: ComfyUI's estimate for them times a margin."""
+    """How many probes of latents like x fit into free memory, from 1 to ``most``. ``margin`` multiplies ComfyUI's estimate."""
     free = comfy.model_management.get_free_memory(x.device)
     for probes in range(most, 1, -1):
-        # Conditional and unconditional halves run side by side.
+        # The conditional and the unconditional half run in one batch.
         if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * margin < free:
             return probes
     return 1
 
 
 def networks(guider: Any) -> list[nn.Module]:
-    """The model that is sampled, and what runs beside it."""
+    """The sampled model and the models that run with it, such as ControlNets."""
     return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
 
 
 def _check_attention() -> None:
-    """Refuse attention kernels without a backward pass; some would leave a gradient without the attention in it."""
+    """Raise NoGradient for attention kernels without a backward pass; some would silently drop attention from the gradient."""
     for name in ("sage", "flash"):
         if getattr(comfy.model_management, f"{name}_attention_enabled")():
             raise NoGradient(f"ComfyUI was started with --use-{name}-attention, which has no backward pass")
 
 
 def _check_hooks(guider: Any) -> None:
-    """Refuse prompts that change the weights between their passes: a backward pass would use the last prompt's for all."""
+    """Raise NoGradient if prompts change the weights: the backward pass would use the last prompt's weights for all of them."""
     if len({id(cond.get("hooks")) for conds in guider.conds.values() for cond in conds}) > 1:
-        raise NoGradient("prompts of this run change the model's weights by hooks of their own (a LoRA on one prompt)")
+        raise NoGradient("prompts of this run change the model's weights with their own hooks (a LoRA on one prompt)")
 
 
 def _check_streaming(guider: Any) -> None:
-    """Refuse weights that later versions of ComfyUI stream through reused memory: a backward pass could read others."""
+    """Raise NoGradient if weights are streamed through reused memory: a backward pass could read the wrong ones."""
     if versions.streams_weights(guider.model_patcher):
-        raise NoGradient("this ComfyUI streams the model's weights (dynamic VRAM), which a backward pass may not rely on")
+        raise NoGradient("ComfyUI streams this model's weights (dynamic VRAM), so a backward pass could read the wrong ones")

@@ -1,4 +1,4 @@
-"""Let autograd through a network whose weights were loaded in inference mode, without copying them."""
+"""Differentiate through a network whose weights were loaded in inference mode, without copying the weights."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,20 +8,20 @@ from torch import Tensor, nn
 
 
 class NoGradient(Exception):
-    """Autograd cannot go through this model; the message says why."""
+    """Autograd cannot differentiate this model; the message gives the reason."""
 
 
 def _twin(tensor: Tensor) -> Tensor:
-    """An ordinary tensor on the same memory."""
+    """An ordinary tensor that shares the memory of an inference tensor."""
     twin = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return twin.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
 def check_ordinary(networks: Iterable[nn.Module]) -> None:
-    """Refuse weights that autograd cannot go through.
+    """Check that autograd can use the weights.
 
     Raises:
-        NoGradient: a parameter is quantised (a tensor class of its own without plain storage).
+        NoGradient: a parameter is quantised, which means that it has its own tensor class without plain storage.
     """
     for network in networks:
         for name, parameter in network.named_parameters():
@@ -31,9 +31,9 @@ def check_ordinary(networks: Iterable[nn.Module]) -> None:
 
 @contextmanager
 def ordinary_weights(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Replace inference tensors among parameters and buffers by ordinary twins; put the very same objects back after.
+    """Replace inference tensors among parameters and buffers with ordinary twins, and put the original objects back afterwards.
 
-    Autograd refuses to save inference tensors for the backward pass. A twin shares their memory, so nothing is copied.
+    Autograd cannot save inference tensors for the backward pass. A twin shares the memory, so nothing is copied.
     """
     replaced: list[tuple[dict, str, Tensor]] = []
     try:

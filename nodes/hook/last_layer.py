@@ -1,4 +1,4 @@
-"""A diffusion model's last layer: what goes into it, and where in the denoised image each of its outputs ends up."""
+"""A diffusion model's last layer: its inputs, and where each of its outputs ends up in the denoised image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...uncertainty.baselines.laplace import check_layer
 
-# By what ComfyUI's networks call it: UNets; Flux, MMDiT and most other transformers.
+# Name of the last layer in ComfyUI's networks: of UNets; of Flux, MMDiT and most other transformers.
 NAMES = ("out.2", "final_layer.linear")
 DIGIT = 256
 
@@ -21,23 +21,24 @@ class LastLayer:
         network: ComfyUI's ``diffusion_model``.
 
     Raises:
-        ValueError: it has none that is known.
+        ValueError: its last layer is unknown or of an unsupported kind.
     """
 
     def __init__(self, network: nn.Module) -> None:
         modules = dict(network.named_modules())
-        found = [name for name in NAMES if name in modules]
-        if not found:
+        names = [name for name in NAMES if name in modules]
+        if not names:
             raise ValueError(
-                f"bayesdiff does not know the last layer of {type(network).__name__}: it needs one of {', '.join(NAMES)}."
+                f"bayesdiff cannot find the last layer of {type(network).__name__}, which must be called {' or '.join(NAMES)}: "
+                "disconnect laplace."
             )
-        self.name = found[0]
+        self.name = names[0]
         self.module = modules[self.name]
         check_layer(self.module, f"{type(network).__name__}.{self.name}")
 
     @contextmanager
     def inputs(self) -> Iterator[list[Tensor]]:
-        """Collects what goes into the layer, a tensor a pass."""
+        """Collects the inputs of the layer, one tensor per forward pass."""
         seen: list[Tensor] = []
         handle = self.module.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
         try:
@@ -54,14 +55,17 @@ class LastLayer:
             handle.remove()
 
     def tail(self, denoised: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> "Tail":
-        """What becomes of the layer's output behind it, read off by putting known values in its place.
+        """How the layer's output becomes the denoised image, found by replacing the output with known values.
 
-        Behind the last layer networks only move and scale elements, each on its own.
+        After the last layer, networks only move and scale single elements.
 
         Args:
-            denoised: the model's denoised image for latents and noise levels, without CFG.
+            denoised: predicts the denoised image from latents and noise levels, without CFG.
             x: latents of one image, (1, C, *spatial).
             sigma: noise level, (1,).
+
+        Raises:
+            ValueError: the model does something else after its last layer.
         """
         shape = torch.Size()
 
@@ -74,26 +78,26 @@ class LastLayer:
             return torch.stack(rows).reshape(output.shape).to(output)
 
         digits = 1
-        while DIGIT**digits < 64 * x.numel():  # the layer may give more than the image holds, as for a learned variance
+        while DIGIT**digits < 64 * x.numel():  # the layer may output more than the image, such as a learned variance
             digits += 1
         count = 2 + digits
         with self._output(known):
-            found = denoised(x.expand(count, *x.shape[1:]), sigma.expand(count)).double()
-        base, scale = found[0], found[1] - found[0]
-        numbers = ((found[2:] - base) / scale).round().long()
+            images = denoised(x.expand(count, *x.shape[1:]), sigma.expand(count)).double()
+        base, scale = images[0], images[1] - images[0]
+        numbers = ((images[2:] - base) / scale).round().long()
         place = sum(number * DIGIT**power for power, number in enumerate(numbers))
         if not bool(((place >= 0) & (place < shape.numel())).all()):
-            raise ValueError("bayesdiff does not know what this model does behind its last layer: switch it off.")
+            raise ValueError("bayesdiff does not support what this model does after its last layer: disconnect laplace.")
         return Tail(place.flatten(), scale.float(), shape)
 
 
 class Tail:
-    """Where elements go behind the last layer.
+    """The linear map from the layer's output to the denoised image.
 
     Args:
-        place: for each element of the image, the element of the layer's output it comes from.
-        scale: by what it is multiplied there, (C, *spatial).
-        shape: of the layer's output, without the batch.
+        place: for each element of the image, the index of the element of the layer's output that it comes from.
+        scale: the factor of each element, (C, *spatial).
+        shape: shape of the layer's output, without the batch.
     """
 
     def __init__(self, place: Tensor, scale: Tensor, shape: torch.Size) -> None:
@@ -102,18 +106,18 @@ class Tail:
         self.shape = shape
 
     def variance(self, output: Tensor) -> Tensor:
-        """Variance of the denoised image, (B, C, *spatial), for that of the layer's output, (B, *shape)."""
+        """Variance of the denoised image, (B, C, *spatial), from the variance of the layer's output, (B, *shape)."""
         return self.scale.square() * output.flatten(1)[:, self.place].reshape(-1, *self.scale.shape)
 
     def gradient(self, denoised: Tensor) -> Tensor:
-        """Derivative by the layer's output, (B, *shape), for that by the denoised image, (B, C, *spatial)."""
+        """Gradient with respect to the layer's output, (B, *shape), from that for the denoised image, (B, C, *spatial)."""
         output = denoised.new_zeros(len(denoised), self.shape.numel())
         output.index_add_(1, self.place, (self.scale * denoised).flatten(1))
         return output.reshape(-1, *self.shape)
 
 
 def single(model: Any, cond: list, options: dict) -> Callable[[Tensor, Tensor], Tensor]:
-    """The denoised image a model predicts with one prompt, without CFG."""
+    """A function that predicts the denoised image with one prompt, without CFG."""
     import comfy.samplers
 
     return lambda x, sigma: comfy.samplers.calc_cond_batch(model, [cond], x, sigma, options)[0]

@@ -1,4 +1,4 @@
-"""Trade time for memory in a backward pass: keep what enters a block of a network, and compute its inside again."""
+"""Save memory in a backward pass: keep only the inputs of each block of a network and recompute the rest."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,23 +10,23 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
 def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The largest repeated parts: entries of lists of modules; of those that are sequences, their entries."""
+    """The largest repeated parts of a network: the entries of its module lists, and of sequences among these, their entries."""
     inside: set[nn.Module] = set()
     for module in network.modules():
         if module in inside or not isinstance(module, nn.ModuleList):
             continue
         for entry in module:
             if isinstance(entry, nn.ModuleList):
-                continue  # is never called itself; its entries have their turn
+                continue  # never called itself; its entries follow
             inside.update(entry.modules())
             # ComfyUI's UNet calls the entries of a sequence itself.
             yield from entry if isinstance(entry, nn.Sequential) else (entry,)
 
 
 class _Recomputed(torch.autograd.Function):
-    """``run(*tensors)``, a tuple of tensors, of which only the inputs are kept.
+    """``run(*tensors)``, which returns a tuple of tensors; only the inputs are saved for the backward pass.
 
-    Not torch.utils.checkpoint: that loses what a block overwrites in place, and many do.
+    torch.utils.checkpoint cannot be used, because many blocks overwrite their inputs in place.
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class _Recomputed(torch.autograd.Function):
         ctx.run = run
         ctx.tensors = tuple(tensor.detach().clone() if tensor.requires_grad else tensor for tensor in tensors)
         ctx.needed = tuple(tensor.requires_grad for tensor in tensors)
-        # Clones, here as in the second pass: the caller's tensors must stay as they are.
+        # Clones, here and in the second pass, because the block may overwrite its inputs.
         return run(*(tensor.clone() for tensor in tensors))
 
     @staticmethod
@@ -45,8 +45,8 @@ class _Recomputed(torch.autograd.Function):
         used = [i for i, output in enumerate(outputs) if isinstance(output, Tensor) and output.requires_grad]
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         products = torch.autograd.grad([outputs[i] for i in used], wanted, [gradients[i] for i in used], allow_unused=True)
-        found = iter(products)
-        return None, *(next(found) if leaf.requires_grad else None for leaf in leaves)
+        remaining = iter(products)
+        return None, *(next(remaining) if leaf.requires_grad else None for leaf in leaves)
 
 
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def recomputed_blocks(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Every block of the networks keeps only its inputs for the backward pass; undone after, always."""
+    """Within this context, every block of the networks saves only its inputs for the backward pass."""
     changed: list[nn.Module] = []
     try:
         for network in networks:

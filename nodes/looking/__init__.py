@@ -1,1 +1,1 @@
-"""Nodes to look at maps, and to keep them."""
+"""Nodes that show, save and load maps or turn them into masks."""

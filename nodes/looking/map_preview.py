@@ -22,16 +22,22 @@ class UncertaintyMapPreview(io.ComfyNode):
             node_id="UncertaintyMapPreview",
             display_name="Preview Uncertainty Map",
             category=node_inputs.CATEGORY,
-            description="Shows where the model was unsure, as a heatmap or over the images.",
+            description="Shows where the model was uncertain, as a heatmap or over the images.",
             is_output_node=True,
             inputs=[
-                node_inputs.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
+                node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to show."),
                 io.Image.Input(
-                    "images", optional=True, tooltip="The decoded images, or all frames of the decoded videos, for an overlay."
+                    "images",
+                    optional=True,
+                    tooltip="The decoded images, or all frames of the decoded videos, to show under the map.",
                 ),
                 node_inputs.quantity_input(),
-                io.Int.Input("step", default=-1, min=-1, max=9999, tooltip="Which recorded step to show; -1 shows their sum."),
-                io.Combo.Input("colormap", options=list(heatmaps.COLORMAPS), tooltip="Colours from low to high."),
+                io.Int.Input(
+                    "step", default=-1, min=-1, max=9999, tooltip="The recorded step to show. -1 shows the sum of all steps."
+                ),
+                io.Combo.Input(
+                    "colormap", options=list(heatmaps.COLORMAPS), tooltip="The colours of the heatmap, from low to high."
+                ),
                 io.Float.Input(
                     "opacity", default=0.6, min=0.0, max=1.0, step=0.05, tooltip="How strongly the heatmap covers the image."
                 ),
@@ -39,8 +45,8 @@ class UncertaintyMapPreview(io.ComfyNode):
                     "normalize",
                     options=list(heatmaps.NORMALIZATIONS),
                     tooltip=(
-                        "image: full colour range in every image or video; batch: one range for all, images can be compared; "
-                        "absolute: 0 to 1 in latent units, runs can be compared."
+                        "How to assign colours. image: full colour range in every image or video. batch: one range for all, so "
+                        "that images can be compared. absolute: 0 to 1 in latent units, so that runs can be compared."
                     ),
                 ),
             ],
@@ -51,7 +57,6 @@ class UncertaintyMapPreview(io.ComfyNode):
     def validate_inputs(
         cls, quantity: str | None = None, colormap: str | None = None, normalize: str | None = None
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, quantity=quantity, colormap=colormap, normalize=normalize)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""UncertaintyToMask: the uncertain parts of the images, as a mask."""
+"""UncertaintyToMask: turns a map into a mask."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -11,18 +11,17 @@ from .map_preview import LATENT_SCALE
 
 
 class UncertaintyToMask(io.ComfyNode):
-    """A map above a percentile, at image size."""
+    """Masks the pixels whose value is above a percentile, at image size."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A map, how much of it, and the shape of the edges."""
         return io.Schema(
             node_id="UncertaintyToMask",
             display_name="Uncertainty Map to Mask",
             category=node_inputs.CATEGORY,
-            description="White where the map is highest, to inpaint just the uncertain parts.",
+            description="Makes a mask that is white where the map is highest, to inpaint only the uncertain parts.",
             inputs=[
-                node_inputs.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler."),
+                node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to turn into a mask."),
                 node_inputs.quantity_input(),
                 io.Float.Input(
                     "percentile",
@@ -31,19 +30,28 @@ class UncertaintyToMask(io.ComfyNode):
                     max=100.0,
                     step=0.5,
                     round=0.01,
-                    tooltip="Pixels above this percentile of their image become white: 90 takes the highest tenth.",
+                    tooltip="Pixels above this percentile of their image become white. 90 selects the highest tenth.",
                 ),
-                io.Int.Input("grow", default=8, min=0, max=1024, tooltip="Pixels by which white parts grow in every direction."),
-                io.Int.Input("feather", default=8, min=0, max=1024, tooltip="Pixels, to both sides, over which edges fade."),
-                io.String.Input("steps", default="", tooltip="Which recorded steps to add up: 45,46 or 45-48; empty for all."),
-                io.Image.Input("images", optional=True, tooltip="The decoded images, if their size is not 8 times the latent's."),
+                io.Int.Input(
+                    "grow", default=8, min=0, max=1024, tooltip="How far to grow the white areas in every direction, in pixels."
+                ),
+                io.Int.Input("feather", default=8, min=0, max=1024, tooltip="How far edges fade out on either side, in pixels."),
+                io.String.Input(
+                    "steps", default="", tooltip="The recorded steps to add up, for example 45,46 or 45-48. Leave empty for all."
+                ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="The decoded images. Needed only if their size is not 8 times that of the latent.",
+                ),
             ],
-            outputs=[io.Mask.Output("mask", display_name="MASK", tooltip="A mask an image; for videos, one a latent frame.")],
+            outputs=[
+                io.Mask.Output("mask", display_name="MASK", tooltip="One mask per image; for videos, one per latent frame.")
+            ],
         )
 
     @classmethod
     def validate_inputs(cls, quantity: str | None = None, steps: str | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, checks=[(parse_steps, steps)], quantity=quantity)
 
     @classmethod
@@ -57,7 +65,6 @@ class UncertaintyToMask(io.ComfyNode):
         steps: str,
         images: Tensor | None = None,
     ) -> io.NodeOutput:
-        """Add up the steps, cut, and shape the edges."""
         node_inputs.check_types(uncertainty=uncertainty)
         rows = uncertainty.rows(parse_steps(steps))
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))

@@ -1,4 +1,4 @@
-"""UncertaintyPlot: uncertainty per step as a picture."""
+"""UncertaintyPlot: plots uncertainty over the recorded steps."""
 
 from comfy_api.latest import io
 
@@ -8,22 +8,20 @@ from .. import node_inputs
 
 
 class UncertaintyPlot(io.ComfyNode):
-    """Mean and spread over images at each recorded step."""
+    """Plots the mean and spread over the images at each recorded step."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A map; nothing to choose."""
         return io.Schema(
             node_id="UncertaintyPlot",
             display_name="Plot Uncertainty per Step",
             category=node_inputs.CATEGORY,
-            description="Draws all three quantities over the recorded steps: their mean and spread over the images.",
-            inputs=[node_inputs.Uncertainty.Input("uncertainty", tooltip="From an uncertainty sampler.")],
+            description="Plots every quantity over the recorded steps, with its mean and spread over the images.",
+            inputs=[node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to plot.")],
             outputs=[io.Image.Output("plot", display_name="IMAGE")],
         )
 
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap) -> io.NodeOutput:
-        """Draw it."""
         node_inputs.check_types(uncertainty=uncertainty)
         return io.NodeOutput(plot(uncertainty)[None])

@@ -1,4 +1,4 @@
-"""UncertaintySamplerCustom: SamplerCustomAdvanced that also measures, and guides by, uncertainty."""
+"""UncertaintySamplerCustom: SamplerCustomAdvanced that also measures uncertainty and can guide by it."""
 
 import math
 from collections.abc import Mapping
@@ -17,31 +17,32 @@ from . import measuring_inputs
 
 
 class UncertaintySamplerCustom(io.ComfyNode):
-    """Swap it in for SamplerCustomAdvanced."""
+    """A replacement for SamplerCustomAdvanced."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """SamplerCustomAdvanced's inputs, then the measuring ones."""
         return io.Schema(
             node_id="UncertaintySamplerCustom",
             display_name="SamplerCustomAdvanced (Uncertainty)",
             category=node_inputs.CATEGORY,
             description=(
-                "Samples like SamplerCustomAdvanced, with any guider, and measures, at some of the last steps, how sure the "
-                "model is of every pixel. Gives each image a score; can guide the uncertain pixels (strength)."
+                "Samples like SamplerCustomAdvanced, with any guider, and measures, at some of the last steps, how certain the "
+                "model is about every pixel. Gives each image a score, and can guide the uncertain pixels (strength)."
             ),
             inputs=[
-                io.Noise.Input("noise", tooltip="The noise to start from. The probes are seeded with its seed too."),
-                io.Guider.Input("guider", tooltip="The model with its prompts, as for SamplerCustomAdvanced."),
+                io.Noise.Input("noise", tooltip="The initial noise. Its seed also seeds the noise used for measuring."),
+                io.Guider.Input("guider", tooltip="The guider to sample with, as in SamplerCustomAdvanced."),
                 io.Sampler.Input("sampler", tooltip="The algorithm used when sampling."),
-                io.Sigmas.Input("sigmas", tooltip="The noise levels of the schedule, one more than there are steps."),
+                io.Sigmas.Input("sigmas", tooltip="The noise levels of the schedule, one more than the number of steps."),
                 io.Latent.Input("latent_image", tooltip="The latent image to denoise."),
                 *measuring_inputs.inputs(),
             ],
             outputs=[
-                io.Latent.Output("output", display_name="output", tooltip="The latent where the schedule ends."),
+                io.Latent.Output("output", display_name="output", tooltip="The latent at the end of the schedule."),
                 io.Latent.Output(
-                    "denoised_output", display_name="denoised_output", tooltip="What the model took that latent to become."
+                    "denoised_output",
+                    display_name="denoised_output",
+                    tooltip="The denoised latent that the model predicted at the last step.",
                 ),
                 *measuring_inputs.outputs(),
             ],
@@ -49,7 +50,6 @@ class UncertaintySamplerCustom(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, window_start, window_end)
 
     @classmethod
@@ -68,10 +68,11 @@ class UncertaintySamplerCustom(io.ComfyNode):
         thresholds: Thresholds | None = None,
         options: Options | None = None,
     ) -> io.NodeOutput:
-        """Sample, measure, guide."""
         node_inputs.check_types(thresholds=thresholds, options=options)
         if not hasattr(guider, "model_patcher"):
-            raise ValueError(f"guider must be a guider with a model, got a {type(guider).__name__}: connect one.")
+            raise ValueError(
+                f"guider must be a guider with a model, got a {type(guider).__name__}: connect CFGGuider or another guider."
+            )
         measuring_inputs.check_latents(latent_image, instead="SamplerCustomAdvanced")
         window = Window(window_start, window_end)
         settings = RunSettings(samples, strength, percentile, window, noise.seed, options or Options())
@@ -82,7 +83,7 @@ class UncertaintySamplerCustom(io.ComfyNode):
 
 
 def _describe(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, Any]:
-    """What can be told of them in plain values, to travel with the map."""
+    """The sampling settings as JSON-able values, which are stored in the map."""
     function = getattr(getattr(sampler, "sampler_function", None), "__name__", type(sampler).__name__)
     return {
         "steps": max(len(sigmas) - 1, 0),
@@ -90,11 +91,11 @@ def _describe(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, Any]:
         "sampler_options": _plain(getattr(sampler, "extra_options", {})),
         "guider": type(guider).__name__,
         "guider_options": _plain(vars(guider)),
-        "sigmas": [float(f"{sigma:.5g}") for sigma in sigmas.tolist()],  # the last bits are the device's
+        "sigmas": [float(f"{sigma:.5g}") for sigma in sigmas.tolist()],  # the last bits depend on the device
     }
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be written to a file: JSON knows no infinity."""
+    """The values that JSON can hold; infinities, which it cannot hold, become text."""
     plain = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
     return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in plain.items()}

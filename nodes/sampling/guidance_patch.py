@@ -1,4 +1,4 @@
-"""UncertaintyGuidance: a model that any sampler guides by uncertainty."""
+"""UncertaintyGuidance: a model patch that guides any sampler by uncertainty."""
 
 from typing import Any
 
@@ -13,26 +13,24 @@ from . import measuring_inputs
 
 
 class UncertaintyGuidance(io.ComfyNode):
-    """A model patch for any other sampler."""
+    """A model patch for samplers other than this pack's; it guides and records nothing."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A model, then the inputs of the measuring samplers."""
         return io.Schema(
             node_id="UncertaintyGuidance",
             display_name="Uncertainty Guidance",
             category=node_inputs.CATEGORY,
             description=(
-                "Guides the uncertain pixels in every sampling of this model, whatever samples it: KSampler, custom samplers, "
-                "tiled upscalers. Nothing is recorded; for maps and scores use an uncertainty sampler."
+                "Guides the uncertain pixels whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
+                "any other sampler. Nothing is recorded: use an uncertainty sampler to get maps and scores."
             ),
             inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring_inputs.inputs(strength=1.0)],
-            outputs=[io.Model.Output("guided_model", display_name="MODEL", tooltip="The model with the guidance in it.")],
+            outputs=[io.Model.Output("guided_model", display_name="MODEL", tooltip="The model with guidance added.")],
         )
 
     @classmethod
     def validate_inputs(cls, window_start: float | None = None, window_end: float | None = None) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, window_start, window_end)
 
     @classmethod
@@ -47,7 +45,6 @@ class UncertaintyGuidance(io.ComfyNode):
         thresholds: Thresholds | None = None,
         options: Options | None = None,
     ) -> io.NodeOutput:
-        """Patch it; at strength 0 there is nothing to patch."""
         node_inputs.check_types(thresholds=thresholds, options=options)
         window = Window(window_start, window_end)
         settings = RunSettings(samples, strength, percentile, window, seed=0, options=options or Options())

@@ -1,4 +1,4 @@
-"""UncertaintyKSampler: KSampler that also measures, and guides by, uncertainty."""
+"""UncertaintyKSampler: KSampler that also measures uncertainty and can guide by it."""
 
 from typing import Any
 
@@ -16,18 +16,17 @@ from . import measuring_inputs
 
 
 class UncertaintyKSampler(io.ComfyNode):
-    """Swap it in for KSampler."""
+    """A replacement for KSampler."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """KSampler's inputs, then the measuring ones."""
         return io.Schema(
             node_id="UncertaintyKSampler",
             display_name="KSampler (Uncertainty)",
             category=node_inputs.CATEGORY,
             description=(
-                "Samples like KSampler and measures, at some of the last steps, how sure the model is of every pixel. "
-                "Gives each image a score; can guide the uncertain pixels (strength)."
+                "Samples like KSampler and measures, at some of the last steps, how certain the model is about every pixel. "
+                "Gives each image a score, and can guide the uncertain pixels (strength)."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="The model used for denoising the input latent."),
@@ -37,7 +36,7 @@ class UncertaintyKSampler(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="The random seed used for creating the noise. The probes are seeded from it too.",
+                    tooltip="The random seed used for creating the noise. It also seeds the noise used for measuring.",
                 ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of steps used in the denoising process."),
                 io.Float.Input(
@@ -47,7 +46,7 @@ class UncertaintyKSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
-                    tooltip="Classifier-Free Guidance scale: higher follows the prompt more closely.",
+                    tooltip="Classifier-Free Guidance scale. Higher values follow the prompt more closely.",
                 ),
                 io.Combo.Input(
                     "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, tooltip="The algorithm used when sampling."
@@ -84,7 +83,6 @@ class UncertaintyKSampler(io.ComfyNode):
         window_start: float | None = None,
         window_end: float | None = None,
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(cls, window_start, window_end, sampler_name=sampler_name, scheduler=scheduler)
 
     @classmethod
@@ -108,7 +106,6 @@ class UncertaintyKSampler(io.ComfyNode):
         thresholds: Thresholds | None = None,
         options: Options | None = None,
     ) -> io.NodeOutput:
-        """Sample, measure, guide."""
         node_inputs.check_types(thresholds=thresholds, options=options)
         measuring_inputs.check_latents(latent_image, instead="KSampler")
         settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())

@@ -1,4 +1,4 @@
-"""What the nodes that measure or guide share: their last inputs and outputs, and what becomes of a run."""
+"""Inputs, outputs and checks shared by the nodes that measure or guide."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,11 @@ from ..hook.sampling_hook import UncertaintyRun
 
 
 def inputs(strength: float = 0.0) -> list[io.Input]:
-    """The inputs every one of these nodes ends with.
+    """The last inputs of each of these nodes.
 
     Args:
-        strength: default; nothing was shown to be better on the demo model than to leave images alone (docs/evidence.md).
+        strength: its default. The samplers only measure by default: on the demo model, guidance brought no proven benefit
+            (docs/evidence.md).
     """
     return [
         io.Int.Input(
@@ -23,7 +24,7 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             default=5,
             min=2,
             max=64,
-            tooltip="M: how many noisy copies are denoised at each step of the window. More is slower and less noisy.",
+            tooltip="How many noisy copies to denoise per step of the window (M). More take longer but make the map less noisy.",
         ),
         io.Float.Input(
             "strength",
@@ -33,9 +34,10 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             step=0.1,
             round=0.001,
             tooltip=(
-                "λ: how strongly uncertain elements are pushed. 0 pushes nothing: every bit of the image stays what it was. The "
-                "paper takes 1 in the window 0.90 to 0.98, which cannot be seen on the demo model; there, -10 in the window 0.5 "
-                "to 0.58 brought images nearer to their prompt, and 10 farther away."
+                "How strongly to guide uncertain elements (λ). 0 only measures; the image is then bit-identical to that of the "
+                "plain sampler. The paper uses 1 with the window 0.90 to 0.98, which has no visible effect on the demo model. On "
+                "that model, -10 with the window 0.5 to 0.58 brought images closer to their prompt, and 10 moved them further "
+                "away."
             ),
         ),
         io.Float.Input(
@@ -45,51 +47,53 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             max=100.0,
             step=0.5,
             round=0.01,
-            tooltip="p: elements whose uncertainty lies above this percentile of their image are guided.",
+            tooltip="Guide only elements whose uncertainty is above this percentile of their image (p).",
         ),
-        *node_inputs.window_inputs(0.90, 0.98, "Steps i with start ≤ i/steps < end are measured and guided."),
+        *node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end."),
         node_inputs.Thresholds.Input(
-            "thresholds", optional=True, tooltip="Calibrated thresholds per step, used instead of the percentile."
+            "thresholds", optional=True, tooltip="Calibrated thresholds for each step, used instead of the percentile."
         ),
-        node_inputs.Options.Input("options", optional=True, tooltip="Estimator and guidance details; may stay empty."),
+        node_inputs.Options.Input(
+            "options", optional=True, tooltip="Settings of the estimator and of guidance. Without them, the defaults apply."
+        ),
     ]
 
 
 def outputs() -> list[io.Output]:
-    """What every measuring sampler gives after its latents."""
+    """The outputs of a measuring sampler that follow its latents."""
     return [
-        node_inputs.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY", tooltip="Maps of every recorded step."),
+        node_inputs.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY", tooltip="The maps of all recorded steps."),
         io.Float.Output(
             "scores",
             display_name="scores",
             is_output_list=True,
-            tooltip="One score an image (denoised_variance summed over the recorded steps): high means unsure.",
+            tooltip="One score per image: denoised_variance summed over the recorded steps. High means unsure.",
         ),
     ]
 
 
 def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
-    """Values of these outputs. A finished image survives a map that cannot be had: only the map and the scores are blocked."""
+    """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
     if run.recorded.steps:
         measured = run.uncertainty_map()
-        # Here, where every image passes, saved or not: all of them belong to what is usual.
+        # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
         return measured, measured.score().value.tolist()
-    nothing = ExecutionBlocker(
-        "The image is finished, but has no uncertainty map: no model call fell into the window. Check steps, denoise, "
-        f"window_start and window_end, or take another sampler than {sampler}."
+    blocked = ExecutionBlocker(
+        "The image is finished but has no uncertainty map, because no model call fell inside the window. Check steps, denoise, "
+        f"window_start and window_end, or use a sampler other than {sampler}."
     )
-    return nothing, [nothing]
+    return blocked, [blocked]
 
 
 def check_latents(latent_image: dict, instead: str) -> None:
-    """Refuse latents that cannot be measured, naming the node to use ``instead``."""
+    """Raise ValueError for latents that cannot be measured; the message names the node to use ``instead``."""
     samples = latent_image["samples"]
     if samples.is_nested:
-        raise ValueError(f"latent_image packs several latents (video with sound), which cannot be measured yet: use {instead}.")
+        raise ValueError(f"latent_image holds several latents (video with sound), which cannot be measured yet: use {instead}.")
     node_inputs.check_latents("latent_image", samples)
 
 
 def image_indices(latent_image: dict) -> Sequence[int]:
-    """Index of each image in the batch it was made for."""
+    """Index of each image in the batch that it was created in."""
     return latent_image.get("batch_index") or range(len(latent_image["samples"]))

@@ -1,4 +1,4 @@
-"""UncertaintyOptions: choices few users need."""
+"""UncertaintyOptions: settings of the estimator and of guidance that most users leave alone."""
 
 from comfy_api.latest import io
 
@@ -11,23 +11,25 @@ from .. import node_inputs
 
 
 class UncertaintyOptions(io.ComfyNode):
-    """How uncertainty is estimated and guided by."""
+    """One input for each field of ``Options`` that is not for experiments."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """One input for each field of ``Options``."""
         return io.Schema(
             node_id="UncertaintyOptions",
             display_name="Uncertainty Options",
             category=node_inputs.CATEGORY,
-            description="Estimator and guidance details for the uncertainty samplers and Uncertainty Guidance; may be left out.",
+            description=(
+                "Settings of the estimator and of guidance, for the uncertainty samplers and Uncertainty Guidance. Without this "
+                "node, the defaults apply."
+            ),
             inputs=[
                 io.Combo.Input(
                     "estimator",
                     options=list(ESTIMATORS),
                     default=DEFAULT_ESTIMATOR,
                     tooltip=(
-                        "How maps are computed from the same model calls. "
+                        "How to compute maps. All estimators make the same model calls. "
                         + "; ".join(f"{name}: {estimator.summary}" for name, estimator in ESTIMATORS.items())
                         + "."
                     ),
@@ -37,37 +39,37 @@ class UncertaintyOptions(io.ComfyNode):
                     options=list(GRADIENTS),
                     default=Options.gradient,
                     tooltip=(
-                        "How guidance differentiates. auto: exact where the model and memory allow it. exact: by a backward "
-                        "pass, or an error. forward_only: no backward pass, for quantised or very large models; a rough "
-                        "direction only: its cosine with the exact one was 0.2 to 0.5 on the trained test models, less in "
-                        "half precision at low noise."
+                        "How to compute the gradient for guidance. auto: exact where model and memory allow it, otherwise "
+                        "forward_only. exact: by a backward pass; an error if that is impossible. forward_only: without a "
+                        "backward pass, for quantised or very large models. It gives only a rough direction: its cosine with the "
+                        "exact gradient was 0.2 to 0.5 on the trained test models, and lower in half precision at low noise."
                     ),
                 ),
                 io.Combo.Input(
                     "direction",
                     options=list(DIRECTIONS),
                     default=Options.direction,
-                    tooltip="ascend: towards higher score_variance, as in the paper; descend: towards lower.",
+                    tooltip="Which way to guide. ascend: towards higher score_variance, as in the paper. descend: towards lower.",
                 ),
                 io.Combo.Input(
                     "mask_scope",
                     options=list(MASK_SCOPES),
                     default=Options.mask_scope,
-                    tooltip="Whether the percentile is taken over the whole image or over each latent channel of it.",
+                    tooltip="What to take the percentile over. image: the whole image. channel: each latent channel separately.",
                 ),
                 io.Combo.Input(
                     "mask_side",
                     options=list(MASK_SIDES),
                     default=Options.mask_side,
-                    tooltip="Guide the elements above (high, as in the paper) or below (low) the percentile or threshold.",
+                    tooltip="Which elements to guide. high: above the percentile or threshold, as in the paper. low: below it.",
                 ),
                 io.Combo.Input(
                     "score_source",
                     options=list(SCORE_SOURCES),
                     default=Options.score_source,
                     tooltip=(
-                        "Whose uncertainty is measured. guided: of the prediction after CFG, which makes the image; conditional: "
-                        "of the positive prompt alone, at about half the extra cost where CFG is on."
+                        "Which prediction to measure. guided: the prediction after CFG, which makes the image. conditional: the "
+                        "prediction with the positive prompt alone, at about half the extra cost when CFG is on."
                     ),
                 ),
                 io.Int.Input(
@@ -75,15 +77,15 @@ class UncertaintyOptions(io.ComfyNode):
                     default=Options.max_batch,
                     min=0,
                     max=4096,
-                    tooltip="How many latents may go through the model at once. 0: as many as fit into free memory.",
+                    tooltip="The largest number of latents to run through the model at once. 0: as many as fit into free memory.",
                 ),
                 io.Boolean.Input(
                     "live_preview",
                     default=Options.live_preview,
                     optional=True,
                     tooltip=(
-                        "While sampling runs, show the current map over the step preview in the sampler; alone, where ComfyUI's "
-                        "previews are off."
+                        "Show the current map over the sampler's preview while sampling. If ComfyUI's previews are off, the map "
+                        "is shown alone."
                     ),
                 ),
                 io.Combo.Input(
@@ -92,13 +94,19 @@ class UncertaintyOptions(io.ComfyNode):
                     default=Options.keep_maps,
                     optional=True,
                     tooltip=(
-                        "What becomes of the maps of single steps, which for many images, videos or steps take gigabytes. "
-                        "every_step: all stay in memory. sum: only their sum stays, as one step; scores are the same, steps "
-                        "cannot be told apart. on_disk: all lie in ComfyUI's temporary folder until nobody needs them."
+                        "How to keep the maps of single steps, which can take gigabytes for many images, videos or steps. "
+                        "every_step: all in memory. sum: only their sum, as one step; scores are the same, but single steps are "
+                        "lost. on_disk: all in ComfyUI's temporary folder until they are no longer needed."
                     ),
                 ),
             ],
-            outputs=[node_inputs.Options.Output("options", display_name="OPTIONS", tooltip="For the input options.")],
+            outputs=[
+                node_inputs.Options.Output(
+                    "options",
+                    display_name="OPTIONS",
+                    tooltip="Connect to the options input of a sampler or guidance node of this pack.",
+                )
+            ],
         )
 
     @classmethod
@@ -112,7 +120,6 @@ class UncertaintyOptions(io.ComfyNode):
         score_source: str | None = None,
         keep_maps: str | None = None,
     ) -> bool | str:
-        """Refuse what cannot work before anything runs."""
         return node_inputs.check_inputs(
             cls,
             estimator=estimator,
@@ -137,7 +144,6 @@ class UncertaintyOptions(io.ComfyNode):
         live_preview: bool = Options.live_preview,
         keep_maps: str = Options.keep_maps,
     ) -> io.NodeOutput:
-        """Put them together."""
         return io.NodeOutput(
             Options(
                 estimator=estimator,

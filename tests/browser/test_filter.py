@@ -185,7 +185,7 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     shown.run()
     assert shown.marks()[1] == sorted(shown.reported("kept"))
     shown.node.set("window_end", 0.9)
-    expect(shown.status.locator("em")).to_have_text("queue to score anew")
+    expect(shown.status.locator("em")).to_have_text("queue to score again")
     assert each_front_end.complaints == []
 
 

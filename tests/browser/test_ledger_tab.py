@@ -197,5 +197,5 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
         assert front_end.complaints == []
         server.stop()
         tab.panel.get_by_role("radio", name="All").click()
-        expect(tab.panel.get_by_role("alert")).to_contain_text("The server does not answer")
+        expect(tab.panel.get_by_role("alert")).to_contain_text("The server does not respond")
         front_end.photograph("ledger-tab-error", tab.panel)

@@ -77,7 +77,7 @@ def test_what_cannot_be_loaded_is_refused(pack: Callable[[str], ModuleType], fol
         "../../secret.safetensors [output]",
         str(folders / "secret.safetensors"),
     ):
-        assert "is not in ComfyUI's folders: choose one of the list" in load.validate_inputs(file=file)
+        assert "is not in ComfyUI's folders: choose one from the list" in load.validate_inputs(file=file)
     (folders / "input" / "broken.safetensors").write_bytes(b"x" * 20)
     assert load.validate_inputs(file="broken.safetensors") is True
     with pytest.raises(ValueError, match=r"broken.safetensors is damaged"):
@@ -132,7 +132,7 @@ def test_only_what_is_measured_must_agree(pack: Callable[[str], ModuleType], sam
 def test_names_stay_in_the_folder(pack: Callable[[str], ModuleType], calibrate: Run, sampled: Run, folders: Path) -> None:
     node = pack("nodes.calibrating.calibration_nodes").UncertaintyCalibrate
     for name in ("", " ", "../x", "a/../../x", "/x", "a/"):
-        assert "name must be a file name for output/uncertainty" in node.validate_inputs(name=name)
+        assert "name must be the name of a file in output/uncertainty" in node.validate_inputs(name=name)
     calibrate(sampled()[1], name="demo/first")
     assert [path.name for path in (folders / "output" / "uncertainty" / "demo").iterdir()] == ["first.safetensors"]
 

@@ -251,9 +251,9 @@ def test_nothing_measured_and_nothing_measurable(loaded_models: dict[str, Loaded
     expected = plain(cfg(loaded), inputs)
     assert torch.equal(output["samples"], expected[0]["samples"]) and torch.equal(denoised["samples"], expected[1]["samples"])
     assert isinstance(found, ExecutionBlocker) and isinstance(scores[0], ExecutionBlocker)
-    assert "no model call fell into the window" in found.message and "another sampler than euler" in found.message
+    assert "no model call fell inside the window" in found.message and "a sampler other than euler" in found.message
     packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match="latent_image packs several latents .* use SamplerCustomAdvanced"):
+    with pytest.raises(ValueError, match="latent_image holds several latents .* use SamplerCustomAdvanced"):
         node(cfg(loaded), custom(loaded, latent_image=packed))
 
 

@@ -66,7 +66,7 @@ def test_guiding(
     assert torch.isfinite(latent["samples"]).all()
     assert not torch.equal(latent["samples"], sampling.plain(loaded))
     if family in ROTATING and importlib.util.find_spec(KERNEL):
-        assert "takes forward-only gradients, which are less accurate: a part of this model has no backward pass" in caplog.text
+        assert "uses forward-only gradients, which are less accurate: part of this model has no backward pass" in caplog.text
         return
     assert len(differences) == 2
     # Rounding alone: at its low noise levels an untrained noise-predicting model has next to no gradient.

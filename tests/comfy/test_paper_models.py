@@ -95,9 +95,9 @@ def test_adm_runs_in_the_sampler(adm: tuple[Path, Any], pack: PackModule, sampli
     assert not torch.equal(latent["samples"], sampling.plain(loaded, **run))
     other = replace(loaded, positive=label.execute(model, "4").args[0])
     assert not torch.equal(sampling.plain(loaded, **run), sampling.plain(other, **run))
-    with pytest.raises(ValueError, match="only trained with classes: give 0 to 9, and cfg 1"):
+    with pytest.raises(ValueError, match="this model always needs a class: enter 0 to 9, and set cfg to 1"):
         label.execute(model, "")
-    with pytest.raises(ValueError, match=r"text must be numbers from 0 to 9, separated by commas, got '3, 10'"):
+    with pytest.raises(ValueError, match=r"text must hold class numbers from 0 to 9, separated by commas, got '3, 10'"):
         label.execute(model, "3, 10")
 
 
@@ -147,7 +147,7 @@ def test_ddpm_of_another_prediction_is_refused(ddpm: tuple[Path, Any], pack: Pac
     path, _ = ddpm
     settings = path.parent / "scheduler_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"prediction_type": "v_prediction"}))
-    with pytest.raises(ValueError, match="ddpm-cifar10-32 has schedule linear, predicting v_prediction: noise is expected"):
+    with pytest.raises(ValueError, match="ddpm-cifar10-32 has prediction_type v_prediction: use a model that predicts noise"):
         pack("paper_models.load").load(path)
 
 
@@ -209,7 +209,7 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
     assert latent["samples"].shape == (2, 4, 16, 16)
     assert all(torch.isfinite(values).all() for values in found.quantities.values())
     assert found.settings["gradient"] == "exact"
-    with pytest.raises(ValueError, match="this U-ViT draws latents of 16x16, got 8x8: set that size"):
+    with pytest.raises(ValueError, match="this U-ViT needs latents of 16x16, got 8x8: change the size"):
         sampling.plain(replace(loaded, latent=lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)}))
 
 
@@ -234,12 +234,12 @@ def test_files_of_another_layout_are_refused(tmp_path: Path, pack: PackModule) -
     other = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, other)
     with pytest.raises(
-        ValueError, match="other.safetensors is none of the known layouts: a folder of diffusers with a UNet2DModel"
+        ValueError, match="other.safetensors has an unknown layout: use the weights in a diffusers folder with a UNet2DModel"
     ):
         load(other)
     code = tmp_path / "code.pt"
     torch.save({"weight": torch.zeros(2), "made": Path("x")}, code)
-    with pytest.raises(ValueError, match=r"code.pt (holds code and is not read|holds more than named tensors)"):
+    with pytest.raises(ValueError, match=r"code.pt contains (code and was not loaded|more than named tensors)"):
         load(code)
     levels = tmp_path / "levels.pt"
     torch.save(
@@ -250,7 +250,7 @@ def test_files_of_another_layout_are_refused(tmp_path: Path, pack: PackModule) -
         },
         levels,
     )
-    with pytest.raises(ValueError, match=r"this ADM file has 1 levels; known are those of 4, 5, 6"):
+    with pytest.raises(ValueError, match=r"this ADM file has 1 levels, but only 4, 5, 6 .* are supported"):
         load(levels)
 
 

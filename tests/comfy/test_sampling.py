@@ -161,7 +161,7 @@ def test_attention_without_a_backward_pass(
     monkeypatch.setattr(comfy.model_management, f"{kernel}_attention_enabled", lambda: True)
     _, found, _ = sampling.node(loaded_models["sd15"], strength=1.0)
     assert found.settings["gradient"] == "forward_only" and f"--use-{kernel}-attention" in caplog.text
-    with pytest.raises(ValueError, match=f"exact guidance is not possible: .*--use-{kernel}-attention"):
+    with pytest.raises(ValueError, match=f"gradient exact is not possible: .*--use-{kernel}-attention"):
         sampling.node(loaded_models["sd15"], strength=1.0, options=options(gradient="exact"))
 
 
@@ -252,13 +252,13 @@ def test_quantised_weights_are_guided_forward_only(
     expected = sampling.node(loaded, strength=1.0, options=options(gradient="forward_only"))
     layer = loaded.model.model.diffusion_model.out[2]
     monkeypatch.setitem(layer._parameters, "weight", layer.weight.as_subclass(Quantised))
-    with pytest.raises(ValueError, match="weights of this model are quantised .*Quantised.*Choose gradient forward_only or auto"):
+    with pytest.raises(ValueError, match="weights of this model are quantised .*Quantised.*Choose gradient auto or forward_only"):
         sampling.node(loaded, strength=1.0, options=options(gradient="exact"))
     latent, found, _ = sampling.node(loaded, strength=1.0)
     assert torch.equal(latent["samples"], expected[0]["samples"])
     assert found.settings["gradient"] == expected[1].settings["gradient"] == "forward_only"
     assert [r.message for r in caplog.records if "quantised" in r.message] == [
-        "uncertainty guidance takes forward-only gradients, which are less accurate: the weights of this model are quantised "
+        "uncertainty guidance uses forward-only gradients, which are less accurate: the weights of this model are quantised "
         "(diffusion_model.out.2.weight is a Quantised)."
     ]
 
@@ -275,7 +275,7 @@ def test_weights_out_of_reach_are_guided_forward_only(
     assert torch.equal(latent["samples"], expected["samples"])
     assert found.settings["gradient"] == "forward_only"
     assert len([record for record in caplog.records if "another node's patch" in record.message]) == 1
-    with pytest.raises(ValueError, match="another node's patch .*Choose gradient forward_only or auto"):
+    with pytest.raises(ValueError, match="another node's patch .*Choose gradient auto or forward_only"):
         sampling.node(loaded, model=model, strength=1.0, options=options(gradient="exact"))
 
 
@@ -317,17 +317,17 @@ def test_out_of_memory_in_the_gradient_goes_on_with_less(
     latent, failures = run(lambda _, backward: not backward or next(answers))  # the first backward pass fails, no later one
     assert failures == 1
     torch.testing.assert_close(latent, exact["samples"], rtol=1e-4, atol=1e-4)
-    assert "goes on with one probe at a time" in caplog.text
+    assert "continues with one probe at a time" in caplog.text
     answers = iter([False, False] + 100 * [True])
     latent, failures = run(lambda _, backward: not backward or next(answers))
     assert failures == 2
     torch.testing.assert_close(latent, exact["samples"], rtol=1e-4, atol=1e-4)
-    assert "goes on with recomputation" in caplog.text
+    assert "continues with recomputation" in caplog.text
     latent, failures = run(lambda _, backward: not backward)
     assert failures == 3
     assert torch.equal(latent, forward_only["samples"])
     assert "the backward pass of 2 images does not fit into memory" in caplog.text
-    with pytest.raises(ValueError, match="backward pass of 2 images does not fit .*Choose gradient forward_only or auto"):
+    with pytest.raises(ValueError, match="backward pass of 2 images does not fit .*Choose gradient auto or forward_only"):
         run(lambda _, backward: not backward, options=options(gradient="exact"))
 
 
@@ -452,14 +452,14 @@ def test_a_finished_image_survives_a_map_that_cannot_be_had(loaded_models: dict[
     assert torch.equal(latent["samples"], sampling.plain(loaded, denoise=0.0))
     assert isinstance(found, ExecutionBlocker)
     assert isinstance(scores[0], ExecutionBlocker)
-    assert "no model call fell into the window" in found.message
+    assert "no model call fell inside the window" in found.message
 
 
 def test_packed_latents_are_refused(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
     from comfy.nested_tensor import NestedTensor
 
     packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match="latent_image packs several latents"):
+    with pytest.raises(ValueError, match="latent_image holds several latents"):
         sampling.node(loaded_models["sd15"], latent_image=packed)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with each input of each node: data for the tests and for the table of ``docs/reliability.md``."""
+"""Bad values for the inputs of each node: data for the tests and for the table in ``docs/reliability.md``."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -68,7 +68,7 @@ SUBJECTS: Mapping[str, Mapping[str, Any]] = {
     "UncertaintyClassLabel": {"model": ["model", 0], "text": "1"},
 }
 
-# What the subjects hang on.
+# The nodes that the subjects are connected to.
 GROUND: Graph = {
     "model": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
     "positive": make("CLIPTextEncode", text="cat face", clip=["model", 1]),
@@ -84,23 +84,23 @@ GROUND: Graph = {
     "thresholds": make("UncertaintyCalibrate", uncertainty=MAP, name="good", percentile=95.0),
 }
 SUBJECT = "subject"
-# Without outputs.
+# Nodes without outputs.
 SAVES = ("UncertaintySaveImage", "UncertaintyMapSave", "UncertaintyThresholdsSave")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A value that should not be, at one input of one node.
+    """A bad value for one input of one node.
 
     Attributes:
         node: class of the node.
         name: id of the input.
-        given: what is given, in words.
-        value: what is put there; a dictionary changes several inputs.
-        fault: or what ``Faulty`` makes of what was linked there.
-        works: it is no mistake after all; what becomes of it.
-        output: of the node, which is looked at.
-        others: nodes that are added to the graph, or replace its own.
+        given: description of the value for the table.
+        value: the value; a dictionary changes several inputs.
+        fault: instead of a value, what ``Faulty`` does to the linked value.
+        works: if the value is accepted after all, what happens.
+        output: index of the node's output to look at.
+        others: nodes to add to the graph or to replace in it.
     """
 
     node: str
@@ -113,7 +113,7 @@ class Case:
     others: Mapping[str, Any] = field(default_factory=dict)
 
     def graph(self) -> Graph:
-        """What is queued."""
+        """The graph to queue."""
         graph = deepcopy(GROUND)
         inputs = deepcopy(dict(SUBJECTS[self.node]))
         if self.fault:
@@ -146,18 +146,18 @@ BIG = make("EmptyLatentImage", width=256, height=256, batch_size=2)
 OTHER_STEPS = {"thresholds": ["thresholds", 0], "steps": 5}
 
 CASES = [
-    _k("model", "nothing linked"),
+    _k("model", "not connected"),
     _k("model", "a CLIP", ["model", 1]),
-    _k("model", "a text by a faulty node", fault="a text"),
+    _k("model", "a text from a faulty node", fault="a text"),
     _k("seed", "-1", -1),
     _k("steps", "0", 0),
     _k("steps", "1", 1, works="the one step is measured"),
     _k("steps", "a text", "many"),
     _k("cfg", "-1", -1.0),
-    _k("sampler_name", "unknown", "from_the_future"),
-    _k("scheduler", "unknown", "from_the_future"),
-    _k("positive", "nothing linked"),
-    _k("latent_image", "nothing linked"),
+    _k("sampler_name", "an unknown choice", "from_the_future"),
+    _k("scheduler", "an unknown choice", "from_the_future"),
+    _k("positive", "not connected"),
+    _k("latent_image", "not connected"),
     _k("latent_image", "latents with NaN", fault="latents with NaN"),
     _k("latent_image", "latents with infinity", fault="latents with infinity"),
     _k("latent_image", "no latents", fault="no latents"),
@@ -165,17 +165,21 @@ CASES = [
     _k("latent_image", "latents without a batch", fault="latents without a batch"),
     _k("latent_image", "an empty noise mask", fault="an empty noise mask"),
     _k(
-        "latent_image", "empty latents of another model", ["misfit", 0], others={"misfit": MISFIT}, works="ComfyUI makes them fit"
+        "latent_image",
+        "empty latents of another model",
+        ["misfit", 0],
+        others={"misfit": MISFIT},
+        works="ComfyUI adapts them to the model",
     ),
-    _k("denoise", "0", 0.0, works="the latent comes back as it was"),
+    _k("denoise", "0", 0.0, works="the latent is returned unchanged"),
     _k("denoise", "0, and the map is used", 0.0, output=1),
     _k("denoise", "1.5", 1.5),
     _k("samples", "1", 1),
     _k("samples", "65", 65),
-    _k("samples", "64, more than fits into one call", 64, works="as many probes a call as fit into memory"),
+    _k("samples", "64, more than one call can hold", 64, works="each call takes as many probes as fit into memory"),
     _k("strength", "101", 101.0),
     _k("strength", "NaN", float("nan")),
-    _k("strength", "100", {"strength": 100.0}, works="the image may break; nothing else does"),
+    _k("strength", "100", {"strength": 100.0}, works="the image may be ruined, but the run finishes"),
     _k("percentile", "-1", -1.0),
     _k("percentile", "0", GUIDED | {"percentile": 0.0}, works="all but the least uncertain element are guided"),
     _k("percentile", "100", GUIDED | {"percentile": 100.0}, works="no element is guided"),
@@ -189,15 +193,17 @@ CASES = [
         {"window_start": 0.99, "window_end": 1.0},
         works="the last step is measured",
     ),
-    _k("thresholds", "of another number of steps", OTHER_STEPS),
+    _k("thresholds", "for another number of steps", OTHER_STEPS),
     _k(
         "thresholds",
-        "a text by a faulty node",
+        "a text from a faulty node",
         ["fault", 0],
         others={"fault": make("Faulty", given=["thresholds", 0], fault="a text")},
     ),
-    _k("options", "a text by a faulty node", ["fault", 0], others={"fault": make("Faulty", given=["model", 0], fault="a text")}),
-    _k("sharpness", "an input of a newer version", 3, works="ComfyUI passes over it"),
+    _k(
+        "options", "a text from a faulty node", ["fault", 0], others={"fault": make("Faulty", given=["model", 0], fault="a text")}
+    ),
+    _k("sharpness", "an input of a newer version", 3, works="ComfyUI ignores it"),
     Case(
         "UncertaintySamplerCustom",
         "sigmas",
@@ -206,38 +212,38 @@ CASES = [
         output=2,
         others={"none": make("SplitSigmas", sigmas=["sigmas", 0], step=0)},
     ),
-    Case("UncertaintySamplerCustom", "guider", "nothing linked"),
-    Case("UncertaintySamplerCustom", "guider", "a text by a faulty node", fault="a text"),
+    Case("UncertaintySamplerCustom", "guider", "not connected"),
+    Case("UncertaintySamplerCustom", "guider", "a text from a faulty node", fault="a text"),
     Case("UncertaintySamplerCustom", "latent_image", "no latents", fault="no latents"),
     Case("UncertaintySamplerCustom", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
     Case("UncertaintyGuidance", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
-    Case("UncertaintyGuidance", "model", "nothing linked"),
-    Case("UncertaintyOptions", "estimator", "of a newer version", "from_the_future"),
-    Case("UncertaintyOptions", "gradient", "of a newer version", "from_the_future"),
-    Case("UncertaintyOptions", "direction", "of a newer version", "from_the_future"),
-    Case("UncertaintyOptions", "mask_scope", "of a newer version", "from_the_future"),
-    Case("UncertaintyOptions", "mask_side", "of a newer version", "from_the_future"),
-    Case("UncertaintyOptions", "score_source", "of a newer version", "from_the_future"),
+    Case("UncertaintyGuidance", "model", "not connected"),
+    Case("UncertaintyOptions", "estimator", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyOptions", "gradient", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyOptions", "direction", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyOptions", "mask_scope", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyOptions", "mask_side", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyOptions", "score_source", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyOptions", "max_batch", "-1", -1),
-    Case("UncertaintyBaselines", "control", "of a newer version", "from_the_future"),
+    Case("UncertaintyBaselines", "control", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyLaplaceFit", "passes", "0", 0),
     Case("UncertaintyLaplaceFit", "latents", "no latents", fault="no latents"),
     Case("UncertaintyLaplaceFit", "latents", "latents of 5 channels", fault="latents of 5 channels"),
     Case("UncertaintyLaplaceFit", "latents", "latents with NaN", fault="latents with NaN"),
-    Case("UncertaintyMapPreview", "uncertainty", "nothing linked"),
-    Case("UncertaintyMapPreview", "uncertainty", "a text by a faulty node", fault="a text"),
+    Case("UncertaintyMapPreview", "uncertainty", "not connected"),
+    Case("UncertaintyMapPreview", "uncertainty", "a text from a faulty node", fault="a text"),
     Case(
         "UncertaintyMapPreview",
         "images",
-        "one image less",
+        "one image too few",
         ["fault", 0],
         others={"fault": make("Faulty", given=["images", 0], fault="one image less")},
     ),
     Case("UncertaintyMapPreview", "step", "not recorded", 1),
-    Case("UncertaintyMapPreview", "quantity", "of a newer version", "from_the_future"),
-    Case("UncertaintyMapPreview", "colormap", "of a newer version", "from_the_future"),
+    Case("UncertaintyMapPreview", "quantity", "a choice of a newer version", "from_the_future"),
+    Case("UncertaintyMapPreview", "colormap", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyMapPreview", "opacity", "1.5", 1.5),
-    Case("UncertaintyMapPreview", "normalize", "of a newer version", "from_the_future"),
+    Case("UncertaintyMapPreview", "normalize", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyToMask", "steps", "no numbers", "all"),
     Case("UncertaintyToMask", "steps", "backwards", "48-45"),
     Case("UncertaintyToMask", "steps", "not recorded", "0"),
@@ -245,18 +251,18 @@ CASES = [
     Case("UncertaintyToMask", "percentile", "0", 0.0, works="all but the least uncertain pixel"),
     Case("UncertaintyToMask", "grow", "1024, more than the image", 1024, works="the whole image"),
     Case("UncertaintyToMask", "feather", "-1", -1),
-    Case("UncertaintyScoreFilter", "uncertainty", "a text by a faulty node", fault="a text"),
+    Case("UncertaintyScoreFilter", "uncertainty", "a text from a faulty node", fault="a text"),
     Case(
         "UncertaintyScoreFilter",
         "images",
-        "one image less",
+        "one image too few",
         ["fault", 0],
         others={"fault": make("Faulty", given=["images", 0], fault="one image less")},
     ),
     Case(
         "UncertaintyScoreFilter",
         "latents",
-        "one latent less",
+        "one latent too few",
         ["fault", 0],
         others={"fault": make("Faulty", given=["sampler", 0], fault="one latent less")},
     ),
@@ -267,7 +273,7 @@ CASES = [
         ["fault", 0],
         others={"fault": make("Faulty", given=["images", 0], fault="masks of another batch")},
     ),
-    Case("UncertaintyScoreFilter", "mode", "of a newer version", "from_the_future"),
+    Case("UncertaintyScoreFilter", "mode", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyScoreFilter", "keep", "more than there are", 99, works="all are kept"),
     Case("UncertaintyScoreFilter", "threshold", "NaN", {"mode": "threshold", "threshold": float("nan")}),
     Case("UncertaintyScoreFilter", "quantity", "a baseline that was not measured", "mc_dropout"),
@@ -281,67 +287,67 @@ CASES = [
     Case(
         "UncertaintyScoreFilter",
         "thresholds",
-        "of another number of steps",
+        "for another number of steps",
         {"mode": "reference", "thresholds": ["other", 0]},
         others={
             "longer": make("UncertaintyKSampler", **SAMPLER | {"steps": 5}),
             "other": make("UncertaintyCalibrate", uncertainty=["longer", 1], name="longer", percentile=95.0),
         },
     ),
-    Case("UncertaintySaveImage", "images", "one image less", fault="one image less"),
-    Case("UncertaintySaveImage", "filename_prefix", "a way out of the folder", "../../out"),
+    Case("UncertaintySaveImage", "images", "one image too few", fault="one image less"),
+    Case("UncertaintySaveImage", "filename_prefix", "a path outside the folder", "../../out"),
     Case("UncertaintySaveImage", "filename_prefix", "an absolute path", "/out"),
     Case("UncertaintySaveImage", "filename_prefix", "300 characters", _long("x")),
     Case("UncertaintySaveImage", "filename_prefix", "a NUL character", "bad\0name"),
-    Case("UncertaintySaveImage", "filename_prefix", "letters of any script", "bad/猫 ü", works="the file is called so"),
-    Case("UncertaintyMapSave", "filename_prefix", "a way out of the folder", "../../out"),
+    Case("UncertaintySaveImage", "filename_prefix", "letters of other scripts", "bad/猫 ü", works="the file gets this name"),
+    Case("UncertaintyMapSave", "filename_prefix", "a path outside the folder", "../../out"),
     Case("UncertaintyMapSave", "filename_prefix", "300 characters", _long("x")),
     Case("UncertaintyMapSave", "filename_prefix", "a NUL character", "bad\0name"),
-    Case("UncertaintyMapSave", "uncertainty", "a text by a faulty node", fault="a text"),
-    Case("UncertaintyThresholdsSave", "filename_prefix", "a way out of the folder", "../../out"),
+    Case("UncertaintyMapSave", "uncertainty", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyThresholdsSave", "filename_prefix", "a path outside the folder", "../../out"),
     Case("UncertaintyThresholdsSave", "filename_prefix", "300 characters", _long("x")),
     Case("UncertaintyCalibrate", "name", "empty", ""),
-    Case("UncertaintyCalibrate", "name", "a way out of the folder", "../x"),
+    Case("UncertaintyCalibrate", "name", "a path outside the folder", "../x"),
     Case("UncertaintyCalibrate", "name", "300 characters", _long("x")),
     Case("UncertaintyCalibrate", "name", "a NUL character", "bad\0name"),
-    Case("UncertaintyCalibrate", "name", "letters of any script", "bad/猫 ü", works="the file is called so"),
+    Case("UncertaintyCalibrate", "name", "letters of other scripts", "bad/猫 ü", works="the file gets this name"),
     Case(
         "UncertaintyCalibrate",
         "name",
-        "of a calibration under other settings",
+        "a calibration with other settings",
         {"name": "good", "uncertainty": ["longer", 1]},
         others={
             "longer": make("UncertaintyKSampler", **SAMPLER | {"steps": 5}),
         },
     ),
-    Case("UncertaintyCalibrate", "name", "of a damaged file", "damaged"),
-    Case("UncertaintyPlot", "uncertainty", "a text by a faulty node", fault="a text"),
+    Case("UncertaintyCalibrate", "name", "a damaged file", "damaged"),
+    Case("UncertaintyPlot", "uncertainty", "a text from a faulty node", fault="a text"),
     Case("UncertaintySparsification", "ground_truth", "images of half the size", fault="images of half the size"),
     Case(
         "UncertaintySparsification",
         "ground_truth",
         "one for all images",
         fault="one image less",
-        works="each is compared with it",
+        works="each image is compared with it",
     ),
     Case("UncertaintySparsification", "images", "images with NaN", fault="images with NaN"),
-    Case("UncertaintyDemoModel", "family", "unknown", "from_the_future"),
-    Case("UncertaintyDemoModel", "checkpoint", "unknown", "none.safetensors"),
+    Case("UncertaintyDemoModel", "family", "an unknown choice", "from_the_future"),
+    Case("UncertaintyDemoModel", "checkpoint", "an unknown choice", "none.safetensors"),
     Case("UncertaintyClassLabel", "model", "a model without classes", {"text": "1"}),
-    Case("UncertaintyClassLabel", "model", "a text by a faulty node", fault="a text"),
+    Case("UncertaintyClassLabel", "model", "a text from a faulty node", fault="a text"),
 ]
 FILES = {
-    "missing": "that is not there",
+    "missing": "that does not exist",
     "empty": "that is empty",
-    "truncated": "cut off",
+    "truncated": "that is truncated",
     "long header": "whose header claims 2⁶³ bytes",
-    "bad header": "whose header is no JSON",
+    "bad header": "whose header is not JSON",
     "pickle": "that is a pickle",
-    "other": "of something else",
+    "other": "from another program",
     "calibration": "with a calibration",
-    "newer": "by a newer version",
-    "lacking": "without one of its tensors",
-    "ragged": "whose tensors do not fit together",
+    "newer": "from a newer version",
+    "lacking": "that lacks a tensor",
+    "ragged": "whose tensors have inconsistent shapes",
     "flipped": "with NaN in it",
     "folder": "that is a folder",
 }
@@ -351,9 +357,9 @@ CASES += [
     for node in ("UncertaintyMapLoad", "UncertaintyThresholdsLoad")
     for name, given in FILES.items()
 ]
-MODELS = {"rubbish.safetensors": "that is damaged", "other.safetensors": "of no known layout", "code.pt": "with code in it"}
+MODELS = {"rubbish.safetensors": "that is damaged", "other.safetensors": "of unknown layout", "code.pt": "with code in it"}
 CASES += [Case("UncertaintyPixelModelLoader", "file", f"a file {given}", name) for name, given in MODELS.items()]
 CASES += [
-    Case(node, "file", "a way out of the folder", "../secret.safetensors [output]")
+    Case(node, "file", "a path outside the folder", "../secret.safetensors [output]")
     for node in ("UncertaintyMapLoad", "UncertaintyThresholdsLoad", "UncertaintyPixelModelLoader")
 ]

@@ -20,8 +20,8 @@ BASELINE = Baseline(
     name="cfg_rejection",
     label="CFG-Rejection",
     meaning=(
-        "How much the prompt changes the prediction over the first 30 % of the steps. High means the image is likely good. Costs "
-        "nothing; needs a cfg other than 1."
+        "How much the prompt changes the prediction over the first 30 % of the steps. High means that the image is probably "
+        "good. Costs nothing; needs cfg other than 1."
     ),
     high_is_sure=True,
     switched=True,

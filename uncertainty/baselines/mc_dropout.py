@@ -13,8 +13,8 @@ BASELINE = Baseline(
     name="mc_dropout",
     label="MC-Dropout",
     meaning=(
-        "Variance of the prediction while dropout stays on. High means unsure. Needs a model that was trained with dropout, "
-        "which most were not. Costs as much as the map."
+        "Variance of the prediction with dropout switched on. High means unsure. Needs a model trained with dropout; most are "
+        "not. Costs as much as the map."
     ),
     high_is_sure=False,
     switched=True,

@@ -6,8 +6,8 @@ BASELINE = Baseline(
     name="paper_score",
     label="Paper's score",
     meaning=(
-        "The paper's score by the paper's own estimate (plain variance, independent copies), to compare with score_variance. "
-        "High means sure. Costs as much as the map."
+        "The paper's score with the paper's own estimator (plain variance of independent copies), for comparison with "
+        "score_variance. High means sure. Costs as much as the map."
     ),
     high_is_sure=True,
     switched=True,

@@ -27,7 +27,7 @@ def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
 
 ESTIMATOR = Estimator(
     name="filtered",
-    summary="least noisy: control_variate, smoothed along the image",
+    summary="the least noisy, like control_variate and smoothed along the image",
     maps=maps,
     standard_errors=control_variate.standard_errors,
     orthogonal=True,

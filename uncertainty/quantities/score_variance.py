@@ -25,7 +25,7 @@ def terms(probes: Probes) -> Tensor:
 QUANTITY = Quantity(
     name="score_variance",
     label="Noise (paper)",
-    meaning="The paper's map: how much the predicted noise varies. High means sure.",
+    meaning="How much the predicted noise varies (the paper's map). High means sure.",
     high_is_sure=True,
     color="#d39bff",
     plain=plain,

@@ -1,4 +1,4 @@
-/** How the scores lie, kept and rejected apart, with a line where they are cut. */
+/** Histogram of the scores of kept and rejected images, with a movable line between them. */
 
 import { axis, chart } from "../shared/charts.js";
 import { h } from "../shared/dom.js";
@@ -14,7 +14,7 @@ const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -I
 /**
  * @param {HTMLElement} element
  * @param {{cut: (value: number) => void, step: (by: number) => void}} moved
- *   `cut` puts the line at a score, `step` moves it over so many images
+ *   `cut` moves the line to a score, `step` moves it past that many images
  */
 export function histogram(element, { cut, step }) {
   const line = h("div", { className: "unc-cut", role: "slider", tabIndex: 0, "aria-label": "Cut between kept and rejected" });
@@ -26,7 +26,7 @@ export function histogram(element, { cut, step }) {
 
   function place() {
     if (!made) return;
-    // Far outside, it stands at the edge.
+    // A cut outside the chart is shown at its edge.
     const shown = Math.min(range[1], Math.max(range[0], position));
     line.style.left = `${made.plot.valToPos(shown, "x")}px`;
   }
@@ -45,7 +45,7 @@ export function histogram(element, { cut, step }) {
           axis(element, { size: 26, space: 70, values: (_, splits) => splits.map(short) }),
           axis(element, { size: 34, space: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], values: (_, splits) => splits.map(String) }),
         ],
-        // The rejected stand on the kept: drawn first, as high as both.
+        // Rejected images are stacked on the kept ones: their bars are drawn first, with the height of both.
         series: [
           {},
           { fill: `${REJECTED}b0`, stroke: REJECTED, paths: bars, points: { show: false } },
@@ -59,12 +59,12 @@ export function histogram(element, { cut, step }) {
     plot.over.append(line);
     const cutUnder = (/** @type {PointerEvent} */ event) => {
       const box = plot.over.getBoundingClientRect();
-      // The node may be zoomed: pixels of the screen are not those of the chart.
+      // The node may be zoomed, so screen pixels differ from chart pixels.
       cut(plot.posToVal(((event.clientX - box.left) / box.width) * plot.over.clientWidth, "x"));
     };
     plot.over.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
-      event.preventDefault(); // would take the focus from the line
+      event.preventDefault(); // otherwise the line would lose the focus
       plot.over.setPointerCapture(event.pointerId);
       cutUnder(event);
       line.focus({ preventScroll: true });
@@ -103,7 +103,7 @@ export function histogram(element, { cut, step }) {
         scores.forEach((score, index) => {
           if (score !== null && which(index)) counts[Math.min(count - 1, Math.floor((score - low) / width))]++;
         });
-        return counts.map((number) => number || null); // an empty bin has no bar, not even a flat one
+        return counts.map((number) => number || null); // null: no bar, where 0 would draw a flat one
       };
       (made ?? build()).plot.setData([bins, counted(() => true), counted((index) => kept.has(index))]);
       place();

@@ -1,13 +1,13 @@
-/** Which images pass: the rule of uncertainty/selection.py, so that marks follow the cut before anything is queued. */
+/** The rule of uncertainty/choosing/selection.py, so that the view shows which images pass before the node runs again. */
 
 /**
- * @typedef {(number | null)[]} Scores single precision; null: no valid score
+ * @typedef {(number | null)[]} Scores in single precision; null for an image without a valid score
  * @typedef {{mode: string, keep: number, percentile: number, threshold: number, reject: string, when_none_pass: string}} Rule
- *   the node's own values
+ *   the values of the node's inputs
  */
 
 /**
- * Image indices, best first; ties keep their order, images without a valid score come last.
+ * Image indices, best first. Ties keep their order; images without a valid score come last.
  *
  * @param {Scores} scores
  * @param {string} reject highest or lowest
@@ -19,7 +19,7 @@ export function order(scores, reject) {
 }
 
 /**
- * Images that pass; null where the server alone can tell (mode reference).
+ * Images that pass, or null in mode reference, where only the server knows.
  *
  * @param {Scores} scores
  * @param {Rule} rule
@@ -38,7 +38,7 @@ export function passing(scores, { mode, keep, percentile, threshold, reject }) {
 }
 
 /**
- * The threshold that cuts where a value lies: halfway between the scores beside it, or just beyond the last.
+ * The threshold for a cut at a value: halfway between the neighbouring scores, or just beyond the outermost one.
  *
  * @param {Scores} scores not all null
  * @param {number} value
@@ -48,14 +48,14 @@ export function cutAt(scores, value, reject) {
   const ordered = /** @type {number[]} */ (scores.filter((score) => score !== null)).sort((a, b) => a - b);
   const [low, high] = [ordered[0], ordered[ordered.length - 1]];
   const spread = high - low || Math.abs(low) || 1;
-  const beyond = Math.max(spread / 10, Math.max(Math.abs(low), Math.abs(high)) / 1e6); // more than their precision
+  const beyond = Math.max(spread / 10, Math.max(Math.abs(low), Math.abs(high)) / 1e6); // more than the precision of the scores
   const above = ordered.find((score) => score > value) ?? high + beyond;
   const below = ordered.findLast((score) => score <= value) ?? low - beyond;
-  // Between single-precision neighbours there is nothing: the kept one itself is the limit.
+  // No number lies between single-precision neighbours: the kept score itself is then the threshold.
   return between(below, above) ?? (reject === "highest" ? below : above);
 }
 
-/** The middle, with no more digits than it needs. @param {number} low @param {number} high */
+/** A number near the middle with as few digits as possible. @param {number} low @param {number} high */
 function between(low, high) {
   const middle = (low + high) / 2;
   for (let digits = 2; digits <= 17; digits++) {

@@ -1,4 +1,4 @@
-/** The view inside UncertaintyScoreFilter: images by score, kept and rejected, and the cut between them. */
+/** The view inside UncertaintyScoreFilter: images by score, marked as kept or rejected, and the cut between them. */
 
 import { fileUrl } from "../adapter.js";
 import { h, reveal } from "../shared/dom.js";
@@ -15,14 +15,14 @@ import { cutAt, order, passing } from "./rule.js";
  * @typedef {{
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[]
- * }} Judged what nodes/score_filter.py writes: the images of a run, the values they were judged by
+ * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
 const WAITING = "Queue to see the images by score.";
-const GONE = "These results were thrown away with the server’s temporary files. Queue again to see them.";
+const GONE = "The server has deleted these results with its temporary files. Queue again to see them.";
 const WIDTH = 440;
 const HEIGHT = 500;
-/** What mode reference goes by. @type {(keyof Rule)[]} */
+/** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
 const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass"];
 
 /** @param {NodeHost} host */
@@ -38,9 +38,9 @@ class FilterView {
     this.judged = null;
     /** @type {{card: HTMLElement, verdict: HTMLElement}[]} by image */
     this.cards = [];
-    /** Images as they lie in the grid. @type {number[]} */
+    /** Images in the order of the grid. @type {number[]} */
     this.ordered = [];
-    // Loads that were overtaken by a later one find their number outdated.
+    // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
@@ -49,7 +49,7 @@ class FilterView {
     this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
     const element = h("div", { className: "unc unc-filter" }, this.message, this.body);
-    // Keys typed here are not ComfyUI's shortcuts, and dragging the line does not move the node.
+    // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
     const wheelBack = keepWheel(this.grid, "list");
@@ -82,7 +82,7 @@ class FilterView {
     try {
       judged = await load(file);
     } catch (error) {
-      problem = `The results cannot be loaded: ${/** @type {Error} */ (error).message}`;
+      problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
     }
     if (generation !== this.generation) return;
     this.closeLarge();
@@ -98,7 +98,7 @@ class FilterView {
     this.#show();
   }
 
-  /** One card an image; #show orders and marks them. @param {Judged} judged */
+  /** Create one card per image; #show orders and marks them. @param {Judged} judged */
   #fill({ pictures, scores, standard_errors }) {
     this.ordered = [];
     this.cards = pictures.map(({ small }, index) => {
@@ -124,7 +124,7 @@ class FilterView {
     return `image ${index} · ${score === null ? "no valid score" : `score ${measured(score, standard_errors[index] ?? 0)}`}`;
   }
 
-  /** What the node's values say now. @returns {Rule} */
+  /** The current values of the node's inputs. @returns {Rule} */
   get rule() {
     const number = (/** @type {string} */ name) => Number(this.host.get(name));
     const word = (/** @type {string} */ name) => String(this.host.get(name));
@@ -148,17 +148,17 @@ class FilterView {
     const kept = new Set(passed ? [...passed, ...best] : judged.kept);
     this.cards.forEach(({ card, verdict }, index) => {
       const mark = kept.has(index) ? "✓ kept" : "✕ rejected";
-      if (verdict.textContent === mark) return; // to be written is to be laid out anew
+      if (verdict.textContent === mark) return; // writing the same text would trigger a new layout
       verdict.textContent = mark;
       card.classList.toggle("unc-rejected", !kept.has(index));
     });
     this.histogram.show(judged.scores, kept, this.#position(rule, kept));
     const pending = this.#pending(judged, rule, kept);
-    const remark = passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked among other images";
+    const remark = passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
     this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
   }
 
-  /** Put the cards in order, where they are not: a card that is moved loses the focus. @param {number[]} ordered */
+  /** Put the cards in order, but only if the order changed: a card that is moved loses the focus. @param {number[]} ordered */
   #arrange(ordered) {
     if (ordered.join() === this.ordered.join()) return;
     this.ordered = ordered;
@@ -166,7 +166,7 @@ class FilterView {
     this.#aim(ordered[0]);
   }
 
-  /** Where the line stands: at the threshold, or halfway between the last kept and the first rejected. @param {Rule} rule @param {Set<number>} kept */
+  /** Position of the line: the threshold, or halfway between the last kept and the first rejected score. @param {Rule} rule @param {Set<number>} kept */
   #position(rule, kept) {
     const { scores } = /** @type {Judged} */ (this.judged);
     if (rule.mode === "threshold") return rule.threshold;
@@ -180,33 +180,33 @@ class FilterView {
 
   /** @param {Rule} rule @param {number[]} passed */
   #remark(rule, passed) {
-    if (!passed.length && rule.when_none_pass === "error") return " · the run will stop: none passes";
-    if (!passed.length && rule.when_none_pass === "keep_best_one") return " · none passes, the best one anyway";
+    if (!passed.length && rule.when_none_pass === "error") return " · no image passes: the run will stop";
+    if (!passed.length && rule.when_none_pass === "keep_best_one") return " · no image passes: the best one is kept";
     return rule.mode === "threshold" ? ` · cut at ${short(rule.threshold)}` : "";
   }
 
-  /** What queueing again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
+  /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
   #pending({ scored, rule: ran, kept: before, scores }, rule, kept) {
-    if (Object.entries(scored).some(([name, value]) => this.host.get(name) !== value)) return "queue to score anew";
+    if (Object.entries(scored).some(([name, value]) => this.host.get(name) !== value)) return "queue to score again";
     if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "queue to rank";
     const same = kept.size === before.length && before.every((index) => kept.has(index));
     return same ? "" : "queue to apply";
   }
 
-  /** Cut by hand, at a score. @param {number} value */
+  /** Move the cut to a score. @param {number} value */
   #cut(value) {
     if (!this.judged || this.judged.scores.every((score) => score === null)) return;
     this.host.set("threshold", cutAt(this.judged.scores, value, this.rule.reject));
     this.host.set("mode", "threshold");
   }
 
-  /** Move the cut over so many images; ±Infinity: over all. @param {number} by */
+  /** Move the cut past that many images; ±Infinity moves it past all. @param {number} by */
   #step(by) {
     const { judged, rule } = this;
     if (!judged) return;
     const passed = passing(judged.scores, rule) ?? judged.kept;
     const here = this.#position(rule, new Set(passed));
-    // Single precision and which side the limit itself belongs to: as `passing` has it.
+    // In single precision, and with the limit on the same side as in `passing`.
     const limit = rule.mode === "threshold" ? Math.fround(here) : here;
     const isUnder = (/** @type {number} */ value) => (rule.reject === "highest" ? value <= limit : value < limit);
     const values = /** @type {number[]} */ (judged.scores.filter((score) => score !== null)).sort((a, b) => a - b);
@@ -216,12 +216,12 @@ class FilterView {
     this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
   }
 
-  /** Of all cards, one is reached by Tab. @param {number} index */
+  /** Make this card the only one that Tab reaches. @param {number} index */
   #aim(index) {
     for (const [each, { card }] of this.cards.entries()) card.tabIndex = each === index ? 0 : -1;
   }
 
-  /** Arrow keys go through the cards. @param {KeyboardEvent} event */
+  /** Move through the cards with arrow keys. @param {KeyboardEvent} event */
   #walk(event) {
     const here = this.ordered.findIndex((index) => this.cards[index].card === event.target);
     if (here < 0) return;
@@ -251,7 +251,7 @@ class FilterView {
   }
 }
 
-/** @param {FileRef} file @returns {Promise<Judged | null>} null if the server has thrown it away */
+/** @param {FileRef} file @returns {Promise<Judged | null>} null if the server has deleted the file */
 async function load(file) {
   const response = await fetch(fileUrl(file));
   if (response.status === 204) return null;

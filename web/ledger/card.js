@@ -1,4 +1,4 @@
-/** One image of the grid: picture, score, rank and date; its heatmap is fetched when it is looked at. */
+/** One image of the grid with its score, rank and date. Its heatmap is loaded when the pointer rests on it. */
 
 import { h } from "../shared/dom.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
@@ -7,13 +7,13 @@ import { date, path, rank, score } from "./words.js";
 /** @typedef {import("./query.js").Row} Row */
 
 const NOT_FOUND = "file not found";
-// The pointer passes over many on its way.
+// Delay before the heatmap is loaded, because the pointer passes over many cards.
 const LOOK_MS = 90;
 
 export class Card {
   constructor() {
     this.picture = h("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
-    this.frame = h("div", { className: "unc-ledger-frame" }, this.picture, h("span", { className: "unc-ledger-check", title: "Choose" }, "✓"));
+    this.frame = h("div", { className: "unc-ledger-frame" }, this.picture, h("span", { className: "unc-ledger-check", title: "Select" }, "✓"));
     this.lines = [h("b"), h("span", { className: "unc-ledger-rank" }), h("span")];
     this.element = h(
       "div",
@@ -26,7 +26,7 @@ export class Card {
       this.frame,
       ...this.lines,
     );
-    /** There is no picture to show. */
+    /** Whether the picture is missing. */
     this.gone = false;
     this.picture.onerror = () => {
       this.gone = true;
@@ -72,7 +72,7 @@ export class Card {
     }
   }
 
-  /** Words over the picture: that it is gone, or else these. @param {string} [text] */
+  /** Show a text over the picture; a missing picture always shows that. @param {string} [text] */
   #say(text = "") {
     const said = this.gone ? NOT_FOUND : text;
     if (said) this.frame.setAttribute("data-says", said);

@@ -1,4 +1,4 @@
-/** What is listed, and in which order. */
+/** The controls that choose which images are listed, and in which order. */
 
 import { h } from "../shared/dom.js";
 import { QUANTITIES } from "../shared/quantities.js";
@@ -13,7 +13,7 @@ const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score 
 const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
 
 export class Controls {
-  /** @param {() => void} changed the wish is another one now */
+  /** @param {() => void} changed called when the wish changed */
   constructor(changed) {
     this.changed = changed;
     /** @type {Wish} */
@@ -28,10 +28,10 @@ export class Controls {
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
     });
     const states = Object.entries(STATES).map(([name, label]) => ({ name, label }));
-    this.states = segments("unc-ledger-states", "Which images", states, (state) => this.#set({ state }));
+    this.states = segments("unc-ledger-states", "Images to show", states, (state) => this.#set({ state }));
     this.fields = {
-      since: this.#field("From day", "date", "since"),
-      until: this.#field("To day", "date", "until"),
+      since: this.#field("From date", "date", "since"),
+      until: this.#field("To date", "date", "until"),
       score_min: this.#field("Score from", "number", "score_min"),
       score_max: this.#field("Score to", "number", "score_max"),
     };
@@ -59,19 +59,19 @@ export class Controls {
     this.#show();
   }
 
-  /** How many restrictions there are beside kept or rejected. */
+  /** Number of filters set, not counting kept or rejected. */
   get filters() {
     const { model, fingerprint, since, until, score_min, score_max } = this.wish;
     return [model || fingerprint, since, until, score_min, score_max].filter(Boolean).length;
   }
 
-  /** No restriction but kept or rejected. */
+  /** Remove all filters except kept or rejected. */
   clear() {
     const { sort, order, quantity, state } = this.wish;
     this.#set({ ...EVERYTHING, sort, order, quantity, state });
   }
 
-  /** What can be chosen under "Made with". @param {Settings[]} all */
+  /** Fill the choice "Made with". @param {Settings[]} all */
   know(all) {
     /** @type {Map<string, Settings[]>} */
     const models = new Map();
@@ -81,12 +81,12 @@ export class Controls {
       const options = settings.map(({ fingerprint, label, images }) =>
         h("option", { value: `fingerprint:${fingerprint}` }, `${label} · ${count(images)}`),
       );
-      // Scores compare within the same settings; a model as a whole is for looking.
+      // Scores can be compared only within the same settings; a whole model is for browsing.
       if (model && options.length > 1) options.unshift(h("option", { value: `model:${model}` }, `${name}, all settings`));
       return h("optgroup", { label: name }, ...options);
     });
     this.settings.replaceChildren(this.settings.options[0], ...groups);
-    this.#showSettings(); // this alone: a run may end while somebody types into a field
+    this.#showSettings(); // only this, because a run may end while the user types into a field
   }
 
   /** @param {Partial<Wish>} part */

@@ -1,4 +1,4 @@
-/** A grid of images of which only those in sight exist; they are chosen by mouse and keys. */
+/** A grid of images that can be selected by mouse and keyboard. Only the cards in view exist. */
 
 import { h } from "../shared/dom.js";
 import { Card } from "./card.js";
@@ -8,15 +8,15 @@ import { Selection } from "./selection.js";
 
 const LEAST_WIDTH = 128;
 const GAP = 8;
-const LINE = 17; // as in ledger.css
-const NARROW = 150; // narrower cards have the rank on two lines
-const AHEAD = 120; // so many loaded rows lie below before further ones are asked for
-const BEYOND = 2; // rows of the grid that exist above and below what is seen
+const LINE = 17; // line height, as in ledger.css
+const NARROW = 150; // narrower cards break the rank into two lines
+const AHEAD = 120; // more rows are requested when fewer loaded rows than this lie below
+const BEYOND = 2; // lines of cards that exist above and below the view
 
 export class Grid {
   /**
-   * @param {{more: () => void, chosen: () => void, all: () => void, open: (index: number) => void}} told what the grid asks for:
-   *   further rows, to know that the choice changed, to choose all there are, to see one large
+   * @param {{more: () => void, chosen: () => void, all: () => void, open: (index: number) => void}} told callbacks: load more
+   *   rows, the selection changed, select all rows, enlarge one
    */
   constructor(told) {
     this.told = told;
@@ -24,10 +24,10 @@ export class Grid {
     /** @type {Row[]} */
     this.rows = [];
     this.total = 0;
-    /** The row that the keys move from. @type {number | null} */
+    /** Id of the row that has the keyboard focus. @type {number | null} */
     this.active = null;
     this.byKeys = false;
-    /** The cards in sight by row. @type {Map<number, Card>} */
+    /** The cards in view, by row id. @type {Map<number, Card>} */
     this.cards = new Map();
     this.columns = 1;
     this.width = LEAST_WIDTH;
@@ -54,17 +54,17 @@ export class Grid {
     return this.height + GAP;
   }
 
-  /** One past the last row in sight. */
+  /** Index after the last row in view. */
   get end() {
     const { scrollTop, clientHeight } = this.element;
     return Math.min(this.rows.length, Math.ceil((scrollTop + clientHeight) / this.rowHeight) * this.columns);
   }
 
   /**
-   * Show these rows. What was in sight stays where it was, unless that is the top.
+   * Show these rows. Unless the grid is scrolled to the top, the rows in view stay where they are.
    *
    * @param {Row[]} rows
-   * @param {number} total how many there are, loaded or not
+   * @param {number} total number of rows, loaded or not
    */
   show(rows, total) {
     const anchor = this.#anchor();
@@ -83,7 +83,7 @@ export class Grid {
     this.#draw();
   }
 
-  /** Further rows came behind the ones there are. @param {Row[]} rows @param {number} total */
+  /** Append rows. @param {Row[]} rows @param {number} total */
   extend(rows, total) {
     this.rows = rows;
     this.total = total;
@@ -97,18 +97,18 @@ export class Grid {
     this.element.removeAttribute("aria-activedescendant");
   }
 
-  /** The grid is in the page again, which forgot where it stood. */
+  /** Restore the scroll position after the grid was put into the page again. */
   attached() {
     this.element.scrollTop = this.scrolled;
     this.#layout();
   }
 
-  /** The choice was changed from outside. */
+  /** Update the cards after the selection was changed from outside. */
   mark() {
     for (const card of this.cards.values()) this.#mark(card);
   }
 
-  /** Make a row the one that keys move from, and bring it in sight. @param {number} index */
+  /** Give a row the keyboard focus and scroll it into view. @param {number} index */
   activate(index) {
     const row = this.rows[index];
     if (!row) return;
@@ -120,7 +120,7 @@ export class Grid {
     this.#draw();
   }
 
-  /** The rows from the first one in sight on, and how far the grid is scrolled into the first of them. */
+  /** The rows in view, and how far the first of them is scrolled out. */
   #anchor() {
     const { scrollTop } = this.element;
     if (scrollTop === 0) return null;
@@ -175,7 +175,7 @@ export class Grid {
         card = new Card();
         this.cards.set(row.id, card);
       }
-      // In the page's order too: screen readers go by it.
+      // Keep the elements in order as well, for screen readers.
       if (!card.element.isConnected || card.element.previousElementSibling !== before) {
         if (before) before.after(card.element);
         else this.content.prepend(card.element);
@@ -251,7 +251,7 @@ export class Grid {
     event.preventDefault();
   }
 
-  /** By how many rows a key moves. @param {string} key @returns {number | undefined} */
+  /** Number of rows that a key moves by. @param {string} key @returns {number | undefined} */
   #step(key) {
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.rowHeight)) * this.columns;
     /** @type {Record<string, number>} */
@@ -268,7 +268,7 @@ export class Grid {
     return steps[key];
   }
 
-  /** The active card shows its heatmap while keys lead to it. @param {boolean} on */
+  /** Show the heatmap of the active card while the keyboard is used. @param {boolean} on */
   #byKeys(on) {
     if (!on && !this.byKeys) return;
     this.byKeys = on;

@@ -1,4 +1,4 @@
-/** One image large, with its heatmap over it: arrows browse, Escape closes. */
+/** An enlarged image with its heatmap over it: arrow keys browse, Escape closes. */
 
 import { overlayDialog } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
@@ -8,12 +8,12 @@ import { path, rank, score } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
-let withHeat = true; // as it was left
+let withHeat = true; // kept from one opening to the next
 
 /**
- * @param {() => Row[]} rows those loaded, which may grow
- * @param {number} first which to begin with
- * @param {(index: number) => void} shown tells which one is seen now
+ * @param {() => Row[]} rows the rows loaded so far
+ * @param {number} first index of the row to start with
+ * @param {(index: number) => void} shown called with the index of the row shown
  */
 export function openLarge(rows, first, shown) {
   let row = rows()[first];
@@ -34,7 +34,7 @@ export function openLarge(rows, first, shown) {
     toggle.setAttribute("aria-pressed", String(show));
     heat.hidden = !show;
     note.textContent = "";
-    // Without an address nothing is fetched.
+    // Without a source, nothing is loaded.
     if (show) heat.src = heatmapUrl(row);
     else heat.removeAttribute("src");
   }
@@ -47,7 +47,7 @@ export function openLarge(rows, first, shown) {
     const focused = document.activeElement;
     back.disabled = index === 0;
     on.disabled = index === rows().length - 1;
-    if ((focused === back && back.disabled) || (focused === on && on.disabled)) toggle.focus(); // keys go on being heard
+    if ((focused === back && back.disabled) || (focused === on && on.disabled)) toggle.focus(); // a disabled button gets no keys
     picture.src = pictureUrl(row, false);
     picture.alt = path(row);
     line.textContent = `${path(row)} · ${score(row)} · ${rank(row)}${row.rejected ? " · rejected" : ""}`;
@@ -60,7 +60,7 @@ export function openLarge(rows, first, shown) {
     const why = await whyNoHeatmap(asked);
     if (asked === row) note.textContent = `No heatmap: ${why}`;
   };
-  picture.onerror = () => (note.textContent = "The file is not there any more.");
+  picture.onerror = () => (note.textContent = "The file no longer exists.");
   const { dialog } = overlayDialog("Enlarged image", stage, line, note, bar);
   dialog.addEventListener("keydown", (event) => {
     const step = towards(event);

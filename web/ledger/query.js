@@ -1,4 +1,4 @@
-/** What the tab asks the server's ledger. */
+/** Requests of the tab to the server's ledger. */
 
 import { ask, fileUrl, serverUrl } from "../adapter.js";
 import { DEFAULT_QUANTITY } from "../shared/quantities.js";
@@ -9,17 +9,17 @@ import { DEFAULT_QUANTITY } from "../shared/quantities.js";
  *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
  *   score: number | null, standard_error: number | null, better_than: number | null, of: number,
  *   file: FileRef, rejected: boolean, missing: boolean
- * }} Row an image of the ledger; it is better than that fraction `of` so many others with its settings
+ * }} Row an image of the ledger; `better_than` is the fraction it beats among `of` others with the same settings
  * @typedef {{
  *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string,
  *   since: string, until: string, score_min: string, score_max: string
- * }} Wish which images, in which order; "" for what is not restricted, days as YYYY-MM-DD
+ * }} Wish the images asked for and their order; "" means no restriction, dates are YYYY-MM-DD
  * @typedef {{fingerprint: string, model: string, images: number, label: string}} Settings
  * @typedef {{rows: Row[], total: number, next: string | null}} Page
  */
 
 const LEDGER = "/uncertainty/ledger";
-// So many ids go to the server at once: progress can be shown, and no request takes long.
+// Ids per request, so that progress can be shown and no request takes long.
 const AT_ONCE = 200;
 
 /** @type {Readonly<Wish>} */
@@ -36,7 +36,7 @@ export const EVERYTHING = {
   score_max: "",
 };
 
-/** A day in seconds since 1970, by the clock on the wall. @param {string} day @param {number} more days later */
+/** Start of a day in local time, in seconds since 1970. @param {string} day @param {number} more days to add */
 function seconds(day, more) {
   const [year, month, date] = day.split("-").map(Number);
   return new Date(year, month - 1, date + more).getTime() / 1000;
@@ -45,7 +45,7 @@ function seconds(day, more) {
 /**
  * @param {Wish} wish
  * @param {number} limit
- * @param {string | null} after the cursor where the page before ended
+ * @param {string | null} after cursor of the previous page
  * @returns {Promise<Page>}
  */
 export function page(wish, limit, after) {
@@ -53,12 +53,12 @@ export function page(wish, limit, after) {
   const query = new URLSearchParams({ limit: String(limit) });
   for (const [name, value] of Object.entries(plain)) if (value) query.set(name, value);
   if (since) query.set("since", String(seconds(since, 0)));
-  if (until) query.set("until", String(seconds(until, 1))); // the whole of that day
+  if (until) query.set("until", String(seconds(until, 1))); // including that day
   if (after) query.set("after", after);
   return ask(`${LEDGER}?${query}`);
 }
 
-/** Every combination of settings that has images. @returns {Promise<Settings[]>} */
+/** All combinations of settings that have images. @returns {Promise<Settings[]>} */
 export async function settings() {
   return (await ask(`${LEDGER}/models`)).models;
 }
@@ -69,8 +69,8 @@ export async function settings() {
  * @param {"reject" | "restore"} action
  * @param {number[]} ids
  * @param {(done: number) => void} progress
- * @returns {Promise<{moved: number[], failed: {id: number, reason: string}[]}>} what the server could not be asked any more has
- *   failed, with the reason
+ * @returns {Promise<{moved: number[], failed: {id: number, reason: string}[]}>} after a failed request, all remaining ids count as
+ *   failed
  */
 export async function move(action, ids, progress) {
   /** @type {{moved: number[], failed: {id: number, reason: string}[]}} */
@@ -90,19 +90,19 @@ export async function move(action, ids, progress) {
   return all;
 }
 
-/** The picture, small or as it is. @param {Row} row @param {boolean} small */
+/** URL of the picture, as a small preview or in full size. @param {Row} row @param {boolean} small */
 export function pictureUrl(row, small) {
   const url = fileUrl(row.file);
-  // A later file may get the name of one that was moved by hand: `t` keeps the browser's cache apart.
+  // `t` makes the URL unique: a later file may get the name of one that the user moved away.
   return `${url}&t=${row.created}${small ? `&preview=${encodeURIComponent("webp;80")}` : ""}`;
 }
 
 /** @param {Row} row */
 export function heatmapUrl(row) {
-  return serverUrl(`${LEDGER}/${row.id}/heatmap?t=${row.created}`); // a new ledger counts from 1 again
+  return serverUrl(`${LEDGER}/${row.id}/heatmap?t=${row.created}`); // `t`: a new ledger numbers its images from 1 again
 }
 
-/** Why there is no heatmap, after its picture did not load. @param {Row} row */
+/** The reason why a heatmap could not be loaded. @param {Row} row */
 export async function whyNoHeatmap(row) {
   try {
     await ask(`${LEDGER}/${row.id}/heatmap`);
@@ -114,7 +114,7 @@ export async function whyNoHeatmap(row) {
 
 /** @param {unknown} error */
 export function inWords(error) {
-  // What fetch throws when nobody answers says nothing to a person.
-  if (error instanceof TypeError) return "The server does not answer. Is ComfyUI still running?";
+  // fetch throws a TypeError without a helpful message when the server does not respond.
+  if (error instanceof TypeError) return "The server does not respond. Is ComfyUI still running?";
   return error instanceof Error ? error.message : String(error);
 }

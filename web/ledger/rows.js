@@ -1,11 +1,11 @@
-/** The rows of the ledger that were asked for so far, from the first on. */
+/** The rows of the ledger that are loaded so far, starting with the first. */
 
 import { page } from "./query.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish */
 
 const FIRST = 60;
-const FURTHER = 500; // the most the server gives at once
+const FURTHER = 500; // the server's limit
 
 export class Rows {
   /** @param {() => Wish} wish */
@@ -16,23 +16,23 @@ export class Rows {
     this.total = 0;
     /** @type {string | null} */
     this.next = null;
-    // Answers that were overtaken by a newer question find their number outdated.
+    // Increases with each new query, so that an older answer notices that it is outdated.
     this.generation = 0;
     /** @type {Promise<boolean> | null} */
     this.loading = null;
   }
 
   /**
-   * Ask anew, from the first row on. What was there stays until all of it has come.
+   * Load the rows again from the first. The old rows stay until all new ones have arrived.
    *
-   * @param {number} [seen] so many rows of the old ones are needed again
-   * @returns {Promise<boolean>} false when it was overtaken
+   * @param {number} [seen] how many of the old rows to load again
+   * @returns {Promise<boolean>} false if a newer query has replaced this one
    */
   async start(seen = 0) {
     const generation = ++this.generation;
     this.loading = null;
     let { rows, total, next } = await page(this.wish(), FIRST, null);
-    const needed = seen && seen + Math.max(0, total - this.total); // new ones may have come before them
+    const needed = seen && seen + Math.max(0, total - this.total); // new rows may precede them
     while (next && rows.length < needed && generation === this.generation) {
       const more = await page(this.wish(), FURTHER, next);
       rows = rows.concat(more.rows);
@@ -43,7 +43,7 @@ export class Rows {
     return true;
   }
 
-  /** The next rows, if there are any. @returns {Promise<boolean>} whether some came */
+  /** Load the next rows, if there are any. @returns {Promise<boolean>} whether rows were added */
   more() {
     if (!this.next) return Promise.resolve(false);
     if (!this.loading) {

@@ -1,4 +1,4 @@
-/** Which rows are chosen. Rows stay chosen while they are out of sight, and when the list is loaded anew. */
+/** The selected rows. Rows stay selected when they are out of view and when the list is loaded again. */
 
 /** @typedef {import("./query.js").Row} Row */
 
@@ -6,7 +6,7 @@ export class Selection {
   constructor() {
     /** @type {Map<number, Row>} */
     this.rows = new Map();
-    /** Where a range begins. @type {number | null} */
+    /** Id of the row where a range starts. @type {number | null} */
     this.pivot = null;
   }
 
@@ -20,7 +20,7 @@ export class Selection {
     this.pivot = null;
   }
 
-  /** This one alone. @param {Row} row */
+  /** Select only this row. @param {Row} row */
   only(row) {
     this.rows.clear();
     this.rows.set(row.id, row);
@@ -33,7 +33,7 @@ export class Selection {
     this.pivot = row.id;
   }
 
-  /** From the one chosen last to this one. @param {Row[]} list @param {number} to */
+  /** Select from the last selected row to this one. @param {Row[]} list @param {number} to */
   range(list, to) {
     const pivot = list.findIndex((row) => row.id === this.pivot);
     const from = pivot < 0 ? to : pivot;
@@ -47,7 +47,7 @@ export class Selection {
     for (const row of list) this.rows.set(row.id, row);
   }
 
-  /** The rows were loaded anew: know their state of today. @param {Row[]} list */
+  /** Update the selected rows after the list was loaded again. @param {Row[]} list */
   renew(list) {
     for (const row of list) if (this.rows.has(row.id)) this.rows.set(row.id, row);
   }

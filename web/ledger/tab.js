@@ -1,4 +1,4 @@
-/** The sidebar tab: what the ledger knows, sorted and filtered; rejects are moved away and back. */
+/** The sidebar tab: lists the ledger's images, sorts and filters them, and moves rejected ones away or back. */
 
 import { onRunFinished } from "../adapter.js";
 import { h } from "../shared/dom.js";
@@ -14,7 +14,7 @@ import { count, images, path } from "./words.js";
 const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject" });
 const DOING = { reject: "Moving to rejected", restore: "Restoring" };
 const DONE = { reject: "Moved to rejected", restore: "Restored" };
-const LISTED = 50; // failures named one by one
+const LISTED = 50; // failures that are listed by name
 
 /** @type {LedgerTab | null} */
 let tab = null;
@@ -22,11 +22,11 @@ let tab = null;
 /** @type {import("../adapter.js").SidebarTab} */
 export const ledgerTab = {
   id: "uncertainty-ledger",
-  title: "Uncer\u00adtainty", // a narrow bar may break it there, and not before its last letter
+  title: "Uncer\u00adtainty", // allows a line break there in a narrow sidebar
   icon: "pi pi-sort-amount-down",
   tooltip: "Uncertainty: saved images by score",
   render(element) {
-    tab ??= new LedgerTab(); // what was chosen stays while the tab is closed
+    tab ??= new LedgerTab(); // kept, with its selection, while the tab is closed
     return tab.open(element);
   },
 };
@@ -41,13 +41,13 @@ class LedgerTab {
       all: () => this.#chooseAll(),
       open: (index) => this.#enlarge(index),
     });
-    /** While rows are moved or all are being chosen, the list stays as it is. */
+    /** While rows are moved or all are being selected, the list is not refreshed. */
     this.busy = false;
     this.missed = false;
     this.status = h("span", { role: "status" });
     this.everything = button("Select all", () => this.#chooseAll());
     this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
-    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores compare only within the same settings: choose one under Filters.");
+    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores can be compared only within the same settings. Choose settings under Filters.");
     this.empty = h("div", { className: "unc-ledger-empty", hidden: true });
     this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": "Selected images", hidden: true });
     this.done = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
@@ -63,7 +63,7 @@ class LedgerTab {
       this.done,
       this.choice,
     );
-    // Keys typed here are not ComfyUI's shortcuts.
+    // Keys pressed here must not trigger ComfyUI's shortcuts.
     for (const kind of ["keydown", "keyup", "keypress", "copy", "paste"]) this.element.addEventListener(kind, (event) => event.stopPropagation());
   }
 
@@ -80,7 +80,7 @@ class LedgerTab {
     };
   }
 
-  /** Something else is asked for: from the top, and nothing that cannot be seen stays chosen. */
+  /** The wish changed: clear the selection, which may be out of view, and start from the top. */
   async #asked() {
     this.grid.selection.clear();
     this.#showChoice();
@@ -90,11 +90,11 @@ class LedgerTab {
     }
   }
 
-  /** The same again, for what is new. */
+  /** Load the list again, to show new images. */
   async #refresh() {
     this.missed = this.busy;
     if (this.busy) return;
-    // The settings first: with them known, the hint about comparing is right at once.
+    // The settings first, because the hint about comparing scores depends on them.
     const known = await this.#load(async () => {
       this.known = await settings();
       this.controls.know(this.known);
@@ -110,7 +110,7 @@ class LedgerTab {
   }
 
   /**
-   * Ask the server; its refusal is shown.
+   * Load from the server and show any error.
    *
    * @param {() => Promise<boolean>} question
    */
@@ -140,14 +140,14 @@ class LedgerTab {
 
   /** @param {number} filters */
   #whyEmpty(filters) {
-    if (filters) return [h("p", {}, "No image fits these filters."), button("Clear filters", () => this.controls.clear())];
+    if (filters) return [h("p", {}, "No images match these filters."), button("Clear filters", () => this.controls.clear())];
     if (!this.known?.some((each) => each.images > 0)) {
       return [
         h("p", {}, "No saved images yet."),
-        h("p", {}, "Put the node ", h("b", {}, "Save Image (Uncertainty)"), " where Save Image is, and connect the sampler’s ", h("b", {}, "uncertainty"), " to it. Every image it saves is listed here by its score."),
+        h("p", {}, "Replace Save Image with ", h("b", {}, "Save Image (Uncertainty)"), " and connect the sampler’s ", h("b", {}, "uncertainty"), " to it. Every image it saves is listed here with its score."),
       ];
     }
-    return [h("p", {}, this.controls.wish.state === "rejected" ? "Nothing is rejected." : "Nothing is kept: look under Rejected.")];
+    return [h("p", {}, this.controls.wish.state === "rejected" ? "No rejected images." : "No kept images: see Rejected.")];
   }
 
   #showChoice() {
@@ -171,7 +171,7 @@ class LedgerTab {
     this.grid.element.focus({ preventScroll: true });
   }
 
-  /** All that fit the filters, also those not loaded yet. */
+  /** Select all images that match the filters, including those not loaded yet. */
   async #chooseAll() {
     if (this.busy) return;
     this.busy = true;

@@ -1,4 +1,4 @@
-/** A row in words. */
+/** Describes a row of the ledger in words. */
 
 import { measured } from "../shared/numbers.js";
 
@@ -27,7 +27,7 @@ export function score(row) {
 /** @param {Row} row */
 export function rank(row) {
   if (row.score === null) return "not ranked";
-  if (row.better_than === null) return "the only one so far";
+  if (row.better_than === null) return "the only image so far";
   const beaten = Math.round(row.better_than * row.of); // 0.29 * 100 would come out below 29
   return `better than ${Math.floor((100 * beaten) / row.of)} % of ${count(row.of)}`;
 }

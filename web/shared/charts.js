@@ -1,10 +1,12 @@
-/** Charts in ComfyUI's colours, by uPlot. */
+/** Charts in ComfyUI's colours, drawn by uPlot. */
 
 import uPlot from "../vendor/uPlot/uPlot.esm.js";
 
 /**
+ * Value of a CSS variable.
+ *
  * @param {HTMLElement} element
- * @param {string} name of a CSS variable
+ * @param {string} name
  */
 export function color(element, name) {
   return getComputedStyle(element).getPropertyValue(name).trim();
@@ -18,7 +20,7 @@ export function color(element, name) {
  * @returns {uPlot.Axis}
  */
 export function axis(element, changed) {
-  const line = "#80808040"; // on dark and on light
+  const line = "#80808040"; // visible on dark and on light themes
   return {
     stroke: () => color(element, "--descrip-text"),
     grid: { stroke: line, width: 1 },
@@ -41,7 +43,7 @@ export function chart(element, options, data) {
     if (element.clientWidth) plot.setSize({ width: element.clientWidth, height: options.height });
   });
   observer.observe(element);
-  // ComfyUI changes its theme by class and variables of the page.
+  // ComfyUI changes its theme through the class and style of the page.
   const themes = new MutationObserver(() => plot.redraw(false));
   for (const page of [document.documentElement, document.body]) themes.observe(page, { attributes: true, attributeFilter: ["class", "style"] });
   return {

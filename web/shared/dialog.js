@@ -1,10 +1,10 @@
-/** What enlarged images lie in. */
+/** The dialog that shows enlarged images. */
 
 import { h } from "./dom.js";
 import { towards } from "./keys.js";
 
 /**
- * A dialog over everything that closes by Escape, its button or a click beside it, and leaves nothing behind.
+ * Open a modal dialog. Escape, its button or a click outside closes and removes it.
  *
  * @param {string} label
  * @param {...HTMLElement} content
@@ -13,26 +13,26 @@ export function overlayDialog(label, ...content) {
   const before = document.activeElement;
   const button = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
   const dialog = h("dialog", { className: "unc unc-large", "aria-label": label, tabIndex: -1 }, ...content, button);
-  dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no shortcuts of ComfyUI while it is open
+  dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no ComfyUI shortcuts while the dialog is open
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (before instanceof HTMLElement) before.focus({ preventScroll: true }); // scrolling would move the page under the graph
+    if (before instanceof HTMLElement) before.focus({ preventScroll: true }); // scrolling would shift the whole page
   });
   document.body.append(dialog);
   dialog.showModal();
-  dialog.focus(); // not its first button
+  dialog.focus(); // instead of its first button
   return { dialog, close: () => dialog.close() };
 }
 
 /**
- * Buttons at both ends of a dialog's foot, and arrow keys, ask for another image.
+ * Add previous and next buttons to a dialog's footer, and browse with arrow keys.
  *
  * @param {HTMLDialogElement} dialog
  * @param {HTMLElement} foot
- * @param {(by: number) => void} go so many further on
+ * @param {(by: number) => void} go moves by that many images
  */
 export function addBrowsing(dialog, foot, go) {
   foot.prepend(stepButton("‹", "Previous image", () => go(-1)));

@@ -1,9 +1,11 @@
-/** Elements in one expression. */
+/** Helpers for DOM elements. */
 
 /**
+ * Create an element with its properties and children.
+ *
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
- * @param {Record<string, any>} [properties] set on the element; names with a dash become attributes, `on…` take functions
+ * @param {Record<string, any>} [properties] set on the element; names with a dash become attributes, `on…` are event handlers
  * @param {...(Node | string)} children
  * @returns {HTMLElementTagNameMap[T]}
  */
@@ -19,8 +21,7 @@ export function h(tag, properties = {}, ...children) {
 }
 
 /**
- * Scroll a list as far as it takes to see one of its elements. By hand: scrollIntoView and focus would move the page under the graph
- * as well.
+ * Scroll a list just far enough to show one of its elements. scrollIntoView and focus would also scroll the page.
  *
  * @param {HTMLElement} list
  * @param {HTMLElement} item
@@ -31,12 +32,12 @@ export function reveal(list, item) {
   list.scrollTop = nearest(list.scrollTop, list.clientHeight, top, item.offsetHeight);
 }
 
-/** The least move that shows it. @param {number} scrolled @param {number} seen @param {number} start @param {number} size */
+/** The scroll position that shows an element with the least movement. @param {number} scrolled @param {number} seen @param {number} start @param {number} size */
 function nearest(scrolled, seen, start, size) {
   return start < scrolled ? start : Math.max(scrolled, start + size - seen);
 }
 
-/** Load this pack's style sheets, once. @param {...string} urls */
+/** Load style sheets that are not loaded yet. @param {...string} urls */
 export function loadStyles(...urls) {
   for (const href of urls) {
     if (!document.querySelector(`link[href="${href}"]`)) document.head.append(h("link", { rel: "stylesheet", href }));

@@ -1,6 +1,6 @@
-/** Arrow keys. */
+/** Arrow keys for browsing. */
 
-/** One on or one back for an arrow key, which then does nothing else; 0 for any other. @param {KeyboardEvent} event */
+/** 1 or -1 for an arrow key, whose default action is prevented; 0 for any other key. @param {KeyboardEvent} event */
 export function towards(event) {
   const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key] ?? 0;
   if (by) event.preventDefault();

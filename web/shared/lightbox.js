@@ -1,12 +1,12 @@
-/** Pictures, large, over everything else: arrows browse, Escape closes. */
+/** Enlarged pictures in a dialog: arrow keys browse, Escape closes. */
 
 import { addBrowsing, overlayDialog } from "./dialog.js";
 import { h } from "./dom.js";
 
 /**
  * @param {{url: string, caption: string}[]} pictures
- * @param {number} first which to begin with
- * @returns {() => void} closes it
+ * @param {number} first index of the picture to start with
+ * @returns {() => void} closes the dialog
  */
 export function lightbox(pictures, first) {
   let at = first;

@@ -1,6 +1,6 @@
-/** Numbers for people. */
+/** Formats numbers for display. */
 
-/** Three significant digits, no needless zeros. @param {number | null} value */
+/** Three significant digits without trailing zeros. @param {number | null} value */
 export function short(value) {
   if (value == null || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -8,7 +8,7 @@ export function short(value) {
   return size < 1e-4 || size >= 1e5 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
 }
 
-/** A score and its standard error with so many digits. @param {number} value @param {number} error @param {number} [digits] */
+/** A score ± its standard error. @param {number} value @param {number} error @param {number} [digits] significant digits of the error */
 export function measured(value, error, digits = 2) {
   if (!Number.isFinite(value)) return "no score";
   if (!(error > 0)) return short(value);

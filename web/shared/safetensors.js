@@ -1,5 +1,5 @@
 /**
- * Reads safetensors files: https://github.com/huggingface/safetensors#format
+ * Reads safetensors files (https://github.com/huggingface/safetensors#format).
  */
 
 const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
@@ -12,7 +12,7 @@ const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
 /**
  * @param {ArrayBuffer} buffer
  * @returns {Contents}
- * @throws {Error} the file is cut off or holds a type that is not read here
+ * @throws {Error} the file is truncated or has a tensor of an unsupported type
  */
 export function parse(buffer) {
   const length = Number(new DataView(buffer).getBigUint64(0, true));
@@ -22,17 +22,17 @@ export function parse(buffer) {
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") continue;
     const Type = TYPES[/** @type {keyof typeof TYPES} */ (entry.dtype)];
-    if (!Type) throw new Error(`${name} is of type ${entry.dtype}, which is not read here`);
+    if (!Type) throw new Error(`${name} has the unsupported type ${entry.dtype}`);
     const [begin, end] = entry.data_offsets.map((/** @type {number} */ offset) => offset + 8 + length);
-    if (end > buffer.byteLength) throw new Error("the file is cut off");
-    contents.tensors[name] = { data: new Type(buffer.slice(begin, end)), shape: entry.shape }; // a copy: offsets may be odd
+    if (end > buffer.byteLength) throw new Error("the file is truncated");
+    contents.tensors[name] = { data: new Type(buffer.slice(begin, end)), shape: entry.shape }; // a copy, because typed arrays need aligned offsets
   }
   return contents;
 }
 
 /**
  * @param {string} url
- * @returns {Promise<Contents | null>} null if the server has no such file any more
+ * @returns {Promise<Contents | null>} null if the server has deleted the file
  */
 export async function load(url) {
   const response = await fetch(url);

@@ -1,4 +1,4 @@
-/** A row of choices of which one holds. */
+/** A row of buttons of which exactly one is chosen. */
 
 import { h } from "./dom.js";
 import { towards } from "./keys.js";

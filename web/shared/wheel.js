@@ -1,8 +1,8 @@
-/** The wheel scrolls an element instead of zooming the graph. */
+/** Makes the wheel scroll an element instead of zooming the graph. */
 
 /**
- * While the element has something to scroll, ComfyUI does not hear of the wheel over it. Nodes 2.0 takes every turn of the wheel
- * on its way down to the element: it has to be kept from the top of the page. A row scrolls sideways by the same turn.
+ * While the element can scroll, keep wheel events over it from ComfyUI. Nodes 2.0 handles them in the capture phase, so they must be
+ * stopped at the window. A row scrolls sideways.
  *
  * @param {HTMLElement} element
  * @param {"list" | "row"} kind
@@ -15,7 +15,7 @@ export function keepWheel(element, kind) {
     const scrolls = kind === "row" ? element.scrollWidth > element.clientWidth : element.scrollHeight > element.clientHeight;
     if (!inside || zooming || !scrolls) return;
     event.stopPropagation();
-    if (kind === "row") element.scrollLeft += event.deltaY; // sideways turns scroll it by themselves
+    if (kind === "row") element.scrollLeft += event.deltaY; // horizontal wheel events scroll it without help
   };
   window.addEventListener("wheel", keep, { capture: true, passive: true });
   return () => window.removeEventListener("wheel", keep, { capture: true });

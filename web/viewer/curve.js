@@ -1,4 +1,4 @@
-/** Uncertainty per step of one image: mean over its elements, a band of their spread, the window shaded. */
+/** Plots one image's uncertainty per step: mean and spread over its elements, with the window shaded. */
 
 import { axis, chart, color } from "../shared/charts.js";
 import { short } from "../shared/numbers.js";
@@ -10,7 +10,7 @@ const ACCENT = "#d06a10";
 
 /**
  * @param {HTMLElement} element
- * @param {(step: number) => void} choose called with the recorded step that was clicked
+ * @param {(step: number) => void} choose called with the recorded step that the user clicked
  */
 export function stepCurve(element, choose) {
   /** @type {Course} */
@@ -95,14 +95,14 @@ export function stepCurve(element, choose) {
   };
 }
 
-/** The first step at or after a part of the schedule, compared as uncertainty/window.py does: 0.28 * 25 comes out above 7.
+/** The first step at or after a fraction of the schedule, compared as in uncertainty/window.py: 0.28 * 25 is slightly above 7.
  * @param {number} part @param {number} total */
 function stepFrom(part, total) {
   const near = Math.round(part * total);
   return near / total >= part ? near : near + 1;
 }
 
-/** From which to which step is drawn: the recorded ones, and enough beside them to see where the window ends.
+/** First and last step to draw: the recorded ones, with enough room on both sides to see where the window ends.
  * @param {Course} course @returns {[number, number]} */
 function surroundings({ steps, total }) {
   const [first, last] = [steps[0], steps[steps.length - 1]];
@@ -110,7 +110,7 @@ function surroundings({ steps, total }) {
   return [Math.max(-0.5, first - beside), Math.min(total - 0.5, last + beside)];
 }
 
-/** At most eight of the steps, evenly. @param {number[]} steps */
+/** At most eight of the steps, evenly spaced. @param {number[]} steps */
 function thinned(steps) {
   const every = Math.ceil(steps.length / 8);
   return steps.filter((_, index) => index % every === 0);

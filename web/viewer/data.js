@@ -1,9 +1,9 @@
-/** What a map preview's files hold, see nodes/preview.py. */
+/** Reads the files of a map preview, which nodes/looking/map_preview.py writes. */
 
 import { fileUrl } from "../adapter.js";
 import { load } from "../shared/safetensors.js";
 
-/** Step number that stands for the sum of all. */
+/** Step number for the sum of all steps. */
 export const SUM = -1;
 
 /**
@@ -15,7 +15,7 @@ export const SUM = -1;
  * }} About
  */
 
-/** The index of a preview: everything but the maps themselves. */
+/** The index file of a preview: everything except the maps. */
 export class MapIndex {
   /**
    * @param {Record<string, Tensor>} tensors
@@ -29,7 +29,7 @@ export class MapIndex {
     this.images = about.maps.length;
   }
 
-  /** @param {FileRef} file @returns {Promise<MapIndex | null>} null if the server has thrown it away */
+  /** @param {FileRef} file @returns {Promise<MapIndex | null>} null if the server has deleted the file */
   static async load(file) {
     const contents = await load(fileUrl(file));
     return contents && new MapIndex(contents.tensors, JSON.parse(contents.metadata.about));
@@ -41,12 +41,12 @@ export class MapIndex {
     return this.tensors[tensor].data[(q * this.steps.length + row) * this.images + image];
   }
 
-  /** Rows of the recorded steps that count for a step or the sum. @param {number} step */
+  /** Rows of the recorded steps that make up a step, or the sum. @param {number} step */
   rows(step) {
     return step === SUM ? this.steps.map((_, row) => row) : [this.steps.indexOf(step)];
   }
 
-  /** Score and its standard error. @param {string} quantity @param {number} step @param {number} image */
+  /** Score and standard error. @param {string} quantity @param {number} step @param {number} image */
   score(quantity, step, image) {
     const rows = this.rows(step);
     const value = rows.reduce((sum, row) => sum + this.#at("scores", quantity, row, image), 0);
@@ -60,7 +60,7 @@ export class MapIndex {
   }
 
   /**
-   * Ends of the colour scale.
+   * Lowest and highest value of the colour scale.
    *
    * @param {string} quantity
    * @param {number} step
@@ -83,7 +83,7 @@ export class MapIndex {
     return /** @type {Uint8Array} */ (this.tensors[`colormap.${name}`].data);
   }
 
-  /** The decoded picture of a frame, if images were connected. @param {number} image @param {number} frame */
+  /** URL of the decoded picture of a frame, or null if no images were connected. @param {number} image @param {number} frame */
   pictureUrl(image, frame) {
     const file = this.about.pictures[image]?.[frame];
     return file ? fileUrl(file) : null;
@@ -104,7 +104,7 @@ export class ImageMaps {
   }
 
   /**
-   * One frame's map, summed over rows of steps.
+   * The map of one frame, summed over rows.
    *
    * @param {string} quantity
    * @param {number[]} rows

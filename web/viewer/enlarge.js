@@ -1,14 +1,14 @@
-/** The stage over everything else. It is moved there, not copied: what changes below changes here. */
+/** Shows the stage enlarged in a dialog. The stage itself is moved there, so it stays up to date. */
 
 import { addBrowsing, overlayDialog } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
 
 /**
  * @param {import("./stage.js").Stage} stage
- * @param {HTMLElement} home where the stage goes back to
+ * @param {HTMLElement} home the parent to which the stage returns
  * @param {((by: number) => Promise<void>) | null} browse shows another image of the batch, if there is one
  * @param {() => string} caption of the image shown
- * @returns {() => void} closes it
+ * @returns {() => void} closes the dialog
  */
 export function enlarge(stage, home, browse, caption) {
   const line = h("output", { className: "unc-readout" }, caption());

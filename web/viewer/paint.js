@@ -1,9 +1,9 @@
-/** Pixels of heatmap and overlay; the same arithmetic as uncertainty/render.py, so that the view shows what the node hands on. */
+/** Draws heatmap and overlay with the same arithmetic as uncertainty/images/heatmaps.py, so that the view matches the node's outputs. */
 
 /** @typedef {{data: Float32Array, height: number, width: number}} Picture */
 
 /**
- * Bilinear at another size, edges held.
+ * Resize bilinearly; pixels beyond an edge have the value at the edge.
  *
  * @param {Picture} picture
  * @param {number} height
@@ -29,7 +29,7 @@ export function resize(picture, height, width) {
 }
 
 /**
- * Where the pixels of a longer side lie between those of a shorter: both neighbours and the share of the second.
+ * For each pixel of the new side, its two neighbours on the old side and the weight of the second.
  *
  * @param {number} from
  * @param {number} to
@@ -43,16 +43,16 @@ function positions(from, to) {
   });
 }
 
-/** Grey values of a grey picture, 0 to 255. @param {ImageData} image */
+/** Values of a grey picture, 0 to 255. @param {ImageData} image */
 export function greyOf(image) {
   return Uint8Array.from({ length: image.width * image.height }, (_, i) => image.data[4 * i]);
 }
 
 /**
- * The heatmap, over grey where there is one.
+ * Draw the heatmap, over a grey picture if there is one.
  *
  * @param {Picture} values
- * @param {[number, number]} range ends of the colour scale
+ * @param {[number, number]} range lowest and highest value of the colour scale
  * @param {Uint8Array} colormap 256 × 3
  * @param {Uint8Array | null} grey of the same size
  * @param {number} opacity of the heatmap, 0 to 1
@@ -76,7 +76,7 @@ export function paint(values, [low, high], colormap, grey, opacity) {
 }
 
 /**
- * Which share of the values lies below one, 0 to 1.
+ * The fraction of values that are lower than a value, 0 to 1.
  *
  * @param {Float32Array} ordered ascending
  * @param {number} value

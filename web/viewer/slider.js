@@ -1,10 +1,10 @@
-/** A slider with what it stands at. */
+/** A slider with a label and its value as text. */
 
 import { h } from "../shared/dom.js";
 
 /**
  * @param {string} label
- * @param {(value: number) => void} changed called with a whole number from 0
+ * @param {(value: number) => void} changed called with an integer, starting at 0
  */
 export function slider(label, changed) {
   const input = h("input", { type: "range", min: "0", step: "1", "aria-label": label, oninput: () => changed(Number(input.value)) });

@@ -1,4 +1,4 @@
-/** The canvas with image and heatmap, and what lies under the pointer. */
+/** The canvas with image and heatmap. Reads the value under the pointer. */
 
 import { h } from "../shared/dom.js";
 import { short } from "../shared/numbers.js";
@@ -7,13 +7,13 @@ import { greyOf, paint, rank, resize } from "./paint.js";
 /** @typedef {import("./data.js").MapIndex} MapIndex */
 /** @typedef {{image: number, frame: number, quantity: string, step: number, range: [number, number], colormap: Uint8Array, opacity: number}} Shown */
 
-// Larger pictures are drawn smaller: more pixels than a screen has show nothing new.
+// Larger pictures are scaled down; more pixels than the screen has would show nothing new.
 const MOST = 1024;
-// Without a picture the map is enlarged as the decoder would.
+// Without a picture, the map is enlarged by the factor of the usual decoder.
 const LATENT_SCALE = 8;
 
 export class Stage {
-  /** @param {(text: string) => void} tell what is under the pointer; an empty text when it leaves */
+  /** @param {(text: string) => void} tell called with a text about the pixel under the pointer, empty when the pointer leaves */
   constructor(tell) {
     this.tell = tell;
     this.canvas = h("canvas", { role: "img", "aria-label": "Uncertainty map" });
@@ -21,7 +21,7 @@ export class Stage {
     this.element = h("span", { className: "unc-stage" }, this.canvas, this.cross);
     this.element.addEventListener("pointermove", (event) => this.#point(event));
     this.element.addEventListener("pointerleave", () => this.leave());
-    // Drawings that were overtaken by a later one find their number outdated.
+    // Increases with each drawing, so that an older one notices that it is outdated.
     this.generation = 0;
     /** @type {Map<number, Promise<import("./data.js").ImageMaps | null>>} */
     this.maps = new Map();
@@ -33,13 +33,13 @@ export class Stage {
     this.ordered = null;
   }
 
-  /** The pointer is elsewhere. */
+  /** The pointer left the picture. */
   leave() {
     this.cross.hidden = true;
     this.tell("");
   }
 
-  /** Forget what was loaded. */
+  /** Discard everything that was loaded. */
   clear() {
     this.generation++;
     this.maps.clear();
@@ -48,11 +48,9 @@ export class Stage {
   }
 
   /**
-   * Draw.
-   *
    * @param {MapIndex} index
    * @param {Shown} shown
-   * @returns {Promise<boolean>} false if the server has thrown the files away
+   * @returns {Promise<boolean>} false if the server has deleted the files
    */
   async show(index, shown) {
     const generation = ++this.generation;
@@ -68,11 +66,11 @@ export class Stage {
     this.canvas.getContext("2d")?.putImageData(painted, 0, 0);
     this.values = values;
     this.ordered = null;
-    this.leave(); // the value that was told is of the picture before
+    this.leave(); // the value shown belongs to the previous picture
     return true;
   }
 
-  /** The maps of the image shown last stay loaded. @param {MapIndex} index @param {number} image */
+  /** Maps of an image; those of the last image stay loaded. @param {MapIndex} index @param {number} image */
   #maps(index, image) {
     let found = this.maps.get(image);
     if (!found) {
@@ -110,14 +108,14 @@ export class Stage {
   }
 }
 
-/** Size of a map without a picture. Sound, a single row, is drawn high enough to see. @param {import("./paint.js").Picture} values */
+/** Size of a map without a picture. Sound, which has a single row, is drawn tall enough to see. @param {import("./paint.js").Picture} values */
 function enlarged({ height, width }) {
   const scale = Math.min(LATENT_SCALE, MOST / Math.max(height, width));
   const wide = Math.max(1, Math.round(width * scale));
   return { width: wide, height: height > 1 ? Math.round(height * scale) : Math.ceil(wide / 6) };
 }
 
-/** Grey values of a picture; null without one. @param {string | null} url */
+/** Grey values of a picture, or null without one. @param {string | null} url */
 async function grey(url) {
   if (!url) return null;
   const picture = new Image();
@@ -125,7 +123,7 @@ async function grey(url) {
   try {
     await picture.decode();
   } catch (error) {
-    if (error instanceof DOMException) return null; // thrown away; the map, which lies beside it, will say so
+    if (error instanceof DOMException) return null; // deleted; loading the map, which was deleted with it, reports that
     throw error;
   }
   const scale = Math.min(1, MOST / Math.max(picture.naturalWidth, picture.naturalHeight));

@@ -6,7 +6,7 @@ import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
 import { keepWheel } from "../shared/wheel.js";
 
-/** @param {(by: number) => void} browse asks for another image, so many further on */
+/** @param {(by: number) => void} browse moves by that many images */
 export function batchStrip(browse) {
   const list = h("div", { className: "unc-badges", role: "listbox", "aria-label": "Images of the batch" });
   const element = h(
@@ -40,7 +40,7 @@ export function batchStrip(browse) {
         badge.setAttribute("aria-selected", String(image === current));
         badge.tabIndex = image === current ? 0 : -1;
         const label = `Image ${image}, score ${measured(value, error)}`;
-        if (badge.getAttribute("aria-label") === label) return; // to be written is to be laid out anew
+        if (badge.getAttribute("aria-label") === label) return; // writing the same text would trigger a new layout
         badge.setAttribute("aria-label", label);
         const [score, margin] = measured(value, error).split(" ± ");
         badge.replaceChildren(h("b", {}, `${image}`), h("span", {}, score, ...(margin ? [h("small", {}, `± ${margin}`)] : [])));

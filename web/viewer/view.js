@@ -17,7 +17,7 @@ const WIDTH = 420;
 const HEIGHT = 610;
 
 const WAITING = "Queue to see the map here.";
-const GONE = "This map was thrown away with the server’s temporary files. Queue again to see it.";
+const GONE = "The server has deleted this map with its temporary files. Queue again to see it.";
 
 /** @param {NodeHost} host */
 export function mapView(host) {
@@ -32,12 +32,12 @@ class MapView {
     this.index = null;
     this.image = 0;
     this.frame = 0;
-    // Loads that were overtaken by a later one find their number outdated.
+    // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     const choices = Object.entries(QUANTITIES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
-    this.quantities = segments("unc-segments", "What is shown", choices, (name) => host.set("quantity", name));
+    this.quantities = segments("unc-segments", "Quantity", choices, (name) => host.set("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
     this.stage = new Stage((text) => (this.readout.textContent = text || this.hint()));
@@ -78,7 +78,7 @@ class MapView {
       h("div", { className: "unc-course" }, this.caption, plot),
     );
     this.element = h("div", { className: "unc unc-map" }, this.message, this.body);
-    // Keys typed here are not ComfyUI's shortcuts, and dragging a slider does not move the node.
+    // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging a slider must not move the node.
     this.element.addEventListener("keydown", (event) => event.stopPropagation());
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
@@ -99,13 +99,13 @@ class MapView {
     });
   }
 
-  /** A sentence above the view, or none. @param {string} text */
+  /** Show a message above the view; an empty text hides it. @param {string} text */
   #say(text) {
     this.message.textContent = text;
     this.message.hidden = !text;
   }
 
-  /** Nothing can be shown, and why. @param {string} text */
+  /** Hide the view and say why. @param {string} text */
   #close(text) {
     this.index = null;
     this.stage.clear();
@@ -121,7 +121,7 @@ class MapView {
     try {
       index = await MapIndex.load(file);
     } catch (error) {
-      if (generation === this.generation) this.#close(`The map cannot be loaded: ${/** @type {Error} */ (error).message}`);
+      if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
       return;
     }
     if (generation !== this.generation) return;
@@ -139,22 +139,22 @@ class MapView {
     return String(this.host.get("quantity"));
   }
 
-  /** The step that is shown: the node's, or the sum where the node's was not recorded. */
+  /** The step to show: the node's, or the sum if the node's step was not recorded. */
   get shownStep() {
     const step = Number(this.host.get("step"));
     return this.index?.steps.includes(step) ? step : SUM;
   }
 
-  /** Show everything as the node's widgets say. */
+  /** Draw everything according to the node's widgets. */
   async #draw() {
     const { index, host, image, frame, shownQuantity: quantity, shownStep: step } = this;
-    if (!index || !(quantity in QUANTITIES)) return; // a widget turned into an input
+    if (!index || !(quantity in QUANTITIES)) return; // the widget may be linked to another node
     if (!index.about.quantities.includes(quantity)) {
-      this.#say(`This map has no ${quantity}: the version that made it did not measure it. Choose another quantity.`);
+      this.#say(`This map has no ${quantity}: it was made by a version that did not measure it. Choose another quantity.`);
       return;
     }
     const wanted = Number(host.get("step"));
-    this.#say(wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded, the sum is shown.` : "");
+    this.#say(wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "");
     this.quantities.show(quantity);
     this.says.textContent = QUANTITIES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
@@ -170,11 +170,11 @@ class MapView {
       const shown = await this.stage.show(index, { image, frame, quantity, step, range, colormap, opacity });
       if (!shown && generation === this.generation) this.#close(GONE);
     } catch (error) {
-      if (generation === this.generation) this.#close(`The map cannot be loaded: ${/** @type {Error} */ (error).message}`);
+      if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
     }
   }
 
-  /** What the line under the picture says while the pointer is elsewhere. */
+  /** Text of the line below the picture while the pointer is elsewhere. */
   hint() {
     if (!this.index) return "";
     const { value, error } = this.index.score(this.shownQuantity, this.shownStep, this.image);
@@ -213,7 +213,7 @@ class MapView {
     });
   }
 
-  /** Another image of the batch, around the ends. @param {number} by */
+  /** Show another image of the batch, wrapping at the ends. @param {number} by */
   async browse(by) {
     if (!this.index) return;
     this.image = (this.image + by + this.index.images) % this.index.images;
