@@ -28,6 +28,7 @@ WORK = HERE / ".train"
 WEIGHTS = HERE / "emoji64.safetensors"
 
 BATCH = 32
+LOG_EVERY = 50
 LEARNING_RATE = 6e-4
 WARMUP = 200
 COOLDOWN = 0.35  # last part of the run, in which the learning rate falls linearly to zero
@@ -191,7 +192,7 @@ def fit(
     optimizer = torch.optim.AdamW(trained, lr=highest_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     start = 0
-    checkpoint, log = folder / "checkpoint.pt", folder / "loss.csv"
+    checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
@@ -222,25 +223,33 @@ def fit(
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise RuntimeError(f"the loss of step {step + 1} is not a number: resume from the last checkpoint with another seed.")
-        if (step + 1) % 50 == 0:
-            mean = sum(losses) / len(losses)
+        if (step + 1) % LOG_EVERY == 0:
+            _log(folder / "loss.csv", step + 1, steps, losses, (step + 1 - start) / (time.monotonic() - began))
             losses = []
-            new = not log.exists()
-            with log.open("a", newline="") as file:
-                writer = csv.writer(file)
-                if new:
-                    writer.writerow(["step", "loss"])
-                writer.writerow([step + 1, f"{mean:.5f}"])
-            rate = (step + 1 - start) / (time.monotonic() - began)
-            left = (steps - step - 1) / rate
-            print(f"step {step + 1}/{steps}  loss {mean:.4f}  {rate * BATCH:.0f} images/s  {left / 60:.0f} min left", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            temporary = checkpoint.with_suffix(".tmp")
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
-            torch.save(state, temporary)
-            temporary.replace(checkpoint)
+            _replace(checkpoint, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1})
             save(ema, step + 1)
     return ema, max(start, steps)
+
+
+def _log(log: Path, step: int, steps: int, losses: list[float], rate: float) -> None:
+    """Write the mean of the last losses to the log, and print it with the time that is left at ``rate`` steps a second."""
+    mean = sum(losses) / len(losses)
+    new = not log.exists()
+    with log.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["step", "loss"])
+        writer.writerow([step, f"{mean:.5f}"])
+    left = (steps - step) / rate
+    print(f"step {step}/{steps}  loss {mean:.4f}  {rate * BATCH:.0f} images/s  {left / 60:.0f} min left", flush=True)
+
+
+def _replace(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint in one step."""
+    temporary = checkpoint.with_suffix(".tmp")
+    torch.save(state, temporary)
+    temporary.replace(checkpoint)
 
 
 def train(steps: int, seed: int, device: torch.device) -> None:

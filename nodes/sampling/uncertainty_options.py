@@ -1,8 +1,10 @@
 """UncertaintyOptions: settings of the estimator and of guidance that most users leave alone."""
 
+from collections.abc import Iterable
+
 from comfy_api.latest import io
 
-from ...uncertainty.estimators import DEFAULT_ESTIMATOR, ESTIMATORS
+from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.gradients import GRADIENTS
 from ...uncertainty.guidance import MASK_SCOPES, MASK_SIDES
 from ...uncertainty.options import DIRECTIONS, SCORE_SOURCES, Options
@@ -24,20 +26,18 @@ class UncertaintyOptions(io.ComfyNode):
                 "node, the defaults apply."
             ),
             inputs=[
-                io.Combo.Input(
+                _choice(
                     "estimator",
-                    options=list(ESTIMATORS),
-                    default=DEFAULT_ESTIMATOR,
+                    ESTIMATORS,
                     tooltip=(
                         "How to compute maps. All estimators make the same model calls. "
                         + "; ".join(f"{name}: {estimator.summary}" for name, estimator in ESTIMATORS.items())
                         + "."
                     ),
                 ),
-                io.Combo.Input(
+                _choice(
                     "gradient",
-                    options=list(GRADIENTS),
-                    default=Options.gradient,
+                    GRADIENTS,
                     tooltip=(
                         "How to compute the gradient for guidance. auto: exact where model and memory allow it, otherwise "
                         "forward_only. exact: by a backward pass; an error if that is impossible. forward_only: without a "
@@ -45,28 +45,24 @@ class UncertaintyOptions(io.ComfyNode):
                         "exact gradient was 0.2 to 0.5 on the trained test models, and lower in half precision at low noise."
                     ),
                 ),
-                io.Combo.Input(
+                _choice(
                     "direction",
-                    options=list(DIRECTIONS),
-                    default=Options.direction,
+                    DIRECTIONS,
                     tooltip="Which way to guide. ascend: towards higher score_variance, as in the paper. descend: towards lower.",
                 ),
-                io.Combo.Input(
+                _choice(
                     "mask_scope",
-                    options=list(MASK_SCOPES),
-                    default=Options.mask_scope,
+                    MASK_SCOPES,
                     tooltip="What to take the percentile over. image: the whole image. channel: each latent channel separately.",
                 ),
-                io.Combo.Input(
+                _choice(
                     "mask_side",
-                    options=list(MASK_SIDES),
-                    default=Options.mask_side,
+                    MASK_SIDES,
                     tooltip="Which elements to guide. high: above the percentile or threshold, as in the paper. low: below it.",
                 ),
-                io.Combo.Input(
+                _choice(
                     "score_source",
-                    options=list(SCORE_SOURCES),
-                    default=Options.score_source,
+                    SCORE_SOURCES,
                     tooltip=(
                         "Which prediction to measure. guided: the prediction after CFG, which makes the image. conditional: the "
                         "prediction with the positive prompt alone, at about half the extra cost when CFG is on."
@@ -88,10 +84,9 @@ class UncertaintyOptions(io.ComfyNode):
                         "is shown alone."
                     ),
                 ),
-                io.Combo.Input(
+                _choice(
                     "keep_maps",
-                    options=list(KEEP),
-                    default=Options.keep_maps,
+                    KEEP,
                     optional=True,
                     tooltip=(
                         "How to keep the maps of single steps, which can take gigabytes for many images, videos or steps. "
@@ -157,3 +152,8 @@ class UncertaintyOptions(io.ComfyNode):
                 keep_maps=keep_maps,
             )
         )
+
+
+def _choice(name: str, choices: Iterable[str], tooltip: str, *, optional: bool = False) -> io.Combo.Input:
+    """The input for a field of ``Options``, with its default."""
+    return io.Combo.Input(name, options=list(choices), default=getattr(Options, name), optional=optional, tooltip=tooltip)
