@@ -47,6 +47,7 @@ def add_routes() -> None:
         ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
         ("POST", "/uncertainty/ledger/reject", _mover(reject)),
         ("POST", "/uncertainty/ledger/restore", _mover(restore)),
+        ("POST", "/uncertainty/ledger/relocate", _mover(relocate)),
     ):
         server.routes.route(method, path)(_in_words(answer))
 
@@ -112,6 +113,7 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | N
         "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
         "rejected": image.rejected,
         "missing": not _path(image).is_file(),
+        "relocated": image != recorded,
     }
 
 
@@ -194,6 +196,10 @@ def restore(ledger: Ledger, image: ImageRecord) -> None:
     """Move one file back."""
     if image.rejected:
         _apply(ledger, image, rejecting.restore, rejected=False)
+
+
+def relocate(ledger: Ledger, image: ImageRecord) -> None:
+    """Nothing more: every image that is to be moved is first recorded where its file lies."""
 
 
 def _apply(ledger: Ledger, image: ImageRecord, move: Callable[[Path, Path], Path], *, rejected: bool) -> None:

@@ -175,12 +175,16 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
     assert {row["id"] for row in told["rows"]} == set(ids)
     assert {row["file"]["subfolder"] for row in told["rows"]} == {"night/rejected"}
-    # Its owner moved one back by hand: the next look finds it.
+    # Its owner moved one back by hand. A look finds the file, and changes nothing until it is told to.
     shutil.move(files[0].parent / "rejected" / files[0].name, files[0])
+    for _ in range(2):
+        _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
+        assert not any(row["missing"] for row in told["rows"])
+        assert {row["id"]: row["relocated"] for row in told["rows"]} == {ids[0]: True, ids[1]: False}
+    _, done = asked(own_server, "/uncertainty/ledger/relocate", {"ids": [ids[0]]})
+    assert (done["moved"], done["failed"]) == ([ids[0]], [])
     _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
-    assert not any(row["missing"] for row in told["rows"])
-    _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
-    assert [row["id"] for row in told["rows"]] == [ids[1]]
+    assert [(row["id"], row["relocated"]) for row in told["rows"]] == [(ids[1], False)]
     _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
     assert (done["moved"], done["failed"]) == (ids, [])
     assert all(file.exists() for file in files)

@@ -8,7 +8,7 @@ import { DEFAULT_QUANTITY } from "../shared/quantities.js";
  * @typedef {{
  *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
  *   score: number | null, standard_error: number | null, better_than: number | null, of: number,
- *   file: FileRef, rejected: boolean, missing: boolean
+ *   file: FileRef, rejected: boolean, missing: boolean, relocated: boolean
  * }} Row an image of the ledger; `better_than` is the fraction it beats among `of` others with the same settings
  * @typedef {{
  *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string,
@@ -48,13 +48,18 @@ function seconds(day, more) {
  * @param {string | null} after cursor of the previous page
  * @returns {Promise<Page>}
  */
-export function page(wish, limit, after) {
+export async function page(wish, limit, after) {
   const { since, until, ...plain } = wish;
   const query = new URLSearchParams({ limit: String(limit) });
   for (const [name, value] of Object.entries(plain)) if (value) query.set(name, value);
   if (since) query.set("since", String(seconds(since, 0)));
   if (until) query.set("until", String(seconds(until, 1))); // including that day
   if (after) query.set("after", after);
+  const found = await ask(`${LEDGER}?${query}`);
+  const relocated = found.rows.filter((/** @type {Row} */ row) => row.relocated).map((/** @type {Row} */ row) => row.id);
+  if (relocated.length === 0) return found;
+  // Somebody moved these files by hand: the ledger records where they are, and the list is asked for again.
+  await ask(`${LEDGER}/relocate`, { ids: relocated });
   return ask(`${LEDGER}?${query}`);
 }
 
