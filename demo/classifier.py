@@ -1,6 +1,6 @@
 """A judge of the demo model's images: a small network that recognises emoji, used as the ``Extractor`` of an evaluation.
 
-Its classes are the captions of all training pictures of the demo model. It was trained only on changed versions of the pictures
+Its classes are the captions of all pictures in the demo's data. It was trained only on changed versions of these pictures
 (``train_classifier.py``), so that it judges likeness instead of memorised pixels. Use it with
 ``python -m uncertainty evaluate --features demo.classifier:judge``.
 """

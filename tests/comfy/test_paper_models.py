@@ -209,7 +209,7 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
     assert latent["samples"].shape == (2, 4, 16, 16)
     assert all(torch.isfinite(values).all() for values in found.quantities.values())
     assert found.settings["gradient"] == "exact"
-    with pytest.raises(ValueError, match="this U-ViT needs latents of 16x16, got 8x8: change the size"):
+    with pytest.raises(ValueError, match="this U-ViT needs latents of 16x16, got 8x8: change the latent's size"):
         sampling.plain(replace(loaded, latent=lambda batch: {"samples": torch.zeros(batch, 4, 8, 8)}))
 
 

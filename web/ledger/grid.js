@@ -15,8 +15,8 @@ const BEYOND = 2; // lines of cards that exist above and below the view
 
 export class Grid {
   /**
-   * @param {{more: () => void, chosen: () => void, all: () => void, open: (index: number) => void}} told callbacks: load more
-   *   rows, the selection changed, select all rows, enlarge one
+   * @param {{more: () => void, chosen: () => void, all: () => void, open: (index: number) => void}} told
+   *   callbacks: load more rows, the selection changed, select all rows, enlarge a row
    */
   constructor(told) {
     this.told = told;
