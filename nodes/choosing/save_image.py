@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import png_entry
-from ...uncertainty.storage.atomic import whole
+from ...uncertainty.storage.atomic import atomic_write
 from .. import folders, node_inputs
 from . import ledger_access
 
@@ -71,7 +71,7 @@ class UncertaintySaveImage(io.ComfyNode):
         shown = []
         for index, image in enumerate(images):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
-            with whole(Path(folder) / file) as unfinished:
+            with atomic_write(Path(folder) / file) as unfinished:
                 unfinished.write_bytes(png_entry.png(image, cls._about(uncertainty, index)))
             shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
         # Links are kept as they are: a subfolder may lie on another disk.

@@ -9,7 +9,7 @@ UNFINISHED = ".part"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a name to write to; what was written there becomes ``path`` in one step, when it lies on the disk.
 
     An error inside leaves nothing behind and an earlier file as it was. A process that is killed leaves a file that ends in

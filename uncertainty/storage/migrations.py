@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ..quantities import QUANTITIES
-from .atomic import whole
+from .atomic import atomic_write
 
 
 def _first(connection: sqlite3.Connection) -> None:
@@ -71,7 +71,7 @@ def copy_of(path: Path, version: int) -> Path:
 
 def _copy(path: Path, version: int) -> None:
     with (
-        whole(copy_of(path, version)) as unfinished,
+        atomic_write(copy_of(path, version)) as unfinished,
         closing(sqlite3.connect(path)) as source,
         closing(sqlite3.connect(unfinished)) as target,
     ):

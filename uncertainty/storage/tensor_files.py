@@ -18,7 +18,7 @@ from ..calibration import Calibration
 from ..maps import UncertaintyMap
 from ..scores import Score
 from ..thresholds import Thresholds
-from .atomic import whole
+from .atomic import atomic_write
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
 VERSION = 1
@@ -126,7 +126,7 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
-    with whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         try:
             save_file(dict(tensors), unfinished, {_ENTRY: entry})
         except SafetensorError as error:
