@@ -130,8 +130,8 @@ async def models(request: web.Request) -> web.Response:
 
 async def heatmap(request: web.Request) -> web.Response:
     """The map in the file's own metadata, coloured, to lie over the image: the surer, the more transparent."""
-    found = await asyncio.to_thread(_heatmap, request.match_info["id"])
-    return web.Response(body=found, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
+    picture = await asyncio.to_thread(_heatmap, request.match_info["id"])
+    return web.Response(body=picture, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
 
 def _heatmap(given: str) -> bytes:

@@ -53,8 +53,8 @@ def value_range(pictures: Tensor, mode: str) -> tuple[Tensor, Tensor]:
         return torch.zeros(len(pictures)), torch.ones(len(pictures))
     rows = _numbers(pictures).reshape(len(pictures) if mode == "image" else 1, -1)
     ends = [round(part * (rows.shape[1] - 1)) for part in (LOW, HIGH)]
-    found = torch.from_numpy(np.partition(rows.numpy(), ends, 1)[:, ends])  # ten times as fast as sorting
-    low, high = found.expand(len(pictures), 2).unbind(1)
+    limits = torch.from_numpy(np.partition(rows.numpy(), ends, 1)[:, ends])  # ten times as fast as sorting
+    low, high = limits.expand(len(pictures), 2).unbind(1)
     return low, high
 
 

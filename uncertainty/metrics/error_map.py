@@ -15,27 +15,27 @@ def at_size(values: Tensor, shape: torch.Size) -> Tensor:
     return resize(values.mean(0)[None], shape[1], shape[2])[0].expand(shape)
 
 
-def of_images(ground_truth: Tensor, prediction: Tensor, found: UncertaintyMap, quantity: str) -> list[Sparsification]:
+def of_images(ground_truth: Tensor, prediction: Tensor, measured: UncertaintyMap, quantity: str) -> list[Sparsification]:
     """Sparsification of each image of a map by a quantity, summed over the recorded steps.
 
     Args:
         ground_truth: pictures (B, H, W, 3), 0 to 1; one is taken for all images.
         prediction: what was sampled, (B, H, W, 3), 0 to 1.
-        found: the map of these B images.
+        measured: the map of these B images.
         quantity: which uncertainty; the highest values go first, also of the paper's, which is high where the model is certain.
 
     Raises:
         ValueError: numbers or sizes differ, or the map is of videos.
     """
-    if len(found.shape) != 5:
+    if len(measured.shape) != 5:
         raise ValueError("sparsification needs maps of single pictures, this map is of videos or sound.")
     truth = ground_truth.expand(len(prediction), *ground_truth.shape[1:]) if len(ground_truth) == 1 else ground_truth
-    if truth.shape != prediction.shape or len(prediction) != found.images:
+    if truth.shape != prediction.shape or len(prediction) != measured.images:
         raise ValueError(
-            f"ground_truth {tuple(ground_truth.shape)}, images {tuple(prediction.shape)} and the map of {found.images} must be "
+            f"ground_truth {tuple(ground_truth.shape)}, images {tuple(prediction.shape)} and the map of {measured.images} must be "
             "of the same pictures: as many of the same size."
         )
-    maps = found.quantity(quantity).sum(0)
+    maps = measured.quantity(quantity).sum(0)
     results = []
     for real, made, values in zip(truth, prediction, maps, strict=True):
         right, wrong = (picture.permute(2, 0, 1) for picture in (real, made))

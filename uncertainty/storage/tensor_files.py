@@ -36,18 +36,18 @@ def kind_of(path: Path) -> str | None:
         return None
 
 
-def save_map(path: Path, found: UncertaintyMap) -> None:
+def save_map(path: Path, measured: UncertaintyMap) -> None:
     """Write a map, whole or not at all; raises OSError where it cannot be written."""
-    tensors = _named("quantities", found.quantities) | _named("standard_errors", found.standard_errors)
-    tensors["sigmas"] = _own(found.sigmas)
-    tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
-    if found.mask is not None:
-        tensors["mask"] = _own(found.mask)
+    tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
+    tensors["sigmas"] = _own(measured.sigmas)
+    tensors |= _named("baselines", {name: torch.stack(score) for name, score in measured.baselines.items()})
+    if measured.mask is not None:
+        tensors["mask"] = _own(measured.mask)
     header = {
-        "quantities": list(found.quantities),
-        "steps": list(found.steps),
-        "total_steps": found.total_steps,
-        "settings": dict(found.settings),
+        "quantities": list(measured.quantities),
+        "steps": list(measured.steps),
+        "total_steps": measured.total_steps,
+        "settings": dict(measured.settings),
     }
     _write(path, MAP, tensors, header)
 
