@@ -1,4 +1,4 @@
-"""Sparsification curves as a picture: the mean over images beside the oracle's and no sorting at all."""
+"""Sparsification curves as a picture: the mean over images, the oracle, and no sorting."""
 
 from collections.abc import Sequence
 

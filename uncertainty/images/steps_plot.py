@@ -1,4 +1,4 @@
-"""Uncertainty per step as a picture: mean and spread over images, a panel a quantity (the paper's Fig. 3)."""
+"""Uncertainty per step as a picture: mean and spread over images, one panel per quantity (the paper's Fig. 3)."""
 
 import math
 
@@ -11,17 +11,17 @@ from ..quantities import QUANTITIES, Quantity
 from .canvas import FAINT, FIELD, GRID, Axis, Canvas, mixed, ticks
 
 WIDTH, HEAD, PANEL, FOOT = 1024, 112, 340, 112
-LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, room below
+LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, space below
 
 
 def per_step(measured: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over images of their uncertainty at each recorded step, both (S,); no spread in one image."""
+    """Mean and standard deviation over images at each recorded step, both (S,). The deviation of a single image is 0."""
     values = torch.stack([measured.score(quantity, [step]).value for step in measured.steps])
     return values.mean(1), values.std(1, correction=min(1, measured.images - 1))
 
 
 def plot(measured: UncertaintyMap) -> Tensor:
-    """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
+    """The picture, (height, width, 3), 0 to 1. Steps with non-finite values are left out."""
     shown = [quantity for name, quantity in QUANTITIES.items() if name in measured.quantities][::-1]
     canvas = Canvas(WIDTH, HEAD + len(shown) * PANEL + FOOT)
     images = "1 image" if measured.images == 1 else f"mean of {measured.images} images, band: ± one standard deviation"
@@ -43,7 +43,7 @@ def _panel(canvas: Canvas, top: float, columns: Axis, measured: UncertaintyMap, 
     mean, spread = per_step(measured, quantity.name)
     points = [p for p in zip(measured.steps, mean.tolist(), spread.tolist(), strict=True) if math.isfinite(p[1] + p[2])]
     if not points:
-        canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a value that is a number", 25, FAINT, "mm")
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a finite value", 25, FAINT, "mm")
         return
     low, high = min(m - s for _, m, s in points), max(m + s for _, m, s in points)
     margin = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
@@ -64,7 +64,7 @@ def _panel(canvas: Canvas, top: float, columns: Axis, measured: UncertaintyMap, 
 
 
 def _foot(canvas: Canvas, top: float, columns: Axis, measured: UncertaintyMap) -> None:
-    """Step numbers and noise levels, as many as fit side by side."""
+    """Step numbers and noise levels, as many as fit without overlap."""
     labels = [(step, f"{step}", f"{sigma:.3g}") for step, sigma in zip(measured.steps, measured.sigmas.tolist(), strict=True)]
     font = ImageFont.load_default(25)
     widest = max(font.getlength(text) for _, *texts in labels for text in texts) + 22
