@@ -31,8 +31,8 @@ class Noising:
             )
         if not bool(torch.all(self.a > 0)):
             raise ValueError(
-                f"signal coefficient a must be above 0, got {self.a.tolist()}: the first step of a flow model sees pure noise and "
-                "cannot be measured. Start the window after the first step, and use at least two steps."
+                f"signal coefficient a must be above 0, got {self.a.tolist()}: the first step of a flow model sees pure noise "
+                "and cannot be measured. Start the window after the first step, and use at least two steps."
             )
 
     def noise_prediction(self, x: Tensor, denoised: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Autograd through networks that overwrite saved tensors in place: each saved tensor is copied before it is overwritten.
 
-This does not use torch's ``allow_mutation_on_saved_tensors`` (torch 2.13), which mistakes a new tensor for a freed one at the same
-address and misses writes to a view with another offset than the saved tensor. Both can silently give a wrong gradient.
+This does not use torch's ``allow_mutation_on_saved_tensors`` (torch 2.13), which mistakes a new tensor for a freed one at the
+same address and misses writes to a view with another offset than the saved tensor. Both can silently give a wrong gradient.
 """
 
 from collections.abc import Iterator

@@ -114,8 +114,8 @@ def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = N
 
         smooth + max(0, 1 - N/E)·(noisy - smooth)
 
-    where ``smooth`` is first shifted to the mean of ``noisy``. If smoothing has an rms bias B, N·B/(N + B²) of it remains: at most
-    half a standard error of an element, and nothing as the number of samples grows (0.6 if N is estimated from few samples).
+    where ``smooth`` is first shifted to the mean of ``noisy``. If smoothing has an rms bias B, N·B/(N + B²) of it remains: at
+    most half a standard error of an element (0.6 if N is estimated from few samples), and nothing as the number of samples grows.
 
     Args:
         noisy: unbiased map, (B, C, *spatial).

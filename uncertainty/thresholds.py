@@ -65,8 +65,8 @@ class Thresholds:
         """
         if quantity not in self.scores:
             raise ValueError(
-                f"thresholds hold reference scores of {', '.join(self.scores) or 'no quantity'}, not of {quantity}: choose another "
-                "quantity, or calibrate again."
+                f"thresholds hold reference scores of {', '.join(self.scores) or 'no quantity'}, not of {quantity}: choose "
+                "another quantity, or calibrate again."
             )
         reference = self.scores[quantity].contiguous()
         return torch.searchsorted(reference, scores.to(reference)).to(scores) / len(reference)

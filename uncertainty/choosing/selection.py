@@ -39,7 +39,8 @@ def select(
         standing: standing among the recorded images, for mode ``reference`` without thresholds.
 
     Raises:
-        ValueError: mode ``reference`` got neither thresholds nor standing, or no image passes and ``when_none_pass`` is ``error``.
+        ValueError: mode ``reference`` has neither thresholds nor standing, or no image passes and ``when_none_pass`` is
+            ``error``.
     """
     values = score.value
     passed = _passed(values, rule, quantity, thresholds, standing)

@@ -1,8 +1,8 @@
 """``control_variate`` with orthogonal probes, smoothed along the structure of x̂0 as far as its noise warrants.
 
-Smoothing keeps the mean of each image, and therefore its score and standard error. With orthogonal probes, the part of the network
-that is linear in the noise is estimated without bias. For the nonlinear part, a variance is too small by 1/M, and a covariance
-with the noise by up to 2/(M + 1), because the noise has lighter tails than a normal distribution.
+Smoothing keeps the mean of each image, and therefore its score and standard error. With orthogonal probes, the network's linear
+response to the noise is estimated without bias. For the nonlinear part, a variance is too small by 1/M, and a covariance with the
+noise by up to 2/(M + 1), because the kurtosis of the noise is smaller than that of a normal distribution by this factor.
 """
 
 from torch import Tensor

@@ -32,7 +32,7 @@ def colormap(name: str) -> Tensor:
 
 
 def as_pictures(uncertainty: Tensor) -> Tensor:
-    """Mean over channels as pictures (B, h, w). Each frame of a video (B, C, T, h, w) is a picture; audio (B, C, L) is one row."""
+    """Mean over channels as pictures (B, h, w). Each frame of a video (B, C, T, h, w) is a picture, audio (B, C, L) a row."""
     pictures = uncertainty.float().mean(1)
     if pictures.ndim == 4:
         return pictures.flatten(0, 1)
@@ -42,8 +42,8 @@ def as_pictures(uncertainty: Tensor) -> Tensor:
 def value_range(pictures: Tensor, mode: str) -> tuple[Tensor, Tensor]:
     """Ends of the colour scale of each picture (B, h, w), two tensors (B,).
 
-    ``image``: 1st and 99th percentile of each picture. ``batch``: of all pictures together. ``absolute``: 0 and 1 in latent units,
-    for the same colours in every run.
+    ``image``: 1st and 99th percentile of each picture. ``batch``: of all pictures together. ``absolute``: 0 and 1 in latent
+    units, for the same colours in every run.
 
     Raises:
         ValueError: the mode is unknown.
@@ -80,7 +80,7 @@ def colorize(values: Tensor, name: str) -> Tensor:
 
 
 def resize(pictures: Tensor, height: int, width: int) -> Tensor:
-    """Pictures (B, h, w) at another size, bilinear. Resize before ``colorize``, so that values and not colours are interpolated."""
+    """Pictures (B, h, w) at another size, bilinear. Resize before ``colorize``, to interpolate values instead of colours."""
     if pictures.shape[1:] == (height, width):
         return pictures
     return interpolate(pictures[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]

@@ -2,8 +2,8 @@
 
 The curve is the root mean square error of the pixels that remain after the most uncertain 0, 1/n, 2/n, … have been removed (ties
 with the last remaining pixel remain); its last point, with all pixels removed, is 0. The oracle removes the largest errors first.
-Areas use the trapezoid rule over the removed fraction and are not normalised. AUSE is the area between the two curves. AURG is the
-area between the error of all pixels (no sorting) and the curve.
+Areas use the trapezoid rule over the removed fraction and are not normalised. AUSE is the area between the two curves. AURG is
+the area between the error of all pixels (no sorting) and the curve.
 """
 
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def sparsification(
 
 
 def _ascending(values: NDArray[np.floating]) -> Places:
-    """Indices that sort the values in ascending order. Float32, the type of maps, is packed with the index into integers: faster."""
+    """Indices that sort the values in ascending order. For speed, float32 values and indices are packed into integers."""
     if values.dtype != np.float32 or values.size > 2**32:
         return np.argsort(values)
     bits = (values + np.float32(0)).view(np.uint32)  # the sum makes -0 equal to 0
