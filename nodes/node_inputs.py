@@ -1,4 +1,4 @@
-"""Inputs and types that several nodes share."""
+"""Inputs and types shared by several nodes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
 
-# Of latents: batch, channels, and what sound has, time.
+# Axes of latents of sound: batch, channel, time.
 FEWEST_AXES = 3
 # Axes of a map of videos: step, video, channel, frame, height, width.
 VIDEO = 6
@@ -26,7 +26,7 @@ Thresholds = io.Custom("UNCERTAINTY_THRESHOLDS")
 Options = io.Custom("UNCERTAINTY_OPTIONS")
 Laplace = io.Custom("UNCERTAINTY_LAPLACE")
 
-# By input, what it takes and which nodes give it.
+# For each input, its type and the nodes that output it.
 TYPES: dict[str, tuple[type, str]] = {
     "uncertainty": (UncertaintyMap, "an uncertainty sampler, Load Uncertainty Map or the filter"),
     "thresholds": (thresholds.Thresholds, "Calibrate or Load Uncertainty Thresholds"),
@@ -36,7 +36,7 @@ TYPES: dict[str, tuple[type, str]] = {
 
 
 def quantity_input() -> io.Combo.Input:
-    """Which of the quantities to look at."""
+    """The choice of a quantity."""
     return io.Combo.Input(
         "quantity",
         options=list(QUANTITIES),
@@ -47,7 +47,7 @@ def quantity_input() -> io.Combo.Input:
 
 
 def score_input() -> io.Combo.Input:
-    """Which score to sort images by: one of the quantities, or a baseline."""
+    """The choice of a score: a quantity or a baseline."""
     quantities = quantity_input()
     quantities.options = list(SCORES)
     quantities.tooltip += " The other scores are measured by Uncertainty Baselines."
@@ -78,15 +78,15 @@ def check_inputs(
     checks: Sequence[tuple[Callable[[Any], object], Any]] = (),
     **choices: str | None,
 ) -> bool | str:
-    """What a node's ``validate_inputs`` answers: True, or what is wrong with a value typed into it.
+    """Return value for a node's ``validate_inputs``: True, or a message about a wrong value typed into the node.
 
-    ComfyUI 0.3.75 checks the range of numbers, but not the choices of V3 nodes. None stands for a value that comes by a link.
+    ComfyUI 0.3.75 checks the range of numbers, but not the choices of V3 nodes. A value is None if the input is linked.
 
     Args:
-        node: the class.
+        node: class of the node.
         window_start: checked together with ``window_end``.
-        window_end: likewise.
-        checks: functions that raise ValueError, each with the value it judges.
+        window_end: checked together with ``window_start``.
+        checks: pairs of a function that raises ValueError and the value it checks.
         choices: values of the combo inputs, by id.
     """
     try:
@@ -106,37 +106,37 @@ def check_inputs(
 
 
 def check_types(**given: Any) -> None:
-    """Refuse values of another type than their input's, which links of other packs' wildcard nodes let through.
+    """Reject values of a wrong type, which can arrive through wildcard nodes of other packs.
 
     Raises:
-        ValueError: naming the input, what came, and where the right thing comes from.
+        ValueError: a value has the wrong type; the message names the input, the type and the nodes to connect.
     """
     for name, value in given.items():
         kind, source = TYPES[name]
         if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{name} must come from {source}, got a {type(value).__name__}: connect that.")
+            raise ValueError(f"{name} must come from {source}, got a {type(value).__name__}: connect one of these nodes.")
 
 
 def check_latents(name: str, samples: Tensor) -> None:
-    """Refuse latents (B, C, *spatial) of which there is none, or that are not finite."""
+    """Raise ValueError if latents (B, C, *spatial) are empty or not finite."""
     if samples.ndim < FEWEST_AXES or samples.numel() == 0:
-        raise ValueError(f"{name} must hold at least one latent, got the shape {tuple(samples.shape)}.")
+        raise ValueError(f"{name} must contain at least one latent, got shape {tuple(samples.shape)}.")
     bad = int((~samples.isfinite()).sum())
     if bad:
-        raise ValueError(f"{name} must be finite: {bad} of {samples.numel()} elements are not. Look at what made it.")
+        raise ValueError(f"{name} must be finite, but {bad} of {samples.numel()} elements are not: check the node that made it.")
 
 
 def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
-    """How many of the pictures belong to each image of the map: one, or all decoded frames of a video, video after video.
+    """Number of pictures per image of the map: 1 for images; for videos, the number of decoded frames of each video.
 
     Raises:
-        ValueError: they cannot be pictures of this map.
+        ValueError: the number of pictures does not match this map.
     """
     each, rest = divmod(pictures, uncertainty.images)
     shape = uncertainty.shape
     if rest == 0 and (each >= shape[3] if len(shape) == VIDEO else each == 1):
         return each
-    expected = f"the map {uncertainty.images}"
+    expected = f"the map has {uncertainty.images}"
     if len(shape) == VIDEO:
-        expected += f" videos of {shape[3]} latent frames, so as many decoded frames of each and at least {shape[3]} are expected"
-    raise ValueError(f"{name} holds {pictures}, {expected}: connect the {name} of this map.")
+        expected += f" videos of {shape[3]} latent frames, each of which needs the same number of frames, at least {shape[3]}"
+    raise ValueError(f"{name} has {pictures} entries, but {expected}: connect the {name} of this map.")

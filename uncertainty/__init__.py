@@ -1,4 +1,4 @@
-"""Pixel-wise uncertainty of diffusion models, out of the sampling itself; needs only torch and numpy.
+"""Pixel-wise uncertainty of diffusion models, measured during sampling. Needs only torch and numpy.
 
 De Vita & Belagiannis, *Diffusion Model Guided Sampling with Pixel-Wise Aleatoric Uncertainty Estimation*, WACV 2025,
 arXiv 2412.00205, called "the paper" throughout.

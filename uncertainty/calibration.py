@@ -1,10 +1,10 @@
 """Calibration: from the maps of many images to thresholds τ_t, the p-th order statistic per step, channel and pixel.
 
-A calibration keeps whole images, all of them up to ``KEPT``, from then on a uniform sample of all so far (Vitter, *Random
-Sampling with a Reservoir*, ACM TOMS 11(1), 1985, Algorithm R). Its size therefore does not depend on how many images there were.
+A calibration keeps every image up to ``KEPT`` images, and after that a uniform random sample of all images so far (Vitter,
+*Random Sampling with a Reservoir*, ACM TOMS 11(1), 1985, Algorithm R). Its size is therefore bounded.
 
-With n of N images kept, τ has rank ⌈n·p/100⌉ among the kept. Its rank among all N is exact while n = N; afterwards the fraction
-of all images at or below it lies within ``1.96·sqrt(p(1 - p)/n)`` of p in 95 of 100 elements: ±1.9 points at p = 95.
+With n of N images kept, τ has rank ⌈n·p/100⌉ among the kept images. While n = N this is exact. After that, for 95 of 100
+elements the fraction of all images at or below τ is within ``1.96·sqrt(p(1 - p)/n)`` of p: ±1.9 points at p = 95.
 """
 
 import math
@@ -24,22 +24,22 @@ from .thresholds import Thresholds
 
 KEPT = 512
 
-# Keeps the stream apart from anything else that is seeded with the same numbers.
+# Keeps this random stream independent of others that are seeded with the same numbers.
 _DOMAIN = 0x63616C69
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The images of many maps, or a uniform sample of n of them. Immutable.
+    """The n images kept of the N calibrated so far. Immutable.
 
     Attributes:
         values: score variance of the kept images, (n, S, C, *spatial).
-        scores: their scores by quantity, over all recorded steps, (n,).
-        recent: digests of the last images, by which an image that comes again is known, int64 (n,).
-        count: number N of images so far.
+        scores: scores of the kept images by quantity, over all recorded steps, (n,).
+        recent: digests of the last n images, used to skip duplicates, int64 (n,).
+        count: N.
         steps: the S recorded steps.
-        sigmas: their noise levels, (S,).
-        settings: what must agree between all maps.
+        sigmas: noise levels of these steps, (S,).
+        settings: settings on which all maps must agree.
     """
 
     values: Tensor
@@ -51,10 +51,10 @@ class Calibration:
     settings: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Freeze the mappings and check that the parts fit together.
+        """Freeze the mappings and check that all parts have the same number of images and steps.
 
         Raises:
-            ValueError: they do not.
+            ValueError: the numbers differ.
         """
         for name in ("scores", "settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
@@ -65,31 +65,31 @@ class Calibration:
             **{name: len(scores) for name, scores in self.scores.items()},
         }
         if set(lengths.values()) != {kept} or not self.values.shape[1] == len(self.steps) == len(self.sigmas):
-            raise ValueError(f"a calibration of {self.count} images must hold {kept} of each, got {lengths}.")
+            raise ValueError(f"a calibration of {self.count} images must hold {kept} entries in each part, got {lengths}.")
 
     @classmethod
-    def like(cls, found: UncertaintyMap) -> "Calibration":
+    def like(cls, measured: UncertaintyMap) -> "Calibration":
         """An empty calibration for maps like this one."""
         return cls(
-            values=found.values[:, 0][None][:0],
-            scores={name: torch.empty(0) for name in found.quantities},
+            values=measured.values[:, 0][None][:0],
+            scores={name: torch.empty(0) for name in measured.quantities},
             recent=torch.empty(0, dtype=torch.int64),
             count=0,
-            steps=found.steps,
-            sigmas=found.sigmas,
-            settings=compared(found.settings),
+            steps=measured.steps,
+            sigmas=measured.sigmas,
+            settings=compared(measured.settings),
         )
 
-    def add(self, found: UncertaintyMap) -> "Calibration":
-        """With the images of one more map. Those among the last ``KEPT`` images already are not counted again.
+    def add(self, measured: UncertaintyMap) -> "Calibration":
+        """A calibration that also covers the images of this map. Images already among the last ``KEPT`` are skipped.
 
-        Which images are kept depends on their number alone: stopping and resuming changes nothing.
+        Which images are kept depends only on their position in the sequence, so stopping and resuming changes nothing.
 
         Raises:
-            ValueError: the map was made under other settings or with a noise mask, or an image has values that are no numbers.
+            ValueError: the map was made with other settings or with a noise mask, or an image has non-finite values.
         """
-        self._check(found)
-        images = found.values.transpose(0, 1)
+        self._check(measured)
+        images = measured.values.transpose(0, 1)
         known, count = set(self.recent.tolist()), self.count
         kept, recent = {}, {}
         for index, image in enumerate(images):
@@ -106,19 +106,19 @@ class Calibration:
         return replace(
             self,
             values=_with(self.values, kept, images[rows]),
-            scores={name: _with(scores, kept, found.score(name).value[rows]) for name, scores in self.scores.items()},
+            scores={name: _with(scores, kept, measured.score(name).value[rows]) for name, scores in self.scores.items()},
             recent=_with(self.recent, recent, torch.tensor(list(recent.values()), dtype=torch.int64)),
             count=count,
         )
 
     def thresholds(self, percentile: float) -> Thresholds:
-        """τ of every step, (1, C, *spatial): of n kept images the ⌈n·p/100⌉-th smallest value, for p = 0 the smallest.
+        """τ of every step, (1, C, *spatial): the ⌈n·p/100⌉-th smallest value of the n kept images, the smallest for p = 0.
 
         Raises:
-            ValueError: the percentile lies outside 0 to 100, or there is no image.
+            ValueError: the percentile is outside 0 to 100, or the calibration has no images.
         """
         if not 0 <= percentile <= 100:
-            raise ValueError(f"percentile must lie between 0 and 100, got {percentile}.")
+            raise ValueError(f"percentile must be between 0 and 100, got {percentile}.")
         if not self.count:
             raise ValueError("the calibration holds no images: add a map first.")
         rank = max(1, math.ceil(len(self.values) * percentile / 100))
@@ -133,39 +133,42 @@ class Calibration:
         return {name: values.sort().values for name, values in self.scores.items()}
 
     def rank_error(self, percentile: float) -> float:
-        """How many points the rank of τ may be off, at 95 %. The formula has no meaning beyond percentiles of 1 and 99."""
+        """Half-width of the 95 % interval of τ's percentile, in points. Percentiles outside 1 to 99 are treated as 1 or 99."""
         if self.count <= KEPT:
             return 0.0
         p = min(max(percentile / 100, 0.01), 0.99)
         return 100 * 1.96 * math.sqrt(p * (1 - p) / KEPT)
 
     def report(self, percentile: float, new: int) -> str:
-        """What the calibration holds and how exact τ is, to read; ``new`` images came last."""
+        """A report for the user on the images and the precision of τ. ``new`` is the number of images just added."""
         exact = "exact" if self.count <= KEPT else f"within {self.rank_error(percentile):.1f} points of {percentile:g} at 95 %"
         lines = [
-            f"{self.count} images, {new} of them new" + ("" if new else " (they were counted before)"),
-            f"thresholds at percentile {percentile:g} from {len(self.values)} images kept: {exact}",
+            f"{self.count} images, {new} of them new" + ("" if new else " (all were already counted)"),
+            f"thresholds at percentile {percentile:g} from {len(self.values)} kept images: {exact}",
         ]
         for name, scores in self._sorted_scores().items():
             low, middle, high = (scores[(len(scores) - 1) * part // 100] for part in (5, 50, 95))
             lines.append(f"{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
         return "\n".join(lines)
 
-    def _check(self, found: UncertaintyMap) -> None:
-        if found.mask is not None:
-            raise ValueError("the map has a noise mask, and outside of it nothing was sampled: calibrate on whole images.")
+    def _check(self, measured: UncertaintyMap) -> None:
+        if measured.mask is not None:
+            raise ValueError("the map has a noise mask, so part of the image was not sampled: calibrate without a noise mask.")
         check_agreement(
             {**self.settings, "recorded steps": list(self.steps), "latent shape": list(self.values.shape[2:])},
-            {**found.settings, "recorded steps": list(found.steps), "latent shape": list(found.shape[2:])},
-            "the calibration was begun under other settings: use another name, or these again",
-            "there",
+            {**measured.settings, "recorded steps": list(measured.steps), "latent shape": list(measured.shape[2:])},
+            "the calibration was started with other settings: use another name, or restore these settings",
+            "in the calibration",
         )
-        if not torch.allclose(self.sigmas, found.sigmas, rtol=1e-4):
-            there, now = ([round(level, 4) for level in sigmas.tolist()] for sigmas in (self.sigmas, found.sigmas))
-            raise ValueError(f"the calibration was begun with another scheduler (noise levels: {there} there, {now} now).")
-        broken = [i for i, image in enumerate(found.values.transpose(0, 1)) if not bool(torch.isfinite(image).all())]
+        if not torch.allclose(self.sigmas, measured.sigmas, rtol=1e-4):
+            there, now = ([round(level, 4) for level in sigmas.tolist()] for sigmas in (self.sigmas, measured.sigmas))
+            raise ValueError(
+                f"the calibration was started with other noise levels ({there} in the calibration, {now} now): use the same "
+                "scheduler, or another name."
+            )
+        broken = [i for i, image in enumerate(measured.values.transpose(0, 1)) if not bool(torch.isfinite(image).all())]
         if broken:
-            raise ValueError(f"image {', '.join(map(str, broken))} of the map has values that are no numbers: leave it out.")
+            raise ValueError(f"image {', '.join(map(str, broken))} of the map has values that are not finite: leave it out.")
 
 
 def _digest(image: Tensor) -> int:
@@ -173,14 +176,14 @@ def _digest(image: Tensor) -> int:
 
 
 def _slot(number: int) -> int:
-    """Where image ``number`` goes: the end while there is room, then any of 0 to ``number``; from ``KEPT`` on it is dropped."""
+    """The slot of image ``number``: the next free one, then a random one of 0 to ``number``. From ``KEPT`` on it is dropped."""
     if number < KEPT:
         return number
     return int(np.random.SeedSequence([_DOMAIN, number]).generate_state(1, np.uint64)[0]) % (number + 1)
 
 
 def _with(kept: Tensor, slots: Mapping[int, Any], rows: Tensor) -> Tensor:
-    """A copy with the rows in their slots, longer where slots lie beyond the end."""
+    """A copy with the rows written to their slots, extended if a slot is past the end."""
     if not slots:
         return kept
     result = torch.empty(max(len(kept), max(slots) + 1), *kept.shape[1:], dtype=kept.dtype)

@@ -1,7 +1,7 @@
 """Algorithm 1 of the paper: denoise, add fresh noise M times, predict the noise of each copy, and measure how much it varies.
 
-A probe is ``x̂ⁱ = a·x̂0 + b·nⁱ`` and its noise prediction ``eⁱ = ε(x̂ⁱ, σ)`` (Eq. 7). What the probes tell of each element is in
-``quantities`` (Eq. 8 is ``score_variance``), how it is estimated from few probes in ``estimators``.
+A probe is ``x̂ⁱ = a·x̂0 + b·nⁱ`` and its noise prediction ``eⁱ = ε(x̂ⁱ, σ)`` (Eq. 7). ``quantities`` defines what is measured of
+each element (Eq. 8 is ``score_variance``); ``estimators`` defines how it is estimated from few probes.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from .probes import Denoiser, Probes, check_samples, probe_noise, score_probes
 
 @dataclass(frozen=True)
 class Estimate:
-    """Uncertainty of one model call: ``quantities`` by name, each (B, C, *spatial) float32, and the probes it came from."""
+    """Uncertainty of one model call: ``quantities`` by name, each (B, C, *spatial) float32, and their probes."""
 
     quantities: Mapping[str, Tensor]
     probes: Probes
@@ -43,19 +43,19 @@ def estimate(
     Args:
         score: noise prediction ``ε(x, σ)``.
         x: noisy latents ``x_t``, shape (B, C, *spatial).
-        sigma: noise level, a number's tensor or shape (B,).
-        noising: coefficients of a noise level; ``variance_exploding`` or ``rectified_flow``, or a model's own.
+        sigma: noise level, a scalar tensor or shape (B,).
+        noising: coefficients of a noise level: ``variance_exploding``, ``rectified_flow``, or a function of the model's own.
         samples: M, at least 2.
-        seed: of the private probe noise.
-        noise: probe noise (M, B, C, *spatial), instead of ``samples`` and ``seed``.
-        orthogonal: whether that noise is ``probes.orthogonal``.
-        center: noise prediction at x if it is known already; saves one call.
-        estimator: out of ``ESTIMATORS``.
-        mask: (B, 1, *spatial), where the image's mean is taken; everywhere if None.
-        probes_per_call: probes that go through the network at once.
+        seed: seed of the probe noise.
+        noise: probe noise (M, B, C, *spatial), used instead of ``samples`` and ``seed``.
+        orthogonal: whether ``noise`` was made by ``probes.orthogonal``.
+        center: noise prediction at x, if already known; saves one call.
+        estimator: one of ``ESTIMATORS``.
+        mask: (B, 1, *spatial), where means over the image are taken; None for everywhere.
+        probes_per_call: number of probes per call of the network; None for all.
 
     Raises:
-        ValueError: fewer than two samples, an unknown estimator, or a noise level without noise or without image.
+        ValueError: fewer than two samples, an unknown estimator, or a noise level at which a or b is 0.
     """
     check_choice("estimator", estimator, ESTIMATORS)
     declared = ESTIMATORS[estimator]

@@ -1,15 +1,15 @@
-"""Gradient of the summed score variance by the noise prediction (paper Eq. 10), without a graph over M networks.
+"""Gradient of the summed score variance with respect to the noise prediction (paper Eq. 10), without a graph over M networks.
 
 With ``cⁱ = 2·(eⁱ - ē)/(M - 1)`` and ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x + b·(nⁱ - ε)``:
 
     ∂(Σ U)/∂ε = -b · Σ_i (Jⁱ)ᵀ cⁱ
 
-(M instead of M - 1 for orthogonal probes, as in their variance.)
+(With orthogonal probes the divisor is M instead of M - 1, as in their variance.)
 
-``exact_gradient`` takes one vector-Jacobian product a probe. The Jacobian of an ideal noise prediction is symmetric
-(``J = -σ ∇² log p``), so ``forward_only_gradient`` takes ``Jⁱ cⁱ`` instead, by central differences along cⁱ: as good as the
-network is a gradient field, a rough direction for real ones (docs/method.md has figures), meaningless for untrained ones. The
-sums run over the elements of each image: images do not influence each other.
+``exact_gradient`` computes one vector-Jacobian product per probe. The Jacobian of an ideal noise prediction is symmetric
+(``J = -σ ∇² log p``), so ``forward_only_gradient`` computes ``Jⁱ cⁱ`` instead, by central differences along cⁱ. Its accuracy
+depends on how close the network is to a gradient field: a rough direction for trained networks (docs/method.md has figures),
+meaningless for untrained ones. Sums run over the elements of each image, so images do not influence each other.
 """
 
 import torch
@@ -21,18 +21,19 @@ from .saved_tensors import written_over
 
 GRADIENTS = ("auto", "exact", "forward_only")
 
-# Length of the central difference's step, rms over elements, in units of the noise or of the image, whichever is less. In half
-# precision smaller steps drown in rounding at low noise, larger ones bend; measured with benchmarks/gradients.py.
+# Step length of the central difference, rms over elements, in units of the noise or of the image, whichever is smaller. In half
+# precision, rounding errors dominate for smaller steps at low noise, and curvature for larger ones. Chosen with
+# benchmarks/gradients.py.
 DIFFERENCE_STEP = 1.0
 
-# Share of the latest gradient in the running average of a run; measured with benchmarks/gradients.py.
+# Weight of the latest gradient in the running average of a run. Chosen with benchmarks/gradients.py.
 LATEST = 0.5
 
 
 def average_gradient(before: Tensor | None, latest: Tensor) -> Tensor:
-    """Running average over the calls of a run: the gradient changes slowly from step to step, its noise is new each time.
+    """Running average over the calls of a run: the gradient changes slowly from step to step, but its noise is independent.
 
-    Starts anew where there was none: before the first call, after a change of the batch, at elements that were not finite.
+    Restarts from the latest gradient if there is no earlier one, if the batch changed, and at elements that were not finite.
     """
     if before is None or before.shape != latest.shape:
         return latest
@@ -45,9 +46,9 @@ def _weights(probes: Probes) -> Tensor:
 
 
 def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> Tensor:
-    """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of a few probes at a time, of one if memory is short.
+    """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of ``probes_at_once`` probes.
 
-    Autograd must be allowed (no inference mode) and the network's parameters must be ordinary tensors.
+    Must be called outside inference mode, and the network's parameters must be ordinary tensors, not inference tensors.
     """
     total = torch.zeros_like(probes.center)
     chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(_weights(probes), probes_at_once), strict=True)
@@ -64,15 +65,15 @@ def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> 
 def forward_only_gradient(
     score: Denoiser, probes: Probes, probes_per_call: int | None = None, step: float = DIFFERENCE_STEP
 ) -> Tensor:
-    """∂(Σ U)/∂ε as if J were symmetric, shape (B, C, *spatial): 2·M forward passes, no backward pass.
+    """∂(Σ U)/∂ε under the assumption that J is symmetric, shape (B, C, *spatial): 2·M forward passes, no backward pass.
 
-    With rms rᵢ of cⁱ over an image and s = h·min(a, b), ``Jⁱcⁱ ≈ rᵢ·(ε(x̂ⁱ + s·cⁱ/rᵢ) - ε(x̂ⁱ - s·cⁱ/rᵢ)) / (2·s)``.
+    With the rms rᵢ of cⁱ over an image and s = h·min(a, b), ``Jⁱcⁱ ≈ rᵢ·(ε(x̂ⁱ + s·cⁱ/rᵢ) - ε(x̂ⁱ - s·cⁱ/rᵢ)) / (2·s)``.
 
     Args:
-        score: the network.
-        probes: as measured.
-        probes_per_call: evaluations that go through the network at once.
-        step: h, the rms of the displacement. Smaller bends less, larger drowns rounding.
+        score: noise prediction.
+        probes: probes of the model call.
+        probes_per_call: number of evaluations per call of the network; None for all.
+        step: h, the rms of the displacement. Smaller steps reduce curvature errors, larger ones rounding errors.
     """
     weights = _weights(probes)
     size = weights.square().mean(tuple(range(2, weights.ndim)), keepdim=True).sqrt()

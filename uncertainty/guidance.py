@@ -1,4 +1,4 @@
-"""Algorithm 2 of the paper (Eq. 10): push the noise prediction along the uncertainty gradient where uncertainty is highest.
+"""Algorithm 2 of the paper (Eq. 10): move the noise prediction along the uncertainty gradient where uncertainty is highest.
 
 With U the uncertainty of Algorithm 1 and λ the strength:
 
@@ -26,15 +26,15 @@ MASK_SIDES = ("high", "low")
 def percentile_per_image(values: Tensor, percentile: float, mask: Tensor | None = None) -> Tensor:
     """Linearly interpolated percentile of each image, shape (B,), for any number of elements.
 
-    ``torch.quantile`` refuses more than 2²⁴ elements; order statistics have no such limit.
+    Uses order statistics, because ``torch.quantile`` rejects more than 2²⁴ elements.
 
     Args:
         values: (B, C, *spatial).
         percentile: 0 to 100.
-        mask: (B, 1, *spatial); only elements where it is above 0.5 count. An image without any gives infinity.
+        mask: (B, 1, *spatial); only elements where it is above 0.5 count. An image without such elements gives infinity.
     """
     if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile must lie between 0 and 100, got {percentile}.")
+        raise ValueError(f"percentile must be between 0 and 100, got {percentile}.")
     results = []
     for index, image in enumerate(values):
         elements = image.flatten() if mask is None else image[(mask[index] > 0.5).expand_as(image)]
@@ -57,8 +57,8 @@ def uncertain_elements(
     Args:
         uncertainty: (B, C, *spatial).
         percentile: 0 to 100.
-        mask: (B, 1, *spatial); nothing outside it is chosen or counted.
-        scope: percentile over each ``image`` or each ``channel`` of it.
+        mask: (B, 1, *spatial); elements outside it are neither chosen nor counted.
+        scope: percentile over each ``image`` or over each ``channel`` of an image.
         side: elements above (``high``) or below (``low``) the percentile.
     """
     if scope == "channel":
@@ -71,29 +71,29 @@ def uncertain_elements(
 
 
 def inside(chosen: Tensor, mask: Tensor | None) -> Tensor:
-    """Chosen elements (B, C, *spatial) that lie in the mask (B, 1, *spatial)."""
+    """The chosen elements (B, C, *spatial) that are inside the mask (B, 1, *spatial)."""
     return chosen if mask is None else chosen & (mask > 0.5)
 
 
 def random_direction(gradient: Tensor, chosen: Tensor, noise: Tensor) -> Tensor:
-    """A control: of each image the direction of ``noise``, as long on the chosen elements as the gradient is there.
+    """A control for experiments: for each image, ``noise`` scaled to the gradient's norm over the chosen elements.
 
     Args:
         gradient: (B, C, *spatial).
-        chosen: the elements that are guided, the same shape.
-        noise: standard normal, the same shape.
+        chosen: the guided elements, same shape.
+        noise: standard normal, same shape.
     """
     length, drawn = (torch.where(chosen, values, 0).flatten(1).norm(dim=1) for values in (gradient, noise))
     return per_image(length / drawn.clamp(min=torch.finfo(drawn.dtype).tiny), noise.ndim) * noise
 
 
 def random_elements(chosen: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
-    """A control: as many elements of each image as are chosen, boolean (B, C, *spatial), but at random places.
+    """A control for experiments: in each image, as many elements as are chosen but at random places, (B, C, *spatial) boolean.
 
     Args:
         chosen: the elements that would be guided.
-        noise: standard normal, the same shape; the highest are taken.
-        mask: (B, 1, *spatial); nothing outside it is taken.
+        noise: standard normal, same shape; the elements with the highest values are taken.
+        mask: (B, 1, *spatial); elements outside it are not taken.
     """
     allowed = noise if mask is None else torch.where((mask > 0.5).expand_as(noise), noise, -torch.inf)
     places = allowed.flatten(1).argsort(dim=1, descending=True).argsort(dim=1)
@@ -101,17 +101,17 @@ def random_elements(chosen: Tensor, noise: Tensor, mask: Tensor | None = None) -
 
 
 GUIDED_QUANTITY = "score_variance"
-"""Whose gradient is followed, and whose highest elements are guided."""
+"""The quantity whose gradient is followed and whose highest elements are guided."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What Algorithm 2 does to one denoised image.
+    """Result of the update of Algorithm 2.
 
     Attributes:
-        denoised: the guided x̂0', (B, C, *spatial). Elements that were not chosen keep their bits.
-        chosen: the elements that were guided, boolean, same shape.
-        gradient: ∂(Σ U)/∂ε everywhere, same shape; None where no element was chosen.
+        denoised: the guided x̂0', (B, C, *spatial). Elements that were not chosen are unchanged, bit for bit.
+        chosen: the guided elements, boolean, same shape.
+        gradient: ∂(Σ U)/∂ε of all elements, same shape; None if no element was chosen.
     """
 
     denoised: Tensor
@@ -132,10 +132,10 @@ def update(
     Args:
         denoised: x̂0, (B, C, *spatial).
         measured: uncertainty of this call.
-        strength: λ; negative descends.
-        choose: the elements to guide, out of their uncertainty.
-        differentiate: ∂(Σ U)/∂ε out of the probes. It is not asked where no element is chosen.
-        control: for experiments: what takes the place of chosen elements and gradient.
+        strength: λ; negative values descend the gradient.
+        choose: maps uncertainty to the elements to guide.
+        differentiate: computes ∂(Σ U)/∂ε from the probes. Not called if no element is chosen.
+        control: for experiments, replaces the chosen elements and the gradient.
     """
     chosen = choose(measured.quantities[GUIDED_QUANTITY])
     if not bool(chosen.any()):
@@ -153,11 +153,11 @@ class Guided:
     """One guided model call.
 
     Attributes:
-        noise_prediction: ε̂, shape (B, C, *spatial).
-        denoised: the x̂0' it implies.
-        mask: the elements that were guided, boolean.
-        gradient: ∂(Σ U)/∂ε everywhere.
-        estimate: the uncertainty behind it.
+        noise_prediction: the guided ε̂, shape (B, C, *spatial).
+        denoised: x̂0', the denoised image that ε̂ implies.
+        mask: the guided elements, boolean.
+        gradient: ∂(Σ U)/∂ε of all elements.
+        estimate: the measured uncertainty.
     """
 
     noise_prediction: Tensor
@@ -186,18 +186,18 @@ def guide(
     Args:
         score: noise prediction ``ε(x, σ)``, differentiable in x.
         x: noisy latents, shape (B, C, *spatial).
-        sigma: noise level, a number's tensor or shape (B,).
+        sigma: noise level, a scalar tensor or shape (B,).
         noising: as for ``estimate``.
         samples: M, at least 2.
-        seed: of the private probe noise.
-        noise: probe noise instead, as for ``estimate``.
-        strength: λ; negative descends.
+        seed: seed of the probe noise.
+        noise: probe noise, as for ``estimate``.
+        strength: λ; negative values descend the gradient.
         percentile: 0 to 100; elements above it are guided.
-        estimator: of the uncertainty that is compared with the percentile.
+        estimator: estimator of the uncertainty that decides which elements are guided.
         probes_per_call: as for ``estimate``.
 
     Raises:
-        ValueError: as ``estimate``; or a percentile outside 0 to 100.
+        ValueError: as for ``estimate``, or the percentile is outside 0 to 100.
     """
     sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The one value that travels between nodes: uncertainty per recorded step, image and element."""
+"""``UncertaintyMap``, which nodes pass on: uncertainty per recorded step, image and element."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,14 +21,14 @@ class UncertaintyMap:
     """Uncertainty of a batch over the recorded steps. Immutable.
 
     Attributes:
-        quantities: by name, float32 CPU tensors (S, B, C, *spatial): those that the version which made the map measured.
+        quantities: by name, float32 CPU tensors (S, B, C, *spatial). Quantities added in later versions are absent.
         standard_errors: by name, standard error of the mean over elements, (S, B).
         steps: the S recorded steps, zero-based, in sampling order.
         total_steps: length of the schedule.
         sigmas: noise levels of the recorded steps, (S,).
         mask: where sampling was allowed to change the image, (B, 1, *spatial), or None.
-        settings: what it takes to reproduce the map, JSON-able.
-        baselines: other scores of the same images by name, as far as they were measured.
+        settings: the settings needed to reproduce the map, JSON-serialisable.
+        baselines: measured baseline scores of the same images, by name.
     """
 
     quantities: Mapping[str, Tensor]
@@ -41,7 +41,7 @@ class UncertaintyMap:
     baselines: Mapping[str, Score] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Freeze the mappings and check that the parts fit together.
+        """Freeze the mappings and check that shapes and steps agree.
 
         Raises:
             ValueError: a part is missing, or shapes or steps disagree.
@@ -72,11 +72,11 @@ class UncertaintyMap:
     def _check_steps(self) -> None:
         steps, total = self.steps, self.total_steps
         if not (steps and all(type(step) is int for step in (*steps, total)) and 0 <= min(steps) <= max(steps) < total):
-            raise ValueError(f"the map's steps must be numbers from 0 to total_steps, got {steps} of {total}.")
+            raise ValueError(f"the map's steps must be integers from 0 to total_steps - 1, got {steps} with total_steps {total}.")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of every quantity: (S, B, C, *spatial)."""
+        """Shape of every quantity: (S, B, C, *spatial)."""
         return tuple(next(iter(self.quantities.values())).shape) if self.quantities else (0,)
 
     @property
@@ -93,7 +93,7 @@ class UncertaintyMap:
         """One quantity, (S, B, C, *spatial).
 
         Raises:
-            ValueError: there is no such quantity, or this map was made by a version that did not measure it.
+            ValueError: the quantity is unknown, or this map was made by a version that did not measure it.
         """
         if name in self.quantities:
             return self.quantities[name]
@@ -104,7 +104,7 @@ class UncertaintyMap:
         )
 
     def rows(self, steps: Sequence[int] | None) -> list[int]:
-        """Where the given steps lie in the first axis; all of them if None.
+        """Indices of the given steps along the first axis; all indices if None.
 
         Raises:
             ValueError: a step was not recorded.
@@ -113,14 +113,15 @@ class UncertaintyMap:
             return list(range(len(self.steps)))
         missing = [step for step in steps if step not in self.steps]
         if missing or not steps:
-            raise ValueError(f"steps must be among the recorded {list(self.steps)}, got {list(steps)}.")
+            raise ValueError(f"steps must be among the recorded steps {list(self.steps)}, got {list(steps)}.")
         return [self.steps.index(step) for step in steps]
 
     def score(self, quantity: str = DEFAULT_QUANTITY, steps: Sequence[int] | None = None) -> Score:
-        """Mean over the elements (inside the mask), summed over the recorded or the given steps; or the score of a baseline.
+        """Mean over elements (inside the mask), summed over the given steps or all recorded ones; or the score of a baseline.
 
         Raises:
-            ValueError: no such quantity, a baseline that was not measured or has no steps, or a step that was not recorded.
+            ValueError: the quantity is unknown, the baseline was not measured, steps were given for a baseline, or a step was
+                not recorded.
         """
         if quantity in BASELINES:
             return self._baseline(quantity, steps)
@@ -139,11 +140,11 @@ class UncertaintyMap:
         if name not in self.baselines:
             raise ValueError(f"{name} was not measured with this map: {BASELINES[name].measured_by}.")
         if steps is not None:
-            raise ValueError(f"{name} is one number an image, it has no single steps: leave the window at 0 to 1.")
+            raise ValueError(f"{name} is one number per image and has no steps: leave the window at 0 to 1.")
         return self.baselines[name]
 
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
-        """The map of some of the images, in the given order."""
+        """The map of the given images, in the given order."""
         chosen = torch.as_tensor(list(images), dtype=torch.long)
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""The noising process ``x_t = a(σ)·x0 + b(σ)·n``, ``n ~ N(0, I)``, of any model family (paper Eq. 2, generalised)."""
+"""The noising process ``x_t = a(σ)·x0 + b(σ)·n``, ``n ~ N(0, I)``, for any model family (paper Eq. 2, generalised)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def per_image(value: Tensor, ndim: int) -> Tensor:
-    """Shape a scalar or per-image (B,) coefficient so that it broadcasts over (B, C, *spatial)."""
+    """Reshape a scalar or per-image (B,) coefficient so that it broadcasts over (B, C, *spatial)."""
     return value if value.ndim == 0 else value.reshape(-1, *([1] * (ndim - 1)))
 
 
@@ -20,29 +20,31 @@ class Noising:
     b: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse levels at which the noise prediction, or the image in it, is undefined.
+        """Reject noise levels at which the noise prediction or the denoised image is undefined.
 
         Raises:
-            ValueError: ``b`` is 0 (nothing was added) or ``a`` is 0 (nothing but noise is left).
+            ValueError: ``b`` is 0 (no noise) or ``a`` is 0 (pure noise).
         """
         if not bool(torch.all(self.b > 0)):
-            raise ValueError(f"noise coefficient b must be above 0, got {self.b.tolist()}: this model adds no noise here.")
+            raise ValueError(
+                f"noise coefficient b must be above 0, got {self.b.tolist()}: this model adds no noise at this noise level."
+            )
         if not bool(torch.all(self.a > 0)):
             raise ValueError(
-                f"signal coefficient a must be above 0, got {self.a.tolist()}: at this first noise level of a flow model "
-                "there is no image yet to be uncertain about. Start the window after the first step, and take two steps or more."
+                f"signal coefficient a must be above 0, got {self.a.tolist()}: the first step of a flow model sees pure noise "
+                "and cannot be measured. Start the window after the first step, and use at least two steps."
             )
 
     def noise_prediction(self, x: Tensor, denoised: Tensor) -> Tensor:
-        """The noise a denoised image implies, ``ε = (x - a·x̂0) / b``, all shapes (B, C, *spatial)."""
+        """The noise that a denoised image implies, ``ε = (x - a·x̂0) / b``; all shapes (B, C, *spatial)."""
         return (x - per_image(self.a, x.ndim) * denoised) / per_image(self.b, x.ndim)
 
     def denoised(self, x: Tensor, noise_prediction: Tensor) -> Tensor:
-        """The denoised image a noise prediction implies, ``x̂0 = (x - b·ε) / a``."""
+        """The denoised image that a noise prediction implies, ``x̂0 = (x - b·ε) / a``."""
         return (x - per_image(self.b, x.ndim) * noise_prediction) / per_image(self.a, x.ndim)
 
     def renoise(self, x: Tensor, noise_prediction: Tensor, noise: Tensor) -> Tensor:
-        """Fresh noise on the denoised image: ``x̂ⁱ = a·x̂0 + b·nⁱ = x + b·(nⁱ - ε)`` for noise (M, B, C, *spatial)."""
+        """The denoised image with new noise (M, B, C, *spatial): ``x̂ⁱ = a·x̂0 + b·nⁱ = x + b·(nⁱ - ε)``."""
         return x + per_image(self.b, x.ndim) * (noise - noise_prediction)
 
 
@@ -57,17 +59,17 @@ def rectified_flow(sigma: Tensor) -> Noising:
 
 
 def from_noise_scaling(noise_scaling: Callable[[Tensor, Tensor, Tensor], Tensor], sigma: Tensor) -> Noising:
-    """Read the coefficients off a model's own affine ``noise_scaling(sigma, noise, image)``.
+    """The coefficients of a model's own ``noise_scaling(sigma, noise, image)``, which must be affine.
 
     Args:
-        noise_scaling: as ComfyUI's ``model_sampling.noise_scaling``.
+        noise_scaling: ComfyUI's ``model_sampling.noise_scaling``.
         sigma: noise levels, shape (B,).
 
     Returns:
         Coefficients of shape (B,).
     """
     zero, one = torch.zeros_like(sigma)[:, None], torch.ones_like(sigma)[:, None]
-    # Cloned: ComfyUI's implementations may write into what they are given.
+    # Cloned, because ComfyUI's implementations may overwrite their arguments.
     a = noise_scaling(sigma, zero.clone(), one.clone())[:, 0]
     b = noise_scaling(sigma, one.clone(), zero.clone())[:, 0]
     return Noising(a, b)

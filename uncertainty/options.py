@@ -20,21 +20,21 @@ CONTROLS = ("none", "random_direction", "random_mask")
 
 @dataclass(frozen=True)
 class Options:
-    """Choices few users need.
+    """Options that few users need.
 
     Attributes:
-        estimator: out of ``ESTIMATORS``.
-        gradient: ``exact``, ``forward_only``, or ``auto`` for exact where the model and memory allow it.
-        direction: of guidance along the uncertainty gradient, ``ascend`` (the paper) or ``descend``.
-        mask_scope: percentile over each ``image`` or each ``channel`` of it.
+        estimator: one of ``ESTIMATORS``.
+        gradient: ``exact``, ``forward_only``, or ``auto``: exact if the model and memory allow it, otherwise forward-only.
+        direction: direction of guidance along the uncertainty gradient, ``ascend`` (the paper) or ``descend``.
+        mask_scope: percentile over each ``image`` or over each ``channel`` of an image.
         mask_side: guide elements above (``high``) or below (``low``) the percentile.
-        score_source: whose noise prediction is measured, the ``guided`` one after CFG or the ``conditional`` one alone.
-        max_batch: latents that go through the model at once, 0 for what memory allows.
-        live_preview: show the current map over the step preview while sampling runs.
-        keep_maps: what becomes of the maps of single steps, out of ``KEEP``.
-        baselines: other scores to measure beside the map, out of ``BASELINES``.
-        laplace: of the model's last layer, for the baseline ``bayesdiff``.
-        control: guidance as a control arm of an experiment, out of ``CONTROLS``.
+        score_source: the noise prediction to measure: ``guided`` (after CFG) or ``conditional`` (with the prompt only).
+        max_batch: most latents per call of the model, 0 for as many as fit into memory.
+        live_preview: show the current map over the step preview during sampling.
+        keep_maps: how the maps of single steps are kept, one of ``KEEP``.
+        baselines: other scores to measure along with the map, from ``BASELINES``.
+        laplace: Laplace approximation of the model's last layer, for the baseline ``bayesdiff``.
+        control: control arm of an experiment, one of ``CONTROLS``.
     """
 
     estimator: str = DEFAULT_ESTIMATOR
@@ -51,7 +51,7 @@ class Options:
     control: str = "none"
 
     def __post_init__(self) -> None:
-        """Check every choice; raises ValueError naming the field."""
+        """Check every choice; raise ValueError naming the field."""
         choices = {
             "estimator": ESTIMATORS,
             "gradient": GRADIENTS,
@@ -72,7 +72,7 @@ class Options:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run: M probes a step, guidance strength λ, percentile p, window, seed of the probes, and the options."""
+    """Settings of one run: M probes per step, guidance strength λ, percentile p, window, seed of the probes, and options."""
 
     samples: int
     strength: float
@@ -82,14 +82,14 @@ class RunSettings:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        """Check the ranges; raises ValueError naming the field."""
+        """Check the ranges; raise ValueError naming the field."""
         check_samples(self.samples)
         if not math.isfinite(self.strength):
             raise ValueError(f"strength must be a finite number, got {self.strength}.")
         if not 0 <= self.percentile <= 100:
-            raise ValueError(f"percentile must lie between 0 and 100, got {self.percentile}.")
+            raise ValueError(f"percentile must be between 0 and 100, got {self.percentile}.")
 
     @property
     def signed_strength(self) -> float:
-        """λ with the sign of the direction."""
+        """λ, negative if the direction is ``descend``."""
         return self.strength if self.options.direction == "ascend" else -self.strength

@@ -1,11 +1,11 @@
-"""Probes: noisy copies of the denoised image, and what the network makes of them.
+"""Probes: noisy copies of the denoised image, and the network's noise predictions for them.
 
-Their noise comes from private generators, one stream per image, step and model call: neither the batch nor the global generator
-changes it.
+The noise comes from separate generators, one stream per image, step and model call, so it depends neither on the batch nor on
+the global generator.
 
-Orthogonal probes: most Monte-Carlo noise in an element's variance over M probes comes from the elements that influence it most,
-those of the same place. Noise that is orthogonal, over the M probes, between M - 1 such elements adds none of it. (Probing a
-diagonal with orthogonal vectors, Bekas, Kokiopoulou & Saad 2007, with each vector's direction drawn at random.)
+Orthogonal probes: most of the Monte-Carlo noise in an element's variance over M probes comes from the elements that influence it
+most, those at the same place. If the noise of M - 1 such elements is orthogonal over the M probes, this contribution vanishes.
+(Estimating a diagonal with orthogonal vectors, Bekas, Kokiopoulou & Saad 2007, with random directions.)
 """
 
 import math
@@ -23,22 +23,22 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 MIN_SAMPLES = 2
 
-# Keeps the streams apart from anything else that is seeded with the same numbers.
+# Keeps these random streams independent of others that are seeded with the same numbers.
 _DOMAIN = 0x756E6365
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Everything known of the probes of one model call: ``x̂ⁱ = a·x̂0 + b·nⁱ`` and ``eⁱ = ε(x̂ⁱ, σ)``, i = 1..M.
+    """The probes of one model call: ``x̂ⁱ = a·x̂0 + b·nⁱ`` and ``eⁱ = ε(x̂ⁱ, σ)``, i = 1..M.
 
     Attributes:
         noise: the probe noise nⁱ, (M, B, C, *spatial).
         scores: noise predictions eⁱ at the probes, same shape.
-        perturbed: the probes x̂ⁱ themselves, same shape.
+        perturbed: the probes x̂ⁱ, same shape.
         center: noise prediction ε at x, (B, C, *spatial).
         noising: coefficients of this noise level.
         sigma: noise level, (B,).
-        orthogonal: whether the noise is that of ``orthogonal``, instead of independent from probe to probe.
+        orthogonal: whether the noise was made by ``orthogonal``; otherwise it is independent from probe to probe.
     """
 
     noise: Tensor
@@ -51,12 +51,12 @@ class Probes:
 
     @property
     def degrees(self) -> int:
-        """What sums of products of deviations are divided by. The mean of orthogonal noise is known, 0, and takes none."""
+        """Degrees of freedom, the divisor of covariance sums: M - 1, or M for orthogonal noise, whose mean is exactly 0."""
         return len(self.noise) - (0 if self.orthogonal else 1)
 
     @property
     def deviations(self) -> tuple[Tensor, Tensor]:
-        """Probe noise and noise predictions without their means over the probes, (M, B, C, *spatial) each."""
+        """Probe noise and noise predictions minus their means over the probes, (M, B, C, *spatial) each."""
         return self.noise - self.noise.mean(0), self.scores - self.scores.mean(0)
 
     @property
@@ -67,30 +67,30 @@ class Probes:
 
 
 def ratio_squared(probes: Probes) -> Tensor:
-    """(b/a)², shaped to broadcast over (B, C, *spatial): what turns a variance of noise predictions into one of images."""
+    """(b/a)², broadcastable over (B, C, *spatial): converts a variance of noise predictions to one of denoised images."""
     return per_image((probes.noising.b / probes.noising.a).square(), probes.center.ndim)
 
 
 def check_samples(samples: int) -> None:
-    """Raise ValueError unless a variance can be had from that many probes."""
+    """Raise ValueError if there are too few probes for a variance."""
     if samples < MIN_SAMPLES:
         raise ValueError(f"samples must be at least {MIN_SAMPLES}, got {samples}: a variance needs two probes.")
 
 
 def orthogonal(noise: Tensor) -> Tensor:
-    """Normal noise (M, C, ...) with sum 0 and mean square 1 over the M probes, and orthogonal over them within groups.
+    """Noise with sum 0 and mean square 1 over the M probes, orthogonal over the probes within groups, from normal (M, C, ...).
 
-    A group is M - 1 channels of one place; where there are fewer, all channels of as many neighbouring places as fit. Each
-    element keeps mean 0 and variance 1 but not the tails of normal noise: its kurtosis is 3·(M - 1)/(M + 1), and where a group is
-    full its squares add up to the same in every probe.
+    A group is M - 1 channels of one place or, if there are fewer channels, all channels of as many neighbouring places as fit.
+    Each element keeps mean 0 and variance 1 but has lighter tails than normal noise: its kurtosis is 3·(M - 1)/(M + 1). In a full
+    group, the sum of squares is the same in every probe.
     """
     samples = len(noise)
-    exact = noise.double()  # nearly parallel columns lose digits
+    exact = noise.double()  # nearly parallel columns lose precision
     flat = (exact - exact.mean(0)).flatten(2)
     together = max(1, (samples - 1) // flat.shape[1])
     parts = []
     for places in torch.split(flat, max(1, flat.shape[2] // together) * together, 2):
-        # The last few places, if they fill no group, are a smaller group of their own.
+        # If the last places do not fill a group, they form a smaller one.
         size = min(together, places.shape[2])
         groups = places.reshape(*places.shape[:2], -1, size)
         channels = [_orthonormal(chunk) for chunk in torch.split(groups, max(1, (samples - 1) // size), 1)]
@@ -99,11 +99,11 @@ def orthogonal(noise: Tensor) -> Tensor:
 
 
 def _orthonormal(groups: Tensor) -> Tensor:
-    """Columns over the probes, (M, channels, groups, places), made orthonormal in each group."""
+    """Make the columns over the probes, (M, channels, groups, places), orthonormal within each group."""
     columns = groups.permute(2, 0, 1, 3).flatten(2)
     basis: Tensor
     basis, triangle = torch.linalg.qr(columns)
-    # These signs make it Gram-Schmidt, of which normal columns come out uniformly distributed.
+    # With these signs it equals Gram-Schmidt, which turns normal columns into uniformly distributed ones.
     basis = basis * torch.diagonal(triangle, dim1=-2, dim2=-1).sign()[:, None]
     return basis.reshape(*basis.shape[:2], groups.shape[1], groups.shape[3]).permute(1, 2, 0, 3)
 
@@ -111,18 +111,18 @@ def _orthonormal(groups: Tensor) -> Tensor:
 def probe_noise(
     shape: Sequence[int], samples: int, seed: int, step: int, call: int, images: Sequence[int], *, orthogonally: bool = False
 ) -> Tensor:
-    """Standard normal probes, shape (M, B, C, *spatial), float32 on the CPU.
+    """Standard normal probe noise, shape (M, B, C, *spatial), float32 on the CPU.
 
-    An image keeps its probes whatever batch it is in. Independent probes of a larger M begin with those of a smaller one.
+    The probes of an image do not depend on the batch. Independent probes with a larger M start with those of a smaller M.
 
     Args:
-        shape: of one image, (C, *spatial).
+        shape: shape of one image, (C, *spatial).
         samples: M, probes per image.
         seed: the node's seed, 0 to 2⁶⁴ - 1.
         step: number of the sampling step.
         call: number of the model call within the step.
         images: index of each image in its batch.
-        orthogonally: as ``orthogonal`` makes them, instead of independent.
+        orthogonally: make the probes ``orthogonal`` instead of independent.
     """
     streams = []
     for image in images:
@@ -136,13 +136,13 @@ def probe_noise(
 def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_call: int | None = None) -> Tensor:
     """Noise predictions of all probes, at least float32, shape (M, B, C, *spatial).
 
-    Probes are stacked perturbation-major, so that conditioning tiled to the batch stays aligned with its image.
+    Probes are stacked along the batch with the probe as the outer index, so that repeated conditioning matches its image.
 
     Args:
-        score: the network.
+        score: noise prediction.
         perturbed: probes (M, B, C, *spatial).
         sigma: noise levels (B,).
-        probes_per_call: probes that go through the network at once; all of them if None.
+        probes_per_call: number of probes per call of the network; None for all.
     """
     results = []
     for chunk in torch.split(perturbed, probes_per_call or len(perturbed)):

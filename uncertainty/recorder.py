@@ -1,4 +1,4 @@
-"""What is kept of a run, step by step, and in how much memory."""
+"""Keeps the quantities of a run step by step, in memory or on disk."""
 
 import math
 import os
@@ -17,16 +17,16 @@ KEEP = ("every_step", "sum", "on_disk")
 
 
 class Recorder:
-    """Quantities of a run's steps.
+    """Quantities of the steps of a run.
 
     Args:
-        keep: ``every_step`` in memory; only their ``sum``, as one step that has the name and noise level of the last; or every
-            step ``on_disk``, from where the system reads what is looked at.
-        steps: at most how many there will be.
-        folder: where files on the disk lie.
+        keep: ``every_step`` keeps all steps in memory; ``sum`` keeps only their sum, as one step with the number and noise level
+            of the last; ``on_disk`` keeps all steps in memory-mapped files.
+        steps: the largest number of steps that will be recorded.
+        folder: folder of the files for ``on_disk``.
 
     Raises:
-        ValueError: no such way to keep them.
+        ValueError: ``keep`` is not one of ``KEEP``.
     """
 
     def __init__(self, keep: str, steps: int, folder: Path | None = None) -> None:
@@ -44,7 +44,7 @@ class Recorder:
         return step in self.steps
 
     def record(self, step: int, quantities: Mapping[str, Tensor], errors: Mapping[str, Tensor], sigma: float) -> None:
-        """Keep a step: quantities (B, C, *spatial), standard errors (B,) and noise level.
+        """Record a step: quantities (B, C, *spatial), standard errors (B,) and noise level.
 
         Raises:
             OSError: the disk is full.
@@ -65,12 +65,12 @@ class Recorder:
         self._sigmas.append(sigma)
 
     def parts(self) -> dict[str, Any]:
-        """What an ``UncertaintyMap`` takes of it: quantities, standard errors, steps and noise levels."""
+        """Arguments for an ``UncertaintyMap``: quantities, standard errors, steps and noise levels."""
         order = [len(self.steps) - 1]
         rows: slice | list[int] = slice(0, 1)
         if self.keep != "sum":
             order = sorted(range(len(self.steps)), key=lambda row: self.steps[row])
-            # Steps almost always come in order, and a slice copies nothing.
+            # Steps almost always arrive in order, and a slice copies nothing.
             rows = slice(0, len(order)) if order == list(range(len(order))) else order
         return {
             "quantities": {name: values[rows] for name, values in self._values.items()},
@@ -86,7 +86,7 @@ class Recorder:
 
 
 def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
-    """A tensor of zeros in a file that is gone with it."""
+    """A tensor of zeros in a temporary file that is deleted when the tensor is freed."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(".map", "uncertainty_", folder)
@@ -96,12 +96,12 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
         return torch.from_file(name, shared=True, size=size, dtype=torch.float32).reshape(shape)
     finally:
         os.close(descriptor)
-        with suppress(PermissionError):  # Windows keeps files that are open; ComfyUI empties its temporary folder when it starts
+        with suppress(PermissionError):  # Windows cannot delete open files; ComfyUI empties its temporary folder at startup
             Path(name).unlink()
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Take the room now: a disk that fills up later would end the process instead of the run."""
+    """Allocate the disk space now: if the disk filled up later, writing to the mapping would kill the process."""
     allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
     if allocate is None:
         os.ftruncate(descriptor, size)

@@ -1,7 +1,7 @@
-"""Autograd through networks that write into tensors it has saved: what is about to be overwritten is copied first.
+"""Autograd through networks that overwrite saved tensors in place: each saved tensor is copied before it is overwritten.
 
-Not torch's ``allow_mutation_on_saved_tensors`` (torch 2.13): that takes a new tensor for a freed one of the same address, and
-misses writes into a view that begins elsewhere than the saved tensor. Either can give another gradient without a word.
+This does not use torch's ``allow_mutation_on_saved_tensors`` (torch 2.13), which mistakes a new tensor for a freed one at the
+same address and misses writes to a view with another offset than the saved tensor. Both can silently give a wrong gradient.
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class _Saved:
-    """A tensor that a backward pass will ask for. While it is held, no other can have its storage."""
+    """A tensor that a backward pass will need. Holding it prevents its storage from being reused."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 class _CopyBeforeWriting(TorchDispatchMode):
-    """Around every operation: copies what was saved of the storage that it writes to."""
+    """Before every operation, copies the saved tensors that share the storage it writes to."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.by_storage: dict[int, WeakSet[_Saved]] = {}
 
     def save(self, tensor: Tensor) -> _Saved:
-        """Instead of the tensor, what autograd keeps."""
+        """Wrap a tensor that autograd saves."""
         saved = _Saved(tensor)
         self.by_storage.setdefault(_storage(tensor), WeakSet()).add(saved)
         return saved
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        """Copy, then run."""
+        """Copy saved tensors that the operation would overwrite, then run it."""
         kwargs = kwargs or {}
         for index, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
@@ -56,7 +56,7 @@ def _storage(tensor: Tensor) -> int:
 
 @contextmanager
 def written_over() -> Iterator[None]:
-    """Forward and backward pass inside may write into saved tensors; gradients are those of what was there before."""
+    """Within this context, networks may overwrite saved tensors: gradients use the values from before."""
     copies = _CopyBeforeWriting()
     with torch.autograd.graph.saved_tensors_hooks(copies.save, lambda saved: saved.tensor), copies:
         yield

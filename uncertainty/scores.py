@@ -1,4 +1,4 @@
-"""Scores of images: one number an image, from a quantity's map or from a baseline; and which end of them is good."""
+"""Scores of images: one number per image, from the map of a quantity or from a baseline, and which end of the scale is bad."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,33 +12,33 @@ from .choices import check_choice
 from .quantities import QUANTITIES, Quantity
 
 SCORES: Mapping[str, Quantity | Baseline] = MappingProxyType({**QUANTITIES, **BASELINES})
-"""Everything images can be scored by, by name."""
+"""All quantities and baselines by which images can be scored, by name."""
 
 BAD_ENDS = ("highest", "lowest")
 
 
 class Score(NamedTuple):
-    """One number an image, with its Monte-Carlo standard error; both shape (B,)."""
+    """One number per image and its Monte-Carlo standard error, both shape (B,)."""
 
     value: Tensor
     standard_error: Tensor
 
 
 def bad_end(name: str) -> str:
-    """Which end of a score is bad, out of ``BAD_ENDS``.
+    """Which end of a score is bad, one of ``BAD_ENDS``.
 
     Raises:
-        ValueError: no such score.
+        ValueError: the score is unknown.
     """
     check_choice("quantity", name, SCORES)
     return "lowest" if SCORES[name].high_is_sure else "highest"
 
 
 def badness(scores: Tensor, reject: str) -> Tensor:
-    """Scores turned so that high is bad, for one of ``BAD_ENDS``."""
+    """Scores with the sign that makes high bad; ``reject`` is one of ``BAD_ENDS``."""
     return scores if reject == "highest" else -scores
 
 
 def finite(value: Tensor) -> float | None:
-    """One number for JSON and SQL, which know no NaN."""
+    """The number, or None if it is not finite, because JSON and SQL have no NaN."""
     return float(value) if bool(torch.isfinite(value)) else None

@@ -1,7 +1,7 @@
-"""What a map tells of the run that made it: each setting, what it means, and what depends on it.
+"""The settings that a map stores about its run: what each means, and what depends on it.
 
 Calibrations, fingerprints, the sidebar and the views all read these declarations. A setting that is not declared here, such as
-one of a later version, counts as ``compared``.
+one from a later version, counts as ``compared``.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ class Setting:
     """One setting.
 
     Attributes:
-        name: its key.
-        meaning: in a few words.
-        compared: whether scores and maps compare only where it agrees.
-        guides: whether another value changes the image where guidance is on.
+        name: key in the settings.
+        meaning: a few words of explanation.
+        compared: whether scores and maps can be compared only if this setting agrees.
+        guides: whether it changes the image when guidance is on.
     """
 
     name: str
@@ -64,17 +64,17 @@ GUIDANCE = tuple(setting.name for setting in SETTINGS if setting.guides)
 
 
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that must agree where scores or maps are compared."""
+    """The settings that must agree if scores or maps are compared."""
     return {name: value for name, value in settings.items() if name not in _BY_NAME or _BY_NAME[name].compared}
 
 
 def of_guidance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that decide what guidance did to the image; none where it was off."""
+    """The settings that determine what guidance did to the image; none if guidance was off."""
     return {name: settings.get(name) for name in GUIDANCE} if settings.get("strength") else {}
 
 
 def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint: str, when: str) -> None:
-    """Raise ValueError with the complaint, naming every setting that both have and in which they differ."""
+    """Raise ValueError that starts with the complaint and names every setting that both have but with different values."""
     wrong = {name: (value, now[name]) for name, value in before.items() if name in now and now[name] != value}
     if wrong:
         listed = "; ".join(f"{name}: {a!r} {when}, {b!r} now" for name, (a, b) in wrong.items())
@@ -82,7 +82,7 @@ def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint
 
 
 def in_words(settings: Mapping[str, Any]) -> str:
-    """A few words by which a user knows the settings again: model, sampler, steps, CFG, size of the latent."""
+    """A short description for the user: model, sampler, steps, CFG, size of the latent."""
     model = str(settings.get("model", "")).partition(" ")[0] or "unknown model"
     size = "×".join(str(side) for side in reversed((settings.get("latent shape") or [])[1:]))
     parts = [model, settings.get("sampler"), f"{settings.get('total_steps')} steps"]

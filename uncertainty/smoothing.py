@@ -1,16 +1,16 @@
-"""Smooth a noisy map along the structure of the image it belongs to, by no more than its noise warrants.
+"""Smooth a noisy map along the structure of its image, by no more than its noise warrants.
 
 Elements whose surroundings look alike in the denoised image are about equally uncertain, and the denoised image has no
-Monte-Carlo noise. So each element becomes a mean over its neighbourhood, weighted by how alike the surroundings are: non-local
-means (Buades, Coll & Morel 2005) with the weights of another picture (Petschnigg et al. 2004). Twice: a first pass over the
-denoised variance, the least noisy of the quantities, joins the denoised image as guide of the second.
+Monte-Carlo noise. So each element becomes a weighted mean over its neighbourhood, with weights given by the similarity of the
+surroundings: non-local means (Buades, Coll & Morel 2005) with weights from another picture (Petschnigg et al. 2004). There are
+two passes: the first smooths the denoised variance, the least noisy quantity; its result and the denoised image guide the second.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-# Widths, measured with benchmarks/estimator.py: of the image in its standard deviations, of the log of the pilot map.
+# Kernel widths, chosen with benchmarks/estimator.py: for the image in its standard deviations, for the map in its logarithm.
 PILOT_WIDTH = 0.4
 IMAGE_WIDTH = 0.75
 MAP_WIDTH = 0.8
@@ -18,12 +18,12 @@ LARGEST_RADIUS = 5
 
 
 def radius_for(height: int, width: int) -> int:
-    """Neighbourhood radius of a latent: 5 from 64 elements on, 1 at least."""
+    """Neighbourhood radius for a latent: a twelfth of its longer side, from 1 to 5."""
     return max(1, min(LARGEST_RADIUS, max(height, width) // 12))
 
 
 def as_images(tensor: Tensor) -> Tensor:
-    """(B, C, *spatial) as images (N, C, h, w): the frames of a video one by one, audio as one row."""
+    """(B, C, *spatial) as images (N, C, h, w): each frame of a video is an image, audio is an image of one row."""
     if tensor.ndim == 3:
         return tensor[:, :, None]
     return tensor.transpose(1, 2).flatten(0, 1) if tensor.ndim == 5 else tensor
@@ -37,7 +37,7 @@ def _like(images: Tensor, tensor: Tensor) -> Tensor:
 
 
 def _shifted(images: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
-    """Views of all pairs of elements that lie so far apart, ``down`` not below 0."""
+    """Views of all pairs of elements with this offset; ``down`` must not be negative."""
     height, width = images.shape[-2:]
     left = max(0, -right)
     here = images[..., : height - down, left : width - max(0, right)]
@@ -49,17 +49,17 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, w
     """Weighted means of ``values`` (N, K, h, w), with weights ``exp(-|difference of the guide's patches|²)``.
 
     Args:
-        values: what is smoothed.
-        guide: (N, G, h, w), in units of its widths; its squared differences are summed over G and averaged over the patch.
-        radius: of the square neighbourhood, in elements.
-        patch: radius of the patches that are compared.
-        weights: (N, 1, h, w), how much each element counts; 0 where none that counts is near.
+        values: values to smooth.
+        guide: (N, G, h, w), in units of the kernel widths; squared differences are summed over G and averaged over the patch.
+        radius: radius of the square neighbourhood, in elements.
+        patch: radius of the compared patches.
+        weights: (N, 1, h, w), weight of each element. The result is 0 where all weights in the neighbourhood are 0.
     """
     own = torch.ones_like(values[:, :1]) if weights is None else weights.to(values)
     values = values * own
     total, weight = values.clone(), own.clone()
     height, width = values.shape[-2:]
-    # Each pair once: the weight is the same from both ends.
+    # Each pair is visited once, because its weight is symmetric.
     for down in range(min(radius, height - 1) + 1):
         for right in range(-min(radius, width - 1), min(radius, width - 1) + 1):
             if down == 0 and right <= 0:
@@ -76,13 +76,13 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, w
 
 
 def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Tensor | None = None) -> dict[str, Tensor]:
-    """Smooth maps along the structure of their image; nothing is shared between images.
+    """Smooth maps along the structure of their image, each image separately.
 
     Args:
         maps: quantities by name, each (B, C, *spatial).
         denoised: x̂0, same shape.
-        pilot: which of the maps guides the second pass; it must be positive.
-        mask: weights (B, 1, *spatial); elements outside it, 0, have no part in the others.
+        pilot: name of the map that guides the second pass; it must be positive.
+        mask: weights (B, 1, *spatial); elements with weight 0 do not influence others.
     """
     centred = denoised - _mean(denoised, mask)
     spread = _mean(centred.square(), mask).sqrt().clamp(min=torch.finfo(denoised.dtype).tiny)
@@ -99,7 +99,7 @@ def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Ten
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Weighted mean of each image (B, C, *spatial), kept broadcastable; 0 of an image without weights."""
+    """Weighted mean of each image (B, C, *spatial), broadcastable; 0 for an image whose weights are all 0."""
     axes = list(range(1, values.ndim))
     if mask is None:
         return values.mean(axes, keepdim=True)
@@ -108,20 +108,20 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``smooth``, moved back towards ``noisy`` as far as their difference exceeds the noise (positive-part James-Stein).
+    """Moves ``smooth`` back towards ``noisy`` as far as their difference exceeds the noise (positive-part James-Stein).
 
-    With N the variance of ``noisy`` and E the mean of (noisy - smooth)², both over the elements of an image:
+    With N the mean variance of ``noisy`` and E the mean of (noisy - smooth)², both over the elements of an image:
 
         smooth + max(0, 1 - N/E)·(noisy - smooth)
 
-    where ``smooth`` first gets the mean of ``noisy``. Of a smoothing with rms bias B this leaves N·B/(N + B²): half a standard
-    error of an element at most, and nothing as the number of samples grows (0.6 where N is an estimate from few samples).
+    where ``smooth`` is first shifted to the mean of ``noisy``. If smoothing has an rms bias B, N·B/(N + B²) of it remains: at
+    most half a standard error of an element (0.6 if N is estimated from few samples), and nothing as the number of samples grows.
 
     Args:
         noisy: unbiased map, (B, C, *spatial).
-        smooth: its smoothed version.
+        smooth: the smoothed map, same shape.
         noise: variance of ``noisy``, same shape.
-        mask: weights (B, 1, *spatial) of all means; all elements alike if None.
+        mask: weights (B, 1, *spatial) of all means; None for equal weights.
     """
     difference = noisy - smooth
     difference = difference - _mean(difference, mask)

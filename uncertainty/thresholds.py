@@ -1,4 +1,4 @@
-"""Calibrated thresholds: what uncertainty is usual, per step and over images (the paper's τ_t)."""
+"""Calibrated thresholds: a percentile of the uncertainty of many images, per step and element (the paper's τ_t)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from .settings import check_agreement
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """Thresholds τ_t per step, and the scores of the images they were calibrated on.
+    """Thresholds τ_t per step, and the scores of the calibrated images.
 
     Attributes:
         tau: by step number, tensors that broadcast over (B, C, *spatial).
         scores: by quantity, sorted reference scores (N,).
-        settings: what must agree between calibration and use.
+        settings: settings on which calibration and use must agree.
     """
 
     tau: Mapping[int, Tensor]
@@ -26,16 +26,16 @@ class Thresholds:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Freeze the mappings and check that scores can be compared with.
+        """Freeze the mappings and check the shapes of the reference scores.
 
         Raises:
-            ValueError: they cannot.
+            ValueError: the scores of a quantity are empty or not one-dimensional.
         """
         for name in ("tau", "scores", "settings"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         shapes = {name: tuple(scores.shape) for name, scores in self.scores.items()}
         if any(len(shape) != 1 or shape == (0,) for shape in shapes.values()):
-            raise ValueError(f"thresholds must hold at least one reference score of each quantity, a row of them, got {shapes}.")
+            raise ValueError(f"thresholds must hold a row of at least one reference score per quantity, got the shapes {shapes}.")
 
     def at(self, step: int, shape: Sequence[int] | None = None) -> Tensor:
         """τ of one step, for latents of ``shape`` (B, C, *spatial).
@@ -44,31 +44,34 @@ class Thresholds:
             ValueError: the calibration did not cover the step, or was made on latents of another shape.
         """
         if step not in self.tau:
-            raise ValueError(f"thresholds cover the steps {sorted(self.tau)}, not step {step}: calibrate with this window.")
+            raise ValueError(f"thresholds cover steps {sorted(self.tau)}, not step {step}: calibrate with this window.")
         tau = self.tau[step]
         if shape is not None and not _broadcasts(tau.shape, shape):
             raise ValueError(
-                f"thresholds were calibrated on latents of shape {list(tau.shape[1:])}, these have {list(shape[1:])}: calibrate "
-                "with this model at this image size."
+                f"thresholds were calibrated on latents of shape {list(tau.shape[1:])}, but these have shape {list(shape[1:])}: "
+                "calibrate with this model at this image size."
             )
         return tau
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError naming every setting in which calibration and use differ."""
-        check_agreement(self.settings, settings, "thresholds were made under other settings", "when calibrated")
+        check_agreement(self.settings, settings, "thresholds were calibrated with other settings", "when calibrated")
 
     def rank(self, quantity: str, scores: Tensor) -> Tensor:
-        """Fraction of the reference images that score lower, shape of ``scores``, 0 to 1.
+        """Fraction of the reference images with a lower score, 0 to 1, in the shape of ``scores``.
 
         Raises:
-            ValueError: the calibration holds no scores of the quantity.
+            ValueError: there are no reference scores of the quantity.
         """
         if quantity not in self.scores:
-            raise ValueError(f"thresholds hold reference scores of {list(self.scores) or 'no quantity'}, not of {quantity}.")
+            raise ValueError(
+                f"thresholds hold reference scores of {', '.join(self.scores) or 'no quantity'}, not of {quantity}: choose "
+                "another quantity, or calibrate again."
+            )
         reference = self.scores[quantity].contiguous()
         return torch.searchsorted(reference, scores.to(reference)).to(scores) / len(reference)
 
 
 def _broadcasts(tau: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether τ fits to the shape without changing it."""
+    """Whether τ broadcasts to the shape without changing it."""
     return len(tau) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(tau), reversed(shape), strict=False))

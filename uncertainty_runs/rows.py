@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from uncertainty.scores import SCORES
-from uncertainty.storage.atomic import UNFINISHED, whole
+from uncertainty.storage.atomic import UNFINISHED, atomic_write
 from uncertainty.storage.records import ImageRecord
 
 MERGED_AT_ONCE = 16
@@ -156,7 +156,7 @@ class Rows:
     def _write(self, first: int, last: int, tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
 
-        with whole(self._path(first, last)) as unfinished, pq.ParquetWriter(unfinished, _schema(), compression="zstd") as writer:
+        with atomic_write(self._path(first, last)) as unfinished, pq.ParquetWriter(unfinished, _schema(), compression="zstd") as writer:
             for table in tables:
                 writer.write_table(table)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
-from uncertainty.storage.atomic import whole
+from uncertainty.storage.atomic import atomic_write
 from uncertainty.storage.records import ImageRecord
 
 from .plan import Jobs
@@ -34,7 +34,7 @@ def map_of(number: int) -> str:
 
 def write_whole(path: Path, content: bytes) -> None:
     """A file, whole or not at all."""
-    with whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(content)
 
 

@@ -1,1 +1,1 @@
-"""Nodes that choose and save images, and the sidebar tab behind them."""
+"""Nodes that choose and save images, and the server side of the sidebar tab."""

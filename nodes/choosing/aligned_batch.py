@@ -11,7 +11,7 @@ from torch import Tensor
 from ...uncertainty.maps import UncertaintyMap
 from .. import node_inputs
 
-# Blocks what is connected to this output, silently, and nothing else.
+# Silently blocks the nodes connected to this output, and no others.
 NOTHING = ExecutionBlocker(None)
 
 
@@ -21,11 +21,11 @@ class AlignedBatch:
 
     Attributes:
         uncertainty: maps of B images.
-        images: all their decoded frames, (B·frames, height, width, 3), or None.
+        images: all decoded frames, (B·frames, height, width, 3), or None.
         latents: ComfyUI's latents, or None.
         masks: (B·mask_frames, height, width), or None.
-        frames: pictures an image.
-        mask_frames: masks an image.
+        frames: pictures per image.
+        mask_frames: masks per image.
     """
 
     uncertainty: UncertaintyMap
@@ -37,22 +37,24 @@ class AlignedBatch:
 
     @classmethod
     def of(cls, uncertainty: UncertaintyMap, images: Tensor | None, latents: dict | None, masks: Tensor | None) -> "AlignedBatch":
-        """Check that the parts belong together.
+        """Check that the parts have the same number of images as the map.
 
         Raises:
-            ValueError: one holds more or fewer than the map.
+            ValueError: the number of a part differs from the map's.
         """
         if latents is not None and len(latents["samples"]) != uncertainty.images:
             count = len(latents["samples"])
-            raise ValueError(f"latents holds {count}, the map {uncertainty.images}: connect the latents of this map.")
+            raise ValueError(
+                f"latents has {count} entries, but the map has {uncertainty.images}: connect the latents of this map."
+            )
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
-        # A mask may be one a video, as it went into the sampler, or one a frame.
+        # There may be one mask per video, as the sampler takes them, or one per frame.
         one_each = masks is None or len(masks) == uncertainty.images
         mask_frames = 1 if one_each else node_inputs.pictures_each("masks", len(masks), uncertainty)
         return cls(uncertainty, images, latents, masks, frames, mask_frames)
 
     def part(self, chosen: Sequence[int]) -> tuple[Any, Any, Any, Any]:
-        """Images, latents, masks and map of some of the images; what is empty or not connected blocks its output."""
+        """Images, latents, masks and map of the chosen images. Parts that are empty or not connected block their output."""
         if not chosen:
             return NOTHING, NOTHING, NOTHING, NOTHING
         images = NOTHING if self.images is None else _rows(self.images, chosen, self.frames)
@@ -62,7 +64,7 @@ class AlignedBatch:
 
 
 def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
-    """The rows of these images, ``each`` of them an image: all frames of a video."""
+    """The rows of the chosen images, ``each`` rows per image, such as all frames of a video."""
     return tensor[torch.as_tensor([image * each + frame for image in chosen for frame in range(each)])]
 
 
@@ -72,7 +74,7 @@ def _latents(latents: dict, chosen: Sequence[int]) -> dict:
     mask = latents.get("noise_mask")
     if mask is not None and len(mask) == count:
         part["noise_mask"] = _rows(mask, chosen)
-    # Keeps each image's noise and probes when the latent is sampled again.
+    # So that each image keeps its noise and probes when the latent is sampled again.
     indices = latents.get("batch_index") or list(range(count))
     part["batch_index"] = [indices[i] for i in chosen]
     return part

@@ -1,4 +1,4 @@
-"""Files of the view inside UncertaintyScoreFilter."""
+"""Files for the view inside UncertaintyScoreFilter."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,19 +10,19 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer sides in pixels: enlarged, and in the list of all images.
+# Longer side in pixels of the enlarged picture and of the pictures in the list.
 LARGE, SMALL = 1024, 192
 
 
 def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int]) -> Tensor:
-    """What stands for the images where none are connected: their maps in colours of one scale, of videos the first frame."""
+    """Pictures to show if no images are connected: the maps in one colour scale; for videos, the first frame."""
     maps = heatmaps.as_pictures(uncertainty.quantity(quantity)[uncertainty.rows(steps)].sum(0))
     first = maps[:: len(maps) // uncertainty.images]
     return heatmaps.colorize(heatmaps.normalize(first, "batch"), heatmaps.COLORMAPS[0])
 
 
 def write(shown: Mapping[str, Any], pictures: Tensor) -> dict[str, str]:
-    """Write what is shown, JSON-able and without NaN, and a picture (B, h, w, 3) of each image; answers with the file."""
+    """Write the data to show, JSON-serialisable and without NaN, and the pictures (B, h, w, 3); return the data file."""
     stem = view_files.new_stem("filter")
 
     def of_image(index: int) -> dict[str, dict[str, str]]:

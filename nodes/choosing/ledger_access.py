@@ -1,4 +1,4 @@
-"""The ledger of all runs in ComfyUI: where it lies, and recording that never costs an image."""
+"""Access to ComfyUI's ledger: its location, and recording that never makes a run fail."""
 
 import logging
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from ...uncertainty.storage.ledger import Ledger, LedgerError
 
 log = logging.getLogger(__name__)
 
-# Off in the workers of a batch, which keeps rows of its own.
+# False in the workers of a batch, which keeps its own rows.
 recording = True
 
 
 def ledger() -> Ledger:
-    """The one ledger of this ComfyUI, in its user directory."""
+    """The ledger of this ComfyUI, in its user directory."""
     return Ledger(Path(folder_paths.get_user_directory()) / "uncertainty" / "ledger.sqlite3")
 
 
 def output() -> Path:
-    """The folder below which files are named in the ledger, and moved."""
+    """The output folder, which paths in the ledger are relative to and within which files are moved."""
     return Path(folder_paths.get_output_directory())
 
 
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
-    """Record the images, or say in the log why not: what was made of them is not lost with the ledger."""
+    """Record the images. If that fails, log a warning instead of raising, so that the run continues."""
     if not recording:
         return
     try:

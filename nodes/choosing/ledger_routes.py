@@ -1,4 +1,4 @@
-"""What the sidebar tab asks the server: the ledger's images, their maps, and to move files."""
+"""HTTP routes of the sidebar tab: list the ledger's images, show their maps, and move files."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ from .. import view_route
 from . import ledger_access
 
 MOST_ROWS = 500
-# Rejected at once, so that a request ends before browsers give up on it.
+# Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_routes() -> None:
-    """Register them; without a server (in tests) there is nothing to do."""
+    """Register the routes, unless there is no server (in tests)."""
     from server import PromptServer
 
     server = getattr(PromptServer, "instance", None)
@@ -53,12 +53,12 @@ def add_routes() -> None:
 
 
 def _in_words(answer: Handler) -> Handler:
-    """Errors as JSON that says what is wrong."""
+    """Wrap a handler so that errors become JSON responses with a message."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await answer(request)
-        except (ValueError, OverflowError) as error:  # the latter of numbers beyond SQLite's
+        except (ValueError, OverflowError) as error:  # OverflowError: an integer too large for SQLite
             return web.json_response({"error": str(error)}, status=400)
         except FileNotFoundError as error:
             return web.json_response({"error": str(error)}, status=404)
@@ -69,14 +69,14 @@ def _in_words(answer: Handler) -> Handler:
 
 
 async def quantities(request: web.Request) -> web.Response:
-    """The quantities there are, in the words of the views."""
+    """All quantities, with their labels and meanings for the views."""
     shown = ("name", "label", "meaning", "high_is_sure")
     listed = [{field: getattr(quantity, field) for field in shown} for quantity in QUANTITIES.values()]
     return web.json_response({"quantities": listed, "default": DEFAULT_QUANTITY})
 
 
 async def rows(request: web.Request) -> web.Response:
-    """A page of the list."""
+    """One page of the list."""
     given = request.query
     texts = {name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "model", "state") if name in given}
     numbers = {name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given}
@@ -96,13 +96,13 @@ def _page(query: Query, limit: int, after: str | None) -> dict[str, Any]:
 
 
 def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | None, others: int) -> dict[str, Any]:
-    """What the list shows of an image."""
+    """The data that the list shows of an image."""
     image = _where_it_is(ledger, recorded)
     subfolder, _, filename = (image.file or "").rpartition("/")
     return {
         "id": image.id,
         "created": image.created,
-        "seed": str(image.seed) if image.seed is not None else None,  # larger than what JavaScript counts exactly
+        "seed": str(image.seed) if image.seed is not None else None,  # may be too large for JavaScript's integers
         "index": image.place,
         "model": image.model,
         "fingerprint": image.fingerprint,
@@ -118,7 +118,7 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | N
 
 
 async def models(request: web.Request) -> web.Response:
-    """Which settings the list can be narrowed to."""
+    """The settings that the list can be filtered by."""
     groups = await asyncio.to_thread(ledger_access.ledger().groups)
     return web.json_response(
         {
@@ -131,9 +131,9 @@ async def models(request: web.Request) -> web.Response:
 
 
 async def heatmap(request: web.Request) -> web.Response:
-    """The map in the file's own metadata, coloured, to lie over the image: the surer, the more transparent."""
-    found = await asyncio.to_thread(_heatmap, request.match_info["id"])
-    return web.Response(body=found, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
+    """The map in the file's metadata as a coloured overlay, more transparent where the model is surer."""
+    picture = await asyncio.to_thread(_heatmap, request.match_info["id"])
+    return web.Response(body=picture, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
 
 def _heatmap(given: str) -> bytes:
@@ -145,10 +145,10 @@ def _heatmap(given: str) -> bytes:
         raise FileNotFoundError(f"the ledger has no saved image {given}.")
     path = _path(_where_it_is(ledger, images[0]))
     if not path.is_file():
-        raise FileNotFoundError(f"{path.name} is not in its folder any more.")
+        raise FileNotFoundError(f"{path.name} is no longer in its folder.")
     values = png_entry.read_map(path)
     if values is None:
-        raise FileNotFoundError(f"{path.name} holds no map: it was saved without metadata.")
+        raise FileNotFoundError(f"{path.name} contains no map, because it was saved without metadata.")
     values = heatmaps.normalize(values[None], "image")
     colours = (heatmaps.colorize(values, heatmaps.COLORMAPS[0])[0] * 255).round().byte().numpy()
     image = Image.fromarray(colours)
@@ -161,7 +161,7 @@ def _heatmap(given: str) -> bytes:
 def _mover(move: Callable[[Ledger, ImageRecord], None]) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
-            raise ValueError(f"the request must be JSON, got {request.content_type}.")
+            raise ValueError(f"the request must have content type application/json, got {request.content_type}.")
         given = await request.json()
         ids = given.get("ids") if isinstance(given, dict) else None
         if not isinstance(ids, list) or not all(type(each) is int for each in ids) or not 0 < len(ids) <= MOST_MOVES:
@@ -187,13 +187,13 @@ def _move(move: Callable[[Ledger, ImageRecord], None], ids: Sequence[int]) -> di
 
 
 def reject(ledger: Ledger, image: ImageRecord) -> None:
-    """Move one file away."""
+    """Move the image's file to the folder ``rejected``, unless it is there."""
     if not image.rejected:
         _apply(ledger, image, rejecting.reject, rejected=True)
 
 
 def restore(ledger: Ledger, image: ImageRecord) -> None:
-    """Move one file back."""
+    """Move the image's file back from the folder ``rejected``."""
     if image.rejected:
         _apply(ledger, image, rejecting.restore, rejected=False)
 
@@ -204,7 +204,7 @@ def relocate(ledger: Ledger, image: ImageRecord) -> None:
 
 def _apply(ledger: Ledger, image: ImageRecord, move: Callable[[Path, Path], Path], *, rejected: bool) -> None:
     place = move(ledger_access.output(), _path(image))
-    # Killed between these two, the file is found where it is: see _where_it_is.
+    # If the process is killed between these two lines, _where_it_is still finds the file.
     ledger.moved(image.id or 0, _name(place), rejected)
 
 
@@ -217,18 +217,18 @@ def _name(path: Path) -> str:
 
 
 def _where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord:
-    """The image as its file lies now: in the other of its two folders, if a move was cut off or somebody moved it."""
+    """The image with the current path of its file, which is in the other folder if a move was interrupted or done by hand."""
     path = _path(image)
     if path.is_file():
         return image
     other = path.parent.parent / path.name if image.rejected else path.parent / rejecting.REJECTED / path.name
-    if not other.is_file() or ledger.has(_name(other)):  # or a later image has that name
+    if not other.is_file() or ledger.has(_name(other)):  # the file there may belong to a later image
         return image
     return replace(image, file=_name(other), rejected=not image.rejected)
 
 
 def _healed(ledger: Ledger, image: ImageRecord) -> ImageRecord:
-    """The same, and the ledger knows it from now on."""
+    """The image with the current path of its file, which is also stored in the ledger."""
     present = _where_it_is(ledger, image)
     if present == image:
         return image

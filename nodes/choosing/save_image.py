@@ -1,4 +1,4 @@
-"""UncertaintySaveImage: SaveImage that also writes the scores, into the file and into the ledger."""
+"""UncertaintySaveImage: like SaveImage, but also writes the scores to the file and to the ledger."""
 
 import json
 import os
@@ -12,17 +12,17 @@ from torch import Tensor
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import png_entry
-from ...uncertainty.storage.atomic import whole
+from ...uncertainty.storage.atomic import atomic_write
 from .. import folders, node_inputs
 from . import ledger_access
 
 
 class UncertaintySaveImage(io.ComfyNode):
-    """Swap it in for SaveImage."""
+    """Replaces SaveImage."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """SaveImage's inputs, then the map."""
+        """SaveImage's inputs and the map."""
         return io.Schema(
             node_id="UncertaintySaveImage",
             display_name="Save Image (Uncertainty)",
@@ -56,12 +56,12 @@ class UncertaintySaveImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, filename_prefix: str, uncertainty: UncertaintyMap) -> io.NodeOutput:
-        """Write the files, then the ledger."""
+        """Write the files, then record them in the ledger."""
         node_inputs.check_types(uncertainty=uncertainty)
         if len(images) != uncertainty.images:
             raise ValueError(
-                f"images holds {len(images)}, the map {uncertainty.images}: connect the images of this map. Frames of videos are "
-                "saved by Save Video."
+                f"images has {len(images)} entries, but the map has {uncertainty.images}: connect the images of this map. To "
+                "save the frames of videos, use Save Video."
             )
         folders.check_prefix(filename_prefix)
         output = ledger_access.output()
@@ -71,19 +71,19 @@ class UncertaintySaveImage(io.ComfyNode):
         shown = []
         for index, image in enumerate(images):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
-            with whole(Path(folder) / file) as unfinished:
+            with atomic_write(Path(folder) / file) as unfinished:
                 unfinished.write_bytes(png_entry.png(image, cls._about(uncertainty, index)))
             shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
-        # Links are kept as they are: a subfolder may lie on another disk.
+        # Links are not resolved, because a subfolder may be on another disk.
         files = [Path(os.path.relpath(Path(folder) / each["filename"], output)).as_posix() for each in shown]
         ledger_access.record(uncertainty, files)
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 
     @classmethod
     def _about(cls, uncertainty: UncertaintyMap, index: int) -> dict[str, str]:
-        """ComfyUI's own entries and ours."""
+        """Text entries of the file: ComfyUI's and this pack's."""
         if args.disable_metadata:
             return {}
         hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
-        told = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
-        return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **told}
+        workflow = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
+        return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **workflow}

@@ -1,4 +1,4 @@
-"""UncertaintyScoreFilter: keep the good images of a batch, by score."""
+"""UncertaintyScoreFilter: keep the good images of a batch according to their score."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,7 +27,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A map, what is aligned with it, and the rule."""
+        """A map, the images, latents and masks of its batch, and the rule."""
         return io.Schema(
             node_id="UncertaintyScoreFilter",
             display_name="Filter by Uncertainty Score",
@@ -116,7 +116,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:
-        """Rank anew when images were recorded since."""
+        """In mode reference, run again if images have been recorded since the last run."""
         return ledger_access.ledger().state() if mode == "reference" else None
 
     @classmethod
@@ -137,7 +137,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         masks: Tensor | None = None,
         thresholds: Thresholds | None = None,
     ) -> io.NodeOutput:
-        """Score, select, split."""
+        """Score the images, apply the rule and split the batch."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
         rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass)
@@ -165,21 +165,21 @@ class UncertaintyScoreFilter(io.ComfyNode):
 
 
 def _counted(uncertainty: UncertaintyMap, window: Window) -> list[int]:
-    """The recorded steps that count for the score; raises ValueError where there is none."""
+    """The recorded steps that count for the score; raise ValueError if there are none."""
     counted = window.among(uncertainty.steps, uncertainty.total_steps)
     if not counted:
         raise ValueError(
-            f"no recorded step lies between window_start {window.start} and window_end {window.end}: recorded are "
-            f"{list(uncertainty.steps)} of {uncertainty.total_steps}."
+            f"no recorded step is between window_start {window.start} and window_end {window.end}: choose a window that contains "
+            f"some of the recorded steps {list(uncertainty.steps)} of {uncertainty.total_steps}."
         )
     return counted
 
 
 def _check_reference(uncertainty: UncertaintyMap, quantity: str, counted: Sequence[int]) -> None:
     if counted != list(uncertainty.steps):
-        raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0, window_end to 1.")
+        raise ValueError("mode 'reference' compares scores over all recorded steps: set window_start to 0 and window_end to 1.")
     if quantity in BASELINES:
-        raise ValueError(f"mode 'reference' knows no earlier {quantity}: choose another mode, or a quantity of the map.")
+        raise ValueError(f"mode 'reference' has no earlier scores of {quantity}: choose another mode, or a quantity of the map.")
 
 
 def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds) -> None:
@@ -189,7 +189,7 @@ def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds) -> No
 
 
 def _standing(uncertainty: UncertaintyMap, quantity: str, score: Score) -> Standing:
-    """Among all images of the same settings that the ledger has, these included."""
+    """The standing among all images in the ledger with the same settings, these included."""
     name, digests = fingerprint(uncertainty), image_digests(uncertainty)
     return ledger_access.ledger().standing(name, quantity, score.value, digests)
 
@@ -197,7 +197,7 @@ def _standing(uncertainty: UncertaintyMap, quantity: str, score: Score) -> Stand
 def _shown(
     batch: AlignedBatch, score: Score, chosen: Selection, rule: Rule, scored: dict[str, Any], counted: Sequence[int]
 ) -> dict[str, Any]:
-    """What the view in the node and scripts over the API get to see."""
+    """The result for the view in the node and for API clients."""
     quantity = scored["quantity"]
     result = {
         "scores": [finite(value) for value in score.value],

@@ -1,1 +1,1 @@
-"""The hook into ComfyUI's sampling, gradients through loaded models, and their memory."""
+"""The hook into ComfyUI's sampling, and gradients through loaded models within the available memory."""

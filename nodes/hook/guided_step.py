@@ -1,4 +1,4 @@
-"""Guiding one model call of a run: which elements, along which gradient, and the controls of experiments."""
+"""Guides one model call of a run: chooses the elements, computes the gradient, and applies controls of experiments."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from ...uncertainty.thresholds import Thresholds
 from .differentiation import Differentiation
 from .model_call import Call, stream
 
-CONTROL_STREAM = 0x636F6E74  # keeps what a control arm draws apart from the probes
+CONTROL_STREAM = 0x636F6E74  # keeps the noise of control arms independent of the probes
 
 
 class RunGuidance:
     """Guidance of one run.
 
     Args:
-        settings: of the run.
-        thresholds: per-step thresholds instead of the percentile.
+        settings: settings of the run.
+        thresholds: per-step thresholds to use instead of the percentile.
     """
 
     def __init__(self, settings: RunSettings, thresholds: Thresholds | None) -> None:
@@ -32,11 +32,11 @@ class RunGuidance:
         self._average: Tensor | None = None
 
     def prepare(self, guider: Any) -> None:
-        """Find out, before anything is sampled, how the model can be differentiated."""
+        """Decide before sampling how to differentiate the model; raise ValueError if the required way is not possible."""
         self.gradient.prepare(guider)
 
     def __call__(self, call: Call, measured: Estimate, denoised: Tensor, probes_per_call: int) -> Tensor:
-        """The guided x̂0' in place of ``denoised``, (B, C, *spatial)."""
+        """The guided x̂0' for a model call, (B, C, *spatial)."""
 
         def choose(uncertainty: Tensor) -> Tensor:
             return self._chosen(uncertainty, call)
@@ -65,7 +65,7 @@ class RunGuidance:
         return inside(uncertainty > tau if options.mask_side == "high" else uncertainty < tau, call.mask)
 
     def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """What a control arm puts in the place of the chosen elements or of the gradient."""
+        """The elements and the gradient with which a control arm replaces the chosen ones."""
         apart = stream(self.settings.seed, CONTROL_STREAM)
         (drawn,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images).to(call.x.device)
         if self.settings.options.control == "random_mask":

@@ -1,4 +1,4 @@
-"""Measuring the uncertainty of one model call in the memory there is."""
+"""Measures the uncertainty of one model call within the available memory."""
 
 import logging
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
-    """Algorithm 1 at a call of the model; answers with how many probes went through the model at once, too."""
+    """Run Algorithm 1 for a model call; return the estimate and the number of probes per call of the model."""
     orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
     noise = probe_noise(
         call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
@@ -31,10 +31,10 @@ def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
         if call.passes_per_call == 1:
             raise
         log.warning(
-            "measuring uncertainty ran out of memory with %d probes a call and continues with one at a time.",
+            "measuring uncertainty ran out of memory with %d probes per call and continues with one at a time.",
             call.passes_per_call,
         )
-    # Out of the handler: the exception would keep the failed call's activations.
+    # Outside the handler, because the exception keeps the failed call's activations alive.
     comfy.model_management.soft_empty_cache()
     return _estimate(call, settings, noise, center, 1), 1
 

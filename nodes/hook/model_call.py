@@ -1,4 +1,4 @@
-"""One call of the model by the sampler, and what may be asked of the model at that point."""
+"""One call of the model by the sampler, and the interface of baselines, which observe these calls."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,24 +14,24 @@ from ...uncertainty.noising import Noising
 
 @dataclass(frozen=True)
 class Call:
-    """One call.
+    """One call of the model.
 
     Attributes:
-        guider: whose model was called.
-        step: zero-based step of the schedule it belongs to.
-        number: how many calls of this step were measured before.
+        guider: guider that called the model.
+        step: zero-based step of the schedule.
+        number: number of earlier measured calls in this step.
         images: index of each image in its batch.
         x: noisy latents, (B, C, *spatial) float32.
         sigma: noise levels, (B,).
-        denoised: what the model made of them, float32.
-        noising: coefficients of a noise level.
-        predict: the denoised image for latents and noise levels of one's own, float32.
-        passes_per_call: how many probes of the batch go through the model at once.
-        predictions: the denoised images that CFG combined, with the prompt and without, where there were two.
-        options: model options without what keeps state from call to call, for calls of the model itself.
+        denoised: denoised image from the model, float32.
+        noising: computes the coefficients of a noise level.
+        predict: computes the denoised image for any latents and noise levels, float32.
+        passes_per_call: number of probes of the batch per call of the model.
+        predictions: the denoised images that CFG combined, with and without the prompt if there were two.
+        options: model options without hooks that keep state between calls, for direct calls of the model.
         mask: where sampling may change the image, (B, 1, *spatial), or None for everywhere.
-        evaluations: counts what was evaluated, by ``counted_as``.
-        counted_as: who asks.
+        evaluations: number of extra evaluations, by ``counted_as``.
+        counted_as: key under which evaluations of this call are counted.
     """
 
     guider: Any
@@ -51,42 +51,42 @@ class Call:
     counted_as: str = "map"
 
     def asked_by(self, name: str) -> "Call":
-        """The same call, whose evaluations count for somebody else."""
+        """A copy of the call whose evaluations are counted under another name."""
         return replace(self, counted_as=name)
 
     def count(self, evaluations: int) -> None:
-        """Count evaluations that ``score`` did not make."""
+        """Count evaluations made without ``score``."""
         self.evaluations[self.counted_as] += evaluations
 
     def score(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """Noise prediction with CFG, (M·B, C, *spatial), for passes of one's own."""
+        """Noise prediction at latents z, (M·B, C, *spatial)."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         copies = len(z) // len(self.x)
         self.count(copies)
         if self.mask is not None:
-            # What sampling may not change stays as it is: some video models are given their known frames without noise.
+            # The area outside the mask stays unchanged, because some video models need their known frames without noise.
             free, known = (t.repeat(copies, *[1] * (z.ndim - 1)) for t in (self.mask > 0, self.x))
             z = torch.where(free, z, known.to(z))
         return self.noising(sigma).noise_prediction(z, self.predict(z, sigma))
 
 
 class Baseline(Protocol):
-    """A score beside the map; ``name`` is out of ``BASELINES``."""
+    """A score measured along with the map; ``name`` is one of ``BASELINES``."""
 
     name: str
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Take schedule and measured steps of the run. Raises ValueError where this model cannot be measured so."""
+        """Called before sampling with the schedule and the measured steps. Raise ValueError if the model is not supported."""
 
     def observe(self, call: Call) -> None:
-        """Look at a call of the model."""
+        """Called for every model call."""
 
     def score(self) -> Tensor | None:
-        """The score (B,), after sampling; None where no call was measured."""
+        """The score (B,), after sampling; None if no call was measured."""
 
 
 def stream(*parts: int) -> int:
-    """A seed of its own for each combination."""
+    """A different seed for each combination of numbers."""
     state = 0
     for part in parts:
         state = (state * 0x9E3779B97F4A7C15 + part + 1) % 2**63

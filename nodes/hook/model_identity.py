@@ -1,4 +1,4 @@
-"""Digests by which models and prompts are known again."""
+"""Digests that identify models and prompts."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def model_digest(model: torch.nn.Module) -> str:
-    """Name of a model's class and a digest of its layers' shapes and its first vector of weights: tells checkpoints apart."""
+    """The name of a model's class and a digest of its layers' shapes and first weight vector, which identifies a checkpoint."""
     digest = hashlib.sha256()
     vector = None
     for name, parameter in model.diffusion_model.named_parameters():
@@ -23,7 +23,7 @@ def model_digest(model: torch.nn.Module) -> str:
 
 
 def prompt_digest(conds: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Digest of what a text encoder made of the prompts: equal prompts, equal digests, and no way back to the text."""
+    """Digest of the encoded prompts. Equal prompts have equal digests, and the text cannot be recovered."""
     digest = hashlib.sha256()
     for name in sorted(conds):
         for cond in conds[name]:

@@ -1,4 +1,4 @@
-"""Options of model calls: what the probes must leave out, and what is added to see what CFG combines."""
+"""Model options for probes, without stateful hooks, and for calls that also collect the predictions CFG combines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 KEY = "uncertainty"
 
-# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state in these hooks, read from the last call. They must not see probes.
+# Samplers (*_cfg_pp) and other packs (SAG, APG) keep state of the last call in these hooks, so they must not see probes.
 STATEFUL_HOOKS = (
     "sampler_pre_cfg_function",
     "sampler_cfg_function",
@@ -17,12 +17,12 @@ STATEFUL_HOOKS = (
     "disable_cfg1_optimization",
 )
 
-# ComfyUI's own step caches, by the key of their wrappers: they would answer a probe from the cache and then remember the probe.
+# Wrapper keys of ComfyUI's step caches, which would answer a probe from the cache and then store the probe.
 CACHES = ("easycache", "lazycache")
 
 
 def without_state(model_options: dict) -> dict:
-    """Options for the probes, without what keeps state from call to call."""
+    """Options for probes, without hooks and caches that keep state between calls."""
     options = {key: value for key, value in model_options.items() if key not in STATEFUL_HOOKS}
     transformer = dict(options.get("transformer_options", {}))
     transformer["wrappers"] = {
@@ -33,7 +33,7 @@ def without_state(model_options: dict) -> dict:
 
 
 def with_predictions(model_options: dict, predictions: list[Tensor]) -> dict:
-    """Options for one call that also puts the predictions of all prompts, as CFG combines them, into the list."""
+    """Options for one call that also stores the predictions that CFG combines, one per prompt, in ``predictions``."""
 
     def catch(executor: Callable[..., list[Tensor]], *args: Any) -> list[Tensor]:
         predictions[:] = executor(*args)
@@ -50,7 +50,7 @@ def with_predictions(model_options: dict, predictions: list[Tensor]) -> dict:
 
 
 def tiles(conds: Mapping[str, Sequence[Mapping[str, Any]]], images: int) -> bool:
-    """Whether every image keeps its own conditioning in each of several probes: ComfyUI repeats it to the size of the batch."""
+    """Whether images keep their own conditioning when probes are batched, as ComfyUI repeats it to the size of the batch."""
     entries = [entry for group in conds.values() for cond in group for entry in cond.get("model_conds", {}).values()]
     tensors = [getattr(entry, "cond", None) for entry in entries]
     tensors += [part for value in tensors if isinstance(value, list) for part in value]

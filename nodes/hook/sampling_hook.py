@@ -1,7 +1,7 @@
-"""The one place where this pack meets ComfyUI's sampling: wrappers around samplers and model calls.
+"""The hook into ComfyUI's sampling: wrappers around samplers and model calls.
 
-``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model it is called around every model call,
-records the steps of its window and hands back a guided x̂0. ``guide_every_sampling`` makes one for each sampling of a model.
+``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model, it wraps every model call, records the
+steps of its window and returns a guided x̂0. ``guide_every_sampling`` creates a run for each sampling of a model.
 """
 
 import copy
@@ -37,7 +37,7 @@ from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .probe_options import KEY, tiles, with_predictions, without_state
 
-# ComfyUI itself wants this much more than its estimate before it batches more.
+# ComfyUI also requires this multiple of its memory estimate to be free before it enlarges a batch.
 MEMORY_MARGIN = 1.5
 
 
@@ -45,11 +45,11 @@ class UncertaintyRun:
     """Measures and guides one sampling run.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         images: index of each image in its batch, so that an image keeps its probes when it is sampled alone.
-        described: what the node knows about the run, to travel with the map.
-        thresholds: per-step thresholds instead of the percentile.
-        records: keep the maps; without, the run only guides.
+        described: more settings that the node stores with the map.
+        thresholds: per-step thresholds to use instead of the percentile.
+        records: whether to record maps; otherwise the run only guides.
     """
 
     def __init__(
@@ -80,20 +80,20 @@ class UncertaintyRun:
         self.evaluations: Counter[str] = Counter()
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
-        """A clone of the model that this run is hooked into."""
+        """A clone of the model with this run attached."""
         clone = model.clone()
         for kind, wrapper in self._wrappers():
             clone.add_wrapper_with_key(kind, KEY, wrapper)
         return clone
 
     def attach_to_guider(self, guider: Any) -> Any:
-        """A copy of the guider with such a clone; the given one may be sampled again, without this run."""
+        """A copy of the guider with this run attached to its model; the original guider is unchanged."""
         attached = copy.copy(guider)
         attached.model_patcher = self.attach(guider.model_patcher)
         return attached
 
     def attach_to_options(self, model_options: dict) -> None:
-        """Hook this run into the options of a sampling that is about to start, made for that sampling alone."""
+        """Attach this run to the model options of one sampling, which must not be shared with others."""
         for kind, wrapper in self._wrappers():
             add_wrapper_with_key(kind, KEY, wrapper, model_options, is_model_options=True)
 
@@ -101,7 +101,7 @@ class UncertaintyRun:
         return (WrappersMP.SAMPLER_SAMPLE, self._sample), (WrappersMP.PREDICT_NOISE, self._predict_noise)
 
     def uncertainty_map(self) -> UncertaintyMap:
-        """The recorded steps as one map; there must be one."""
+        """The map of the recorded steps; at least one step must have been recorded."""
         return UncertaintyMap(
             **self.recorded.parts(),
             total_steps=len(self.schedule) - 1,
@@ -111,7 +111,7 @@ class UncertaintyRun:
         )
 
     def _all_settings(self) -> dict[str, Any]:
-        """What it takes to reproduce the map, once the schedule is known."""
+        """The settings needed to reproduce the map; call it after sampling has started."""
         options = self.settings.options
         return {
             "samples": self.settings.samples,
@@ -149,7 +149,7 @@ class UncertaintyRun:
         denoise_mask: Tensor | None = None,
         disable_pbar: bool = False,
     ) -> Tensor:
-        """Around the sampler: take its schedule, and refuse what cannot be measured before time is spent on it."""
+        """Wraps the sampler: stores its schedule, and raises errors before sampling if the run cannot be measured."""
         self.schedule = sigmas.detach().float().cpu()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
@@ -164,10 +164,10 @@ class UncertaintyRun:
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
     def _check(self, guider: Any, sigmas: Tensor, noise: Tensor) -> None:
-        """Raise ValueError where this run cannot be measured or guided."""
+        """Raise ValueError if this run cannot be measured or guided."""
         if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
             raise ValueError(
-                f"score_source conditional needs a positive prompt, and {type(guider).__name__} has none: set it to guided."
+                f"score_source conditional needs a positive prompt, but {type(guider).__name__} has none: set it to guided."
             )
         if self.thresholds is not None:
             self.thresholds.check(self._all_settings())
@@ -186,13 +186,13 @@ class UncertaintyRun:
         self.mask = denoise_mask[:, :1].float().cpu()
         if not bool(self.mask.any()):
             if self.records:
-                raise ValueError("the noise mask is empty: nothing would be sampled, so nothing can be measured.")
-            self.window_steps = range(0)  # a tile outside the mask is left alone
+                raise ValueError("the noise mask is empty, so there is nothing to sample or measure: use another mask, or none.")
+            self.window_steps = range(0)  # a tile outside the mask is not guided
 
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
     ) -> Tensor:
-        """Around one model call: ``denoised``, recorded if its step still lacks a record, guided if strength is not 0."""
+        """Wraps one model call: returns x̂0, records its step if not yet recorded, and guides it if strength is not 0."""
         model_options = model_options or {}
         predictions: list[Tensor] = []
         observed = with_predictions(model_options, predictions) if self.baselines else model_options
@@ -209,7 +209,7 @@ class UncertaintyRun:
         return self._measure(call, denoised) if measures else denoised
 
     def _measure(self, call: Call, denoised: Tensor) -> Tensor:
-        """Measure and record a call; answers with the guided x̂0', or ``denoised`` itself where nothing is guided."""
+        """Measure and record a call; return the guided x̂0', or ``denoised`` if strength is 0."""
         self.calls[call.step] += 1
         measured, probes_per_call = measure(call, self.settings)
         if self.settings.options.live_preview:
@@ -232,7 +232,7 @@ class UncertaintyRun:
         denoised: Tensor,
         predictions: Sequence[Tensor],
     ) -> Call:
-        """The call as baselines, measurement and guidance see it."""
+        """The call, for baselines, measurement and guidance."""
         guider = executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
         predict = self._predictor(executor, options, seed)
@@ -258,7 +258,7 @@ class UncertaintyRun:
         )
 
     def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """``denoised`` for probes, past the other wrappers of this call: none of them may see the probes."""
+        """Predicts the denoised image of probes, bypassing all other wrappers, which must not see the probes."""
         guider = executor.class_obj
         if self.settings.options.score_source == "guided":
             return lambda z, sigma: executor.original(z, sigma, options, seed)
@@ -269,7 +269,7 @@ class UncertaintyRun:
         return self.images if len(self.images) == count else range(count)
 
     def _probes_per_call(self, guider: Any, x: Tensor) -> int:
-        """How many probes of the whole batch go through the model at once, at least one."""
+        """Number of probes of the batch per call of the model, at least one."""
         # Context windows find their step in the schedule by the noise level of a single image.
         if "context_handler" in guider.model_options or not tiles(guider.conds, len(x)):
             return 1
@@ -280,13 +280,13 @@ class UncertaintyRun:
     def _record(self, step: int, measured: Estimate, mask: Tensor | None) -> None:
         errors = ESTIMATORS[self.settings.options.estimator].standard_errors(measured.probes, mask)
         quantities = measured.quantities
-        if mask is not None:  # outside nothing was measured
+        if mask is not None:  # nothing was measured outside the mask
             quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
         self.recorded.record(step, quantities, errors, float(measured.probes.sigma.max()))
 
 
 def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds: Thresholds | None = None) -> ModelPatcher:
-    """A clone of the model whose every sampling is guided by a run of its own, its probes by the sampling's seed (0 if none)."""
+    """A clone of the model that guides every sampling with a new run, whose probes use the sampling's seed (0 if none)."""
 
     def sample(
         executor: Any,

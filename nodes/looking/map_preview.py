@@ -1,4 +1,4 @@
-"""UncertaintyMapPreview: look at a map, alone or over the images."""
+"""UncertaintyMapPreview: show a map, alone or over the images."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -8,16 +8,16 @@ from ...uncertainty.maps import UncertaintyMap
 from .. import node_inputs
 from . import map_preview_view
 
-# Latents are usually this much smaller than their images.
+# Usual scale factor between latents and images.
 LATENT_SCALE = 8
 
 
 class UncertaintyMapPreview(io.ComfyNode):
-    """Shows the map in the node and hands it on as images."""
+    """Shows the map in the node and outputs it as images."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A map, images to lay it over, and how to colour it."""
+        """A map, optional images to show under it, and the colours."""
         return io.Schema(
             node_id="UncertaintyMapPreview",
             display_name="Preview Uncertainty Map",
@@ -70,11 +70,11 @@ class UncertaintyMapPreview(io.ComfyNode):
         normalize: str,
         images: Tensor | None = None,
     ) -> io.NodeOutput:
-        """Draw heatmap and overlay, and write what the view in the node needs to draw any other."""
+        """Draw heatmap and overlay, and write the files with which the view in the node can draw all others."""
         node_inputs.check_types(uncertainty=uncertainty)
         rows = uncertainty.rows(None if step < 0 else [step])
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
-        # A video is one picture to the colour scale: its colours must not flicker from frame to frame.
+        # All frames of a video share a colour scale, so that colours do not flicker.
         low, high = heatmaps.value_range(map_preview_view.joined(pictures, uncertainty.images), normalize)
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         if images is None:

@@ -1,4 +1,4 @@
-"""Files of the view inside UncertaintyMapPreview: an index, maps of each image, and pictures of it."""
+"""Files for the view inside UncertaintyMapPreview: an index, and the maps and pictures of each image."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +12,22 @@ from .. import view_files
 
 
 def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[str, str]:
-    """Write what the browser draws from. Answers with the index, which names the other files: it loads only what it shows.
+    """Write the files that the browser draws from, and return the index, which lists the others so that they load on demand.
 
-    The index holds, for Q quantities, S steps (then their sum) and B images: ``scores``, ``standard_errors`` and ``spreads``
-    (standard deviation over the elements of the shown map, inside the mask), (Q, S, B); ``ranges``, ends of the colour scale of
-    each image and, last, of the batch, (Q, S + 1, B + 1, 2); ``steps``, ``sigmas``, (S,); the colour tables. A file an image
-    holds its maps by quantity, (S, frames, h, w), another the grey of its picture, or a file each the pictures nearest to its
-    latent frames.
+    For Q quantities, S steps and B images, the index contains:
+
+    - ``scores``, ``standard_errors`` and ``spreads`` (standard deviation over the elements inside the mask), (Q, S, B);
+    - ``ranges``, (Q, S + 1, B + 1, 2), the ends of the colour scale; the last step is the sum, the last image is the batch;
+    - ``steps`` and ``sigmas``, (S,);
+    - the colour tables.
+
+    Each image has a file with its maps by quantity, (S, frames, h, w), and one with its picture in grey. Each video has one such
+    picture per latent frame, the nearest decoded one.
 
     Args:
         uncertainty: maps of B images.
         images: their decoded pictures, (B·each, height, width, 3), or None.
-        each: pictures an image.
+        each: pictures per image.
     """
     stem = view_files.new_stem("map")
     maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
@@ -55,7 +59,7 @@ def _pictures(values: Tensor, images: int) -> Tensor:
 
 
 def _frames(uncertainty: UncertaintyMap) -> int:
-    """Latent frames of a video; 1 of an image."""
+    """Number of latent frames of a video; 1 for images."""
     first = next(iter(uncertainty.quantities.values()))[0]
     return len(heatmaps.as_pictures(first)) // uncertainty.images
 
@@ -75,7 +79,7 @@ def _index(uncertainty: UncertaintyMap, maps: dict[str, Tensor]) -> dict[str, Te
 
 
 def _ranges(steps: Tensor) -> Tensor:
-    """Ends of the colour scale of maps (S, B, h, w) and of their sum, by image and then of the batch, (S + 1, B + 1, 2)."""
+    """Ends of the colour scale of maps (S, B, h, w) and their sum, for each image and, last, the batch: (S + 1, B + 1, 2)."""
     shown = torch.cat([steps, steps.sum(0, keepdim=True)])
     rows = []
     for picture in shown:
@@ -97,7 +101,7 @@ def _write_maps(stem: str, maps: dict[str, Tensor], frames: int) -> list[dict[st
 
 
 def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
-    """Standard deviation of maps (S, B, h, w) over the elements that their scores are means of, (S, B)."""
+    """Standard deviation of maps (S, B, h, w) over the elements inside the mask, (S, B)."""
     if mask is None:
         return steps.flatten(2).std(2, correction=0)
     weights = joined(heatmaps.as_pictures(mask), len(mask)).flatten(1)

@@ -1,4 +1,4 @@
-"""Other scores of an image, to compare with. Each baseline is declared once, in a module of its own, and listed here.
+"""Other scores of an image, for comparison. Each baseline is declared once, in its own module, and listed here.
 
 ``docs/extending.md`` shows how to add one.
 """
@@ -20,6 +20,6 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         )
     }
 )
-"""By name, in the order of choices and columns: add new ones at the end."""
+"""By name, in the order of choices and columns: add new baselines at the end."""
 
 __all__ = ["BASELINES", "Baseline"]

@@ -1,13 +1,14 @@
-"""BayesDiff: uncertainty of the weights, carried through the sampler to the image (Kou et al. 2024, arXiv 2310.11142).
+"""BayesDiff: weight uncertainty propagated through the sampler to the image (Kou et al. 2024, arXiv 2310.11142).
 
-In ComfyUI's scaling a sampler follows ``dx/dσ = d(x, σ) = (x - x̂0)/σ`` in every model family; d is the noise prediction of a
-noise-predicting model and the velocity of a flow. Weights that are uncertain make d uncertain, and an Euler step of length Δσ
-carries
+In ComfyUI's scaling a sampler integrates ``dx/dσ = d(x, σ) = (x - x̂0)/σ`` for every model family; d is the noise prediction of a
+noise-predicting model and the velocity of a flow model. Uncertain weights make d uncertain, and an Euler step of length Δσ
+propagates the variance element by element:
 
     Var(x') = Var(x) + 2·Δσ·Cov(x, d) + Δσ²·Var(d)
 
-element by element. ``Var(d)`` is the last layer's exact predictive variance (``laplace.py``), ``Cov(x, d)`` is estimated from
-draws ``x_i ~ N(x, Var x)``. As in the released code one step in five carries variance; the score is the variance of the image.
+``Var(d)`` is the last layer's exact predictive variance (``laplace.py``). ``Cov(x, d)`` is estimated from draws
+``x_i ~ N(x, Var x)``. As in the released code, variance is propagated in one step out of five. The score is the variance of the
+image.
 """
 
 from collections.abc import Callable
@@ -39,12 +40,12 @@ def carried(variance: Tensor, covariance: Tensor, derivative_variance: Tensor, s
 
 
 def covariance(derivative: Callable[[Tensor], Tensor], x: Tensor, variance: Tensor, noise: Tensor) -> Tensor:
-    """Sample estimate of ``Cov(x, d)`` of each element over draws around x.
+    """Sample estimate of ``Cov(x, d)`` of each element, from draws around x.
 
     Args:
-        derivative: d of latents (B, C, *spatial).
+        derivative: computes d for latents (B, C, *spatial).
         x: the sampler's latents, (B, C, *spatial).
-        variance: of them, the same shape.
+        variance: Var(x), same shape.
         noise: standard normal, (draws, B, C, *spatial).
     """
     draws = x + variance.sqrt() * noise

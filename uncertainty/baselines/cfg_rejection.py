@@ -1,13 +1,13 @@
-"""CFG-Rejection: images whose prompt hardly changed the prediction early on are likely bad (arXiv 2505.23343).
+"""CFG-Rejection: images are likely bad if the prompt hardly changed the prediction in the first steps (arXiv 2505.23343).
 
 Wang, Tang & Chang, "Diffusion Sampling Path Tells More: An Efficient Plug-and-Play Strategy for Sample Filtering", 2025: the
-accumulated score differences (ASD) between conditional and unconditional prediction, summed from the first step T down to a
-step τ, are high where the distribution is dense; images of low ASD are rejected. Classifier-free guidance has both predictions
-already: no evaluation is added.
+accumulated score differences (ASD) between conditional and unconditional prediction, summed from the first step T to a step τ,
+are high where the distribution is dense. Images with low ASD are rejected. Classifier-free guidance already computes both
+predictions, so no evaluation is added.
 
-Chosen here, as the abstract and summaries that could be consulted do not say: the difference of a step is the Euclidean norm of
-the difference of the noise predictions, divided by the square root of the number of elements; every step counts the same; τ lies
-at 30 % of the schedule.
+The abstract and the summaries that were available leave some details open. Chosen here: the difference of a step is the Euclidean
+norm of the difference of the noise predictions, divided by the square root of the number of elements; all steps have equal
+weight; τ is at 30 % of the schedule.
 """
 
 from torch import Tensor
@@ -32,11 +32,11 @@ EARLY = Window(0.0, 0.3)
 
 
 def squared_difference(conditional: Tensor, unconditional: Tensor, ratio: Tensor) -> Tensor:
-    """``(ε(x, c) - ε(x))²`` of each element; the root of its mean is what one step adds.
+    """``(ε(x, c) - ε(x))²`` of each element; the root of its mean is the contribution of one step.
 
     Args:
         conditional: denoised image with the prompt, (B, C, *spatial).
-        unconditional: the same without.
-        ratio: a/b of the noise level, (B,): ε differs by as many times the difference of the denoised images.
+        unconditional: denoised image without the prompt, same shape.
+        ratio: a/b of the noise level, (B,), which converts differences of denoised images to differences of ε.
     """
     return (per_image(ratio, conditional.ndim) * (conditional - unconditional)).square()

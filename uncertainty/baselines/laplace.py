@@ -1,8 +1,8 @@
-"""A diagonal Laplace approximation of a network's last layer (Daxberger et al. 2021, arXiv 2106.14806), as BayesDiff takes it.
+"""A diagonal Laplace approximation of a network's last layer (Daxberger et al. 2021, arXiv 2106.14806), as used by BayesDiff.
 
-With the squared error of image n summed over its elements, the posterior precision of a weight is the empirical Fisher
-information and the prior's, ``0.5·Σ_n (∂SE_n/∂w)² + 1``. Both the gradient and the predictive variance of a linear layer are
-closed forms of its input: nothing is differentiated.
+With the squared error SE_n of image n summed over its elements, the posterior precision of a weight is the empirical Fisher
+information plus the prior precision, ``0.5·Σ_n (∂SE_n/∂w)² + 1``. The gradient and the predictive variance of a linear layer are
+closed-form expressions of its input, so autograd is not needed.
 """
 
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ class Laplace:
     """Posterior variance of the last layer's parameters.
 
     Attributes:
-        weight: variances, the shape of the layer's weight.
-        bias: variances, (out,), or None where the layer has none.
+        weight: variances, in the shape of the layer's weight.
+        bias: variances, (out,), or None if the layer has no bias.
         layer: name of the layer within the diffusion model.
-        settings: what it was fitted on, JSON-able.
+        settings: settings of the fit, JSON-serialisable.
     """
 
     weight: Tensor
@@ -33,24 +33,26 @@ class Laplace:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> "Laplace":
-        """The same on another device."""
+        """A copy on another device."""
         return replace(self, weight=self.weight.to(device), bias=None if self.bias is None else self.bias.to(device))
 
 
 def check_layer(layer: nn.Module, name: str) -> None:
-    """Raise ValueError unless the closed forms hold: a linear layer, or an ordinary two-dimensional convolution."""
+    """Raise ValueError unless the layer is linear or an ordinary two-dimensional convolution, where the closed forms hold."""
     plain = isinstance(layer, nn.Conv2d) and layer.groups == 1 and layer.padding_mode == "zeros" and layer.padding != "same"
     if not (plain or isinstance(layer, nn.Linear)):
-        raise ValueError(f"bayesdiff needs a linear or convolutional last layer, {name} is a {type(layer).__name__}.")
+        raise ValueError(
+            f"bayesdiff needs a linear or convolutional last layer, but {name} is a {type(layer).__name__}: disconnect laplace."
+        )
 
 
 def squared_gradients(layer: nn.Module, features: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """``Σ_n (∂L_n/∂w)²`` of weight and bias over N samples.
 
     Args:
-        layer: linear, or a convolution.
-        features: its input, (N, ..., in) or (N, in, H, W).
-        errors: ∂L_n/∂output, the shape of its output.
+        layer: a linear layer or a convolution.
+        features: input of the layer, (N, ..., in) or (N, in, H, W).
+        errors: ∂L_n/∂output, in the shape of the layer's output.
     """
     if isinstance(layer, nn.Conv2d):
         padding = cast("tuple[int, ...]", layer.padding)
@@ -65,12 +67,12 @@ def squared_gradients(layer: nn.Module, features: Tensor, errors: Tensor) -> tup
 
 
 def output_variance(layer: nn.Module, laplace: Laplace, features: Tensor) -> Tensor:
-    """Variance of the layer's output, its shape, for its input: exact for independent weights, ``f²·Var(w) + Var(b)``."""
+    """Variance of the layer's output for an input f, exact for independent weights: ``f²·Var(w) + Var(b)``."""
     if isinstance(layer, nn.Conv2d):
         return conv2d(features.square(), laplace.weight, laplace.bias, layer.stride, layer.padding, layer.dilation)
     return linear(features.square(), laplace.weight, laplace.bias)
 
 
 def posterior(squares: Tensor, prior_precision: float = PRIOR_PRECISION) -> Tensor:
-    """Variances out of summed squared gradients."""
+    """Posterior variances from summed squared gradients."""
     return 1 / (0.5 * squares + prior_precision)

@@ -25,13 +25,13 @@ LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
 
 
 def dropout_layers(networks: Iterable[nn.Module]) -> list[nn.Module]:
-    """The dropout layers of networks that drop something."""
+    """The dropout layers of the networks whose probability is above 0."""
     return [layer for network in networks for layer in network.modules() if isinstance(layer, LAYERS) and layer.p > 0]
 
 
 @contextmanager
 def active(layers: Sequence[nn.Module], seed: int, device: torch.device) -> Iterator[None]:
-    """Dropout at work in these layers, its masks from a private stream; afterwards everything is as it was."""
+    """Activate dropout in these layers, with a random stream of its own, and restore everything afterwards."""
     devices = [] if device.type == "cpu" else [device]
     before = [layer.training for layer in layers]
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
@@ -46,14 +46,14 @@ def active(layers: Sequence[nn.Module], seed: int, device: torch.device) -> Iter
 
 
 def mc_dropout(score: Denoiser, x: Tensor, sigma: Tensor, samples: int, passes_per_call: int | None = None) -> Tensor:
-    """Unbiased variance of ``samples`` noise predictions at x, (B, C, *spatial); to be called inside ``active``.
+    """Unbiased variance of ``samples`` noise predictions at x, (B, C, *spatial). Call it inside ``active``.
 
     Args:
         score: noise prediction.
         x: noisy latents, (B, C, *spatial).
         sigma: noise levels, (B,).
         samples: M, at least 2.
-        passes_per_call: how many go through the network at once.
+        passes_per_call: number of passes per call of the network; None for all.
     """
     passes = score_probes(score, x.expand(samples, *x.shape), sigma, passes_per_call)
     return passes.var(0)

@@ -1,4 +1,4 @@
-"""The paper's score by the paper's own estimate: the plain variance (Eq. 8) over independent probes, summed over its steps."""
+"""The paper's score with the paper's own estimator: plain variance (Eq. 8) over independent probes, summed over the window."""
 
 from .baseline import Baseline
 

@@ -1,1 +1,1 @@
-"""Choosing images: by a rule, by their standing among others; and moving away what was not chosen."""
+"""Choosing images by a rule or by their rank among others, and moving rejected files away."""

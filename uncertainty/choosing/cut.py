@@ -1,4 +1,4 @@
-"""The cut: which images of a batch pass a rule."""
+"""Decides which images of a batch pass a rule."""
 
 import math
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ WHEN_NONE_PASS = ("block", "keep_best_one", "error")
 
 @dataclass(frozen=True)
 class Rule:
-    """What it takes to be kept.
+    """The rule that decides which images are kept.
 
     Attributes:
         mode: ``keep_best`` keeps the ``keep`` best images; ``percentile`` the best ``percentile`` per cent; ``threshold`` those
-            at or below ``threshold`` (at or above, where the lowest are rejected); ``reference`` those that are among the best
-            ``percentile`` per cent of many others.
+            at or below ``threshold`` (at or above it if the lowest are rejected); ``reference`` those among the best
+            ``percentile`` per cent of the calibrated or recorded images.
         keep: number of images.
         percentile: 0 to 100.
         threshold: a score.
         reject: which end is bad, ``highest`` or ``lowest``.
-        when_none_pass: ``block`` keeps none, ``keep_best_one`` the best of them, ``error`` raises.
+        when_none_pass: ``block`` keeps none, ``keep_best_one`` keeps the best image, ``error`` raises.
     """
 
     mode: str = "keep_best"
@@ -37,7 +37,7 @@ class Rule:
     when_none_pass: str = "block"
 
     def __post_init__(self) -> None:
-        """Check every choice; raises ValueError naming the field."""
+        """Check every choice; raise ValueError naming the field."""
         check_choice("mode", self.mode, MODES)
         check_choice("reject", self.reject, BAD_ENDS)
         check_choice("when_none_pass", self.when_none_pass, WHEN_NONE_PASS)
@@ -46,12 +46,12 @@ class Rule:
 
 
 def best_first(scores: Tensor, reject: str) -> list[int]:
-    """Image indices, best first; ties keep their order, scores that are not finite come last."""
+    """Image indices, best first. Ties keep their order; scores that are not finite come last."""
     return torch.sort(torch.where(torch.isfinite(scores), badness(scores, reject), torch.inf), stable=True).indices.tolist()
 
 
 def passing(scores: Tensor, rule: Rule) -> set[int]:
-    """Indices of the scores (B,) that pass any rule but ``reference``; those that are not finite never do."""
+    """Indices of the scores (B,) that pass a rule of any mode but ``reference``. Scores that are not finite never pass."""
     valid = [i for i in best_first(scores, rule.reject) if torch.isfinite(scores[i])]
     if rule.mode == "keep_best":
         return set(valid[: rule.keep])
@@ -62,21 +62,21 @@ def passing(scores: Tensor, rule: Rule) -> set[int]:
 
 
 def passing_ranks(scores: Tensor, ranks: Tensor, rule: Rule) -> set[int]:
-    """Indices of the scores that pass ``reference`` by their ranks (B,), 0 to 1, among calibrated images."""
+    """Indices of the scores that pass in mode ``reference``, given their ranks (B,), 0 to 1, among calibrated images."""
     limit = rule.percentile / 100
     passed = ranks <= limit if rule.reject == "highest" else ranks >= 1 - limit
     return {i for i in range(len(scores)) if passed[i] and torch.isfinite(scores[i])}
 
 
 def passing_standing(scores: Tensor, standing: Standing, rule: Rule) -> set[int]:
-    """Indices of the scores that pass ``reference`` by their standing among recorded images.
+    """Indices of the scores that pass in mode ``reference``, given their standing among recorded images.
 
-    As many pass as ``percentile`` would keep of all of them.
+    An image passes if mode ``percentile`` would keep it among all recorded images.
     """
     better = standing.better(rule.reject)
     return {i for i in range(len(scores)) if torch.isfinite(scores[i]) and better[i] * 100 < rule.percentile * standing.count}
 
 
 def _best_part(count: int, percentile: float) -> int:
-    """Of n images the best ⌈n·p/100⌉: at 100 all pass, at 0 none."""
+    """⌈n·p/100⌉ of n images: all at 100, none at 0."""
     return -int(-count * percentile // 100)

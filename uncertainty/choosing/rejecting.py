@@ -1,4 +1,4 @@
-"""Moving rejected files out of sight, and back. Nothing is deleted, nothing overwritten, nothing leaves its folder tree."""
+"""Moving rejected files to a subfolder, and back. No file is deleted, overwritten or moved out of its folder tree."""
 
 import os
 from collections.abc import Callable
@@ -8,40 +8,40 @@ REJECTED = "rejected"
 
 
 def reject(root: Path, file: Path) -> Path:
-    """Move a file into the folder ``rejected`` beside it; answers with its new place.
+    """Move a file into the folder ``rejected`` next to it, and return its new path.
 
     Raises:
-        ValueError: it lies outside ``root``, or there already.
-        FileNotFoundError: it is gone.
+        ValueError: the file is outside ``root``, or already in a folder ``rejected``.
+        FileNotFoundError: the file does not exist.
     """
     inside(root, file)
     if file.parent.name == REJECTED:
-        raise ValueError(f"{file.name} lies in a folder {REJECTED} already.")
+        raise ValueError(f"{file.name} is already in a folder named {REJECTED}.")
     return _moved(root, file, file.parent / REJECTED)
 
 
 def restore(root: Path, file: Path) -> Path:
-    """Move a file out of the folder ``rejected``, to the folder that this lies in; answers with its new place.
+    """Move a file from a folder ``rejected`` to the folder above, and return its new path.
 
     Raises:
-        ValueError: it lies outside ``root``, or is not rejected.
-        FileNotFoundError: it is gone.
+        ValueError: the file is outside ``root``, or not in a folder ``rejected``.
+        FileNotFoundError: the file does not exist.
     """
     inside(root, file)
     if file.parent.name != REJECTED:
-        raise ValueError(f"{file.name} does not lie in a folder {REJECTED}.")
+        raise ValueError(f"{file.name} is not in a folder named {REJECTED}.")
     return _moved(root, file, file.parent.parent)
 
 
 def inside(root: Path, file: Path) -> None:
-    """Raise ValueError unless the file lies below ``root``, links followed."""
+    """Raise ValueError unless the file is below ``root`` after links are resolved."""
     if not file.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{file.name} lies outside the folder {root.name}: nothing there is moved.")
+        raise ValueError(f"{file.name} is outside the folder {root.name}, where files are not moved.")
 
 
 def _moved(root: Path, file: Path, folder: Path) -> Path:
     if not file.is_file():
-        raise FileNotFoundError(f"{file.name} is not in its folder any more.")
+        raise FileNotFoundError(f"{file.name} is no longer in its folder.")
     folder.mkdir(exist_ok=True)
     inside(root, folder)  # it may be a link
     wanted, number = folder / file.name, 0
@@ -56,16 +56,16 @@ def _moved(root: Path, file: Path, folder: Path) -> Path:
 
 
 def _rename(file: Path, place: Path) -> None:
-    """Rename to a name that nobody has; raises FileExistsError where somebody has it.
+    """Rename without overwriting; raise FileExistsError if the name is taken.
 
-    First a second name, then one less: whenever that is cut off, the file is there, whole, and the next move goes on.
+    The new link is made before the old one is removed. If this is interrupted, the file is intact and can be moved again.
     """
     try:
         os.link(file, place)
     except FileExistsError:
         if not place.samefile(file):
             raise
-    except OSError:  # a file system without links, like that of memory cards: an empty file holds the name instead
+    except OSError:  # file systems without links, such as FAT: an empty file reserves the name instead
         place.touch(exist_ok=False)
         _unless(lambda: file.replace(place), place)
         return
@@ -73,7 +73,7 @@ def _rename(file: Path, place: Path) -> None:
 
 
 def _unless(done: Callable[[], object], place: Path) -> None:
-    """Do it; if it fails, the new name goes again."""
+    """Run the last operation of a move; if it fails, remove the new name."""
     try:
         done()
     except OSError:

@@ -1,4 +1,4 @@
-"""Splitting a batch into kept and rejected images, with a report."""
+"""Splits a batch into kept and rejected images, with a report."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from .standing import Standing, better_than
 
 @dataclass(frozen=True)
 class Selection:
-    """Indices of kept and rejected images, both in batch order, all images best first, and a report to read."""
+    """Indices of the kept and the rejected images in batch order, of all images best first, and a report for the user."""
 
     kept: tuple[int, ...]
     rejected: tuple[int, ...]
@@ -32,14 +32,15 @@ def select(
     """Split a batch.
 
     Args:
-        score: of each image.
-        rule: what it takes to be kept.
-        quantity: what was scored, for the report and the reference.
+        score: score of each image.
+        rule: the rule that decides which images are kept.
+        quantity: the scored quantity, for the report and the thresholds.
         thresholds: calibrated images, for mode ``reference``.
-        standing: among the recorded images, for mode ``reference`` without thresholds.
+        standing: standing among the recorded images, for mode ``reference`` without thresholds.
 
     Raises:
-        ValueError: mode ``reference`` without either, or no image passes and that is an error.
+        ValueError: mode ``reference`` has neither thresholds nor standing, or no image passes and ``when_none_pass`` is
+            ``error``.
     """
     values = score.value
     passed = _passed(values, rule, quantity, thresholds, standing)
@@ -47,7 +48,10 @@ def select(
     note = ""
     if not passed:
         if rule.when_none_pass == "error":
-            raise ValueError(f"no image passed {rule.mode} on {quantity}: scores are {[round(v, 4) for v in values.tolist()]}.")
+            raise ValueError(
+                f"no image passed mode {rule.mode} on {quantity}, and when_none_pass is error: the scores are "
+                f"{[round(v, 4) for v in values.tolist()]}."
+            )
         note = " (none passed)"
         if rule.when_none_pass == "keep_best_one" and bool(torch.isfinite(values).any()):
             passed = {order[0]}
@@ -70,7 +74,7 @@ def _passed(values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | 
 
 
 def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, standing: Standing | None) -> list[str]:
-    """What the report says of each image, best first."""
+    """One line of the report per image, best first."""
     invalid = [i for i in range(len(score.value)) if not torch.isfinite(score.value[i])]
     lines = [f"rejected without a valid score: image {', '.join(map(str, invalid))}"] if invalid else []
     for place, i in enumerate(order, start=1):
@@ -78,6 +82,6 @@ def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, standin
         compared = ""
         if rule.mode == "reference" and standing is not None and i not in invalid:
             beaten = int(standing.worse(rule.reject)[i])
-            compared = f", {better_than(beaten, standing.others) if standing.others else 'the first of its kind'}"
+            compared = f", {better_than(beaten, standing.others) if standing.others else 'no other image to compare with'}"
         lines.append(f"{place:>3}. image {i}: {score.value[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}{compared}")
     return lines

@@ -1,4 +1,4 @@
-"""Where images stand among many: the one place that works out "better than x %"."""
+"""The rank of images among many others, from which all "better than x %" texts derive."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Standing:
-    """Where images stand among many: how many of those score lower and higher, (B,), and how many there are, these included."""
+    """The rank of images among ``count`` images that include them: how many score lower and how many higher, both (B,)."""
 
     lower: Tensor
     higher: Tensor
@@ -16,25 +16,25 @@ class Standing:
 
     @property
     def others(self) -> int:
-        """How many there are beside the image itself."""
+        """Number of images besides the image itself."""
         return max(0, self.count - 1)
 
     def better(self, reject: str) -> Tensor:
-        """How many are better than each image, (B,), where ``reject`` (``highest`` or ``lowest``) is the bad end."""
+        """Number of better images for each image, (B,); ``reject`` is the bad end, ``highest`` or ``lowest``."""
         return self.lower if reject == "highest" else self.higher
 
     def worse(self, reject: str) -> Tensor:
-        """How many are worse than each image, (B,)."""
+        """Number of worse images for each image, (B,)."""
         return self.higher if reject == "highest" else self.lower
 
 
 def stand(scores: Tensor, among: Tensor) -> Standing:
-    """Where scores (B,) stand among others (N,), which are sorted, valid, and hold the valid ones of these images too."""
+    """The standing of scores (B,) in ``among`` (N,), which must be sorted and finite and include the finite ``scores``."""
     ordered, wanted = among.double(), scores.double()
     lower = torch.searchsorted(ordered, wanted)
     return Standing(lower, len(ordered) - torch.searchsorted(ordered, wanted, right=True), len(ordered))
 
 
 def better_than(beaten: int, others: int) -> str:
-    """In words: better than so many of so many others, in whole per cent."""
+    """The text "better than x % of n", with x rounded down to an integer."""
     return f"better than {100 * beaten // others} % of {others}"

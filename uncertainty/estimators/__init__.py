@@ -1,4 +1,4 @@
-"""How quantities are estimated from probes. Each estimator is declared once, in a module of its own, and listed here.
+"""Estimators of the quantities from probes. Each estimator is declared once, in its own module, and listed here.
 
 ``docs/extending.md`` shows how to add one.
 """
@@ -21,9 +21,9 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         )
     }
 )
-"""By name, in the order of choices: add new ones at the end."""
+"""By name, in the order of choices: add new estimators at the end."""
 
 DEFAULT_ESTIMATOR = filtered.ESTIMATOR.name
-"""The one with the least noise at equal cost (docs/method.md)."""
+"""The estimator with the least noise at equal cost (docs/method.md)."""
 
 __all__ = ["DEFAULT_ESTIMATOR", "ESTIMATORS", "Estimator", "mean_over_elements"]

@@ -1,4 +1,4 @@
-"""``mean_i (eⁱ - ε)²``, which the paper's released code computes: variance plus squared bias. All else as in ``paper``."""
+"""``mean_i (eⁱ - ε)²``, as in the paper's released code: variance plus squared bias. Otherwise the same as ``paper``."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .jackknife import leave_one_out
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """The paper's quantities, with ``score_variance`` around the prediction at x instead of the probes' mean."""
+    """The quantities of ``paper``, but with ``score_variance`` around the prediction at x instead of the probes' mean."""
     return paper.maps(probes) | {"score_variance": (probes.scores - probes.center).square().mean(0)}
 
 

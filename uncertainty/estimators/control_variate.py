@@ -1,7 +1,7 @@
 """The sample covariances with the sampling error of the probe noise subtracted.
 
-The probe noise was drawn here and its variance is 1 exactly, so what the drawn noise has too much or too little of it is known (a
-control variate). Same expectation as ``paper`` with far less noise; values may fall below zero.
+The true variance of the probe noise is exactly 1, so the error of its sample variance is known and serves as a control variate.
+The expectation is that of ``paper``, with far less noise. Values may be negative.
 """
 
 import torch
@@ -14,28 +14,28 @@ from .jackknife import jackknife_variance, mean_over_elements, unknown
 
 
 def contributions(probes: Probes) -> Maps:
-    """What each probe adds to the sum behind each quantity, (M, B, C, *spatial)."""
+    """The terms of each probe for each quantity, (M, B, C, *spatial)."""
     terms = {name: quantity.terms(probes) for name, quantity in QUANTITIES.items()}
     if probes.orthogonal:
-        # An element's own noise has mean square 1 by design: that part of a term varies, and cancels in the sum.
+        # By construction, an element's own noise has mean square 1. Its part of a term varies, but cancels in the sum.
         own = probes.deviations[0].square() - 1
         terms = {name: value - value.mean(0) * own for name, value in terms.items()}
     return terms
 
 
 def total(terms: Maps, degrees: int) -> Maps:
-    """The quantities that such contributions add up to."""
+    """The quantities, from the ``contributions`` of the probes."""
     means = {name: values.sum(0) / degrees for name, values in terms.items()}
     return {name: QUANTITIES[name].known + mean if QUANTITIES[name].known else mean for name, mean in means.items()}
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """Each quantity by the terms it declares."""
+    """Each quantity, estimated from the terms it declares."""
     return total(contributions(probes), probes.degrees)
 
 
 def standard_errors(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """Of each quantity's mean over elements (inside the mask), (B,); NaN where M is 2."""
+    """Standard error of each quantity's mean over elements (inside the mask), (B,); NaN if M is 2."""
     if len(probes.noise) == MIN_SAMPLES:
         return unknown(probes)
     means = {

@@ -1,4 +1,4 @@
-"""What an estimator declares of itself."""
+"""The declaration of an estimator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..probes import Probes
 
 Maps = dict[str, Tensor]
-"""By quantity."""
+"""Tensors by the name of the quantity."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Estimator:
     """One way to estimate the quantities from the probes of a model call.
 
     Attributes:
-        name: what choices and files call it. Saved workflows hold it: it never changes after a release.
+        name: name in choices and files. Saved workflows contain it, so it never changes after a release.
         summary: a few words for the user.
-        maps: the quantities, each (B, C, *spatial), from probes and the mask (B, 1, *spatial) inside which means count.
-        standard_errors: of the mean of each quantity over elements (inside the mask), (B,).
-        orthogonal: whether it takes orthogonal probes; the paper's are independent.
+        maps: computes the quantities, each (B, C, *spatial), from the probes and the mask (B, 1, *spatial) for means.
+        standard_errors: computes the standard error of each quantity's mean over elements (inside the mask), (B,).
+        orthogonal: whether it uses orthogonal probes; the paper's are independent.
         averages_gradient: whether guidance averages its gradient over the steps of a run.
     """
 

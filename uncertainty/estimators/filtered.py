@@ -1,8 +1,8 @@
 """``control_variate`` with orthogonal probes, smoothed along the structure of x̂0 as far as its noise warrants.
 
-Smoothing keeps the mean of each image, and so its score and standard error. With orthogonal probes what is linear in the noise
-is estimated without bias; of what is not, a variance misses 1/M, and a covariance with the noise up to 2/(M + 1), because the
-kurtosis of the noise is that much too small.
+Smoothing keeps the mean of each image, and therefore its score and standard error. With orthogonal probes, the network's linear
+response to the noise is estimated without bias. For the nonlinear part, a variance is too small by 1/M, and a covariance with the
+noise by up to 2/(M + 1), because the kurtosis of the noise is smaller than that of a normal distribution by this factor.
 """
 
 from torch import Tensor
@@ -13,12 +13,12 @@ from . import control_variate
 from .estimator import Estimator, Maps
 from .jackknife import jackknife_variance
 
-# The least noisy quantity: it guides the smoothing of all of them.
+# The least noisy quantity, which guides the smoothing of all quantities.
 PILOT = "denoised_variance"
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """The smoothed quantities; their means (inside the mask) are those of ``control_variate``."""
+    """The smoothed quantities. Their means (inside the mask) equal those of ``control_variate``."""
     terms = control_variate.contributions(probes)
     noisy = control_variate.total(terms, probes.degrees)
     smooth = along_image(noisy, probes.denoised, PILOT, mask)

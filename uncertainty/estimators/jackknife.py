@@ -14,7 +14,7 @@ from .estimator import Maps
 def jackknife_variance(terms: Tensor) -> Tensor:
     """Variance of a sample covariance whose deviation products are ``terms`` (M, ...).
 
-    Leaving sample i out changes the covariance s to ((M - 1)·s - M/(M - 1)·termᵢ)/(M - 2). Infinite where M is 2.
+    Leaving sample i out changes the covariance s to ((M - 1)·s - M/(M - 1)·termᵢ)/(M - 2). Infinite if M is 2.
     """
     count = len(terms)
     if count == MIN_SAMPLES:
@@ -23,9 +23,9 @@ def jackknife_variance(terms: Tensor) -> Tensor:
 
 
 def leave_one_out(maps: Callable[[Probes, Tensor | None], Maps]) -> Callable[[Probes, Tensor | None], Maps]:
-    """The standard errors of any estimator: it is run again without each probe in turn.
+    """Standard errors for any estimator, computed by running it again without each probe in turn.
 
-    They are NaN where M is 2: leaving one probe out leaves no variance.
+    They are NaN if M is 2, because one probe has no variance.
     """
 
     def standard_errors(probes: Probes, mask: Tensor | None) -> Maps:
@@ -35,7 +35,7 @@ def leave_one_out(maps: Callable[[Probes, Tensor | None], Maps]) -> Callable[[Pr
         means: dict[str, list[Tensor]] = {}
         for left_out in range(count):
             keep = [i for i in range(count) if i != left_out]
-            # No estimator with independent probes reads the probes themselves.
+            # ``perturbed`` keeps all probes: estimators with independent probes do not read it.
             fewer = replace(probes, noise=probes.noise[keep], scores=probes.scores[keep])
             for name, values in maps(fewer, None).items():
                 means.setdefault(name, []).append(mean_over_elements(values, mask))
@@ -45,12 +45,12 @@ def leave_one_out(maps: Callable[[Probes, Tensor | None], Maps]) -> Callable[[Pr
 
 
 def unknown(probes: Probes) -> Maps:
-    """NaN for every quantity and image."""
+    """Standard errors of NaN for every quantity and image, (B,)."""
     return {name: torch.full((probes.center.shape[0],), torch.nan) for name in QUANTITIES}
 
 
 def mean_over_elements(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean per image, shape (B,), of (B, C, *spatial); inside the mask (B, 1, *spatial) if there is one."""
+    """Mean per image, shape (B,), of values (B, C, *spatial), inside the mask (B, 1, *spatial) if not None."""
     if mask is None:
         return values.flatten(1).mean(1)
     weights = mask.to(values).expand_as(values).flatten(1)

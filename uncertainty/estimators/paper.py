@@ -1,4 +1,4 @@
-"""The plain sample variance of the paper (Eq. 8), unbiased, over independent probes; the other quantities as plainly."""
+"""The paper's unbiased sample variance (Eq. 8) over independent probes, and plain sample estimates of the other quantities."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from .jackknife import leave_one_out
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """Each quantity by its plain estimate."""
+    """The plain sample estimate of each quantity."""
     return {name: quantity.plain(probes) for name, quantity in QUANTITIES.items()}
 
 

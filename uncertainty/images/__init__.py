@@ -1,1 +1,1 @@
-"""What becomes a picture: colour maps, overlays, masks, plots."""
+"""Maps as pictures: colour maps, overlays, masks and plots."""

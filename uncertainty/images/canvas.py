@@ -1,4 +1,4 @@
-"""Drawing plots with Pillow, which ComfyUI brings: a canvas, axes, round ticks and the plots' colours."""
+"""Drawing plots with Pillow, which ComfyUI installs: a canvas, axes, round ticks and the plots' colours."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from torch import Tensor
 
 BACKGROUND, FIELD, GRID, TEXT, FAINT = "#1b1d23", "#22252d", "#363b46", "#eef0f4", "#a3abb8"
 
-# Drawn larger and scaled down: Pillow does not smooth lines.
+# Plots are drawn larger and scaled down, because Pillow does not smooth lines.
 SCALE = 2
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers 1, 2, 2.5 or 5·10ⁿ apart that lie in the range, at most ``most``."""
+    """Round numbers within the range, 1, 2, 2.5 or 5·10ⁿ apart, at most ``most`` of them."""
     rough = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
@@ -25,7 +25,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 @dataclass(frozen=True)
 class Axis:
-    """From values between low and high to pixels; a range of nothing lies in the middle."""
+    """Maps values from low to high to pixels from start to end. If low equals high, values map to the middle."""
 
     low: float
     high: float
@@ -33,32 +33,32 @@ class Axis:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Where a value lies."""
+        """The pixel position of a value."""
         part = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return self.start + part * (self.end - self.start)
 
 
 class Canvas:
-    """Pillow's drawing in units of the finished picture."""
+    """Drawing with Pillow, in pixels of the finished picture."""
 
     def __init__(self, width: int, height: int) -> None:
         self.image = Image.new("RGB", (width * SCALE, height * SCALE), BACKGROUND)
         self.draw = ImageDraw.Draw(self.image)
 
     def text(self, x: float, y: float, text: str, size: int, colour: str = TEXT, anchor: str = "ls") -> None:
-        """A line of text; ``anchor`` as Pillow names it."""
+        """Draw a line of text; ``anchor`` is one of Pillow's text anchors."""
         self.draw.text((x * SCALE, y * SCALE), text, colour, ImageFont.load_default(size * SCALE), anchor)
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, width: float) -> None:
-        """Through points."""
+        """Draw a line through the points."""
         self.draw.line([(x * SCALE, y * SCALE) for x, y in points], colour, round(width * SCALE), joint="curve")
 
     def area(self, points: Sequence[tuple[float, float]], colour: str) -> None:
-        """Filled, between points."""
+        """Fill the polygon of the points."""
         self.draw.polygon([(x * SCALE, y * SCALE) for x, y in points], colour)
 
     def dot(self, x: float, y: float, radius: float, colour: str) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         self.draw.circle((x * SCALE, y * SCALE), radius * SCALE, colour)
 
     def finished(self) -> Tensor:
@@ -68,6 +68,6 @@ class Canvas:
 
 
 def mixed(colour: str, ground: str, opacity: float) -> str:
-    """A colour over a ground, both #rrggbb."""
+    """A colour over a background, both #rrggbb; opacity 0 to 1."""
     pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(opacity * a + (1 - opacity) * b):02x}" for a, b in pairs)

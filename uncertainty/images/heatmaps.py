@@ -15,7 +15,7 @@ from ..choices import check_choice
 
 COLORMAPS = ("magma", "inferno", "viridis", "turbo")
 NORMALIZATIONS = ("image", "batch", "absolute")
-# Ends of the colour scale: a few extreme elements must not darken everything else.
+# Percentiles at the ends of the colour scale, so that a few extreme elements do not darken everything else.
 LOW, HIGH = 0.01, 0.99
 
 
@@ -24,7 +24,7 @@ def colormap(name: str) -> Tensor:
     """Colour table, shape (256, 3), values 0 to 1.
 
     Raises:
-        ValueError: no such table.
+        ValueError: the name is unknown.
     """
     check_choice("colormap", name, COLORMAPS)
     with np.load(Path(__file__).with_name("colormaps.npz")) as tables:
@@ -32,7 +32,7 @@ def colormap(name: str) -> Tensor:
 
 
 def as_pictures(uncertainty: Tensor) -> Tensor:
-    """Mean over channels, as pictures (B, h, w): videos (B, C, T, h, w) frame after frame, audio (B, C, L) as one row."""
+    """Mean over channels as pictures (B, h, w). Each frame of a video (B, C, T, h, w) is a picture, audio (B, C, L) a row."""
     pictures = uncertainty.float().mean(1)
     if pictures.ndim == 4:
         return pictures.flatten(0, 1)
@@ -42,30 +42,30 @@ def as_pictures(uncertainty: Tensor) -> Tensor:
 def value_range(pictures: Tensor, mode: str) -> tuple[Tensor, Tensor]:
     """Ends of the colour scale of each picture (B, h, w), two tensors (B,).
 
-    ``image``: 1st and 99th percentile of each picture; ``batch``: of all together; ``absolute``: 0 and 1 in latent units, the
-    same colours in every run.
+    ``image``: 1st and 99th percentile of each picture. ``batch``: of all pictures together. ``absolute``: 0 and 1 in latent
+    units, for the same colours in every run.
 
     Raises:
-        ValueError: no such mode.
+        ValueError: the mode is unknown.
     """
     check_choice("normalize", mode, NORMALIZATIONS)
     if mode == "absolute":
         return torch.zeros(len(pictures)), torch.ones(len(pictures))
     rows = _numbers(pictures).reshape(len(pictures) if mode == "image" else 1, -1)
     ends = [round(part * (rows.shape[1] - 1)) for part in (LOW, HIGH)]
-    found = torch.from_numpy(np.partition(rows.numpy(), ends, 1)[:, ends])  # ten times as fast as sorting
-    low, high = found.expand(len(pictures), 2).unbind(1)
+    limits = torch.from_numpy(np.partition(rows.numpy(), ends, 1)[:, ends])  # ten times as fast as sorting
+    low, high = limits.expand(len(pictures), 2).unbind(1)
     return low, high
 
 
 def scaled(pictures: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Pictures (B, h, w) from low to high, (B,), mapped to 0…1. Values that are not numbers count as 0."""
+    """Pictures (B, h, w) with the range from low to high, (B,), mapped to 0…1. Non-finite values count as 0."""
     low, high = low[:, None, None], high[:, None, None]
     return ((_numbers(pictures) - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
 
 
 def normalize(pictures: Tensor, mode: str) -> Tensor:
-    """Map (B, h, w) to 0…1, from one end of its ``value_range`` to the other."""
+    """Pictures (B, h, w) with their ``value_range`` mapped to 0…1."""
     return scaled(pictures, *value_range(pictures, mode))
 
 
@@ -74,22 +74,23 @@ def _numbers(pictures: Tensor) -> Tensor:
 
 
 def colorize(values: Tensor, name: str) -> Tensor:
-    """Colour values 0…1 of shape (B, h, w) as (B, h, w, 3)."""
+    """Values 0…1, (B, h, w), as colours (B, h, w, 3)."""
     table = colormap(name)
     return table[(values * 255).round().long()]
 
 
 def resize(pictures: Tensor, height: int, width: int) -> Tensor:
-    """Pictures (B, h, w) at another size, bilinear; values stay values until they are coloured."""
+    """Pictures (B, h, w) at another size, bilinear. Resize before ``colorize``, to interpolate values instead of colours."""
     if pictures.shape[1:] == (height, width):
         return pictures
     return interpolate(pictures[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
 
 
 def retime(pictures: Tensor, videos: int, frames: int) -> Tensor:
-    """Frames (videos·T, h, w) of each video as ``frames`` of them, (videos·frames, h, w), linear in time, ends on ends.
+    """The T frames of each video, (videos·T, h, w), interpolated linearly in time to ``frames`` frames, (videos·frames, h, w).
 
-    Video autoencoders decode T latent frames to 4T - 3 or 8T - 7 pictures: latent frame k comes to lie on picture 4k or 8k.
+    First and last frames coincide. Video autoencoders decode T latent frames to 4T - 3 or 8T - 7 pictures, so that latent frame k
+    falls on picture 4k or 8k.
     """
     height, width = pictures.shape[1:]
     if len(pictures) == videos * frames:
@@ -99,6 +100,6 @@ def retime(pictures: Tensor, videos: int, frames: int) -> Tensor:
 
 
 def overlay(images: Tensor, heat: Tensor, opacity: float) -> Tensor:
-    """Heatmap (B, h, w, 3) over the grey of images of the same shape, so that only uncertainty has colour."""
+    """Heatmap (B, h, w, 3) over images of the same shape, converted to grey so that only uncertainty has colour."""
     grey = (images[..., :3] * images.new_tensor([0.299, 0.587, 0.114])).sum(-1, keepdim=True)
     return (1 - opacity) * grey + opacity * heat

@@ -1,4 +1,4 @@
-"""From a map to a mask of its uncertain parts, at image size, for inpainting."""
+"""Inpainting masks at image size of the uncertain parts of a map."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from .heatmaps import resize
 
 
 def parse_steps(text: str) -> list[int] | None:
-    """Step numbers out of ``45, 46`` or ``45-48`` or both; None for an empty text, which means all.
+    """Step numbers from a text such as ``45, 46``, ``45-48`` or ``1, 45-48``; None, meaning all steps, for an empty text.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text has another form.
     """
     if not text.strip():
         return None
@@ -23,7 +23,7 @@ def parse_steps(text: str) -> list[int] | None:
         first, dash, last = (word.strip() for word in part.partition("-"))
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < int(first) + 10_000):
-            raise ValueError(f"steps must be empty for all, or like 45,46 or 45-48, got {text!r}.")
+            raise ValueError(f"steps must be empty for all steps, or a list such as 45,46 or 45-48, got {text!r}.")
         steps += range(int(first), int(last) + 1)
     return list(dict.fromkeys(steps))
 
@@ -34,12 +34,12 @@ def uncertain_parts(
     """Mask (B, height, width), 0 to 1, of the pixels above a percentile of their picture.
 
     Args:
-        pictures: uncertainty, channels averaged, (B, h, w).
-        percentile: 0 to 100, of the pixels at image size.
-        grow: pixels by which the white parts grow in every direction.
-        feather: pixels, to both sides, over which the edges then fade.
+        pictures: uncertainty, averaged over channels, (B, h, w).
+        percentile: 0 to 100, over the pixels at image size.
+        grow: number of pixels by which the white parts grow in every direction.
+        feather: number of pixels, on both sides, over which the edges then fade.
         size: height and width of the image.
-        within: the only parts that count and can be chosen, (B, h, w).
+        within: (B, h, w); pixels outside it are neither chosen nor counted.
     """
     larger = resize(pictures, *size)[:, None]
     allowed = None if within is None else resize(within, *size)[:, None]
@@ -49,12 +49,12 @@ def uncertain_parts(
 
 
 def _both_ways(mask: Tensor, along_rows: Callable[[Tensor], Tensor]) -> Tensor:
-    """Rows, then columns of (B, 1, h, w): squares and Gaussians come apart like that."""
+    """Apply a separable filter to the rows and then to the columns of (B, 1, h, w)."""
     return along_rows(along_rows(mask).mT).mT
 
 
 def _blurred(rows: Tensor, radius: int) -> Tensor:
-    """Each row of (B, 1, h, w) under a Gaussian that ends after two standard deviations; borders go on as they are."""
+    """Each row of (B, 1, h, w) blurred by a Gaussian cut off at two standard deviations, with replicated borders."""
     if not radius:
         return rows
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)

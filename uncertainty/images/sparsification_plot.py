@@ -1,4 +1,4 @@
-"""Sparsification curves as a picture: the mean over images beside the oracle's and no sorting at all."""
+"""Sparsification curves as a picture: the mean over images, the oracle, and no sorting."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ LEFT, RIGHT, TOP, BOTTOM = 130, 40, 130, 110
 CURVE, ORACLE = "#ffb454", "#5ccfe6"
 
 
-def plot(found: Sequence[Sparsification], title: str) -> Tensor:
+def plot(results: Sequence[Sparsification], title: str) -> Tensor:
     """The picture, (height, width, 3), 0 to 1."""
-    curve, oracle = (np.mean([getattr(each, name) for each in found], 0) for name in ("curve", "oracle_curve"))
-    ause, aurg = (float(np.mean([getattr(each, name) for each in found])) for name in ("ause", "aurg"))
+    curve, oracle = (np.mean([getattr(each, name) for each in results], 0) for name in ("curve", "oracle_curve"))
+    ause, aurg = (float(np.mean([getattr(each, name) for each in results])) for name in ("ause", "aurg"))
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.text(LEFT, 52, title, 36)
-    many = "1 image" if len(found) == 1 else f"mean of {len(found)} images"
+    many = "1 image" if len(results) == 1 else f"mean of {len(results)} images"
     canvas.text(LEFT, 98, f"{many}: AUSE {ause:.3g} (0 is perfect), AURG {aurg:.3g} (0 is chance)", 25, FAINT)
     right, lower = WIDTH - RIGHT, HEIGHT - BOTTOM
     canvas.area([(LEFT, TOP), (right, TOP), (right, lower), (LEFT, lower)], FIELD)

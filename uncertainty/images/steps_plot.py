@@ -1,4 +1,4 @@
-"""Uncertainty per step as a picture: mean and spread over images, a panel a quantity (the paper's Fig. 3)."""
+"""Uncertainty per step as a picture: mean and spread over images, one panel per quantity (the paper's Fig. 3)."""
 
 import math
 
@@ -11,39 +11,39 @@ from ..quantities import QUANTITIES, Quantity
 from .canvas import FAINT, FIELD, GRID, Axis, Canvas, mixed, ticks
 
 WIDTH, HEAD, PANEL, FOOT = 1024, 112, 340, 112
-LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, room below
+LEFT, RIGHT, TITLE, GAP = 144, 40, 58, 24  # around the field of a panel: ticks, margin, title above, space below
 
 
-def per_step(found: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over images of their uncertainty at each recorded step, both (S,); no spread in one image."""
-    values = torch.stack([found.score(quantity, [step]).value for step in found.steps])
-    return values.mean(1), values.std(1, correction=min(1, found.images - 1))
+def per_step(measured: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over images at each recorded step, both (S,). The deviation of a single image is 0."""
+    values = torch.stack([measured.score(quantity, [step]).value for step in measured.steps])
+    return values.mean(1), values.std(1, correction=min(1, measured.images - 1))
 
 
-def plot(found: UncertaintyMap) -> Tensor:
-    """The picture, (height, width, 3), 0 to 1. Steps whose values are no numbers are left out."""
-    shown = [quantity for name, quantity in QUANTITIES.items() if name in found.quantities][::-1]
+def plot(measured: UncertaintyMap) -> Tensor:
+    """The picture, (height, width, 3), 0 to 1. Steps with non-finite values are left out."""
+    shown = [quantity for name, quantity in QUANTITIES.items() if name in measured.quantities][::-1]
     canvas = Canvas(WIDTH, HEAD + len(shown) * PANEL + FOOT)
-    images = "1 image" if found.images == 1 else f"mean of {found.images} images, band: ± one standard deviation"
+    images = "1 image" if measured.images == 1 else f"mean of {measured.images} images, band: ± one standard deviation"
     canvas.text(LEFT, 46, "Uncertainty per step", 40)
     canvas.text(LEFT, 90, images, 25, FAINT)
-    columns = Axis(min(found.steps), max(found.steps), LEFT + 44, WIDTH - RIGHT - 44)
+    columns = Axis(min(measured.steps), max(measured.steps), LEFT + 44, WIDTH - RIGHT - 44)
     for number, quantity in enumerate(shown):
-        _panel(canvas, HEAD + number * PANEL, columns, found, quantity)
-    _foot(canvas, HEAD + len(shown) * PANEL, columns, found)
+        _panel(canvas, HEAD + number * PANEL, columns, measured, quantity)
+    _foot(canvas, HEAD + len(shown) * PANEL, columns, measured)
     return canvas.finished()
 
 
-def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, quantity: Quantity) -> None:
+def _panel(canvas: Canvas, top: float, columns: Axis, measured: UncertaintyMap, quantity: Quantity) -> None:
     colour, end = quantity.color, "high means sure" if quantity.high_is_sure else "high means unsure"
     upper, lower = top + TITLE, top + PANEL - GAP
     canvas.text(LEFT, upper - 17, quantity.name, 28, colour)
     canvas.text(WIDTH - RIGHT, upper - 17, f"{quantity.label}: {end}", 22, FAINT, "rs")
     canvas.area([(LEFT, upper), (WIDTH - RIGHT, upper), (WIDTH - RIGHT, lower), (LEFT, lower)], FIELD)
-    mean, spread = per_step(found, quantity.name)
-    points = [p for p in zip(found.steps, mean.tolist(), spread.tolist(), strict=True) if math.isfinite(p[1] + p[2])]
+    mean, spread = per_step(measured, quantity.name)
+    points = [p for p in zip(measured.steps, mean.tolist(), spread.tolist(), strict=True) if math.isfinite(p[1] + p[2])]
     if not points:
-        canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a value that is a number", 25, FAINT, "mm")
+        canvas.text((LEFT + WIDTH - RIGHT) / 2, (upper + lower) / 2, "no step has a finite value", 25, FAINT, "mm")
         return
     low, high = min(m - s for _, m, s in points), max(m + s for _, m, s in points)
     margin = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
@@ -63,9 +63,9 @@ def _panel(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap, qua
         canvas.dot(x, y, min(8, max(3, 150 / len(points))), colour)
 
 
-def _foot(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap) -> None:
-    """Step numbers and noise levels, as many as fit side by side."""
-    labels = [(step, f"{step}", f"{sigma:.3g}") for step, sigma in zip(found.steps, found.sigmas.tolist(), strict=True)]
+def _foot(canvas: Canvas, top: float, columns: Axis, measured: UncertaintyMap) -> None:
+    """Step numbers and noise levels, as many as fit without overlap."""
+    labels = [(step, f"{step}", f"{sigma:.3g}") for step, sigma in zip(measured.steps, measured.sigmas.tolist(), strict=True)]
     font = ImageFont.load_default(25)
     widest = max(font.getlength(text) for _, *texts in labels for text in texts) + 22
     last = -widest
@@ -78,4 +78,4 @@ def _foot(canvas: Canvas, top: float, columns: Axis, found: UncertaintyMap) -> N
         canvas.text(last, top + 52, level, 23, FAINT, "ms")
     canvas.text(LEFT - 14, top + 16, "step", 23, anchor="rs")
     canvas.text(LEFT - 14, top + 52, "noise level", 23, FAINT, "rs")
-    canvas.text(WIDTH - RIGHT, top + 92, f"{len(labels)} of {found.total_steps} steps recorded", 22, FAINT, "rs")
+    canvas.text(WIDTH - RIGHT, top + 92, f"{len(labels)} of {measured.total_steps} steps recorded", 22, FAINT, "rs")

@@ -1,4 +1,4 @@
-"""Measures of how well uncertainty tracks errors, how near generated images are to real ones, and how well scores rank."""
+"""Measures of how well uncertainty tracks errors, how close generated images are to real ones, and how well scores rank."""
 
 from .sparsification import Sparsification, sparsification
 

@@ -1,7 +1,7 @@
 """Distances between the distributions of real and generated images, in the embedding of any network.
 
-Over features other than Inception-v3's the Fréchet distance must not be called FID. It is computed here, as an interval asks for
-thousands of them, and compared with torchmetrics' in the tests; the others come from the libraries.
+With features other than Inception-v3's, the Fréchet distance must not be called FID. It is implemented here because a confidence
+interval needs thousands of evaluations; tests compare it with torchmetrics. The other distances come from libraries.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,15 @@ from torch import Tensor
 
 
 def principal(real: Tensor, dimensions: int) -> Callable[[Tensor], Tensor]:
-    """Projection of embeddings (N, D) on the first principal components of the real ones (R, D): few images fill few dimensions.
+    """Projection of embeddings (N, D) onto the first principal components of the real ones (R, D).
+
+    For few images: their covariance has full rank only in few dimensions.
 
     Raises:
-        ValueError: more dimensions than real images or features.
+        ValueError: more dimensions than features, or not fewer than real images.
     """
     if not 1 <= dimensions <= min(real.shape[1], len(real) - 1):
-        raise ValueError(f"dimensions must lie between 1 and {min(real.shape[1], len(real) - 1)}, got {dimensions}.")
+        raise ValueError(f"dimensions must be between 1 and {min(real.shape[1], len(real) - 1)}, got {dimensions}.")
     mean = real.double().mean(0)
     components = torch.linalg.svd(real.double() - mean, full_matrices=False).Vh[:dimensions]
     return lambda features: (features.double() - mean) @ components.T
@@ -47,14 +49,14 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
 
 
 def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
-    """Part of the generated images within the manifold of the real ones, and the reverse (Kynkäänniemi et al. 2019).
+    """Fraction of generated images inside the manifold of the real ones, and vice versa (Kynkäänniemi et al. 2019).
 
-    By torch-fidelity.
+    Computed by torch-fidelity.
 
     Args:
         real: embeddings (R, D).
         generated: embeddings (N, D).
-        neighbours: whose distance is the radius of an image's ball.
+        neighbours: k; the manifold is the union of balls whose radius is the distance to the k-th nearest neighbour.
 
     Raises:
         RuntimeError: a library is missing.
@@ -64,7 +66,7 @@ def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tu
 
 
 def check_libraries() -> None:
-    """Raise RuntimeError if a library is missing: better said before hours of drawing than after."""
+    """Raise RuntimeError if a library is missing. Call it before hours of sampling, not after."""
     _libraries()
 
 

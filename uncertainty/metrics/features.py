@@ -1,4 +1,4 @@
-"""What images look like to a network: embeddings for distances between distributions, and logits where it classifies."""
+"""Features of images from a network: embeddings for distances between distributions, and logits if it is a classifier."""
 
 import importlib
 from pathlib import Path
@@ -12,25 +12,25 @@ LITE0, INCEPTION = "efficientnet-lite0", "inception-v3"
 
 
 class Features(NamedTuple):
-    """Of B images: embedding (B, D), and logits (B, K) where the network has classes."""
+    """Embedding (B, D) of B images, and logits (B, K) if the network has K classes."""
 
     embedding: Tensor
     logits: Tensor | None = None
 
 
 class Extractor(Protocol):
-    """Anything that turns images (B, 3, H, W), 0 to 1, into features. ``labels`` name the K classes, or are empty."""
+    """Computes features of images (B, 3, H, W), 0 to 1. ``labels`` names the K classes; it is empty without classes."""
 
     name: str
     labels: tuple[str, ...]
 
     def __call__(self, images: Tensor) -> Features:
-        """Embedding, and logits if it has any, of images."""
+        """Features of images (B, 3, H, W), 0 to 1."""
         ...
 
 
 class EfficientNetLite0:
-    """EfficientNet-Lite0 on ImageNet, its 1280 pooled features; the weights come with the package, no download."""
+    """The 1280 pooled features of EfficientNet-Lite0, trained on ImageNet. The package contains the weights."""
 
     name = LITE0
     labels: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class EfficientNetLite0:
         self.network.eval()
 
     def __call__(self, images: Tensor) -> Features:
-        """Images, brought to 224 pixels and the range it was trained on."""
+        """Features of images, resized to 224 pixels and scaled to the network's range."""
         if images.shape[2:] != (self.size, self.size):
             images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         with torch.inference_mode():
@@ -59,10 +59,10 @@ class EfficientNetLite0:
 
 
 class InceptionV3:
-    """Inception-v3 as the Fréchet Inception Distance takes it: with its features alone a distance is an FID.
+    """Inception-v3 as defined for the Fréchet Inception Distance: only with its features may a distance be called FID.
 
     Args:
-        weights: file of the network's weights as torch-fidelity reads them; nothing is downloaded.
+        weights: file of the network's weights in torch-fidelity's format; nothing is downloaded.
     """
 
     name = INCEPTION
@@ -70,7 +70,7 @@ class InceptionV3:
 
     def __init__(self, weights: Path) -> None:
         if not weights.is_file():
-            raise ValueError(f"features inception-v3 need a weights file, {weights} is none: give inception-v3=FILE.")
+            raise ValueError(f"features inception-v3 need a weights file, but {weights} is not a file: give inception-v3=FILE.")
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError as error:
@@ -80,21 +80,21 @@ class InceptionV3:
         ).eval()
 
     def __call__(self, images: Tensor) -> Features:
-        """Images, as the 8-bit pixels that the network's own resizing expects."""
+        """Features of images, converted to the 8-bit pixels that the network's own resizing expects."""
         with torch.inference_mode():
             (embedding,) = self.network((images * 255).round().clamp(0, 255).byte())
         return Features(embedding)
 
 
 def extractor(spec: str) -> Extractor:
-    """The extractor that a text names.
+    """The extractor with the given name.
 
     Args:
-        spec: ``efficientnet-lite0``, ``inception-v3=FILE``, or ``package.module:name`` of something that makes an ``Extractor``
-            when it is called without arguments.
+        spec: ``efficientnet-lite0``, ``inception-v3=FILE``, or ``package.module:name`` of a callable without arguments that
+            returns an ``Extractor``.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the name is unknown, or there is no such file or callable.
         RuntimeError: a package is missing.
     """
     kind, _, file = spec.partition("=")
@@ -109,7 +109,7 @@ def extractor(spec: str) -> Extractor:
 
 
 def imported(spec: str) -> Any:
-    """What ``package.module:name`` names.
+    """The object with the name ``package.module:name``.
 
     Raises:
         ValueError: it cannot be imported.

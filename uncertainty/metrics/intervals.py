@@ -1,4 +1,7 @@
-"""Confidence intervals by the bootstrap over groups (Efron 1979; Davison & Hinkley 1997, §3.8): a prompt's images are alike."""
+"""Confidence intervals by the bootstrap over groups (Efron 1979; Davison & Hinkley 1997, §3.8).
+
+Groups are resampled as units, because images of the same prompt are correlated.
+"""
 
 from collections.abc import Callable, Iterator
 from statistics import NormalDist
@@ -8,11 +11,11 @@ import torch
 from torch import Tensor
 
 Statistic = Callable[[Tensor], float]
-"""A number out of the indices (n,) of the elements that count, some of them more than once."""
+"""Computes a number from the indices (n,) of the elements to use; indices may repeat."""
 
 
 class Interval(NamedTuple):
-    """The statistic of all elements and its interval."""
+    """A statistic of all elements and the ends of its confidence interval."""
 
     value: float
     low: float
@@ -20,17 +23,17 @@ class Interval(NamedTuple):
 
 
 def bootstrap(statistic: Statistic, groups: Tensor, *, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> Interval:
-    """Percentile interval of a statistic when whole groups are drawn anew, with replacement.
+    """Percentile interval of a statistic under resampling of entire groups with replacement.
 
     Args:
-        statistic: of indices into the elements.
+        statistic: computes the statistic from indices of elements.
         groups: number of each element's group, (N,).
-        resamples: how often groups are drawn.
-        seed: of the drawing.
+        resamples: number of resamples.
+        seed: seed of the resampling.
         level: coverage, between 0 and 1.
 
     Raises:
-        ValueError: fewer than two groups, or a level outside 0 to 1.
+        ValueError: fewer than two groups, or the level is outside 0 to 1.
     """
     _check_level(level)
     values = torch.tensor([statistic(rows) for rows in resampled(groups, resamples, seed)], dtype=torch.float64)
@@ -40,24 +43,24 @@ def bootstrap(statistic: Statistic, groups: Tensor, *, resamples: int = 1000, se
 
 
 def resampled(groups: Tensor, resamples: int, seed: int = 0) -> Iterator[Tensor]:
-    """Indices of the elements, once a resample: as many groups (N,) as there are, drawn with replacement.
+    """Indices of the elements of each resample: as many groups as in ``groups`` (N,), drawn with replacement.
 
     Raises:
         ValueError: fewer than two groups.
     """
     members = [torch.nonzero(groups == group).flatten() for group in sorted(set(groups.tolist()))]
     if len(members) < 2:
-        raise ValueError(f"an interval needs two groups or more, got {len(members)}.")
+        raise ValueError(f"an interval needs at least two groups, got {len(members)}.")
     generator = torch.Generator().manual_seed(seed)
     for row in torch.randint(len(members), (resamples, len(members)), generator=generator).tolist():
         yield torch.cat([members[i] for i in row])
 
 
 def around(value: float, values: Tensor, level: float = 0.95) -> Interval:
-    """Normal interval of a statistic out of its resampled values (R,): ``value ± z·standard deviation``.
+    """Normal interval of a statistic from its resampled values (R,): ``value ± z·standard deviation``.
 
-    For what resampling itself moves: distances of distributions grow when images repeat, and percentiles grow with them
-    (Davison & Hinkley 1997, §5.2).
+    For statistics that resampling biases: distances between distributions grow when images repeat, and so would percentile
+    intervals (Davison & Hinkley 1997, §5.2).
     """
     _check_level(level)
     half = NormalDist().inv_cdf((1 + level) / 2) * float(values.double().std())
@@ -66,11 +69,11 @@ def around(value: float, values: Tensor, level: float = 0.95) -> Interval:
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}.")
+        raise ValueError(f"level must be between 0 and 1, got {level}.")
 
 
 def clusters(groups: Tensor) -> Tensor:
-    """What to resample: whole groups (N,), or single elements where all are of one group."""
+    """The units to resample: the groups (N,), or single elements if there is only one group."""
     return groups if len(set(groups.tolist())) > 1 else torch.arange(len(groups))
 
 

@@ -1,4 +1,4 @@
-"""What can be measured of every element. Each quantity is declared once, in a module of its own, and listed here.
+"""The quantities that are measured for every element. Each is declared once, in its own module, and listed here.
 
 ``docs/extending.md`` shows how to add one.
 """
@@ -19,9 +19,9 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         )
     }
 )
-"""By name, in the order of choices and columns: add new ones at the end."""
+"""By name, in the order of choices and columns: add new quantities at the end."""
 
 DEFAULT_QUANTITY = denoised_variance.QUANTITY.name
-"""The one that the evidence supports best, for maps, masks and ranking alike (docs/evidence.md)."""
+"""The quantity best supported by the evidence, for maps, masks and ranking (docs/evidence.md)."""
 
 __all__ = ["DEFAULT_QUANTITY", "QUANTITIES", "Quantity"]

@@ -15,7 +15,7 @@ def plain(probes: Probes) -> Tensor:
 
 
 def terms(probes: Probes) -> Tensor:
-    """The same: what is left once the probe noise is subtracted has little noise to begin with."""
+    """The terms of the same estimate, which already has little noise because the probe noise is subtracted."""
     noise, scores = probes.deviations
     return ratio_squared(probes) * (scores - noise).square()
 

@@ -1,4 +1,4 @@
-"""Variance of the images that fit the noisy one, by Stein's lemma.
+"""Variance of the images that are compatible with the noisy one, by Stein's lemma.
 
 diag Cov[x0 | x_t] ≈ (b/a)²·(1 - Cov_i(nⁱ, eⁱ))
 """
@@ -10,14 +10,14 @@ from .quantity import Quantity
 
 
 def plain(probes: Probes) -> Tensor:
-    """By the sample covariance."""
+    """From the sample covariance."""
     noise, scores = probes.noise, probes.scores
     covariance = (noise * (scores - scores.mean(0))).sum(0) / (len(noise) - 1)
     return ratio_squared(probes) * (1 - covariance)
 
 
 def terms(probes: Probes) -> Tensor:
-    """With the probes' own variance in the place of its limit 1: their sampling errors cancel."""
+    """With the sample variance of the probe noise in place of its limit 1, so that sampling errors cancel."""
     noise, scores = probes.deviations
     return ratio_squared(probes) * noise * (noise - scores)
 

@@ -17,7 +17,7 @@ def plain(probes: Probes) -> Tensor:
 
 
 def terms(probes: Probes) -> Tensor:
-    """``Var(e) - Var(n) + 1`` has the limit of ``Var(e)``, as Var n = 1, and far less noise (a control variate)."""
+    """``Var(e) - Var(n) + 1`` has the same limit as ``Var(e)``, because Var(n) → 1, but far less noise (a control variate)."""
     noise, scores = probes.deviations
     return scores.square() - noise.square()
 

@@ -1,1 +1,1 @@
-"""What outlives a run: files that are complete or absent, entries in PNG files, and the ledger."""
+"""Data kept after a run: safetensors files, entries in PNG files, and the ledger. Files are written atomically."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Atomic writes: a file is either complete or absent, even if the process is killed while writing."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ UNFINISHED = ".part"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to; what was written there becomes ``path`` in one step, when it lies on the disk.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Context manager that yields a temporary path to write to, then flushes it to disk and renames it to ``path``.
 
-    An error inside leaves nothing behind and an earlier file as it was. A process that is killed leaves a file that ends in
-    ``.part``, which nothing reads.
+    If the body raises, the temporary file is removed and an earlier file at ``path`` stays unchanged. A killed process leaves a
+    file that ends in ``.part``, which is never read.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}{UNFINISHED}")
@@ -24,14 +24,14 @@ def whole(path: Path) -> Iterator[Path]:
         yield unfinished
         _sync(unfinished, os.O_RDWR)
         unfinished.replace(path)
-        with suppress(OSError):  # Windows opens no folders
+        with suppress(OSError):  # Windows cannot open folders
             _sync(path.parent, os.O_RDONLY)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _sync(path: Path, flags: int) -> None:
-    """Wait until the disk has it: else a power cut after the renaming could leave a name without content."""
+    """Flush to disk. Otherwise a power cut after the rename could leave a file without content."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

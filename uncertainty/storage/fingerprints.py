@@ -1,4 +1,4 @@
-"""Digests by which images and the settings of runs are known again."""
+"""Digests that identify images and the settings of runs."""
 
 import json
 from hashlib import blake2b
@@ -9,7 +9,7 @@ from ..settings import compared, of_guidance
 
 
 def described(measured: UncertaintyMap) -> dict[str, Any]:
-    """The settings under which scores compare: those declared so, the recorded steps, the size, and whether there was a mask."""
+    """Settings that must agree for scores to be comparable: the ``compared`` ones, recorded steps, latent shape and mask."""
     return compared(measured.settings) | {
         "recorded steps": list(measured.steps),
         "latent shape": list(measured.shape[2:]),
@@ -18,14 +18,14 @@ def described(measured: UncertaintyMap) -> dict[str, Any]:
 
 
 def fingerprint(measured: UncertaintyMap) -> str:
-    """Digest of the settings under which the map's scores compare with others."""
+    """Digest of the settings that must agree for scores to be comparable."""
     return _digest(json.dumps(described(measured), sort_keys=True).encode())
 
 
 def image_digests(measured: UncertaintyMap) -> list[str]:
-    """A digest of each image, by which it is known again.
+    """A digest of each image.
 
-    It covers the settings too: at the first step an image is the same under any sampler.
+    It also covers the settings, because at the first step an image is the same for every sampler.
     """
     about = json.dumps(described(measured) | of_guidance(measured.settings), sort_keys=True).encode()
     return [_digest(about + image.contiguous().numpy().tobytes()) for image in measured.values.transpose(0, 1)]

@@ -1,7 +1,7 @@
-"""What was measured over many runs: one SQLite file, one row an image, one transaction a run.
+"""Scores of the images of all runs, in one SQLite file: one row per image, one transaction per run.
 
-Images are told apart by a digest of their map and settings: one that is recorded again, for instance when it is saved, stays one
-row. Scores compare only under equal settings, which a *fingerprint* names. The schema is in ``migrations``.
+A digest of its map and settings identifies an image, so an image that is recorded again, for example when it is saved, keeps its
+row. Scores are comparable only under equal settings, which a *fingerprint* identifies. The schema is in ``migrations``.
 """
 
 import json
@@ -26,9 +26,9 @@ from .ledger_query import Query
 from .migrations import VERSION, is_current, migrate, version_of
 from .records import ImageRecord, records_of
 
-# Seconds to wait for another process that writes.
+# Seconds to wait while another process writes.
 PATIENCE = 10.0
-# Fields of a record that have a column of their name.
+# Fields of a record that have a column of the same name.
 COLUMNS = ("digest", "fingerprint", "created", "seed", "prompt_digest", "place", "file", "rejected")
 
 
@@ -38,7 +38,7 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Page:
-    """Part of an answer: its images, how many match in all, and the cursor of the next page, None at the end."""
+    """One page of a query: its images, the total number of matches, and the cursor of the next page (None for the last)."""
 
     images: list[ImageRecord]
     total: int
@@ -46,17 +46,17 @@ class Page:
 
 
 class Ledger:
-    """The ledger in a file, which is made when it is first used. Every method opens it anew: any thread may call any of them."""
+    """The ledger in a file, which is created at first use. Methods are thread-safe: each opens its own connection."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection in which everything is one transaction.
+        """A connection that commits at the end, or rolls back on an error.
 
         Raises:
-            LedgerError: it cannot be used.
+            LedgerError: the file cannot be used.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class Ledger:
             raise self._unusable(error) from error
         try:
             connection.row_factory = sqlite3.Row
-            # Survives a killed process; a power cut may cost the last runs, never the file.
+            # The file survives a killed process. A power cut may lose the last runs but cannot corrupt the file.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             self._bring_up_to_date(connection)
@@ -77,32 +77,32 @@ class Ledger:
             connection.close()
 
     def _unusable(self, error: Exception) -> LedgerError:
-        return LedgerError(f"the ledger {self.path.name} cannot be used ({error}): check its folder and the disk.")
+        return LedgerError(f"the ledger {self.path.name} cannot be used ({error}): check its folder and the disk space.")
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         version = version_of(connection)
         if version > VERSION:
             raise LedgerError(
-                f"the ledger {self.path.name} is of version {version}, this pack reads up to {VERSION}: update the pack, or move "
-                "the file away to begin a new one."
+                f"the ledger {self.path.name} has version {version}, but this pack reads versions up to {VERSION}: update the "
+                "pack, or move the file away to start a new ledger."
             )
         if not is_current(connection):
             migrate(connection, self.path)
 
     def record(self, measured: UncertaintyMap, files: Sequence[str] | None = None, now: float | None = None) -> str:
-        """Record the images of a map in one transaction; answers with their fingerprint.
+        """Record the images of a map in one transaction and return their fingerprint.
 
         Args:
-            measured: their map.
-            files: where each was saved, relative to the output folder; earlier images lose files of these names.
-            now: time of the run, in seconds since 1970; the clock's if None.
+            measured: the map.
+            files: path of each saved image, relative to the output folder. Earlier images with the same path lose it.
+            now: time of the run, in seconds since 1970; None for the current time.
         """
         images = records_of(measured, files)
         self.add(images, now)
         return images[0].fingerprint
 
     def add(self, images: Sequence[ImageRecord], now: float | None = None) -> None:
-        """Record images in one transaction; those that are known stay one, earlier ones lose files of these names."""
+        """Record images in one transaction. Known images keep their row; earlier images with the same file lose it."""
         moment = time.time() if now is None else now
         columns = (*COLUMNS, *_score_columns())
         insert = (
@@ -114,19 +114,19 @@ class Ledger:
             connection.execute("BEGIN IMMEDIATE")
             settings = {(image.fingerprint, image.model, image.settings) for image in images}
             connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
-            # Names come again once their files were moved away or deleted: they belong to what was saved last.
+            # ComfyUI reuses the name of a file that was moved or deleted. A name belongs to the image saved last.
             forget = "UPDATE images SET file = NULL, rejected = NULL WHERE file = ?"
             connection.executemany(forget, [(image.file,) for image in images if image.file is not None])
             connection.executemany(insert, [_row(image, moment) for image in images])
 
     def standing(self, name: str, quantity: str, scores: Tensor, digests: Collection[str] = ()) -> Standing:
-        """Where scores stand among all recorded ones and themselves, whether these images are recorded or not.
+        """The standing of scores among all recorded scores and themselves, whether or not these images are recorded.
 
         Args:
             name: the fingerprint.
-            quantity: whose scores.
-            scores: of the images, (B,).
-            digests: of the images, by which those that are recorded are not counted twice.
+            quantity: quantity of the scores.
+            scores: scores of the images, (B,).
+            digests: digests of the images, so that recorded ones are not counted twice.
         """
         check_choice("quantity", quantity, QUANTITIES)
         with self._open() as connection:
@@ -135,10 +135,10 @@ class Ledger:
         return stand(scores, among.sort().values)
 
     def page(self, query: Query, limit: int = 60, after: str | None = None) -> Page:
-        """Some of the saved images that match, from the cursor on.
+        """Up to ``limit`` matching saved images, starting after the cursor ``after``.
 
         Raises:
-            ValueError: ``after`` is no cursor of this query.
+            ValueError: ``after`` is not a cursor.
         """
         where, values = query.conditions()
         direction = query.order.upper()
@@ -158,7 +158,7 @@ class Ledger:
         return Page([_image(row, models) for row in rows], total, last)
 
     def find(self, ids: Sequence[int]) -> list[ImageRecord]:
-        """The saved images of these ids, in the order given; those that are unknown are left out."""
+        """The saved images with these ids, in the given order; unknown ids are skipped."""
         with self._open() as connection:
             models = _models(connection)
             select = "SELECT * FROM images WHERE id = ? AND rejected IS NOT NULL"
@@ -166,12 +166,12 @@ class Ledger:
         return [_image(row, models) for row in rows if row is not None]
 
     def has(self, file: str) -> bool:
-        """Whether a saved image has this file."""
+        """Whether an image with this file is recorded."""
         with self._open() as connection:
             return connection.execute("SELECT 1 FROM images WHERE file = ?", (file,)).fetchone() is not None
 
     def groups(self) -> list[tuple[str, dict[str, Any], int]]:
-        """Every fingerprint that saved images have: its settings and how many, most first."""
+        """Every fingerprint of saved images, its settings and its number of images, most images first."""
         with self._open() as connection:
             rows = connection.execute(
                 "SELECT fingerprint, settings, images FROM settings JOIN (SELECT fingerprint, count(*) AS images FROM images "
@@ -180,10 +180,10 @@ class Ledger:
         return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows]
 
     def better_than(self, images: Sequence[ImageRecord], quantity: str) -> list[tuple[float | None, int]]:
-        """For each image, which fraction of the others of its fingerprint is less sure, and how many they are."""
+        """For each image, the fraction of the other images of its fingerprint that are less sure, and their number."""
         answers: list[tuple[float | None, int]] = [(None, 0)] * len(images)
         with self._open() as connection:
-            # All scores of these settings once, not a count an image: a long page takes no longer than a short one.
+            # Reads all scores of a fingerprint once instead of counting for each image, so long pages are as fast as short ones.
             for name in {image.fingerprint for image in images}:
                 places = [place for place, image in enumerate(images) if image.fingerprint == name]
                 recorded = torch.tensor(_sorted_scores(connection, name, quantity), dtype=torch.float64)
@@ -196,13 +196,13 @@ class Ledger:
         return answers
 
     def moved(self, number: int, file: str, rejected: bool) -> ImageRecord:
-        """The file of an image lies elsewhere now; answers with its record."""
+        """Store the new path of an image's file and return the updated record."""
         with self._open() as connection:
             connection.execute("UPDATE images SET file = ?, rejected = ? WHERE id = ?", (file, rejected, number))
         return self.find([number])[0]
 
     def state(self) -> tuple[int, int]:
-        """How many images are recorded and the last one's number: changes whenever any is added."""
+        """Number of recorded images and the highest id; changes whenever an image is added."""
         with self._open() as connection:
             row = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM images").fetchone()
         return int(row[0]), int(row[1])
@@ -213,7 +213,7 @@ def _score_columns() -> list[str]:
 
 
 def _row(image: ImageRecord, moment: float) -> tuple[Any, ...]:
-    """Values of the columns; a score that is absent or not valid is NULL."""
+    """Values of the columns; a score that is absent or not finite is NULL."""
     about = {name: getattr(image, name) for name in COLUMNS}
     about |= {"created": moment, "seed": _signed(image.seed), "rejected": None if image.file is None else int(image.rejected)}
     scores = [part for name in QUANTITIES for part in (image.score(name), image.standard_error(name))]
@@ -237,7 +237,7 @@ def _number(stored: float | None) -> float:
 
 
 def _signed(seed: int | None) -> int | None:
-    """SQLite's integers have a sign, ComfyUI's seeds have 64 bits and none."""
+    """A seed as a signed integer: ComfyUI's seeds are unsigned 64-bit integers, SQLite's integers are signed."""
     return seed if seed is None or seed < 1 << 63 else seed - (1 << 64)
 
 
@@ -246,7 +246,7 @@ def _unsigned(stored: int | None) -> int | None:
 
 
 def _sorted_scores(connection: sqlite3.Connection, name: str, quantity: str, without: Collection[str] = ()) -> list[float]:
-    """All valid scores of a fingerprint, lowest first, but for those of some digests."""
+    """All valid scores of a fingerprint, lowest first, except those of the given digests."""
     chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL "  # nosec B608
     if without:
         chosen += "AND digest NOT IN (SELECT value FROM json_each(?)) "

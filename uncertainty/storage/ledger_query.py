@@ -1,4 +1,4 @@
-"""Which saved images of the ledger are asked for, and in which order."""
+"""A query for saved images of the ledger: filters and order."""
 
 import json
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ STATES = ("kept", "rejected", "all")
 
 @dataclass(frozen=True)
 class Query:
-    """Which images, and in which order.
+    """Filters and order of a query.
 
     Attributes:
-        sort: by ``date`` or by ``score``; images without a valid score are left out where the score counts.
+        sort: by ``date`` or by ``score``. Images without a valid score are left out if the query sorts or filters by score.
         order: ``asc`` or ``desc``.
-        quantity: whose score.
-        fingerprint: only images of these settings.
+        quantity: quantity of the score.
+        fingerprint: only images with these settings.
         model: only images of this model.
         since: only images recorded at or after this time, in seconds since 1970.
-        until: only images recorded before it.
-        score_min: lowest score.
-        score_max: highest score.
+        until: only images recorded before this time.
+        score_min: only images with at least this score.
+        score_max: only images with at most this score.
         state: ``kept``, ``rejected`` or ``all``.
     """
 
@@ -42,7 +42,7 @@ class Query:
     state: str = "all"
 
     def __post_init__(self) -> None:
-        """Check every choice; raises ValueError naming the field."""
+        """Check every choice; raise ValueError naming the field."""
         check_choice("sort", self.sort, SORTS)
         check_choice("order", self.order, ORDERS)
         check_choice("quantity", self.quantity, QUANTITIES)
@@ -50,16 +50,16 @@ class Query:
 
     @property
     def column(self) -> str:
-        """What the list is sorted by."""
+        """The column to sort by."""
         return "created" if self.sort == "date" else self.quantity
 
     def conditions(self) -> tuple[str, list[Any]]:
-        """The part of a statement that picks the saved images, and its values."""
+        """The WHERE clause that selects the saved images, and its values."""
         parts: list[tuple[str, Any]] = []
         if self.fingerprint is not None:
             parts.append(("fingerprint = ?", self.fingerprint))
         if self.model is not None:
-            # The plus sign keeps SQLite from taking the index by fingerprint, which would sort anew.
+            # The plus sign keeps SQLite from using the index by fingerprint, which would require another sort.
             parts.append(("+fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", self.model))
         limits: Mapping[str, float | None] = {
             "created >= ?": self.since,
@@ -74,14 +74,14 @@ class Query:
         return " AND ".join([*fixed, *(text for text, _ in parts)]), [value for _, value in parts]
 
     def after(self, cursor: str) -> tuple[str, list[float]]:
-        """The condition that leaves out all up to a page's end, and its values.
+        """The condition for rows after a cursor, and its values.
 
         Raises:
-            ValueError: it is no cursor.
+            ValueError: ``cursor`` is not a cursor.
         """
         try:
             position, number = json.loads(cursor)
             values = [float(position), int(number)]
         except (ValueError, TypeError) as error:
-            raise ValueError(f"after must be a cursor that a page named as its next, got {cursor!r}.") from error
+            raise ValueError(f"after must be the cursor of a next page, got {cursor!r}.") from error
         return f"({self.column}, id) {'>' if self.order == 'asc' else '<'} (?, ?)", values

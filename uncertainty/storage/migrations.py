@@ -1,7 +1,7 @@
-"""The schema of the ledger, as numbered migrations: each brings a file from one version to the next and is never edited again.
+"""The schema of the ledger, as numbered migrations: each upgrades a file to the next version and is never edited after a release.
 
-Columns of scores derive from the quantities; a new quantity needs no migration. Not alembic, which ComfyUI brings: the command
-line writes the ledger outside ComfyUI too, where only torch and numpy are sure to be there, and these lines do the job.
+Score columns derive from the quantities, so a new quantity needs no migration. Alembic, which ComfyUI installs, is not used
+because the ledger must also work where only torch and numpy are installed, and these few lines suffice.
 """
 
 import sqlite3
@@ -10,14 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 from ..quantities import QUANTITIES
-from .atomic import whole
+from .atomic import atomic_write
 
 
 def _first(connection: sqlite3.Connection) -> None:
     connection.execute(
         "CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, model TEXT NOT NULL, settings TEXT NOT NULL) WITHOUT ROWID"
     )
-    # ``rejected`` is NULL until the image is saved: then there is a file to reject.
+    # ``rejected`` is NULL until the image is saved, because there is no file to reject before.
     connection.execute(
         "CREATE TABLE images (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, "
         "fingerprint TEXT NOT NULL REFERENCES settings, created REAL NOT NULL, "
@@ -36,19 +36,19 @@ VERSION = len(MIGRATIONS)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """How many migrations a file has seen; 0 for a new one."""
+    """Schema version of a file: the number of applied migrations, 0 for a new file."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Whether nothing is to be done."""
+    """Whether the file needs no migration and has all score columns."""
     return version_of(connection) == VERSION and not _missing_columns(connection)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the ledger in ``path`` up to date, in one transaction; an older one with rows is copied first.
+    """Upgrade the ledger in ``path`` in one transaction. A file with an older schema is copied first.
 
-    Another process may do it at the same moment: whoever comes second finds nothing left to do.
+    If two processes migrate at the same time, the second waits and then finds nothing to do.
     """
     connection.execute("BEGIN IMMEDIATE")
     with connection:
@@ -65,13 +65,13 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def copy_of(path: Path, version: int) -> Path:
-    """Where the copy of an older ledger goes."""
+    """Path of the copy of an older ledger."""
     return path.with_name(f"{path.stem}.version-{version}{path.suffix}")
 
 
 def _copy(path: Path, version: int) -> None:
     with (
-        whole(copy_of(path, version)) as unfinished,
+        atomic_write(copy_of(path, version)) as unfinished,
         closing(sqlite3.connect(path)) as source,
         closing(sqlite3.connect(unfinished)) as target,
     ):
@@ -79,12 +79,12 @@ def _copy(path: Path, version: int) -> None:
 
 
 def _missing_columns(connection: sqlite3.Connection) -> list[str]:
-    """Columns of scores that the table lacks; all of them before there is a table."""
+    """Score columns that the table lacks; all of them if there is no table yet."""
     present = {row[1] for row in connection.execute("PRAGMA table_info(images)")}
     return [column for name in QUANTITIES for column in (name, f"{name}_error") if column not in present]
 
 
 def _index(connection: sqlite3.Connection, name: str) -> None:
-    """For one order of the list, with what it is narrowed by: counting and paging look at no row that is not shown."""
+    """Create indexes for one sort order that include the filter columns, so that counting and paging read no other rows."""
     connection.execute(f"CREATE INDEX IF NOT EXISTS by_{name} ON images ({name}, id, rejected, fingerprint)")
     connection.execute(f"CREATE INDEX IF NOT EXISTS by_fingerprint_and_{name} ON images (fingerprint, {name}, id, rejected)")

@@ -1,6 +1,6 @@
-"""What a PNG file of this pack knows about its own uncertainty: scores and a small map, in a text entry before the pixels.
+"""The text entry in PNG files of this pack: the scores of the image and a small map.
 
-A file that is moved, renamed or copied still knows them.
+The entry is part of the file, so it survives moving, renaming and copying.
 """
 
 import base64
@@ -25,11 +25,11 @@ from .records import ImageRecord, records_of
 
 ENTRY = "uncertainty"
 VERSION = 1
-COMPRESSION = 4  # as ComfyUI's SaveImage
+COMPRESSION = 4  # same as ComfyUI's SaveImage
 
 
 def as_image(picture: Tensor) -> Image.Image:
-    """A picture (height, width, channels), 0 to 1, cut off as ComfyUI's own nodes do, so that equal pictures are equal files."""
+    """A picture (height, width, channels), 0 to 1, in 8 bits, truncated as by ComfyUI's nodes so that files are identical."""
     return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
 
 
@@ -44,7 +44,7 @@ def png(picture: Tensor, about: Mapping[str, str]) -> bytes:
 
 def entry(measured: UncertaintyMap, image: int) -> str:
     """The text entry of one image of a map."""
-    alone = measured.select([image])  # a batch of thousands has thousands of entries
+    alone = measured.select([image])  # so that the cost per entry does not grow with the batch
     (record,) = records_of(alone)
     shown = DEFAULT_QUANTITY if DEFAULT_QUANTITY in alone.quantities else next(iter(alone.quantities))
     return json.dumps(
@@ -64,61 +64,61 @@ def entry(measured: UncertaintyMap, image: int) -> str:
 
 
 def read(path: Path) -> ImageRecord | None:
-    """What a PNG file knows of its image; None if it is no PNG of this pack. Scores that it lacks are absent.
+    """The record in a PNG file; None if the file has no entry of this pack. Scores missing from the entry are absent.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged, or was written by a newer version.
+        OSError: the file cannot be read.
+        ValueError: the file is not a PNG, is damaged, or was written by a newer version.
     """
-    told = _entry_of(path)
-    if told is None:
+    about = _entry_of(path)
+    if about is None:
         return None
     with _damage_named(path):
         return ImageRecord(
-            scores={name: (_number(value), _number(error)) for name, (value, error) in told["scores"].items()},
-            fingerprint=told["fingerprint"],
-            model=told["model"],
-            seed=told["seed"],
-            place=told["place"],
+            scores={name: (_number(value), _number(error)) for name, (value, error) in about["scores"].items()},
+            fingerprint=about["fingerprint"],
+            model=about["model"],
+            seed=about["seed"],
+            place=about["place"],
             file=path.name,
         )
 
 
 def read_map(path: Path) -> Tensor | None:
-    """The small map of a PNG file, (h, w), 0 to 1 between its lowest and highest value; None if it has none.
+    """The small map of a PNG file, (h, w), scaled from 0 (lowest value) to 1 (highest); None if the file has no entry.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged, or was written by a newer version.
+        OSError: the file cannot be read.
+        ValueError: the file is not a PNG, is damaged, or was written by a newer version.
     """
-    told = _entry_of(path)
-    if told is None:
+    about = _entry_of(path)
+    if about is None:
         return None
     with _damage_named(path):
-        return unpacked(told["map"])
+        return unpacked(about["map"])
 
 
 def _entry_of(path: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            # Text before the pixels is read with the header; the pixels are not.
+            # Text before the pixels is read with the header, without decoding the pixels.
             text = image.info.get(ENTRY) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} is no readable PNG.") from error
+        raise ValueError(f"{path.name} is not a readable PNG file.") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name} has more pixels than Pillow opens.") from error
+        raise ValueError(f"{path.name} has more pixels than Pillow's limit.") from error
     if text is None:
         return None
     with _damage_named(path):
-        told: dict[str, Any] = {**json.loads(text)}
-        if told["version"] > VERSION:
+        about: dict[str, Any] = {**json.loads(text)}
+        if about["version"] > VERSION:
             raise ValueError("it was written by a newer version of this pack: update the pack")
-        return told
+        return about
 
 
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Name the file when its entry turns out damaged."""
+    """Turn errors about a damaged entry into ValueErrors that name the file."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -126,20 +126,20 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def unpacked(packed: Mapping[str, Any]) -> Tensor:
-    """The small map of an entry, (h, w), 0 to 1 between its lowest and highest value.
+    """The small map of an entry, (h, w), scaled from 0 (lowest value) to 1 (highest).
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the map is damaged.
     """
     try:
         with Image.open(io.BytesIO(base64.b64decode(packed["png"])), formats=["PNG"]) as image:
             return torch.from_numpy(np.array(image.convert("L"), np.float32) / 255)
-    except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, of broken chunks too
+    except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises these
         raise ValueError(f"the map in the file is damaged ({error}).") from error
 
 
 def _valid(value: float) -> float | None:
-    """For JSON, which knows no NaN."""
+    """The value, or None if it is not finite, because JSON has no NaN."""
     return value if math.isfinite(value) else None
 
 
@@ -148,7 +148,7 @@ def _number(value: float | None) -> float:
 
 
 def _packed(picture: Tensor) -> dict[str, Any]:
-    """A map (h, w) as an 8-bit grey PNG, with the values of black and white."""
+    """A map (h, w) as an 8-bit grey PNG, and the values that black and white represent."""
     finite = torch.nan_to_num(picture.float(), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = finite.min(), finite.max()
     grey = ((finite - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny) * 255).round().byte()

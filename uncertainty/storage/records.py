@@ -1,4 +1,4 @@
-"""The one record of an image with scores: what the ledger, PNG files and batches know of it."""
+"""The record of an image with scores, shared by the ledger, PNG files and batches."""
 
 import json
 import math
@@ -13,23 +13,23 @@ from .fingerprints import described, fingerprint, image_digests
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An image with its scores. What its source does not tell is None.
+    """An image with its scores. Fields that its source does not provide are None.
 
     Attributes:
-        scores: value and standard error by quantity or baseline, those that were measured; NaN where there is no valid one.
-        fingerprint: digest of the settings under which its scores compare.
+        scores: value and standard error of the measured quantities and baselines, by name; NaN if not valid.
+        fingerprint: digest of the settings that must agree for scores to be comparable.
         model: class of the model and a digest of its weights.
-        place: in the batch it was sampled in.
-        seed: of the run.
-        digest: of its map and settings, by which it is known again.
-        settings: the settings that the fingerprint stands for, as JSON.
-        prompt: the text that was drawn.
+        place: index in the sampled batch.
+        seed: seed of the run.
+        digest: digest of its map and settings, which identifies the image.
+        settings: the settings behind the fingerprint, as JSON.
+        prompt: text of the prompt.
         prompt_digest: digest of the encoded prompts.
-        file: where it lies: below the output folder in the ledger, below the batch's folder in its rows.
-        rejected: whether the file was moved away.
+        file: path of the file, relative to the output folder in the ledger, and to the batch's folder in its rows.
+        rejected: whether the file was moved to a folder ``rejected``.
         created: when it was recorded, in seconds since 1970.
-        id: its number in the ledger.
-        number: of its job in a batch.
+        id: row id in the ledger.
+        number: number of its job in a batch.
     """
 
     scores: Mapping[str, tuple[float, float]]
@@ -49,22 +49,22 @@ class ImageRecord:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """``file`` as a path."""
         return Path(self.file or "")
 
     def score(self, name: str) -> float | None:
-        """Its valid score by a quantity or baseline; None where there is none."""
+        """The score of a quantity or baseline; None if absent or not finite."""
         value, _ = self.scores.get(name, (math.nan, math.nan))
         return value if math.isfinite(value) else None
 
     def standard_error(self, name: str) -> float | None:
-        """Of that score; None where it is not known."""
+        """The standard error of that score; None if absent or not finite."""
         _, error = self.scores.get(name, (math.nan, math.nan))
         return error if math.isfinite(error) else None
 
 
 def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> list[ImageRecord]:
-    """A record of every image of a map; ``files`` are where they were saved, if they were."""
+    """A record of every image of a map; ``files`` are the paths of the saved images."""
     names = [name for name in SCORES if name in measured.quantities or name in measured.baselines]
     scores = {name: measured.score(name) for name in names}
     settings, name = json.dumps(described(measured), sort_keys=True), fingerprint(measured)

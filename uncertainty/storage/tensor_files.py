@@ -1,6 +1,6 @@
 """Maps, calibrations and thresholds as safetensors files: tensors by name, everything else as JSON in the header.
 
-The one module that needs safetensors, which ComfyUI brings; no other module of ``uncertainty`` imports it.
+This is the only module that needs safetensors, which ComfyUI installs. No other module of ``uncertainty`` imports it.
 """
 
 import json
@@ -18,46 +18,46 @@ from ..calibration import Calibration
 from ..maps import UncertaintyMap
 from ..scores import Score
 from ..thresholds import Thresholds
-from .atomic import whole
+from .atomic import atomic_write
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
 VERSION = 1
 SUFFIX = ".safetensors"
 
-# The header's only entry: safetensors knows texts alone there.
+# The header's only entry, because safetensors allows only text there.
 _ENTRY = "uncertainty"
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file holds, ``map``, ``calibration`` or ``thresholds``; None where no file of this pack is."""
+    """What a file contains, ``map``, ``calibration`` or ``thresholds``; None if it is not a readable file of this pack."""
     try:
         return str(_header(path).get("kind"))
     except (OSError, ValueError):
         return None
 
 
-def save_map(path: Path, found: UncertaintyMap) -> None:
-    """Write a map, whole or not at all; raises OSError where it cannot be written."""
-    tensors = _named("quantities", found.quantities) | _named("standard_errors", found.standard_errors)
-    tensors["sigmas"] = _own(found.sigmas)
-    tensors |= _named("baselines", {name: torch.stack(score) for name, score in found.baselines.items()})
-    if found.mask is not None:
-        tensors["mask"] = _own(found.mask)
+def save_map(path: Path, measured: UncertaintyMap) -> None:
+    """Write a map atomically; raise OSError if it cannot be written."""
+    tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
+    tensors["sigmas"] = _own(measured.sigmas)
+    tensors |= _named("baselines", {name: torch.stack(score) for name, score in measured.baselines.items()})
+    if measured.mask is not None:
+        tensors["mask"] = _own(measured.mask)
     header = {
-        "quantities": list(found.quantities),
-        "steps": list(found.steps),
-        "total_steps": found.total_steps,
-        "settings": dict(found.settings),
+        "quantities": list(measured.quantities),
+        "steps": list(measured.steps),
+        "total_steps": measured.total_steps,
+        "settings": dict(measured.settings),
     }
     _write(path, MAP, tensors, header)
 
 
 def load_map(path: Path) -> UncertaintyMap:
-    """Read a map. A quantity that the version which wrote it did not know is absent.
+    """Read a map. Quantities that did not exist in the version that wrote it are absent.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else, was written by another version, or is damaged.
+        ValueError: the file contains something else, was written by another version, or is damaged.
     """
     tensors, header = _read(path, MAP)
     with _whole(path):
@@ -75,15 +75,15 @@ def load_map(path: Path) -> UncertaintyMap:
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write the state of a calibration, whole or not at all."""
-    # Not copied, it is large: a calibration's tensors are never views.
+    """Write a calibration atomically; raise OSError if it cannot be written."""
+    # Not copied, because values are large and a calibration's tensors are never views.
     tensors = {"values": calibration.values, "recent": calibration.recent, "sigmas": _own(calibration.sigmas)}
     header = {"count": calibration.count, "steps": list(calibration.steps), "settings": dict(calibration.settings)}
     _write(path, CALIBRATION, tensors | _named("scores", calibration.scores), header)
 
 
 def load_calibration(path: Path) -> Calibration:
-    """Read the state of a calibration; adding to it gives the bits of one that was never stopped. Raises as ``load_map``."""
+    """Read a calibration. Adding maps to it gives the same bits as if it had never been saved. Raises as ``load_map``."""
     tensors, header = _read(path, CALIBRATION)
     with _whole(path):
         return Calibration(
@@ -98,7 +98,7 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def save_thresholds(path: Path, thresholds: Thresholds) -> None:
-    """Write thresholds, whole or not at all."""
+    """Write thresholds atomically; raise OSError if they cannot be written."""
     tensors = _named("tau", {str(step): tau for step, tau in thresholds.tau.items()}) | _named("scores", thresholds.scores)
     _write(path, THRESHOLDS, tensors, {"settings": dict(thresholds.settings)})
 
@@ -112,7 +112,7 @@ def load_thresholds(path: Path) -> Thresholds:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """A copy with memory of its own: safetensors refuses views of one tensor."""
+    """A copy with its own memory, because safetensors rejects views of the same tensor."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
@@ -126,7 +126,7 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
-    with whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         try:
             save_file(dict(tensors), unfinished, {_ENTRY: entry})
         except SafetensorError as error:
@@ -136,14 +136,14 @@ def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     header = _header(path)
     if header.get("kind") != kind:
-        raise ValueError(f"{path.name} is a file of kind {header.get('kind')}, not {kind}: load it with the node for its kind.")
+        raise ValueError(f"{path.name} contains a {header.get('kind')}, not a {kind}: load it with the node for its kind.")
     with _whole(path), safe_open(path, framework="pt") as file:
-        # Cloned: they would stay views of the file, which then cannot be replaced on Windows.
-        return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118, it is no mapping
+        # Cloned, because views of the file would keep Windows from replacing it.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118, it is not a mapping
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """What the header of a file of this pack and version says."""
+    """The header of a file of this pack and version."""
     with _whole(path), safe_open(path, framework="pt") as file:
         entry = (file.metadata() or {}).get(_ENTRY)
         header: dict[str, Any] = {**json.loads(entry or "{}")}
@@ -151,16 +151,16 @@ def _header(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name} was not written by this pack: choose a file that one of its nodes saved.")
     if header.get("version") != VERSION:
         raise ValueError(
-            f"{path.name} is of file version {header.get('version')}, this pack reads version {VERSION}: take the version of the "
-            "pack that wrote it, or save it again with this one."
+            f"{path.name} has file version {header.get('version')}, but this pack reads version {VERSION}: use the version of "
+            "the pack that wrote it, or save it again with this one."
         )
     return header
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Name the file when it turns out damaged."""
+    """Turn errors about a damaged file into ValueErrors that name it."""
     try:
         yield
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}): save it again, or choose another.") from error
+        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}): save it again, or choose another file.") from error

@@ -1,4 +1,4 @@
-"""Baselines of a sampling run: one object a baseline and run, which sees every call of the model. Each is listed here."""
+"""Baselines in a sampling run: one object per baseline and run, which observes every model call. All are listed here."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,11 +21,11 @@ RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
 
 
 def baselines_of(settings: RunSettings) -> list[Baseline]:
-    """The baselines that a run's options ask for."""
+    """The baselines selected in a run's options."""
     return [RUNS[name](settings) for name in settings.options.baselines]
 
 
 def scores(baselines: Sequence[Baseline]) -> dict[str, Score]:
-    """What they measured, by name; their standard errors are not known."""
+    """The measured scores by name; their standard errors are NaN, because they are not known."""
     measured = {baseline.name: baseline.score() for baseline in baselines}
     return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in measured.items() if value is not None}

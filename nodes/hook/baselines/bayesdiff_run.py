@@ -16,9 +16,9 @@ _STREAM = 0x62617965
 
 
 class BayesDiff:
-    """Variance of the image that uncertain weights of the last layer make, carried along the sampler's own steps.
+    """Variance of the image due to uncertain weights of the last layer, propagated along the sampler's steps.
 
-    Whatever the sampler, variance takes an Euler step from one noise level of the schedule to the next.
+    With every sampler, variance is propagated by Euler steps between the noise levels of the schedule.
     """
 
     name = "bayesdiff"
@@ -34,23 +34,23 @@ class BayesDiff:
         self.last = -1
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Find the last layer and compare it with the fitted one."""
+        """Find the last layer; raise ValueError if it differs from the fitted one or the prompts are not supported."""
         self.schedule, self.guider = schedule, guider
         self.layer = last_layer.LastLayer(guider.inner_model.diffusion_model)
         weight = self.layer.module.weight
         if self.layer.name != self.laplace.layer or weight.shape != self.laplace.weight.shape:
             raise ValueError(
-                f"laplace was fitted to {self.laplace.layer} {tuple(self.laplace.weight.shape)}, this model has "
+                f"laplace was fitted to {self.laplace.layer} {tuple(self.laplace.weight.shape)}, but this model has "
                 f"{self.layer.name} {tuple(weight.shape)}: fit it to this model."
             )
         if not {"positive"} <= set(guider.conds) <= {"positive", "negative"}:
             raise ValueError(
-                f"bayesdiff needs one positive prompt, and a negative one at most; {type(guider).__name__} has "
-                f"{', '.join(guider.conds)}: switch it off."
+                f"bayesdiff needs one positive and at most one negative prompt, but {type(guider).__name__} has "
+                f"{', '.join(guider.conds)}: disconnect laplace."
             )
 
     def observe(self, call: Call) -> None:
-        """Carry variance over one step in five."""
+        """Propagate variance in one step out of five."""
         if call.step % bayesdiff.EVERY or call.step <= self.last or call.step + 1 >= len(self.schedule):
             return
         self.last, self.mask = call.step, call.mask
@@ -73,7 +73,7 @@ class BayesDiff:
     def _derivative_variance(self, call: Call) -> Tensor:
         """Variance of the guided denoised image, (B, C, *spatial), at the sampler's latents.
 
-        Both predictions of CFG share the weights, so that of the guided one follows from the guided input of the linear layer.
+        Both predictions of CFG share the weights, so the same combination of the linear layer's inputs gives the guided variance.
         """
         model, conds = self.guider.inner_model, self.guider.conds
         scale = float(self.guider.cfg) if self.settings.options.score_source == "guided" else 1.0
@@ -85,7 +85,7 @@ class BayesDiff:
             with self.layer.inputs() as seen:
                 last_layer.single(model, cond, call.options)(call.x, call.sigma)
             if len(seen) != 1 or len(seen[0]) != len(call.x):
-                raise ValueError("bayesdiff cannot take prompts for parts of the image: switch it off.")
+                raise ValueError("bayesdiff does not support prompts for parts of the image: disconnect laplace.")
             guided = weight * seen[0].float() if guided is None else guided + weight * seen[0].float()
         call.count(1)
         positive = last_layer.single(model, conds["positive"], call.options)
@@ -94,5 +94,5 @@ class BayesDiff:
         return tail.variance(output_variance(self.layer.module, laplace, guided))
 
     def score(self) -> Tensor | None:
-        """Mean over elements of the variance of the image."""
+        """Mean variance over the elements of each image, (B,)."""
         return None if self.variance is None else mean_over_elements(self.variance, self.mask).cpu()

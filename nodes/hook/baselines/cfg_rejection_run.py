@@ -17,20 +17,20 @@ class CfgRejection(SummedScore):
     name = cfg_rejection.BASELINE.name
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Take the first steps, whatever the window is; raises ValueError for a run without CFG."""
+        """Select the first steps, regardless of the window; raise ValueError for a run without CFG."""
         self.steps = cfg_rejection.EARLY.steps(len(schedule) - 1)
         if set(guider.conds) != {"positive", "negative"} or guider.cfg == 1:
             raise ValueError(
-                "cfg_rejection compares the predictions with and without the prompt: it needs one positive and one negative "
-                "prompt, and a cfg other than 1. Turn it off, or change these."
+                "cfg_rejection needs one positive prompt, one negative prompt and a cfg other than 1: change these, or turn "
+                "cfg_rejection off."
             )
 
     def measure(self, call: Call) -> Tensor:
-        """The difference of this step; at a level without an image (a flow model's first) there is none."""
+        """The difference of this step, (B,); 0 at the first step of a flow model, which sees pure noise."""
         if [prediction.shape for prediction in call.predictions] != [call.x.shape] * 2:
             raise ValueError(
-                "cfg_rejection needs one prediction with and one without the prompt at every step, and "
-                f"{type(call.guider).__name__} makes others: turn it off."
+                "cfg_rejection needs one prediction with the prompt and one without at every step, but "
+                f"{type(call.guider).__name__} makes others: turn cfg_rejection off."
             )
         conditional, unconditional = (prediction.float() for prediction in call.predictions)
         try:

@@ -11,27 +11,28 @@ from ..differentiation import networks
 from ..model_call import Call, stream
 from .summed_score import SummedScore
 
-_STREAM = 0x64726F70  # keeps its masks apart from the probes of the map
+_STREAM = 0x64726F70  # keeps dropout masks independent of the probes of the map
 
 
 class McDropout(SummedScore):
-    """Variance of M passes with dropout."""
+    """Variance over M passes with dropout."""
 
     name = mc_dropout.BASELINE.name
     layers: tuple[torch.nn.Module, ...] = ()
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Find the dropout layers; raises ValueError where there are none."""
+        """Find the dropout layers; raise ValueError if there are none."""
         super().prepare(guider, schedule, window)
         self.layers = tuple(mc_dropout.dropout_layers(networks(guider)))
         if not self.layers:
             name = type(guider.inner_model.diffusion_model).__name__
             raise ValueError(
-                f"mc_dropout needs a model that was trained with dropout, and {name} has no active dropout layer: turn it off."
+                f"mc_dropout needs a model that was trained with dropout, but {name} has no dropout layer with a rate above 0: "
+                "turn mc_dropout off."
             )
 
     def measure(self, call: Call) -> Tensor:
-        """M passes at the sampler's own x."""
+        """Mean variance of M passes at the sampler's latents, (B,)."""
         with mc_dropout.active(self.layers, stream(self.settings.seed, _STREAM, call.step), call.x.device):
             variance = mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
         return mean_over_elements(variance, call.mask)

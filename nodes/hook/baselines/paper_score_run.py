@@ -9,16 +9,16 @@ from ....uncertainty.maps import PAPER_QUANTITY
 from ..model_call import Call, stream
 from .summed_score import SummedScore
 
-_STREAM = 0x70617065  # keeps its probes apart from those of the map
+_STREAM = 0x70617065  # keeps its probes independent of those of the map
 
 
 class PaperScore(SummedScore):
-    """The paper's own estimate of its own score: the plain variance over independent probes."""
+    """The paper's score with the paper's estimator: the plain variance over independent probes."""
 
     name = paper_score.BASELINE.name
 
     def measure(self, call: Call) -> Tensor:
-        """As many probes as the map's, drawn apart from them."""
+        """Mean variance of one step, (B,), over as many probes as the map uses, but independent ones."""
         guided = self.settings.options.score_source == "guided"
         measured = estimate(
             call.score,

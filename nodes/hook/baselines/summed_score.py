@@ -1,4 +1,4 @@
-"""A baseline whose score is a sum over some steps, each counted at its first call."""
+"""Base class for baselines whose score is a sum over steps, each measured at its first model call."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from ..model_call import Call
 
 
 class SummedScore:
-    """The part that such baselines share; each says what one step adds.
+    """A baseline that sums ``measure`` over steps.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
     """
 
     name: str
@@ -24,18 +24,18 @@ class SummedScore:
         self.parts: dict[int, Tensor] = {}
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Sum over the measured steps."""
+        """Select the steps of the window."""
         self.steps = window
 
     def observe(self, call: Call) -> None:
-        """Add the step of this call, unless it was added before."""
+        """Add the step of this call unless it has been added before."""
         if call.step in self.steps and call.step not in self.parts:
             self.parts[call.step] = self.measure(call).float().cpu()
 
     def measure(self, call: Call) -> Tensor:
-        """What a step adds, (B,)."""
+        """The contribution of one step, (B,)."""
         raise NotImplementedError
 
     def score(self) -> Tensor | None:
-        """The sum, (B,); None before any step was added."""
+        """The sum, (B,); None if no step has been added."""
         return torch.stack(list(self.parts.values())).sum(0) if self.parts else None

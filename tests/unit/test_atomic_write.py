@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from dev.bootstrap import ROOT
-from uncertainty.storage.atomic import whole
+from uncertainty.storage.atomic import atomic_write
 
 WRITES_FOR_EVER = """
 import sys
 from pathlib import Path
-from uncertainty.storage.atomic import whole
+from uncertainty.storage.atomic import atomic_write
 number = 0
 while True:
     number += 1
-    with whole(Path(sys.argv[1])) as unfinished:
+    with atomic_write(Path(sys.argv[1])) as unfinished:
         unfinished.write_text(str(number % 10) * 100_000)
     print(number, flush=True)
 """
@@ -27,7 +27,7 @@ while True:
 def test_what_was_written_is_there(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     for text in ("first", "second"):
-        with whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_text(text)
         assert path.read_text() == text
         assert list(path.parent.iterdir()) == [path]
@@ -38,7 +38,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("before")
 
     def fail(path: Path) -> None:
-        with whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_text("half")
             raise RuntimeError("broken")
 
