@@ -53,7 +53,7 @@ def _sd15() -> Loaded:
 
     config = comfy.supported_models.SD15({
         "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1],
-        "channel_mult": (1, 2), "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
+        "channel_mult": (1, 2), "transformer_depth": [1, 0], "transformer_depth_output": [1, 1, 0, 0],
         "transformer_depth_middle": 1, "use_spatial_transformer": True, "context_dim": 16, "legacy": False,
     })  # fmt: skip
     config.unet_config["num_heads"] = 4
