@@ -120,9 +120,9 @@ def test_scores_stay_inside_a_noise_mask(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], fit: Callable[[Loaded], Any]
 ) -> None:
     loaded = loaded_models["demo-eps"]
-    mask = torch.zeros(1, 64, 64)
-    mask[:, 16:48, 16:48] = 1
-    latent = {"samples": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)), "noise_mask": mask}
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 8:24, 8:24] = 1
+    latent = {"samples": torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)), "noise_mask": mask}
     chosen = options(baselines=ALL, laplace=fit(loaded))
     _, found, _ = sampling.node(replace(loaded, latent=lambda batch: latent), options=chosen)
     assert found.mask is not None
