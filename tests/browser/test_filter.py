@@ -256,7 +256,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
         page.keyboard.press("ArrowLeft")
     typed, marked = sampled.node.values(), sampled.marks()
     assert len(marked[1]) == KEEP - 3
-    page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
+    sampled.front_end.kept()
     sampled.front_end.reload()
     expect(sampled.cards).to_have_count(BATCH)
     assert (sampled.node.values(), sampled.marks()) == (typed, marked)
@@ -264,7 +264,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
     cached, _ = sampled.run()
     assert "4" in cached
     assert sorted(sampled.reported("kept")) == marked[1]
-    page.wait_for_timeout(1500)
+    sampled.front_end.kept()
     files = server.base / "temp" / "uncertainty"
     files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
     try:
