@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, expect
 
 from dev.client import view
 from made_maps import made
-from uncertainty.choosing.selection import order
+from uncertainty.choosing.cut import best_first
 from uncertainty.storage.tensor_files import save_map
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
         for name, value in ({"when_none_pass": "block"} | rule).items():
             shown.node.set(name, value)
         marked = shown.marks()
-        assert marked[0] == order(torch.tensor(SCORES), rule["reject"]), rule
+        assert marked[0] == best_first(torch.tensor(SCORES), rule["reject"]), rule
         expect(shown.status).to_contain_text(f"{len(marked[1])} of {len(SCORES)} kept")
         expect(shown.status.locator("em")).to_have_count(int(marked[1] != sorted(shown.reported("kept"))))
         shown.run()
