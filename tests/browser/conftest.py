@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from comfy_page import FRONT_ENDS, FrontEnd, opened
+from comfy_page import FRONT_ENDS, LIMIT_MILLISECONDS, FrontEnd, opened
 from dev.bootstrap import BUNDLED, comfyui
 from dev.chromium import find_chromium
 from dev.front_end import newer_front_end
 from dev.server import ComfyServer
 
+expect.set_options(timeout=LIMIT_MILLISECONDS)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 

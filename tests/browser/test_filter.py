@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, expect
 
 from dev.client import view
 from made_maps import made
-from uncertainty.choosing.selection import order
+from uncertainty.choosing.cut import best_first
 from uncertainty.storage.tensor_files import save_map
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
         for name, value in ({"when_none_pass": "block"} | rule).items():
             shown.node.set(name, value)
         marked = shown.marks()
-        assert marked[0] == order(torch.tensor(SCORES), rule["reject"]), rule
+        assert marked[0] == best_first(torch.tensor(SCORES), rule["reject"]), rule
         expect(shown.status).to_contain_text(f"{len(marked[1])} of {len(SCORES)} kept")
         expect(shown.status.locator("em")).to_have_count(int(marked[1] != sorted(shown.reported("kept"))))
         shown.run()
@@ -256,7 +256,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
         page.keyboard.press("ArrowLeft")
     typed, marked = sampled.node.values(), sampled.marks()
     assert len(marked[1]) == KEEP - 3
-    page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
+    sampled.front_end.kept()
     sampled.front_end.reload()
     expect(sampled.cards).to_have_count(BATCH)
     assert (sampled.node.values(), sampled.marks()) == (typed, marked)
@@ -264,7 +264,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
     cached, _ = sampled.run()
     assert "4" in cached
     assert sorted(sampled.reported("kept")) == marked[1]
-    page.wait_for_timeout(1500)
+    sampled.front_end.kept()
     files = server.base / "temp" / "uncertainty"
     files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
     try:

@@ -24,11 +24,10 @@ def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", la
     texts: dict[str, Any] = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text())
     assert page.request.post(f"{each_front_end.server.url}/settings/Comfy.Locale", data=json.dumps(language)).ok
     page.reload()  # the buttons are translated too: not the fixture's way
-    page.wait_for_function("window.app?.graph && window.app?.extensionManager", timeout=60_000)
+    page.wait_for_function("window.app?.graph && window.app?.extensionManager")
     page.wait_for_function(
         "([type, title]) => LiteGraph.registered_node_types[type]?.title === title",
         arg=[NODE, texts[NODE]["display_name"]],
-        timeout=20_000,
     )
 
     shown = page.evaluate(
@@ -71,6 +70,6 @@ def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", la
     else:
         page.mouse.move(x, y)
         page.mouse.move(x + 2, y)
-    page.get_by_text(told["tooltip"], exact=True).first.wait_for(timeout=10_000)
+    page.get_by_text(told["tooltip"], exact=True).first.wait_for()
     each_front_end.photograph(f"locale_{language}_{'nodes2' if vue else 'canvas'}")
     assert each_front_end.complaints == []

@@ -106,11 +106,18 @@ class Viewer:
 
     def until(self, true: Callable[[], bool]) -> None:
         """Give the page time for what it has been told."""
-        for _ in range(150):
-            if true():
-                return
-            self.front_end.page.wait_for_timeout(100)
-        raise AssertionError("it does not become true")
+        self.front_end.until(true)
+
+    def at_rest(self) -> np.ndarray:
+        """What the canvas shows once that changes no more, (height, width, 3)."""
+        shown = [self.pixels()]
+
+        def still() -> bool:
+            shown.append(self.pixels())
+            return len(shown) > 4 and all(np.array_equal(shown[-1], earlier) for earlier in shown[-4:-1])
+
+        self.until(still)
+        return shown[-1]
 
     def overlays(self) -> list[np.ndarray]:
         """What the last run saved of the node's ``overlay``."""
@@ -168,8 +175,7 @@ def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.Fixture
     viewer.node.set("colormap", "turbo")
     viewer.node.set("normalize", "batch")
     viewer.until(lambda: viewer.pixels().tolist() != first.tolist())
-    viewer.front_end.page.wait_for_timeout(200)
-    seen = viewer.pixels()
+    seen = viewer.at_rest()
     viewer.front_end.photograph(f"viewer-{request.node.callspec.id}", viewer.node)
     viewer.node.center()
     viewer.front_end.page.evaluate(
@@ -261,7 +267,7 @@ def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
     overlays = viewer.overlays()
     viewer.root.get_by_role("option").nth(2).click()
     viewer.shows(overlays[2])
-    page.wait_for_timeout(1500)  # the front-end saves the open workflow a while after it was changed
+    viewer.front_end.kept()
     viewer.front_end.reload()
     viewer.root.locator(".unc-stage").wait_for()
     viewer.shows(overlays[2])
@@ -276,7 +282,7 @@ def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
     viewer.node.center()
     viewer.root.get_by_label("Step", exact=True).press("ArrowLeft")
     assert (viewer.value("step"), copy.value("step")) == (RECORDED[-1], -1)
-    page.wait_for_timeout(1500)
+    viewer.front_end.kept()
     files = viewer.front_end.server.base / "temp" / "uncertainty"
     files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
     try:

@@ -53,7 +53,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         # Exported, opened again, and the page loaded anew: the cut and what was seen are still there.
         saved = front_end.saved()
         front_end.load(saved)
-        page.wait_for_timeout(1500)
+        front_end.kept()
         front_end.reload()
         judge = front_end.node("UncertaintyScoreFilter")
         assert judge.values()["mode"] == "threshold"

@@ -90,7 +90,7 @@ def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "Fro
     assert copy.values() == each_front_end.node("UncertaintyKSampler").values()
     assert typed.items() <= copy.values().items()
     whole = each_front_end.exported()
-    each_front_end.page.wait_for_timeout(1500)
+    each_front_end.kept()
     each_front_end.reload()
     assert each_front_end.exported() == whole
     assert each_front_end.complaints == []

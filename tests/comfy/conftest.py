@@ -36,7 +36,7 @@ def loaded(request: pytest.FixtureRequest, loaded_models: dict[str, Loaded]) -> 
     return loaded_models[request.param]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sampling(pack: Callable[[str], ModuleType]) -> Sampling:
     """The node and KSampler side by side."""
     import comfy.utils

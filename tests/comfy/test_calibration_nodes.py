@@ -30,10 +30,16 @@ def folders(tmp_path: Path, comfy_pack: ModuleType) -> Iterator[Path]:
     folder_paths.set_input_directory(before[1])
 
 
+@pytest.fixture(scope="module")
+def unchanged_run(loaded_models: dict[str, Loaded], sampling: Sampling) -> Any:
+    with torch.inference_mode():
+        return sampling.node(loaded_models["demo-eps"])
+
+
 @pytest.fixture
-def sampled(loaded_models: dict[str, Loaded], sampling: Sampling) -> Run:
-    """Latent, map and scores of a run of the demo model."""
-    return lambda **changed: sampling.node(loaded_models["demo-eps"], **changed)
+def sampled(unchanged_run: Any, loaded_models: dict[str, Loaded], sampling: Sampling) -> Run:
+    """Latent, map and scores of a run of the demo model; without changes it is sampled once for all tests."""
+    return lambda **changed: sampling.node(loaded_models["demo-eps"], **changed) if changed else unchanged_run
 
 
 @pytest.fixture
@@ -168,8 +174,8 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
     assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # those with at most half of the four below them
     with pytest.raises(ValueError, match="set window_start to 0, window_end to 1"):
         execute(**(rule | {"window_start": 0.6}))
-    smaller = replace(found, quantities={name: values[..., :32, :] for name, values in found.quantities.items()})
-    with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 64, 64\], these have \[3, 32, 64\]"):
+    smaller = replace(found, quantities={name: values[..., :16, :] for name, values in found.quantities.items()})
+    with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 32, 32\], these have \[3, 16, 32\]"):
         execute(**(rule | {"uncertainty": smaller}))
 
 
@@ -178,11 +184,11 @@ def test_masks_have_the_size_of_the_image(pack: Callable[[str], ModuleType], sam
     _, found, _ = sampled()
     look = {"quantity": "denoised_variance", "percentile": 75.0, "grow": 0, "feather": 0, "steps": ""}
     (whole,) = mask.execute(found, **look).args
-    assert whole.shape == (2, 512, 512)
+    assert whole.shape == (2, 256, 256)
     torch.testing.assert_close(whole.mean((1, 2)), torch.full((2,), 0.25), atol=1e-4, rtol=0)
-    (small,) = mask.execute(found, **look, images=torch.zeros(2, 64, 64, 3)).args
+    (small,) = mask.execute(found, **look, images=torch.zeros(2, 32, 32, 3)).args
     averaged = found.quantities["denoised_variance"].sum(0).mean(1)
-    assert small.shape == averaged.shape == (2, 64, 64)
+    assert small.shape == averaged.shape == (2, 32, 32)
     assert all(values[white > 0].min() > values[white == 0].max() for values, white in zip(averaged, small, strict=True))
     (last,) = mask.execute(found, **(look | {"steps": "3"})).args
     assert not torch.equal(last, whole)

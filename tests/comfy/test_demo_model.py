@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from families import FAMILIES
-from real_models import Loaded, Sampling
+from real_models import Loaded, Sampling, full_size
 
 
 def test_prompts_are_encoded_as_bags_of_words(pack: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture) -> None:
@@ -46,7 +46,7 @@ def test_the_prompt_decides_the_colour(
     name: str, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
 ) -> None:
     """A trained model: things of the colour asked for, on clean white."""
-    loaded = loaded_models[name]
+    loaded = full_size(loaded_models[name])
     _, clip, _ = pack("demo.model").load()
     images = {
         word: sampling.plain(
@@ -74,7 +74,7 @@ def test_the_control_variate_beats_the_plain_variance_on_it(
 ) -> None:
     """algorithm: subtracting the drawn probe noise brings the map closer to its own limit, at the same cost."""
     options = pack("uncertainty.options").Options
-    loaded = loaded_models["demo-eps"]
+    loaded = full_size(loaded_models["demo-eps"])
     run = {"batch": 1, "steps": 10, "window_start": 0.5, "window_end": 0.6}
     maps = {
         name: sampling.node(loaded, samples=samples, seed=seed, options=options(estimator=estimator), **run)[1]

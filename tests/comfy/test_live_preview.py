@@ -43,7 +43,7 @@ def test_map_alone_where_previews_are_off(
     # From the first recorded step on; after the window the last map stays.
     assert [value for value, _ in pictures] == [3, 4, 5]
     expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
-    assert expected.size == (512, 512)
+    assert expected.size == (256, 256)
     assert np.array_equal(pictures[-1][1], expected)
     assert not np.array_equal(pictures[0][1], pictures[1][1])
 
@@ -52,8 +52,8 @@ def test_nothing_is_shown_outside_a_noise_mask(
     loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType], previews: list[tuple[int, Any]]
 ) -> None:
     loaded = loaded_models["demo-eps"]
-    mask = torch.zeros(1, 512, 512)
-    mask[..., :256] = 1
+    mask = torch.zeros(1, 256, 256)
+    mask[..., :128] = 1
     latent = loaded.latent(2) | {"noise_mask": mask}
     _, found, _ = sampling.node(loaded, latent_image=latent, options=pack("uncertainty.options").Options(live_preview=True))
     expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
@@ -73,7 +73,7 @@ def test_map_lies_over_the_preview(
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
     _, found = run(sampling, loaded_models["demo-eps"], pack, live=True)
     third = [preview[1] for value, preview in previews if value == 3]
-    assert [image.size for image in third] == [(64, 64), (64, 64)]
+    assert [image.size for image in third] == [(32, 32), (32, 32)]
     own = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[:1, 0], third[0])
     assert np.array_equal(np.asarray(third[1]), np.asarray(own))
     assert isinstance(third[1], Image.Image) and len(np.unique(np.asarray(third[1])[..., 0] - np.asarray(third[1])[..., 1])) > 10

@@ -17,9 +17,10 @@ from safetensors import safe_open
 from real_models import Loaded, Sampling
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sampled(loaded_models: dict[str, Loaded], sampling: Sampling) -> tuple[dict, Any]:
-    latent, found, _ = sampling.node(loaded_models["demo-eps"], batch=4)
+    with torch.inference_mode():
+        latent, found, _ = sampling.node(loaded_models["demo-eps"], batch=4)
     return latent, found
 
 
@@ -27,7 +28,7 @@ def sampled(loaded_models: dict[str, Loaded], sampling: Sampling) -> tuple[dict,
 def filtered(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> Callable[..., Any]:
     def run(**changed: Any) -> Any:
         latent, found = sampled
-        images = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 64, 64, 3)
+        images = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 32, 32, 3)
         inputs = {
             "uncertainty": found, "images": images, "latents": latent, "masks": images[..., 0], "mode": "keep_best",
             "keep": 2, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance", "reject": "highest",
@@ -115,8 +116,8 @@ def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, A
     _, found = sampled
     preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
     heatmap, overlay = preview.execute(uncertainty=found, **LOOK).args
-    assert heatmap.shape == (4, 512, 512, 3) and torch.equal(heatmap, overlay)
-    images = torch.rand(4, 64, 64, 3)
+    assert heatmap.shape == (4, 256, 256, 3) and torch.equal(heatmap, overlay)
+    images = torch.rand(4, 32, 32, 3)
     both = preview.execute(uncertainty=found, images=images, **LOOK)
     assert both.args[0].shape == both.args[1].shape == images.shape
     with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[0\]"):
@@ -127,7 +128,7 @@ def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, A
 
 def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
-    images = torch.rand(4, 64, 64, 3)
+    images = torch.rand(4, 32, 32, 3)
     shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
     assert "images" not in shown  # ComfyUI would draw a second preview
     index, about = opened(shown["uncertainty_view"][0])
@@ -143,7 +144,7 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
             torch.testing.assert_close(maps[quantity][:, 0], expected)
             torch.testing.assert_close(index["spreads"][q, :, image], expected.flatten(1).std(1, correction=0))
             ordered = expected.sum(0).flatten().sort().values
-            ends = ordered[[round(0.01 * 4095), round(0.99 * 4095)]]
+            ends = ordered[[round(0.01 * 1023), round(0.99 * 1023)]]
             torch.testing.assert_close(index["ranges"][q, 2, image], ends)
     name = about["pictures"][3][0]
     picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])

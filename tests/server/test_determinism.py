@@ -1,6 +1,7 @@
 """The same seed gives the same image and map, bit for bit: whatever ran before, whatever is shown, and after a restart."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,18 @@ def check_equal(one: Result, other: Result) -> None:
     assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in QUANTITIES)
 
 
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """Another server, as after a restart."""
+    base = tmp_path_factory.mktemp("restarted")
+    with ComfyServer(base=base, log=base / "server.log") as running:
+        yield running
+
+
 @pytest.mark.parametrize("strength", [0.0, 1.0])
-def test_whatever_is_around_it_and_after_a_restart(strength: float, server: ComfyServer, tmp_path: Path) -> None:
+def test_whatever_is_around_it_and_after_a_restart(
+    strength: float, server: ComfyServer, again: ComfyServer, tmp_path: Path
+) -> None:
     first = result(server, graph(strength), tmp_path)
     check_equal(result(server, graph(strength), tmp_path), first)
     check_equal(result(server, graph(strength, live_preview=True), tmp_path), first)
@@ -58,8 +69,7 @@ def test_whatever_is_around_it_and_after_a_restart(strength: float, server: Comf
     between["noise"] = make("KSampler", **{name: SAMPLER[name] for name in _stock()})
     between["other"] = make("SaveLatent", samples=["noise", 0], filename_prefix="same/other")
     check_equal(result(server, between, tmp_path), first)
-    with ComfyServer(base=tmp_path / "restarted", log=tmp_path / "restarted.log") as again:
-        check_equal(result(again, graph(strength), tmp_path), first)
+    check_equal(result(again, graph(strength), tmp_path), first)
 
 
 def test_batches_of_probes_round_alike(server: ComfyServer, tmp_path: Path) -> None:

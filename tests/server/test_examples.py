@@ -13,6 +13,7 @@ from PIL import Image
 from dev.bootstrap import ROOT
 from dev.client import Graph, get, node_with, run, view
 from dev.server import ComfyServer
+from patience import LIMIT_SECONDS
 from uncertainty.storage.tensor_files import load_map
 
 FOLDER = ROOT / "example_workflows"
@@ -92,7 +93,7 @@ def queued(server: ComfyServer, graph: Graph) -> dict:
 def post(server: ComfyServer, path: str, body: dict) -> dict:
     """Answer to a POST."""
     request = urllib.request.Request(f"{server.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as response:
         return json.loads(response.read() or b"{}")
 
 

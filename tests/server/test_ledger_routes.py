@@ -21,6 +21,7 @@ from PIL import Image
 from dev.bootstrap import BUNDLED, comfyui
 from dev.client import Graph, PromptFailed, make, run, view
 from dev.server import ComfyServer
+from patience import LIMIT_SECONDS
 from uncertainty.storage import png_entry
 from uncertainty.storage.ledger import Ledger
 
@@ -50,7 +51,7 @@ def graph(seed: int, **rule: object) -> Graph:
     return {
         "load": make("UncertaintyDemoModel"),
         "prompt": make("CLIPTextEncode", text="cat face", clip=["load", 1]),
-        "latent": make("EmptyLatentImage", width=512, height=512, batch_size=BATCH),
+        "latent": make("EmptyLatentImage", width=256, height=256, batch_size=BATCH),
         "sample": make(
             "UncertaintyKSampler", **sampling, **measuring,
             model=["load", 0], positive=["prompt", 0], negative=["prompt", 0], latent_image=["latent", 0],
@@ -69,7 +70,7 @@ def asked(server: ComfyServer, path: str, body: object = None, **query: object) 
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -104,7 +105,7 @@ def test_saved_images_know_their_scores(own_server: ComfyServer, nights: list[di
             assert known is not None
             assert known.scores["denoised_variance"][0] == pytest.approx(judged["scores"][image])
             small = png_entry.read_map(path)
-            assert small is not None and small.shape == (64, 64)
+            assert small is not None and small.shape == (32, 32)
             with Image.open(path) as saved:
                 assert json.loads(saved.info["prompt"])["sample"]["class_type"] == "UncertaintyKSampler"
 
@@ -130,7 +131,7 @@ def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, An
     _, groups = asked(own_server, "/uncertainty/ledger/models")
     (group,) = groups["models"]
     assert group["images"] == 12
-    assert group["label"] == "DemoModel, euler, 4 steps, CFG 3, latent 64×64"
+    assert group["label"] == "DemoModel, euler, 4 steps, CFG 3, latent 32×32"
     assert asked(own_server, "/uncertainty/ledger", fingerprint=group["fingerprint"], score_max=scores[2])[1]["total"] == 3
     assert asked(own_server, "/uncertainty/ledger", fingerprint="x")[1]["total"] == 0
     assert asked(own_server, "/uncertainty/ledger", until=1)[1]["total"] == 0
@@ -157,7 +158,7 @@ def test_heatmap_lies_over_the_image(own_server: ComfyServer, nights: list[dict[
     _, told = asked(own_server, "/uncertainty/ledger", limit=1)
     with urllib.request.urlopen(f"{own_server.url}/uncertainty/ledger/{told['rows'][0]['id']}/heatmap") as response:
         image = Image.open(io.BytesIO(response.read()))
-    assert (image.mode, image.size) == ("RGBA", (64, 64))
+    assert (image.mode, image.size) == ("RGBA", (32, 32))
     assert len(np.unique(np.asarray(image)[..., 3])) > 20
     assert asked(own_server, "/uncertainty/ledger/99999/heatmap")[0] == 404
     assert asked(own_server, "/uncertainty/ledger/x/heatmap")[0] == 400

@@ -14,14 +14,14 @@ from dev.client import Graph, Outputs, PromptFailed, PromptRejected, get, make, 
 from dev.demo import WORKFLOW
 from dev.server import NODES, ComfyServer
 
-BATCH, KEEP = 4, 1
+BATCH, KEEP, SIDE = 4, 1, 32
 
 
 @pytest.fixture
 def graph() -> Graph:
     """The demo's graph, smaller."""
     graph: Graph = json.loads(WORKFLOW.read_text())
-    inputs(graph, "EmptyLatentImage")["batch_size"] = BATCH
+    inputs(graph, "EmptyLatentImage").update(batch_size=BATCH, width=8 * SIDE, height=8 * SIDE)
     inputs(graph, "UncertaintyKSampler")["steps"] = 8
     inputs(graph, "UncertaintyScoreFilter")["keep"] = KEEP
     return graph
@@ -54,7 +54,7 @@ def refused(server: ComfyServer, graph: Graph, number: str) -> str:
 def test_demo_graph_gives_its_files(server: ComfyServer, graph: Graph) -> None:
     outputs = run(server.url, graph)
     images = pixels(server, graph, outputs, "uncertainty/images")
-    assert images.shape == (BATCH, 64, 64, 3)
+    assert images.shape == (BATCH, SIDE, SIDE, 3)
     overlays = pixels(server, graph, outputs, "uncertainty/overlays")
     assert overlays.shape == images.shape
     assert not np.array_equal(overlays, images)
@@ -199,7 +199,7 @@ def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None
     outputs = run(server.url, custom, lambda node, value, maximum: steps.setdefault(node, []).append((value, maximum)))
     for output in ("output", "denoised"):
         measured, guided, stock, patched = (pixels(server, custom, outputs, f"uncertainty/{name} {output}") for name in names)
-        assert measured.shape == (batch, 64, 64, 3)
+        assert measured.shape == (batch, SIDE, SIDE, 3)
         assert np.array_equal(measured, stock)
         assert np.array_equal(guided, patched)
         assert not np.array_equal(guided, measured)

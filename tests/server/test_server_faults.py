@@ -5,8 +5,8 @@ import io
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from PIL import Image
 from bad_input import GROUND, SAMPLER, SUBJECTS
 from dev.client import Graph, PromptFailed, get, make, run, view
 from dev.server import ComfyServer
+from patience import until
 from small_disk import mounted, needs_mount, resize
 from uncertainty.storage import tensor_files
 from uncertainty.storage.ledger import Ledger, Query
@@ -126,51 +127,61 @@ def test_a_browser_that_goes_away_stops_nothing(server: ComfyServer) -> None:
             return str(number)
 
     number = asyncio.run(queue_and_leave())
-    for _ in range(600):
-        history = get(server.url, f"/history/{number}")
-        if number.encode() in history:
-            break
-        time.sleep(0.1)
-    assert b'"status_str": "success"' in history
+    history = partial(get, server.url, f"/history/{number}")
+    until(lambda: number.encode() in history(), alive=lambda: server._process.poll() is None)
+    assert b'"status_str": "success"' in history()
     assert run(server.url, saving(302))["saved"]["images"]
 
 
-@needs_mount
-def test_a_full_disk_is_told_and_leaves_no_half_files(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    with mounted(output, "size=1m"), server(tmp_path) as running:
-        with pytest.raises(PromptFailed, match="No space left on device"):
-            keep_running(running.url, range(80))
-        assert check(tmp_path) >= SAVED
-        assert not list(output.rglob("*.part"))
-        images = check(tmp_path)
-        resize(output, "size=8m")
-        run(running.url, saving(99))
-        assert check(tmp_path) >= images + SAVED
+@pytest.fixture(scope="module")
+def on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A server whose output folder is a disk of its own."""
+    base = tmp_path_factory.mktemp("small disk")
+    with mounted(base / "output", "size=1m"), server(base) as running:
+        yield running
 
 
 @needs_mount
-def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    with mounted(output, "size=1m"), server(tmp_path) as running:
-        run(running.url, saving(1))
-        resize(output, "ro")
-        with pytest.raises(PromptFailed, match="Read-only file system"):
-            run(running.url, saving(2))
-        assert check(tmp_path) == SAVED
-        resize(output, "rw")
-        run(running.url, saving(3))
-        assert check(tmp_path) == 2 * SAVED
+def test_a_full_disk_is_told_and_leaves_no_half_files(on_a_small_disk: ComfyServer) -> None:
+    base, output = on_a_small_disk.base, on_a_small_disk.base / "output"
+    with pytest.raises(PromptFailed, match="No space left on device"):
+        keep_running(on_a_small_disk.url, range(80))
+    assert check(base) >= SAVED
+    assert not list(output.rglob("*.part"))
+    images = check(base)
+    resize(output, "size=8m")
+    run(on_a_small_disk.url, saving(99))
+    assert check(base) >= images + SAVED
 
 
-def test_a_locked_ledger_costs_no_image(tmp_path: Path) -> None:
-    with server(tmp_path) as running:
-        run(running.url, saving(1))
-        with ledger(tmp_path)._open() as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            (shown, _) = run(running.url, saving(2))["saved"]["images"]
-        assert Image.open(io.BytesIO(view(running.url, shown))).size == (32, 32)
-        assert "scores were not recorded" in (tmp_path / "server.log").read_text()
-        run(running.url, saving(3))
-    assert check(tmp_path) == 3 * SAVED
-    assert ledger(tmp_path).page(Query()).total == 2 * SAVED
+@needs_mount
+def test_a_read_only_folder_is_told(on_a_small_disk: ComfyServer) -> None:
+    base, output = on_a_small_disk.base, on_a_small_disk.base / "output"
+    resize(output, "size=8m")
+    before = check(base)
+    run(on_a_small_disk.url, saving(201))
+    resize(output, "ro")
+    with pytest.raises(PromptFailed, match="Read-only file system"):
+        run(on_a_small_disk.url, saving(202))
+    assert check(base) == before + SAVED
+    resize(output, "rw")
+    run(on_a_small_disk.url, saving(203))
+    assert check(base) == before + 2 * SAVED
+
+
+def test_a_locked_ledger_costs_no_image(server: ComfyServer) -> None:
+    def keep(seed: int) -> set[str]:
+        images = run(server.url, saving(seed))["saved"]["images"]
+        assert all(Image.open(io.BytesIO(view(server.url, image))).size == (32, 32) for image in images)
+        return {f"{image['subfolder']}/{image['filename']}" for image in images}
+
+    recorded = keep(311)
+    said = len(server.log.read_text())
+    with ledger(server.base)._open() as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        unrecorded = keep(312)
+    assert "scores were not recorded" in server.log.read_text()[said:]
+    recorded |= keep(313)
+    assert (len(recorded), len(unrecorded)) == (2 * SAVED, SAVED)
+    known = {entry.file for entry in ledger(server.base).page(Query(), limit=1000).images}
+    assert recorded <= known and not unrecorded & known

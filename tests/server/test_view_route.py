@@ -6,12 +6,13 @@ import urllib.request
 import pytest
 
 from dev.server import ComfyServer
+from patience import LIMIT_SECONDS
 
 
 def answer(server: ComfyServer, name: str) -> tuple[int, bytes]:
     """Status and body."""
     quoted = urllib.parse.quote(name, safe="")
-    with urllib.request.urlopen(f"{server.url}/uncertainty/temporary/{quoted}", timeout=60) as response:
+    with urllib.request.urlopen(f"{server.url}/uncertainty/temporary/{quoted}", timeout=LIMIT_SECONDS) as response:
         return response.status, response.read()
 
 

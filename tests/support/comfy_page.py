@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page
 
+import patience
 from dev.bootstrap import ROOT
 from dev.server import ComfyServer
 
@@ -21,10 +22,47 @@ FRONT_ENDS = {
     "newer-canvas": ("newer_server", False),
     "newer-nodes2": ("newer_server", True),
 }
+SIZE = {"width": 1900, "height": 1100}
 MARGIN = 12  # pixels around a node in its photograph
 BARS = 260  # height of what lies over the canvas, above and below
 # The front-end asks its makers' server about every node.
 LOOKUPS = "api.comfy.org"
+NOWHERE = "about:blank"
+LIMIT_MILLISECONDS = 1000 * patience.LIMIT_SECONDS
+# Two pictures after which the canvas is where it was.
+STILL = """() => new Promise((resolve) => {
+    const { ds } = window.app.canvas;
+    let before, still = 0;
+    const look = () => {
+        const now = JSON.stringify([ds.scale, ...ds.offset]);
+        still = now === before ? still + 1 : 0;
+        before = now;
+        if (still === 3) resolve();
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
+# Whether the browser holds the open workflow as it is: front-ends keep it in one storage or the other, some as a text in a text.
+KEPT = """() => {
+    const values = (workflow) =>
+        JSON.stringify(workflow.nodes.map((node) => [String(node.id), node.type, node.widgets_values, node.properties]).sort());
+    const open = values(JSON.parse(JSON.stringify(window.app.graph.serialize())));
+    return [...Object.values(localStorage), ...Object.values(sessionStorage)].some((text) => {
+        let kept;
+        try {
+            kept = JSON.parse(text);
+            if (typeof kept?.data === "string") kept = JSON.parse(kept.data);
+        } catch {
+            return false; // not a workflow
+        }
+        return kept?.nodes && values(kept) === open;
+    });
+}"""
+FORGET = """async () => {
+    localStorage.clear();
+    sessionStorage.clear();
+    for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name);
+}"""
 
 
 @dataclass
@@ -51,12 +89,21 @@ class FrontEnd:
 
     def settle(self) -> None:
         """Wait until the page can be worked with."""
-        self.page.wait_for_function("window.app?.graph && window.app?.extensionManager", timeout=60_000)
+        self.page.wait_for_function("window.app?.graph && window.app?.extensionManager")
         self.page.get_by_role("button", name="Run").first.wait_for()
         self.settled = True
 
+    def until(self, true: Callable[[], object], movement: Callable[[], object] = lambda: None) -> None:
+        """Give page and server time for what they have been told."""
+        pause = lambda seconds: self.page.wait_for_timeout(1000 * seconds)  # noqa: E731
+        patience.until(true, alive=lambda: self.server._process.poll() is None, movement=movement, pause=pause)
+
+    def kept(self) -> None:
+        """Wait until the front-end has saved the open workflow in the browser, which it does a while after each change."""
+        self.page.wait_for_function(KEPT)
+
     def reload(self) -> None:
-        """Load the page anew. The front-end saves the open workflow a second after a change: wait before, if it matters."""
+        """Load the page anew: the open workflow comes back as it was ``kept``."""
         self.settled = False
         self.page.reload()
         self.settle()
@@ -89,13 +136,15 @@ class FrontEnd:
         """Press the button and wait for the end of the run."""
         self.page.evaluate(
             """() => {
-                window.finished = new Promise((resolve) => {
-                    for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
-                        window.app.api.addEventListener(kind, (event) => resolve([kind, event.detail]), { once: true });
-                });
+                const { api } = window.app;
+                Object.assign(window, { finished: null, events: 0 });
+                for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
+                    api.addEventListener(kind, (event) => (window.finished ??= [kind, event.detail]), { once: true });
+                for (const kind of ["executing", "progress"]) api.addEventListener(kind, () => window.events++);
             }"""
         )
         self.page.get_by_role("button", name="Run").first.click()
+        self.until(lambda: self.page.evaluate("() => window.finished"), lambda: self.page.evaluate("() => window.events"))
         kind, detail = self.page.evaluate("() => window.finished")
         assert kind == "execution_success", detail
 
@@ -137,7 +186,7 @@ class FrontEnd:
         self.page.locator("#graph-canvas").focus()
         self.page.keyboard.press("Control+c")
         self.page.keyboard.press("Control+v")
-        self.page.wait_for_function("(count) => window.app.graph.nodes.length > count", arg=len(before), timeout=5_000)
+        self.page.wait_for_function("(count) => window.app.graph.nodes.length > count", arg=len(before))
         (copy,) = [each for each in self.nodes(node.kind) if each.id not in before]
         return copy
 
@@ -206,7 +255,7 @@ class Node:
         size = page.viewport_size
         if size and size["height"] < height:
             page.set_viewport_size({"width": size["width"], "height": int(height)})
-            page.wait_for_timeout(300)
+            page.evaluate(STILL)
         self.on(
             """(node) => {
                 const { canvas } = window.app;
@@ -215,7 +264,7 @@ class Node:
                 canvas.draw(true, true);
             }"""
         )
-        page.wait_for_timeout(400)  # it may glide there
+        page.evaluate(STILL)  # it may glide there
 
     def box(self) -> dict[str, float]:
         """Where it is on the page, title and all, in pixels."""
@@ -250,8 +299,17 @@ class Node:
 
 @contextmanager
 def opened(browser: Browser, server: ComfyServer, vue: bool = False) -> Iterator[FrontEnd]:
-    """A fresh page with settings of its own, ready to work with."""
-    page = browser.new_page(viewport={"width": 1900, "height": 1100})
+    """The page as a new user finds it, with settings of its own, ready to work with.
+
+    A browser's page is used again, emptied of all that its last user left: a new one would compile the front-end's scripts anew,
+    which takes longer than most of what is done with it.
+    """
+    idle = [page for context in browser.contexts for page in context.pages if page.url == NOWHERE]
+    page = idle[0] if idle else browser.new_page()
+    page.set_default_timeout(LIMIT_MILLISECONDS)
+    page.set_viewport_size(SIZE)  # type: ignore[arg-type]
+    page.goto(f"{server.url}/system_stats")  # of the same origin, whose storage this empties
+    page.evaluate(FORGET)
     settings = {
         "Comfy.TutorialCompleted": True,  # a new user is shown the templates first, over everything else
         "Comfy.VueNodes.Enabled": vue,
@@ -265,4 +323,7 @@ def opened(browser: Browser, server: ComfyServer, vue: bool = False) -> Iterator
     page.goto(server.url)
     found.settle()
     yield found
-    page.close()
+    page.remove_listener("console", found.hear)
+    page.remove_listener("pageerror", found.catch)
+    page.mouse.move(0, 0)
+    page.goto(NOWHERE)

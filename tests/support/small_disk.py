@@ -14,16 +14,17 @@ needs_mount = pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount"
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small disk of its own at a folder."""
+    """A small disk of its own at a folder, which goes with this process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"only who may mount a disk can fill one: {done.stderr.strip()}")
-    try:
+    # Its input ends with this process. It is of a session of its own, so that Ctrl+C does not end it first.
+    line = ["sh", "-c", 'cat > /dev/null; exec umount -l "$0"', str(folder)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True) as unmounting:
         yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+    assert unmounting.returncode == 0, f"{folder} is still mounted"
 
 
 def resize(folder: Path, options: str) -> None:
