@@ -1,4 +1,4 @@
-/** The rule of uncertainty/choosing/selection.py, so that the view shows which images pass before the node runs again. */
+/** The rule of uncertainty/choosing/cut.py, so that the view shows which images pass before the node runs again. */
 
 /**
  * @typedef {(number | null)[]} Scores in single precision; null for an image without a valid score
