@@ -156,7 +156,10 @@ class Rows:
     def _write(self, first: int, last: int, tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
 
-        with atomic_write(self._path(first, last)) as unfinished, pq.ParquetWriter(unfinished, _schema(), compression="zstd") as writer:
+        with (
+            atomic_write(self._path(first, last)) as unfinished,
+            pq.ParquetWriter(unfinished, _schema(), compression="zstd") as writer,
+        ):
             for table in tables:
                 writer.write_table(table)
 

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
 def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The largest repeated parts of a network: the entries of its module lists, or, for a sequence, the entries of the sequence."""
+    """The largest repeated parts of a network: the entries of its module lists, or of sequences in these lists."""
     inside: set[nn.Module] = set()
     for module in network.modules():
         if module in inside or not isinstance(module, nn.ModuleList):

@@ -116,7 +116,7 @@ def test_the_same_map_is_counted_once(sampled: Run, calibrate: Run) -> None:
     _, found, _ = sampled()
     first = calibrate(found)
     again = calibrate(found, percentile=10.0)
-    assert first[1] == again[1] == 2 and "counted before" in again[2]
+    assert first[1] == again[1] == 2 and "already counted" in again[2]
     assert calibrate(found, name="another")[1] == 2
 
 
@@ -125,11 +125,11 @@ def test_only_what_is_measured_must_agree(pack: Callable[[str], ModuleType], sam
     options = pack("uncertainty.options").Options(direction="descend", mask_scope="channel", mask_side="low", max_batch=1)
     assert calibrate(sampled(seed=9, strength=5.0, percentile=50.0, options=options)[1])[1] == 4
     for changed, words in (
-        ({"samples": 4}, "samples: 3 there, 4 now"),
-        ({"steps": 6}, "steps: 5 there, 6 now"),
-        ({"cfg": 2.0}, "cfg: 3.0 there, 2.0 now"),
-        ({"scheduler": "karras"}, "scheduler: 'normal' there, 'karras' now"),
-        ({"window_start": 0.5}, r"window: \[0.3, 0.7\] there, \[0.5, 0.7\] now"),
+        ({"samples": 4}, "samples: 3 in the calibration, 4 now"),
+        ({"steps": 6}, "steps: 5 in the calibration, 6 now"),
+        ({"cfg": 2.0}, "cfg: 3.0 in the calibration, 2.0 now"),
+        ({"scheduler": "karras"}, "scheduler: 'normal' in the calibration, 'karras' now"),
+        ({"window_start": 0.5}, r"window: \[0.3, 0.7\] in the calibration, \[0.5, 0.7\] now"),
     ):
         with pytest.raises(ValueError, match=words):
             calibrate(sampled(**changed)[1])
@@ -172,10 +172,10 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
     kept = execute(**rule).args[8]
     scores = found.score("denoised_variance").value
     assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # those with at most half of the four below them
-    with pytest.raises(ValueError, match="set window_start to 0, window_end to 1"):
+    with pytest.raises(ValueError, match="set window_start to 0 and window_end to 1"):
         execute(**(rule | {"window_start": 0.6}))
     smaller = replace(found, quantities={name: values[..., :16, :] for name, values in found.quantities.items()})
-    with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 32, 32\], these have \[3, 16, 32\]"):
+    with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 32, 32\], but these have shape \[3, 16, 32\]"):
         execute(**(rule | {"uncertainty": smaller}))
 
 
@@ -192,9 +192,9 @@ def test_masks_have_the_size_of_the_image(pack: Callable[[str], ModuleType], sam
     assert all(values[white > 0].min() > values[white == 0].max() for values, white in zip(averaged, small, strict=True))
     (last,) = mask.execute(found, **(look | {"steps": "3"})).args
     assert not torch.equal(last, whole)
-    with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"steps must be among the recorded steps \[2, 3\], got \[1, 2\]"):
         mask.execute(found, **(look | {"steps": "1-2"}))
-    assert "or like 45,46 or 45-48, got '3;4'" in mask.validate_inputs(quantity="denoised_variance", steps="3;4")
+    assert "or a list such as 45,46 or 45-48, got '3;4'" in mask.validate_inputs(quantity="denoised_variance", steps="3;4")
 
 
 def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], ModuleType], sampled: Run) -> None:

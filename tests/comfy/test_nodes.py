@@ -76,9 +76,9 @@ def test_what_was_not_connected_is_blocked(filtered: Callable[..., Any]) -> None
 
 
 def test_batches_that_do_not_fit_are_named(filtered: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="images holds 3, the map 4"):
+    with pytest.raises(ValueError, match="images has 3 entries, but the map has 4"):
         filtered(images=torch.zeros(3, 8, 8, 3))
-    with pytest.raises(ValueError, match="no recorded step lies between window_start 0.0 and window_end 0.2"):
+    with pytest.raises(ValueError, match="no recorded step is between window_start 0.0 and window_end 0.2"):
         filtered(window_end=0.2)
 
 
@@ -120,9 +120,9 @@ def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, A
     images = torch.rand(4, 32, 32, 3)
     both = preview.execute(uncertainty=found, images=images, **LOOK)
     assert both.args[0].shape == both.args[1].shape == images.shape
-    with pytest.raises(ValueError, match=r"steps must be among the recorded \[2, 3\], got \[0\]"):
+    with pytest.raises(ValueError, match=r"steps must be among the recorded steps \[2, 3\], got \[0\]"):
         preview.execute(uncertainty=found, **(LOOK | {"step": 0}))
-    with pytest.raises(ValueError, match="images holds 2, the map 4"):
+    with pytest.raises(ValueError, match="images has 2 entries, but the map has 4"):
         preview.execute(uncertainty=found, images=images[:2], **LOOK)
 
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_its_frames_is_refused(
     count: int, split: Callable[..., Any], pack: Callable[[str], ModuleType], video_map: Any
 ) -> None:
     images = decoded(count, videos=1)
-    message = f"images holds {count}, the map 3 videos of 4 latent frames, .*: connect the images of this map"
+    message = f"images has {count} entries, but the map has 3 videos of 4 latent frames, .*: connect the images of this map"
     with pytest.raises(ValueError, match=message):
         split(images=images)
     with pytest.raises(ValueError, match=message):

@@ -157,7 +157,7 @@ def test_thresholds_are_calibrated_over_two_runs(server: ComfyServer, graph: Gra
     graph[sampler]["inputs"] |= {"seed": 34, "strength": 1.0, "thresholds": ["load", 0]}
     run(server.url, graph)
     graph[sampler]["inputs"]["samples"] += 1
-    with pytest.raises(PromptFailed, match="thresholds were made under other settings .*samples"):
+    with pytest.raises(PromptFailed, match="thresholds were calibrated with other settings .*samples"):
         run(server.url, graph)
 
 

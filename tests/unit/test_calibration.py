@@ -141,9 +141,9 @@ def test_adding_leaves_the_state_before_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"samples": 7}, "other settings.*use another name.*samples: 5 there, 7 now"),
-        ({"model": "ffff"}, "model: 'a1b2' there, 'ffff' now"),
-        ({"window": [0.8, 0.98]}, r"window: \[0.9, 0.98\] there, \[0.8, 0.98\] now"),
+        ({"samples": 7}, "other settings.*use another name.*samples: 5 in the calibration, 7 now"),
+        ({"model": "ffff"}, "model: 'a1b2' in the calibration, 'ffff' now"),
+        ({"window": [0.8, 0.98]}, r"window: \[0.9, 0.98\] in the calibration, \[0.8, 0.98\] now"),
     ],
 )
 def test_settings_that_must_agree_are_named(changed: dict[str, Any], message: str) -> None:
@@ -168,30 +168,30 @@ def test_the_report_says_how_many_and_how_exact() -> None:
     (found,) = numbered(101, 101)
     state = calibrated([found])
     lines = state.report(95, 101).splitlines()
-    assert lines[:2] == ["101 images, 101 of them new", "thresholds at percentile 95 from 101 images kept: exact"]
+    assert lines[:2] == ["101 images, 101 of them new", "thresholds at percentile 95 from 101 kept images: exact"]
     # The numbers 0 to 100, the quantities once, twice and three times.
     assert lines[2:] == [
         f"{name}: median score {50 * factor}, 90 % between {5 * factor} and {95 * factor}"
         for factor, name in enumerate(QUANTITIES, start=1)
     ]
-    assert "0 of them new (they were counted before)" in state.report(95, 0)
-    assert "from 512 images kept: within 1.9 points of 95 at 95 %" in calibrated(numbered(600, 100)).report(95, 100)
+    assert "0 of them new (all were already counted)" in state.report(95, 0)
+    assert "from 512 kept images: within 1.9 points of 95 at 95 %" in calibrated(numbered(600, 100)).report(95, 100)
 
 
 def test_maps_that_do_not_fit_are_named() -> None:
     values = torch.rand(2, 3, 4, 6, 5)
     found = measured(values, (7, 8))
     state = calibrated([found])
-    with pytest.raises(ValueError, match=r"recorded steps: \[7, 8\] there, \[7\] now"):
+    with pytest.raises(ValueError, match=r"recorded steps: \[7, 8\] in the calibration, \[7\] now"):
         state.add(measured(values[:1], (7,)))
-    with pytest.raises(ValueError, match=r"latent shape: \[4, 6, 5\] there, \[4, 5, 5\] now"):
+    with pytest.raises(ValueError, match=r"latent shape: \[4, 6, 5\] in the calibration, \[4, 5, 5\] now"):
         state.add(measured(values[..., :5, :], (7, 8)))
-    with pytest.raises(ValueError, match=r"another scheduler \(noise levels: \[2.0, 1.0\] there, \[2.0, 1.5\] now"):
+    with pytest.raises(ValueError, match=r"other noise levels \(\[2.0, 1.0\] in the calibration, \[2.0, 1.5\] now"):
         state.add(replace(found, sigmas=torch.tensor([2.0, 1.5])))
-    with pytest.raises(ValueError, match="noise mask.*calibrate on whole images"):
+    with pytest.raises(ValueError, match="noise mask.*calibrate without a noise mask"):
         state.add(replace(found, mask=torch.ones(3, 1, 6, 5)))
     values[1, 2, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="image 2 of the map has values that are no numbers"):
+    with pytest.raises(ValueError, match="image 2 of the map has values that are not finite"):
         state.add(measured(values, (7, 8)))
 
 
@@ -199,7 +199,7 @@ def test_thresholds_need_images_and_a_percentile() -> None:
     (found,) = numbered(4, 4)
     with pytest.raises(ValueError, match="holds no images"):
         Calibration.like(found).thresholds(95)
-    with pytest.raises(ValueError, match="percentile must lie between 0 and 100, got 101"):
+    with pytest.raises(ValueError, match="percentile must be between 0 and 100, got 101"):
         calibrated([found]).thresholds(101)
 
 
@@ -208,5 +208,5 @@ def test_thresholds_of_another_latent_size_are_refused() -> None:
     assert thresholds.at(3, (2, 4, 8, 8)).shape == (1, 4, 8, 8)
     assert thresholds.at(4, (2, 4, 16, 16)) == 0.5  # one number fits everything
     for shape in [(2, 4, 16, 16), (2, 16, 8, 8), (2, 4, 1, 8), (4, 8, 8)]:
-        with pytest.raises(ValueError, match=r"calibrated on latents of shape \[4, 8, 8\], these have"):
+        with pytest.raises(ValueError, match=r"calibrated on latents of shape \[4, 8, 8\], but these have shape"):
             thresholds.at(3, shape)

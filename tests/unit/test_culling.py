@@ -63,7 +63,7 @@ def test_what_cannot_be_moved_is_named(tmp_path: Path, file: Path) -> None:
     with pytest.raises(ValueError, match="already"):
         rejecting.reject(root, away)
     back = rejecting.restore(root, away)
-    with pytest.raises(ValueError, match="does not lie"):
+    with pytest.raises(ValueError, match="is not in a folder"):
         rejecting.restore(root, back)
 
 

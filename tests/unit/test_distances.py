@@ -68,7 +68,7 @@ def test_principal_components_keep_what_varies() -> None:
     project = principal(real, 2)
     assert project(real).shape == (50, 2)
     torch.testing.assert_close(project(real).var(0).sum(), real.double().var(0).sum(), rtol=1e-5, atol=0)
-    with pytest.raises(ValueError, match="dimensions must lie between 1 and 5, got 6"):
+    with pytest.raises(ValueError, match="dimensions must be between 1 and 5, got 6"):
         principal(real, 6)
 
 
@@ -87,7 +87,7 @@ def test_efficientnet_sees_the_same_at_another_size() -> None:
     ("spec", "words"),
     [
         ("resnet", "features must be efficientnet-lite0, inception-v3=FILE or package.module:name, got resnet"),
-        ("inception-v3=none.pth", "none.pth is none: give inception-v3=FILE"),
+        ("inception-v3=none.pth", "none.pth is not a file: give inception-v3=FILE"),
         ("no.such:thing", "no.such:thing cannot be imported as package.module:name"),
         ("math:nothing", "math:nothing cannot be imported as package.module:name"),
     ],

@@ -171,7 +171,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         tensor_files.load_map(path)
     assert tensor_files.kind_of(path) is None
     save_file({"weight": torch.ones(2)}, path, {"uncertainty": json.dumps({"kind": "map", "version": 2})})
-    with pytest.raises(ValueError, match="file version 2, this pack reads version 1"):
+    with pytest.raises(ValueError, match="file version 2, but this pack reads version 1"):
         tensor_files.load_map(path)
     tensor_files.save_thresholds(path, Thresholds({1: torch.ones(1)}))
     with pytest.raises(ValueError, match="x.safetensors is a file of kind thresholds, not map"):

@@ -37,7 +37,7 @@ def test_percentile_of_more_elements_than_torch_quantile_takes() -> None:
 
 @pytest.mark.parametrize("percentile", [-0.1, 100.1, float("nan")])
 def test_percentile_out_of_range_is_named(percentile: float) -> None:
-    with pytest.raises(ValueError, match="percentile must lie between 0 and 100"):
+    with pytest.raises(ValueError, match="percentile must be between 0 and 100"):
         percentile_per_image(torch.zeros(1, 1, 4), percentile)
 
 

@@ -198,7 +198,7 @@ def test_a_newer_ledger_is_left_alone(ledger: Ledger) -> None:
     ledger.record(made(1))
     with sqlite3.connect(ledger.path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(LedgerError, match="of version 99, this pack reads up to .*: update the pack"):
+    with pytest.raises(LedgerError, match="has version 99, but this pack reads versions up to .*: update the pack"):
         ledger.record(made(1, 1))
 
 

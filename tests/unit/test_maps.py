@@ -57,7 +57,7 @@ def test_a_map_cannot_be_changed() -> None:
 def test_bad_requests_are_named() -> None:
     with pytest.raises(ValueError, match="quantity must be one of .*got 'variance'"):
         example().score("variance")
-    with pytest.raises(ValueError, match=r"steps must be among the recorded \[7, 8\], got \[6\]"):
+    with pytest.raises(ValueError, match=r"steps must be among the recorded steps \[7, 8\], got \[6\]"):
         example().score(steps=[6])
 
 

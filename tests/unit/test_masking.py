@@ -24,7 +24,7 @@ def test_steps_are_read(text: str, steps: list[int] | None) -> None:
 
 @pytest.mark.parametrize("text", ["all", "45;46", "48-45", "-1", "1-", "4.5", ",", "1--3", "0-99999999999"])
 def test_steps_that_cannot_be_read_are_named(text: str) -> None:
-    with pytest.raises(ValueError, match="steps must be empty for all, or like 45,46 or 45-48, got"):
+    with pytest.raises(ValueError, match="steps must be empty for all steps, or a list such as 45,46 or 45-48, got"):
         parse_steps(text)
 
 

@@ -106,6 +106,8 @@ def test_a_newer_ledger_is_refused_and_left_alone(first: Path) -> None:
     with sqlite3.connect(first) as connection:
         connection.execute(f"PRAGMA user_version = {migrations.VERSION + 1}")
     before = rows(first)
-    with pytest.raises(LedgerError, match=r"of version \d+, this pack reads up to \d+: update the pack, or move the file away"):
+    with pytest.raises(
+        LedgerError, match=r"has version \d+, but this pack reads versions up to \d+: update the pack, or move the file away"
+    ):
         Ledger(first).record(made(1, 9))
     assert rows(first) == before

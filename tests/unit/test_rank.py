@@ -142,7 +142,7 @@ def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
     assert names(done.stdout) == ["z", "c", "a", "e", "b", "d"] or names(done.stdout) == ["c", "z", "a", "e", "b", "d"]
     assert "better than 100 % of 4" in done.stdout
     assert "the only one" in done.stdout and "2 different settings" in done.stdout
-    assert "plain.png has no scores" in done.stderr and "broken.png is no readable PNG" in done.stderr
+    assert "plain.png has no scores" in done.stderr and "broken.png is not a readable PNG file" in done.stderr
     assert sorted(folder.iterdir()) == before
 
 
@@ -205,7 +205,7 @@ def test_what_makes_no_sense_is_refused(rank: Rank, folder: Path, arguments: tup
 def test_what_cannot_be_moved_is_named(rank: Rank, folder: Path) -> None:
     rank(folder, "--keep", "2", "--move")
     done = rank(folder / "rejected", "--keep", "1", "--move")
-    assert "lies in a folder rejected already" in done.stderr
+    assert "is already in a folder named rejected" in done.stderr
     assert sorted(path.stem for path in (folder / "rejected").iterdir()) == ["a", "b", "d", "e"]
 
 

@@ -77,7 +77,7 @@ def test_when_none_pass() -> None:
     rule = {"mode": "threshold", "threshold": -1.0}
     assert run(**rule, when_none_pass="block")[0] == ()
     assert run(**rule, when_none_pass="keep_best_one")[0] == (1,)
-    with pytest.raises(ValueError, match="no image passed threshold on denoised_variance"):
+    with pytest.raises(ValueError, match="no image passed mode threshold on denoised_variance"):
         run(**rule, when_none_pass="error")
 
 
@@ -109,5 +109,5 @@ def test_thresholds_name_what_differs() -> None:
     thresholds.check({"samples": 5, "sampler": "euler", "seed": 1})
     with pytest.raises(ValueError, match="samples: 5 when calibrated, 7 now"):
         thresholds.check({"samples": 7, "sampler": "euler"})
-    with pytest.raises(ValueError, match=r"thresholds cover the steps \[3\], not step 4"):
+    with pytest.raises(ValueError, match=r"thresholds cover steps \[3\], not step 4"):
         thresholds.at(4)

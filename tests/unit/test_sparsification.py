@@ -65,8 +65,8 @@ def test_only_the_order_of_uncertainty_counts() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (([0.0, 1.0], [0.0], [1.0, 2.0]), r"prediction must be of ground_truth's shape \(2,\)"),
-        (([], [], []), "not empty"),
+        (([0.0, 1.0], [0.0], [1.0, 2.0]), r"prediction must have ground_truth's shape \(2,\)"),
+        (([], [], []), "not be empty"),
         (([0.0], [np.nan], [1.0]), "prediction must be finite: 1 of 1 elements are not"),
         (([0.0], [0.0], [1.0], 0), "intervals must be at least 1, got 0"),
     ],
@@ -108,5 +108,5 @@ def test_a_latent_map_is_brought_to_the_pictures_size() -> None:
 
 
 def test_pictures_of_another_map_are_refused() -> None:
-    with pytest.raises(ValueError, match="must be of the same pictures"):
+    with pytest.raises(ValueError, match="must have the same size"):
         error_map.of_images(torch.zeros(1, 8, 8, 3), torch.zeros(3, 8, 8, 3), made(torch.zeros(2, 3, 8, 8)), "score_variance")

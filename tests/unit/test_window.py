@@ -30,7 +30,7 @@ def test_short_schedules_still_have_a_step(total: int) -> None:
 
 @pytest.mark.parametrize(("start", "end", "name"), [(-0.1, 0.5, "window_start"), (0.5, 1.1, "window_end")])
 def test_bounds_are_named(start: float, end: float, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=f"{name} must be between 0 and 1"):
         Window(start, end)
 
 

@@ -136,7 +136,7 @@ def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     header = _header(path)
     if header.get("kind") != kind:
-        raise ValueError(f"{path.name} contains a {header.get('kind')}, not a {kind}: load it with the node for its kind.")
+        raise ValueError(f"{path.name} is a file of kind {header.get('kind')}, not {kind}: load it with the node for its kind.")
     with _whole(path), safe_open(path, framework="pt") as file:
         # Cloned, because views of the file would keep Windows from replacing it.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118, it is not a mapping
