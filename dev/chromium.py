@@ -1,4 +1,4 @@
-"""The browser that tests/browser drives: ``python -m dev.chromium`` makes sure there is one."""
+"""The browser for tests/browser: ``python -m dev.chromium`` installs it if there is none."""
 
 import os
 import shutil
@@ -10,22 +10,22 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_chromium() -> str | None:
-    """Path of an installed Chromium: CHROMIUM, or the first on PATH.
+    """Path of an installed Chromium: CHROMIUM, or the first one on PATH.
 
     Raises:
-        SetupError: CHROMIUM names no program.
+        SetupError: CHROMIUM is set but is no program.
     """
     given = os.environ.get("CHROMIUM")
     if given and not shutil.which(given):
-        raise SetupError(f"CHROMIUM={given} is no program: give the path of a Chromium, or leave it unset.")
+        raise SetupError(f"CHROMIUM={given} is no program: give the path of a Chromium, or unset it.")
     return next(filter(None, map(shutil.which, [given] if given else NAMES)), None)
 
 
 def ensure_chromium() -> None:
-    """Install Chromium where that can be done without asking.
+    """Install Chromium if none is found and this process may install packages.
 
     Raises:
-        SetupError: it cannot.
+        SetupError: Chromium is missing and must be installed by the user, or the installation failed.
     """
     if find_chromium():
         return

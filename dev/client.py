@@ -11,16 +11,18 @@ from typing import Any
 
 import aiohttp
 
+from .server import SILENCE_SECONDS
+
 Graph = dict[str, dict[str, Any]]
 Outputs = dict[str, dict[str, list[Any]]]
 Progress = Callable[[str, int, int], None]
 
 
 class PromptRejected(Exception):
-    """The server's validation refused the graph; ``answer`` is what it said."""
+    """The server's validation refused the graph; ``answer`` is its reply."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
-        """One line an error."""
+        """The message has one line for each error."""
         self.answer = answer
         lines = [
             f"{node['class_type']} ({number}): {error['message']}: {error['details']}"
@@ -35,26 +37,26 @@ class PromptFailed(Exception):
 
 
 def get(url: str, path: str, **query: str) -> bytes:
-    """Body of a GET."""
-    with urllib.request.urlopen(f"{url}{path}?{urllib.parse.urlencode(query)}", timeout=60) as response:
+    """The body of the answer to a GET request."""
+    with urllib.request.urlopen(f"{url}{path}?{urllib.parse.urlencode(query)}", timeout=SILENCE_SECONDS) as response:
         return bytes(response.read())
 
 
 def view(url: str, file: dict[str, str]) -> bytes:
-    """A file that some node's output names, by its ``filename``, ``subfolder`` and ``type``."""
+    """Fetch a file that a node's output names by ``filename``, ``subfolder`` and ``type``."""
     return get(url, "/view", **file)
 
 
 def make(class_type: str, **inputs: Any) -> dict[str, Any]:
-    """A node of a graph."""
+    """Make a node of a graph."""
     return {"class_type": class_type, "inputs": inputs}
 
 
 def node_with(graph: Graph, class_type: str, **inputs: Any) -> str:
-    """Id of the first node of a class that has these input values.
+    """Id of the first node of a class with these input values.
 
     Raises:
-        LookupError: there is none.
+        LookupError: there is no such node.
     """
     for number, node in graph.items():
         if node["class_type"] == class_type and inputs.items() <= _plain(node["inputs"]).items():
@@ -63,22 +65,27 @@ def node_with(graph: Graph, class_type: str, **inputs: Any) -> str:
 
 
 def run(url: str, graph: Graph, progress: Progress | None = None) -> Outputs:
-    """Run a graph in API format to its end and return what its output nodes reported, by node id.
+    """Run a graph in API format and return what its output nodes reported, by node id.
 
-    ``progress`` is called with a node id, steps done and steps in all.
+    ``progress`` is called with a node id, the number of steps done and the total.
 
     Raises:
-        PromptRejected: validation refused it, or part of it.
-        PromptFailed: a node failed.
+        PromptRejected: validation refused the graph, or part of it.
+        PromptFailed: a node failed, or the server hangs.
     """
-    return asyncio.run(_run(url, graph, progress or (lambda node, value, maximum: None)))
+    try:
+        return asyncio.run(_run(url, graph, progress or (lambda node, value, maximum: None)))
+    except TimeoutError as error:
+        raise PromptFailed(f"the server sent nothing for {SILENCE_SECONDS} s") from error
 
 
 async def _run(url: str, graph: Graph, progress: Progress) -> Outputs:
     client = uuid.uuid4().hex
+    silence = aiohttp.ClientWSTimeout(ws_receive=SILENCE_SECONDS)
     async with (
-        aiohttp.ClientSession(base_url=url) as session,
-        session.ws_connect("/ws", params={"clientId": client}, max_msg_size=0) as socket,  # listening before it is queued
+        aiohttp.ClientSession(base_url=url, timeout=aiohttp.ClientTimeout(SILENCE_SECONDS)) as session,
+        # Connected before the graph is queued, so that no message is missed.
+        session.ws_connect("/ws", params={"clientId": client}, max_msg_size=0, timeout=silence) as socket,
     ):
         async with session.post("/prompt", json={"prompt": graph, "client_id": client}) as response:
             answer = await response.json()
@@ -86,7 +93,7 @@ async def _run(url: str, graph: Graph, progress: Progress) -> Outputs:
                 raise PromptRejected(answer)
             response.raise_for_status()
         prompt_id = answer["prompt_id"]
-        if answer["node_errors"]:  # ComfyUI would run what is left of the graph
+        if answer["node_errors"]:  # ComfyUI would run the rest of the graph
             await session.post("/queue", json={"delete": [prompt_id]})
             await session.post("/interrupt", json={"prompt_id": prompt_id})
             raise PromptRejected(answer)

@@ -1,4 +1,4 @@
-"""``make demo``: queue the example workflow in a real ComfyUI and lay out what it makes in ``demo_output``."""
+"""``make demo``: run the example workflow in a real ComfyUI and write the images, their maps and scores to ``demo_output``."""
 
 import csv
 import hashlib
@@ -25,21 +25,21 @@ CODE = ("__init__.py", "uncertainty/**/*.py", "nodes/**/*.py", "demo/*.py", "dev
 
 
 def made_from() -> str:
-    """What the result depends on: workflow, weights, code, and which ComfyUI."""
+    """What the result depends on: the workflow, the weights, the code and the ComfyUI in use."""
     sources = [WORKFLOW, WEIGHTS, *sorted(path for pattern in CODE for path in ROOT.glob(pattern))]
     return digest(str(comfyui()), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sources))
 
 
 class SamplingBar:
-    """One progress bar a node that reports steps."""
+    """One progress bar for each node that reports steps."""
 
     def __init__(self, graph: Graph) -> None:
-        """Names come from the graph."""
+        """Bars are named after the classes of the graph's nodes."""
         self.graph = graph
         self.bars: dict[str, tqdm[Any]] = {}
 
     def __call__(self, node: str, value: int, maximum: int) -> None:
-        """Move the node's bar."""
+        """Show that a node has done ``value`` of ``maximum`` steps."""
         if node not in self.bars:
             self.bars[node] = tqdm(total=maximum, desc=self.graph[node]["class_type"], unit="step", file=sys.stdout)
         bar = self.bars[node]
@@ -49,13 +49,13 @@ class SamplingBar:
 
 
 def saved_images(url: str, graph: Graph, outputs: Outputs, prefix: str) -> list[Image.Image]:
-    """What the SaveImage node with this prefix saved, in order."""
+    """The images that the SaveImage node with this prefix saved, in order."""
     files = outputs[node_with(graph, "SaveImage", filename_prefix=prefix)]["images"]
     return [Image.open(io.BytesIO(view(url, file))) for file in files]
 
 
 def lay_out(folder: Path, graph: Graph, outputs: Outputs, images: list[Image.Image], overlays: list[Image.Image]) -> None:
-    """Write images, overlays, contact sheet and scores into a folder."""
+    """Write the images, overlays, contact sheet and scores to a folder."""
     number = node_with(graph, "UncertaintyScoreFilter")
     judged = outputs[number]
     sampler = graph[node_with(graph, "UncertaintyKSampler")]["inputs"]
@@ -84,9 +84,9 @@ def lay_out(folder: Path, graph: Graph, outputs: Outputs, images: list[Image.Ima
 
 
 def make(folder: Path, stamp: str) -> None:
-    """Run the workflow and put the finished folder in place."""
+    """Run the workflow and write the folder. It appears in its place when it is complete."""
     graph: Graph = json.loads(WORKFLOW.read_text())
-    print("starting ComfyUI, up to a minute or two …", flush=True)
+    print("starting ComfyUI, up to two minutes …", flush=True)
     with ComfyServer() as server:
         print(f"sampling {WORKFLOW.name.partition('.')[0]} in {shown(comfyui())} …", flush=True)
         outputs = run(server.url, graph, SamplingBar(graph))
@@ -104,14 +104,14 @@ def make(folder: Path, stamp: str) -> None:
 
 def main() -> None:
     """Command line."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # leave by the context managers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the server is stopped
     folder = OUTPUT / WORKFLOW.name.partition(".")[0]
     try:
         if not WEIGHTS.is_file():
-            raise SetupError(f"{shown(WEIGHTS)} is missing: fetch the whole repository, or make it with `make train`.")
+            raise SetupError(f"{shown(WEIGHTS)} is missing: clone the whole repository, or train the model with `make train`.")
         stamp = made_from()
         if is_whole(folder, stamp):
-            print("Nothing has changed since the last run; its result:")
+            print("Nothing has changed since the last run. Its result:")
         else:
             make(folder, stamp)
             print("Made:")

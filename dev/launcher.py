@@ -1,19 +1,26 @@
-"""Run ComfyUI, or a module that imports it, in this process: ``python -m dev.launcher [-m MODULE] ARGUMENTS``."""
+"""Run ComfyUI, or a module that imports it, in this process: ``python -m dev.launcher [-m MODULE] ARGUMENTS``.
+
+With ``--end-with-parent`` in front, the process ends when its standard input closes.
+"""
 
 import importlib.util
+import os
 import runpy
+import signal
 import sys
+import threading
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 from .bootstrap import ROOT, comfyui
 
-PACK = "custom_nodes_x_uncertainty-sampling"  # no name one could import, like those ComfyUI gives
+PACK = "custom_nodes_x_uncertainty-sampling"  # like the names ComfyUI gives, which no import statement can write
+END_WITH_PARENT = "--end-with-parent"
 
 
 def prepare_imports() -> None:
-    """Let this process import ComfyUI: its folder first on the path, this repository last (both have a module ``nodes``)."""
+    """Let this process import ComfyUI: its folder first on the path, this repository last, for both have a module ``nodes``."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     sys.path.insert(0, str(comfyui()))
     sys.path.append(str(ROOT))
@@ -22,7 +29,7 @@ def prepare_imports() -> None:
 
 
 def import_pack() -> ModuleType:
-    """The pack, as ComfyUI imports it: a package of its own, whatever its folder is called."""
+    """Import the pack as ComfyUI does: as a package whose name does not depend on its folder."""
     if PACK not in sys.modules:
         loader = SourceFileLoader(PACK, str(ROOT / "__init__.py"))
         spec = importlib.util.spec_from_loader(PACK, loader, is_package=True)
@@ -33,9 +40,9 @@ def import_pack() -> ModuleType:
 
 
 def mend_torchvision() -> None:
-    """Make torchvision importable where it was built for CUDA and torch was not.
+    """Make torchvision importable if it was built for CUDA and torch was not.
 
-    It gives fake implementations to two operators which then do not exist; define them, and nothing else, if the import fails.
+    It registers fake implementations of two operators that do not exist then. If the import fails, define these two operators.
     """
     import torch
 
@@ -52,9 +59,9 @@ def mend_torchvision() -> None:
 
 
 def mend_torchaudio() -> None:
-    """Make torchaudio, where there is one, importable without its extension if that was built for CUDA and torch was not.
+    """Make torchaudio, if installed, importable without its extension if that was built for CUDA and torch was not.
 
-    Versions of ComfyUI after 0.3.75 import it as they start.
+    Versions of ComfyUI after 0.3.75 import torchaudio when they start.
     """
     try:
         import torchaudio
@@ -72,8 +79,22 @@ def mend_torchaudio() -> None:
         import torchaudio  # noqa: F401
 
 
+def end_with_parent() -> None:
+    """End this process group when standard input closes, as it does when the process that holds its other end is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
-    """Command line; without an accelerator ComfyUI is told to use the CPU."""
+    """Command line. Tells ComfyUI to use the CPU if there is no accelerator."""
+    if sys.argv[1:2] == [END_WITH_PARENT]:
+        del sys.argv[1]
+        end_with_parent()
     prepare_imports()
     import torch
 

@@ -15,44 +15,24 @@ from pathlib import Path
 from types import TracebackType
 
 from .bootstrap import BASE, ROOT, RUNTIME, prepare_base, shown
+from .launcher import END_WITH_PARENT
 
 HOST = "127.0.0.1"
-NODES = (
-    "UncertaintyKSampler",
-    "UncertaintySamplerCustom",
-    "UncertaintyGuidance",
-    "UncertaintyOptions",
-    "UncertaintyBaselines",
-    "UncertaintyLaplaceFit",
-    "UncertaintyMapPreview",
-    "UncertaintyToMask",
-    "UncertaintyScoreFilter",
-    "UncertaintySaveImage",
-    "UncertaintyCalibrate",
-    "UncertaintyThresholdsSave",
-    "UncertaintyThresholdsLoad",
-    "UncertaintyMapSave",
-    "UncertaintyMapLoad",
-    "UncertaintyPlot",
-    "UncertaintySparsification",
-    "UncertaintyDemoModel",
-    "UncertaintyPixelModelLoader",
-    "UncertaintyClassLabel",
-)
-START_SECONDS = 300
+NODES = tuple(sorted(page.stem for page in (ROOT / "web" / "docs").glob("Uncertainty*.md")))  # each node has a help page
+SILENCE_SECONDS = 600  # without a log line or an answer: the server hangs. A busy machine only makes it slow.
 STOP_SECONDS = 10
 TAIL_LINES = 8
 
 
 class ServerError(Exception):
-    """The server cannot be had; the message says why and what to do."""
+    """The server did not start; the message says why and what to do."""
 
 
 def free_port(wanted: int | None = None) -> int:
-    """A port nobody listens on: the wanted one, or any.
+    """The wanted port, or any port that nobody listens on.
 
     Raises:
-        ServerError: the wanted one is taken.
+        ServerError: the wanted port is taken.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +44,10 @@ def free_port(wanted: int | None = None) -> int:
 
 
 class ComfyServer:
-    """Started on entering, stopped with everything it started on leaving; ``url`` is where it listens."""
+    """A server that starts on entering and stops, with all processes that it started, on leaving. It listens at ``url``.
+
+    It also stops when the process that entered ends in any other way, even by SIGKILL.
+    """
 
     def __init__(
         self,
@@ -73,17 +56,17 @@ class ComfyServer:
         log: Path = RUNTIME / "server.log",
         front_end: Path | None = None,
     ) -> None:
-        """Listen on the given port or a free one, work in ``base``, write the output to ``log``, serve another front-end."""
+        """Listen on the given port or a free one, work in ``base``, write the output to ``log``, serve this front-end."""
         self.wanted_port = port
         self.base = base
         self.log = log
         self.front_end = front_end
 
     def __enter__(self) -> "ComfyServer":
-        """Start it and wait until it answers and has this pack's nodes.
+        """Start the server and wait until it answers and has this pack's nodes.
 
         Raises:
-            ServerError: it does not start, or the pack does not import in it.
+            ServerError: the server does not start, or the pack does not load in it.
         """
         self.port = free_port(self.wanted_port)
         self.url = f"http://{HOST}:{self.port}"
@@ -91,15 +74,15 @@ class ComfyServer:
         options = ["--listen", HOST, "--port", str(self.port), "--disable-api-nodes", "--base-directory", str(self.base)]
         if self.front_end:
             options += ["--front-end-root", str(self.front_end)]
-        database = f"sqlite:///{self.base / 'user' / 'comfyui.db'}"  # by default it lies in ComfyUI's own folder
+        database = f"sqlite:///{self.base / 'user' / 'comfyui.db'}"  # by default in ComfyUI's own folder
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dev.launcher", *options, "--database-url", database],
+                [sys.executable, "-m", "dev.launcher", END_WITH_PARENT, *options, "--database-url", database],
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closes when this process ends
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a process group of its own, to be stopped as a whole
+                start_new_session=True,  # a process group of its own, which can be stopped as a whole
             )
         try:
             self._wait()
@@ -110,37 +93,39 @@ class ComfyServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Stop it."""
+        """Stop the server."""
         self.stop()
 
     @property
     def process_id(self) -> int:
-        """Of the server's process, which leads its process group."""
+        """Id of the server's process and of its process group."""
         return self._process.pid
 
     def stop(self) -> None:
-        """End the whole process group, politely first."""
+        """End the whole process group, first by SIGTERM."""
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(self._process.pid, signal_number)
                 self._process.wait(STOP_SECONDS)
 
     def _wait(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        written, last_sign = 0, time.monotonic()
+        while time.monotonic() - last_sign < SILENCE_SECONDS:
             code = self._process.poll()
             if code is not None:
                 raise ServerError(f"ComfyUI ended with code {code} while starting; {self._tail()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/system_stats", timeout=5):
+                with urllib.request.urlopen(f"{self.url}/system_stats", timeout=SILENCE_SECONDS):
                     return
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.2)
-        raise ServerError(f"ComfyUI did not answer within {START_SECONDS} s; {self._tail()}")
+            if self.log.stat().st_size > written:
+                written, last_sign = self.log.stat().st_size, time.monotonic()
+        raise ServerError(f"ComfyUI wrote nothing and did not answer for {SILENCE_SECONDS} s; {self._tail()}")
 
     def _check_nodes(self) -> None:
         for node in NODES:
-            with urllib.request.urlopen(f"{self.url}/object_info/{node}", timeout=60) as response:
+            with urllib.request.urlopen(f"{self.url}/object_info/{node}", timeout=SILENCE_SECONDS) as response:
                 if node in json.load(response):
                     continue
             complaints = re.findall(r"^.*uncertainty-sampling.*: (.+)$", self.log.read_text(errors="replace"), re.MULTILINE)
