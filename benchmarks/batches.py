@@ -36,21 +36,28 @@ RUN = {"width": 512, "height": 512, "batch_size": BATCH}
 OPTIONS = ("--base-directory", str(BASE))
 
 
-def graph(steps: int) -> dict[str, Any]:
+def graph() -> dict[str, Any]:
     """The demo's workflow up to its images."""
     found = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
     found = {number: found[number] for number in ("1", "2", "3", "4", "5", "6")}
     found["4"]["inputs"] |= RUN
-    found["5"]["inputs"] |= {"steps": steps}
+    found["5"]["inputs"] |= {"steps": 30}
     return found
 
 
-def plan(count: int, first: int = 0, steps: int = 30) -> Any:
-    """Its jobs."""
-    from uncertainty_runs.plan import Plan
+def workflow() -> Any:
+    """Its sampler measures already, so that all that is asked about it are its outputs."""
+    from uncertainty_runs.node_info import NodeInfo
     from uncertainty_runs.workflow import Workflow
 
-    return Plan(Workflow(graph(steps)), ["cat face"], first, count)
+    return Workflow(graph(), lambda class_type: NodeInfo(class_type, {}, ("LATENT", "UNCERTAINTY")))
+
+
+def plan(count: int, first: int = 0) -> Any:
+    """Its jobs."""
+    from uncertainty_runs.plan import Plan
+
+    return Plan(workflow(), ["cat face"], first, count)
 
 
 def overhead() -> dict[str, list[float]]:
@@ -103,11 +110,13 @@ def workers() -> dict[str, list[float]]:
     make = functools.partial(Renderer, comfyui(), OPTIONS)
     found: dict[str, list[float]] = {"1": [], "2": []}
     engine = RayEngine(make, 2)
-    both = engine.actors
+    while len(engine.crew.started) < 2:
+        engine.crew.wait([])
+    both = list(engine.crew.started)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(-1, 5):
             for count in (1, 2):
-                engine.actors = both[:count]
+                engine.crew.started = both[:count]
                 began = time.perf_counter()
                 for _ in engine.draw_all(plan(JOBS, first=JOBS * (number + 1)), Path(folder)):
                     pass
@@ -164,10 +173,9 @@ def rows(size: int) -> dict[str, float]:
     from uncertainty_runs.plan import Plan
     from uncertainty_runs.rank import kept, look, table
     from uncertainty_runs.run_folder import BatchFolder, image_of
-    from uncertainty_runs.workflow import Workflow
 
     prompts = [f"prompt {number}" for number in range(PROMPTS)]
-    jobs = Plan(Workflow(graph(30)), prompts, 0, size // BATCH, BATCH)
+    jobs = Plan(workflow(), prompts, 0, size // BATCH, BATCH)
     seconds: dict[str, float] = {}
 
     def timed(name: str, does: Any) -> Any:

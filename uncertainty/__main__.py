@@ -1,4 +1,4 @@
-"""``python -m uncertainty``: the command line, which lives with what it runs."""
+"""``python -m uncertainty``, the same as the installed command ``uncertainty``."""
 
 from uncertainty_runs.command_line import main
 
