@@ -1,11 +1,11 @@
-"""The overhead of a batch over plain sampling, its scaling with workers, and the time and memory for its rows.
+"""What a batch costs beside its sampling, how it scales with workers, and its rows by the hundred thousand.
 
 ``python -m benchmarks.batches``.
 
-- overhead: a job drawn by ``batch`` against direct calls of the same sampler and decoder, alternating in one ComfyUI.
-- workers: jobs per second with one and with two workers of one thread each, which get the same jobs in alternation.
-- driver: jobs per second that one driver can hand out and record, with two workers that draw nothing. Real jobs take seconds.
-- rows: adding, resuming and ranking. Each size runs in its own process, so that its memory can be measured.
+- overhead: a job as ``batch`` draws it beside the same sampler and decoder called bare, in one ComfyUI, alternately.
+- workers: jobs a second of one and of two workers of one thread each, started once each, alternately given the same jobs.
+- driver: jobs a second that one driver hands out to two workers, which draw nothing, and keeps; real jobs take seconds.
+- rows: adding, resuming, ranking; each size in a process of its own, for its memory.
 """
 
 import functools
@@ -36,32 +36,39 @@ RUN = {"width": 512, "height": 512, "batch_size": BATCH}
 OPTIONS = ("--base-directory", str(BASE))
 
 
-def graph(steps: int) -> dict[str, Any]:
-    """The demo's workflow, up to the decoded images."""
-    nodes = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
-    nodes = {number: nodes[number] for number in ("1", "2", "3", "4", "5", "6")}
-    nodes["4"]["inputs"] |= RUN
-    nodes["5"]["inputs"] |= {"steps": steps}
-    return nodes
+def graph() -> dict[str, Any]:
+    """The demo's workflow up to its images."""
+    found = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
+    found = {number: found[number] for number in ("1", "2", "3", "4", "5", "6")}
+    found["4"]["inputs"] |= RUN
+    found["5"]["inputs"] |= {"steps": 30}
+    return found
 
 
-def plan(count: int, first: int = 0, steps: int = 30) -> Any:
-    """A plan with the jobs of this workflow."""
-    from uncertainty_runs.plan import Plan
+def workflow() -> Any:
+    """Its sampler measures already, so that all that is asked about it are its outputs."""
+    from uncertainty_runs.node_info import NodeInfo
     from uncertainty_runs.workflow import Workflow
 
-    return Plan(Workflow(graph(steps)), ["cat face"], first, count)
+    return Workflow(graph(), lambda class_type: NodeInfo(class_type, {}, ("LATENT", "UNCERTAINTY")))
+
+
+def plan(count: int, first: int = 0) -> Any:
+    """Its jobs."""
+    from uncertainty_runs.plan import Plan
+
+    return Plan(workflow(), ["cat face"], first, count)
 
 
 def overhead() -> dict[str, list[float]]:
-    """Seconds per job, drawn by a batch and with direct calls. Both run in ComfyUI's queue thread, for equal conditions."""
+    """Seconds of a job, as a batch draws it and bare; both in the thread of ComfyUI's queue, which has helpers of its own."""
     import torch
 
     from uncertainty_runs.engines.in_process import Renderer
     from uncertainty_runs.rows import Rows
 
     renderer, jobs = Renderer(comfyui(), OPTIONS), plan(ROUNDS + 1)
-    seconds: dict[str, list[float]] = {"bare": [], "batch": []}
+    found: dict[str, list[float]] = {"bare": [], "batch": []}
     nodes = renderer.comfy.classes
     with torch.inference_mode():
         model, clip, vae = nodes["UncertaintyDemoModel"].execute("noise prediction", "demo model").args
@@ -80,7 +87,7 @@ def overhead() -> dict[str, list[float]]:
             latent = {"samples": torch.zeros(BATCH, 4, 64, 64)}
             inputs = jobs.workflow.inputs | given | {"latent_image": latent, "seed": seed}
             vae.decode(nodes["UncertaintyKSampler"].execute(**inputs).args[0]["samples"])
-            seconds["bare"].append(time.perf_counter() - began)
+            found["bare"].append(time.perf_counter() - began)
             return {}
 
     nodes["Bare"] = Bare
@@ -89,47 +96,49 @@ def overhead() -> dict[str, list[float]]:
         for number in range(ROUNDS + 1):
             began = time.perf_counter()
             rows.add(renderer.draw(jobs[number], Path(folder)))
-            seconds["batch"].append(time.perf_counter() - began)
+            found["batch"].append(time.perf_counter() - began)
             renderer.comfy.run({"bare": {"class_type": "Bare", "inputs": {"seed": number}}})
-    return {name: times[1:] for name, times in seconds.items()}  # without the first, which loads the model
+    return {name: times[1:] for name, times in found.items()}  # the first loads
 
 
 def workers() -> dict[str, list[float]]:
-    """Seconds for the same jobs with one worker and with two."""
+    """Seconds of the same jobs with one worker and with two."""
     from uncertainty_runs.engines.in_process import Renderer
     from uncertainty_runs.engines.ray_workers import RayEngine
 
     os.environ["OMP_NUM_THREADS"] = "1"
     make = functools.partial(Renderer, comfyui(), OPTIONS)
-    seconds: dict[str, list[float]] = {"1": [], "2": []}
+    found: dict[str, list[float]] = {"1": [], "2": []}
     engine = RayEngine(make, 2)
-    both = engine.actors
+    while len(engine.crew.started) < 2:
+        engine.crew.wait([])
+    both = list(engine.crew.started)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(-1, 5):
             for count in (1, 2):
-                engine.actors = both[:count]
+                engine.crew.started = both[:count]
                 began = time.perf_counter()
                 for _ in engine.draw_all(plan(JOBS, first=JOBS * (number + 1)), Path(folder)):
                     pass
-                if number >= 0:  # the first round starts the workers and loads the model
-                    seconds[str(count)].append(time.perf_counter() - began)
+                if number >= 0:  # the first starts and loads
+                    found[str(count)].append(time.perf_counter() - began)
     engine.close()
-    return seconds
+    return found
 
 
 class Nothing:
-    """A renderer that draws nothing and returns made-up rows."""
+    """A renderer that draws nothing and says it is done."""
 
     def draw(self, job: Any, folder: Path) -> list[Any]:
-        """Rows of images that do not exist."""
+        """Rows of images that are not there."""
         return list(simulated(job.number))
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing was opened."""
 
 
 def driver() -> dict[str, float]:
-    """Jobs per second after a warm-up, including the time to record their rows."""
+    """Jobs a second, after a warm-up, with their rows kept."""
     from uncertainty_runs.drawing import draw
     from uncertainty_runs.engines.ray_workers import RayEngine
 
@@ -141,11 +150,11 @@ def driver() -> dict[str, float]:
             draw(lambda: engine, plan(DRIVEN, first=first), Path(folder))
             seconds.append(time.perf_counter() - began)
     engine.close()
-    return {"jobs per second": DRIVEN / seconds[1]}
+    return {"jobs a second": DRIVEN / seconds[1]}
 
 
 def simulated(number: int) -> Iterator[Any]:
-    """Made-up rows of one job."""
+    """Rows of a job."""
     from uncertainty.quantities import QUANTITIES
     from uncertainty.storage.records import ImageRecord
     from uncertainty_runs.rows import File, Row
@@ -160,14 +169,13 @@ def simulated(number: int) -> Iterator[Any]:
 
 
 def rows(size: int) -> dict[str, float]:
-    """Seconds and peak memory for a folder of this many images, whose files are empty."""
+    """Seconds and most memory of a folder of so many images, with files, as empty as such files may be."""
     from uncertainty_runs.plan import Plan
     from uncertainty_runs.rank import kept, look, table
     from uncertainty_runs.run_folder import BatchFolder, image_of
-    from uncertainty_runs.workflow import Workflow
 
     prompts = [f"prompt {number}" for number in range(PROMPTS)]
-    jobs = Plan(Workflow(graph(30)), prompts, 0, size // BATCH, BATCH)
+    jobs = Plan(workflow(), prompts, 0, size // BATCH, BATCH)
     seconds: dict[str, float] = {}
 
     def timed(name: str, does: Any) -> Any:
@@ -195,34 +203,34 @@ def rows(size: int) -> dict[str, float]:
         timed("add", add)
         check(timed("resume", folder.missing) == [])
         adding = memory()
-        ranked = timed("read", lambda: look(Path(path), "denoised_variance"))
+        found = timed("read", lambda: look(Path(path), "denoised_variance"))
         asked = type("Asked", (), {"each_prompt": True, "keep": 1, "threshold": None, "percentile": None, "reject": "highest"})
         asked.quantity = "denoised_variance"  # type: ignore[attr-defined]
-        best = timed("best of each prompt", lambda: kept(ranked, asked))  # type: ignore[arg-type]
+        best = timed("best of each prompt", lambda: kept(found, asked))  # type: ignore[arg-type]
         check(len(best) == PROMPTS)
-        timed("sorted list", lambda: sum(1 for _ in table(ranked, best, "highest")))
+        timed("sorted list", lambda: sum(1 for _ in table(found, best, "highest")))
         size_on_disk = sum(file.stat().st_size for file in folder.rows.folder.iterdir())
     return seconds | {
-        "bytes per row": size_on_disk / size,
+        "bytes a row": size_on_disk / size,
         "MB to draw and resume": adding - before,
         "MB to rank": memory() - before,
     }
 
 
 def check(is_right: bool) -> None:
-    """Stop if a result is wrong, because its timing would be worthless."""
+    """Do not measure what is wrong."""
     if not is_right:
-        raise RuntimeError("the rows are wrong: run the tests to find out why.")
+        raise RuntimeError("rows came out wrong: run the tests.")
 
 
 def memory() -> float:
-    """Peak memory of this process so far, in MB."""
+    """Most memory of this process so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(parts: list[str]) -> dict[str, Any]:
-    """Measure the parts, each in its own process."""
-    measured: dict[str, Any] = {}
+    """The parts, each in a process of its own."""
+    found: dict[str, Any] = {}
     for part in parts:
         for size in SIZES if part == "rows" else (0,):
             print(f"{part} {size or ''} …", flush=True)
@@ -230,40 +238,35 @@ def measure(parts: list[str]) -> dict[str, Any]:
             environment = os.environ | {"PYTHONPATH": str(ROOT / "dev" / "site")}
             done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             answer = json.loads(done.stdout.splitlines()[-1])
-            measured[f"{part} {size}" if size else part] = answer
-    return measured
+            found[f"{part} {size}" if size else part] = answer
+    return found
 
 
-def tables(measured: dict[str, Any]) -> str:
-    """The tables of docs/scale.md."""
+def tables(found: dict[str, Any]) -> str:
+    """What README and docs/scale.md show."""
     lines = []
-    if "overhead" in measured:
-        bare, batch = (statistics.median(measured["overhead"][name]) / BATCH for name in ("bare", "batch"))
-        ratios = [b / a for a, b in zip(measured["overhead"]["bare"], measured["overhead"]["batch"], strict=True)]
+    if "overhead" in found:
+        bare, batch = (statistics.median(found["overhead"][name]) / BATCH for name in ("bare", "batch"))
+        ratios = [b / a for a, b in zip(found["overhead"]["bare"], found["overhead"]["batch"], strict=True)]
         more, low, high = (100 * (value - 1) for value in (statistics.median(ratios), *_quartiles(ratios)))
-        lines.append(("seconds per image, sampler and decoder only", f"{bare:.3f}"))
-        lines.append(("seconds per image, in a batch", f"{batch:.3f}"))
-        lines.append(("overhead of the batch, median and quartiles of pairs", f"{more:+.1f} % ({low:+.1f} to {high:+.1f})"))
-    if "workers" in measured:
-        one, two = (statistics.median(measured["workers"][name]) for name in ("1", "2"))
-        lines.append(("images per second, 1 worker with one thread", f"{JOBS * BATCH / one:.2f}"))
-        lines.append(("images per second, 2 workers with one thread each", f"{JOBS * BATCH / two:.2f}"))
-        ratios = [a / b for a, b in zip(measured["workers"]["1"], measured["workers"]["2"], strict=True)]
+        lines.append(("seconds an image, sampler and decoder alone", f"{bare:.3f}"))
+        lines.append(("seconds an image, as a batch draws it", f"{batch:.3f}"))
+        lines.append(("more, median and quartiles of pairs", f"{more:+.1f} % ({low:+.1f} to {high:+.1f})"))
+    if "workers" in found:
+        one, two = (statistics.median(found["workers"][name]) for name in ("1", "2"))
+        lines.append(("images a second, 1 worker of one thread", f"{JOBS * BATCH / one:.2f}"))
+        lines.append(("images a second, 2 workers of one thread", f"{JOBS * BATCH / two:.2f}"))
+        ratios = [a / b for a, b in zip(found["workers"]["1"], found["workers"]["2"], strict=True)]
         low, high = _quartiles(ratios)
-        lines.append(
-            (
-                "efficiency of 2 workers, median and quartiles",
-                f"{statistics.median(ratios) / 2:.0%} ({low / 2:.0%} to {high / 2:.0%})",
-            )
-        )
-    if "driver" in measured:
-        lines.append(("jobs per second that one driver can hand out", f"{measured['driver']['jobs per second']:.0f}"))
+        lines.append(("2 workers against perfect", f"{statistics.median(ratios) / 2:.0%} ({low / 2:.0%} to {high / 2:.0%})"))
+    if "driver" in found:
+        lines.append(("jobs a second that one driver can hand out", f"{found['driver']['jobs a second']:.0f}"))
     table = results.markdown(("", "measured"), lines) if lines else ""
-    sizes = [size for size in SIZES if f"rows {size}" in measured]
+    sizes = [size for size in SIZES if f"rows {size}" in found]
     if sizes:
-        names = list(measured[f"rows {sizes[0]}"])
-        rows = [(name, *(f"{measured[f'rows {size}'][name]:.2f}" for size in sizes)) for name in names]
-        table += "\n\n" + results.markdown(("seconds unless stated otherwise", *(f"{size:,} images" for size in sizes)), rows)
+        names = list(found[f"rows {sizes[0]}"])
+        rows = [(name, *(f"{found[f'rows {size}'][name]:.2f}" for size in sizes)) for name in names]
+        table += "\n\n" + results.markdown(("seconds, if nothing else is said", *(f"{size:,} images" for size in sizes)), rows)
     return table.strip()
 
 
@@ -282,7 +285,7 @@ def main() -> None:
     parts, only_table = results.arguments(__doc__, PARTS)
     if not only_table:
         began = time.perf_counter()
-        before = results.read(NAME) if len(parts) < len(PARTS) else {}  # keeps the results of the other parts
+        before = results.read(NAME) if len(parts) < len(PARTS) else {}  # the other parts stay
         results.write(NAME, before | measure(parts), time.perf_counter() - began)
     results.write_table(NAME, tables(results.read(NAME)))
 

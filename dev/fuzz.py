@@ -91,6 +91,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
+    from described_nodes import describe
     from made_maps import made
     from uncertainty.calibration import Calibration
     from uncertainty.choosing.cut import Rule
@@ -160,7 +161,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     def read_workflow(data: bytes) -> None:
         put(data, workflow)
-        read = Workflow.read(path)
+        read = Workflow.read(path, describe)
         read.drawing("cat", 1, 2)
         read.sampling(strength=0.0)
 

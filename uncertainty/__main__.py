@@ -1,4 +1,4 @@
-"""``python -m uncertainty``: the command line of ``uncertainty_runs``."""
+"""``python -m uncertainty``, the same as the installed command ``uncertainty``."""
 
 from uncertainty_runs.command_line import main
 

@@ -1,34 +1,85 @@
-"""A whole ComfyUI in this process: its nodes, its custom nodes, its queue, and nobody listening on a port.
+"""ComfyUI in this process: its nodes, custom nodes and queue, without a web server; and where its folders are.
 
-ComfyUI's own ``main.start_comfyui`` makes all of it and returns the function that would begin to listen, which is not called.
+ComfyUI's own ``main.start_comfyui`` makes all of it and returns a function that would start to listen, which is not called.
 """
 
 import asyncio
+import os
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from uncertainty_runs.workflow import Graph, refusals
+from .graph import Graph, refusals
+from .node_info import NodeInfo, no_such_node
+from .shared_package import SharedPackage
 
-PACK = Path(__file__).resolve().parent.parent
+# The folder that holds this package: the pack, or site-packages.
+HOME = Path(__file__).resolve().parent.parent
 NEEDED = "UncertaintyKSampler"
 POLL_SECONDS = 0.005
 
 
 class ComfyError(RuntimeError):
-    """ComfyUI does not start, refused a graph, or a node failed; the message says which and what to do."""
+    """ComfyUI does not start or rejected a graph, or a node failed; the message says which and what to do."""
 
 
 class OutOfMemory(ComfyError):
     """A node ran out of memory."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a ComfyUI keeps what it saves, and what belongs to its users."""
+
+    output: Path
+    user: Path
+
+
+def default_comfyui() -> Path:
+    """The ComfyUI of COMFYUI_PATH, or the one whose custom_nodes folder holds this pack.
+
+    Raises:
+        ValueError: there is none.
+    """
+    given = os.environ.get("COMFYUI_PATH")
+    path = Path(given).expanduser() if given else HOME.parent.parent
+    if not (path / "main.py").is_file():
+        raise ValueError(
+            "comfyui: this pack is not in the custom_nodes folder of a ComfyUI; give --comfyui DIR, the folder with its main.py."
+        )
+    return path
+
+
+def folders(path: Path, options: Sequence[str]) -> Folders:
+    """Where ComfyUI's folders are when it is started with some options. It is not started.
+
+    Args:
+        path: the folder that holds ComfyUI's ``main.py``.
+        options: as on its command line, such as ``--output-directory``.
+
+    Raises:
+        ComfyError: this is not a ComfyUI, or it does not know the options.
+    """
+    with _importing(path, options):
+        import comfy.options
+
+        comfy.options.enable_args_parsing()
+        import folder_paths
+        from comfy.cli_args import args
+    # As main.py does it: these two override --base-directory, which folder_paths has read.
+    output = args.output_directory or folder_paths.get_output_directory()
+    user = args.user_directory or folder_paths.get_user_directory()
+    return Folders(Path(output).resolve(), Path(user).resolve())
 
 
 class Comfy:
@@ -36,71 +87,68 @@ class Comfy:
 
     Args:
         path: the folder that holds ComfyUI's ``main.py``.
-        options: what ComfyUI is started with, as on its command line. Without an accelerator ``--cpu`` is added.
+        options: as on its command line. ``--cpu`` is added where there is no accelerator.
 
     Raises:
-        ComfyError: it does not start, or has not this pack.
+        ComfyError: it does not start, or lacks this pack, or has another version of it.
     """
 
     def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
+        self.temporary = tempfile.TemporaryDirectory(prefix="uncertainty-")
+        shared = SharedPackage()
+        sys.meta_path.insert(0, shared)
+        main = _import_main(path, [*_own_options(self.temporary.name, options), *options])
         try:
-            loop, self.server, _ = self._import_main(path, options).start_comfyui()
+            loop, self.server, _ = main.start_comfyui()
         except SystemExit as error:
-            raise ComfyError(f"ComfyUI in {path} does not start with {' '.join(options) or 'no options'}.") from error
+            raise ComfyError(f"the ComfyUI in {path} does not start with {_listed(options)}.") from error
         self.loop: asyncio.AbstractEventLoop = loop
         threading.Thread(target=loop.run_forever, daemon=True).start()
-        asyncio.run_coroutine_threadsafe(self.server.publish_loop(), loop)  # what is told to browsers must not pile up
+        asyncio.run_coroutine_threadsafe(self.server.publish_loop(), loop)  # messages to browsers must not pile up
         import comfy.utils
         import execution
 
         import nodes
 
-        comfy.utils.set_progress_bar_enabled(False)  # one line for all is shown, not one a run
+        comfy.utils.set_progress_bar_enabled(False)  # there is one progress bar for all runs
         self.validate, self.classes = execution.validate_prompt, nodes.NODE_CLASS_MAPPINGS
+        if shared.refusal:
+            raise ComfyError(shared.refusal)
         if NEEDED not in self.classes:
             raise ComfyError(
-                f"ComfyUI in {path} has not this pack: put it into its custom_nodes, or give behind -- the "
-                "--base-directory whose custom_nodes has it."
+                f"the ComfyUI in {path} does not have this pack: put it into its custom_nodes folder, or give the "
+                "--base-directory whose custom_nodes folder has it, behind --."
             )
 
-    def _import_main(self, path: Path, options: Sequence[str]) -> ModuleType:
-        if not (path / "main.py").is_file():
-            raise ComfyError(f"comfyui must be the folder that holds ComfyUI's main.py, got {path}.")
-        # ComfyUI's folder first, this pack's last: both have a module ``nodes``.
-        sys.path[:] = [str(path), *(entry for entry in sys.path if Path(entry or ".").resolve() != PACK), str(PACK)]
-        self.temporary = tempfile.TemporaryDirectory(prefix="uncertainty-")
-        # Of its own, since ComfyUI empties the one and locks the other: several may run side by side.
-        own = ["--disable-auto-launch", "--temp-directory", self.temporary.name]
-        own += ["--database-url", f"sqlite:///{Path(self.temporary.name) / 'comfyui.db'}"]
-        own += ["--disable-api-nodes", *([] if "--verbose" in options else ["--verbose", "ERROR"])]
-        accelerator = getattr(torch, "accelerator", torch.cuda)  # since torch 2.6
-        own += [] if accelerator.is_available() or "--cpu" in options else ["--cpu"]
-        arguments, sys.argv = sys.argv, [str(path / "main.py"), *own, *options]
-        streams = sys.stdout, sys.stderr
-        try:
-            import main
-        finally:
-            sys.argv = arguments
-            sys.stdout, sys.stderr = streams  # ComfyUI puts its own there, which keep what browsers ask for
-        return main
+    def describe(self, class_type: str) -> NodeInfo:
+        """What this ComfyUI says of a node class.
+
+        Raises:
+            NodeError: there is none of that name.
+        """
+        if class_type not in self.classes:
+            raise no_such_node(class_type)
+        node = self.classes[class_type]
+        return NodeInfo.of(class_type, node.INPUT_TYPES(), node.RETURN_TYPES)
 
     def run(self, graph: Graph) -> None:
-        """Run a graph in API format to its end.
+        """Run a graph in API format and wait until it has finished.
 
         Raises:
             OutOfMemory: a node ran out of memory; ComfyUI has freed what it could.
-            ComfyError: validation refused it, or a node failed.
-            KeyboardInterrupt: it was stopped; ComfyUI was told so.
+            ComfyError: validation rejected the graph, or a node failed.
+            KeyboardInterrupt: the user stopped it; ComfyUI has been interrupted.
         """
         number = uuid.uuid4().hex
-        valid = asyncio.run_coroutine_threadsafe(self.validate(number, graph, None), self.loop).result()
-        is_valid, error, outputs, node_errors = valid
+        is_valid, error, outputs, node_errors = asyncio.run_coroutine_threadsafe(
+            self.validate(number, graph, None), self.loop
+        ).result()
         if not is_valid or node_errors:
-            raise ComfyError(_refusal(error, node_errors))
+            raise ComfyError(_rejection(error, node_errors))
         queue = self.server.prompt_queue
         queue.put((0, number, graph, {}, outputs, {}))
         try:
-            while not (found := queue.get_history(number)):
+            while not (history := queue.get_history(number)):
                 time.sleep(POLL_SECONDS)
         except BaseException:
             import nodes
@@ -108,15 +156,62 @@ class Comfy:
             nodes.interrupt_processing()
             raise
         queue.delete_history_item(number)
-        for name, event in found[number]["status"]["messages"]:
-            if name == "execution_error":
-                told = f"{event['node_type']} failed: {event['exception_message'].strip()}"
-                raise OutOfMemory(told) if "OutOfMemory" in event["exception_type"] else ComfyError(told)
-            if name == "execution_interrupted":
-                raise ComfyError("the run was interrupted.")
+        _raise_failure(history[number]["status"]["messages"])
 
 
-def _refusal(error: Any, node_errors: dict[str, Any]) -> str:
-    return "ComfyUI refused the workflow: " + (
-        "; ".join(refusals(node_errors)) or f"{error['message']} {error['details']}".strip()
-    )
+def _own_options(temporary: str, given: Sequence[str]) -> list[str]:
+    """Options that let several ComfyUIs run side by side, quietly."""
+    # ComfyUI empties its temporary folder and locks its database: each process has its own.
+    own = ["--disable-auto-launch", "--disable-api-nodes", "--temp-directory", temporary]
+    own += ["--database-url", f"sqlite:///{Path(temporary) / 'comfyui.db'}"]
+    if "--verbose" not in given:
+        own += ["--verbose", "ERROR"]
+    accelerator = getattr(torch, "accelerator", torch.cuda)  # since torch 2.6
+    if not accelerator.is_available() and "--cpu" not in given:
+        own.append("--cpu")
+    return own
+
+
+def _import_main(path: Path, options: Sequence[str]) -> ModuleType:
+    with _importing(path, options):
+        import main
+
+    module: ModuleType = main
+    return module
+
+
+@contextmanager
+def _importing(path: Path, options: Sequence[str]) -> Iterator[None]:
+    """Imports inside find ComfyUI's modules, which read their command line as they are imported."""
+    if not (path / "main.py").is_file():
+        raise ComfyError(f"comfyui must be the folder that holds ComfyUI's main.py, got {path}.")
+    # ComfyUI's folder comes first and this pack last, since both have a module ``nodes``.
+    sys.path[:] = [str(path), *(entry for entry in sys.path if Path(entry or ".").resolve() != HOME), str(HOME)]
+    arguments, sys.argv = sys.argv, [str(path / "main.py"), *options]
+    streams = sys.stdout, sys.stderr
+    try:
+        yield
+    except SystemExit as error:
+        raise ComfyError(f"the ComfyUI in {path} does not accept {_listed(options)}.") from error
+    finally:
+        sys.argv = arguments
+        sys.stdout, sys.stderr = streams  # ComfyUI replaces them by its own, which keep everything for browsers
+
+
+def _listed(options: Sequence[str]) -> str:
+    return f"the options {' '.join(options)}" if options else "no options"
+
+
+def _raise_failure(messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Raise what went wrong in a run, according to the messages of its history."""
+    for name, event in messages:
+        if name == "execution_error":
+            text = f"{event['node_type']} failed: {event['exception_message'].strip()}"
+            raise OutOfMemory(text) if "OutOfMemory" in event["exception_type"] else ComfyError(text)
+        if name == "execution_interrupted":
+            raise ComfyError("the run was interrupted.")
+
+
+def _rejection(error: Any, node_errors: dict[str, Any]) -> str:
+    reasons = refusals(node_errors) or [f"{error['message']} {error['details']}".strip()]
+    return f"ComfyUI rejected the workflow: {'; '.join(reasons)}"

@@ -1,4 +1,7 @@
-"""``python -m uncertainty``: the command line. Its commands are in ``ranked``, ``batch.command`` and ``evaluation.command``."""
+"""The command ``uncertainty``, also ``python -m uncertainty``.
+
+Commands import what they need only when they run, so that ``--help`` and ``rank`` work where few packages are installed.
+"""
 
 import argparse
 import math
@@ -9,39 +12,53 @@ from uncertainty.choosing import rejecting
 from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.scores import BAD_ENDS, SCORES, bad_end
 
-from . import batch_command as batch
-from .evaluation import evaluate_command as evaluation
-from .rank import rank
+from . import batch_command, record_command
+from .argument_types import Parser, positive, program
+from .evaluation import evaluate_command
 
-HELP = """\
-Without --move nothing is touched. Scores are those that Save Image (Uncertainty) wrote into the files, or the rows of a batch.
+RANK_HELP = """\
+Lists the images of a folder by their scores, best first. Files are moved only with --move. The scores are read from the PNG files
+that Save Image (Uncertainty) wrote, or from the rows of a batch.
 """
 
+# The name of a package for pip, by the name it is imported by.
+PACKAGES = {"PIL": "pillow", "filelock": "filelock", "safetensors": "safetensors", "tqdm": "tqdm"}
 
-def parser() -> argparse.ArgumentParser:
+
+def parser() -> Parser:
     """The command line."""
-    main = argparse.ArgumentParser(prog="python -m uncertainty", description="Draw, rank and judge images by uncertainty.")
-    commands = main.add_subparsers(required=True)
-    ranking = commands.add_parser("rank", help="list images by their scores, best first", description=HELP)
-    ranking.set_defaults(run=rank)
-    ranking.add_argument("folder", type=Path, help="where the PNG files are, not those below it; or the --output of a batch")
-    ranking.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
-    ranking.add_argument(
-        "--reject",
-        choices=BAD_ENDS,
-        help=f"which end is bad (default: highest; lowest for {', '.join(name for name in SCORES if bad_end(name) == 'lowest')})",
-    )
-    rule = ranking.add_mutually_exclusive_group()
-    rule.add_argument("--keep", type=batch.positive, metavar="N", help="keep the best N")
-    rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P per cent")
-    rule.add_argument("--threshold", type=_score, metavar="T", help="keep what is on the good side of this score")
-    ranking.add_argument("--each-prompt", action="store_true", help="the rule for each prompt's images on their own; of a batch")
-    action = ranking.add_mutually_exclusive_group()
-    action.add_argument("--move", action="store_true", help=f"move the rest into a folder {rejecting.REJECTED} beside them")
-    action.add_argument("--undo", action="store_true", help="bring everything back from there")
-    batch.add_parsers(commands)
-    evaluation.add_parser(commands)
+    main = Parser(prog=program(), description="Generate, rank and evaluate images by their uncertainty.")
+    commands = main.add_subparsers(required=True, metavar="COMMAND")
+    _add_rank(commands)
+    batch_command.add_parser(commands)
+    record_command.add_parser(commands)
+    evaluate_command.add_parser(commands)
     return main
+
+
+def _add_rank(commands: "argparse._SubParsersAction[Parser]") -> None:
+    lowest = ", ".join(name for name in SCORES if bad_end(name) == "lowest")
+    rank = commands.add_parser("rank", help="list images by their scores, best first", description=RANK_HELP)
+    rank.set_defaults(run=_rank)
+    rank.add_argument("folder", type=Path, help="folder of PNG files (subfolders are not searched), or the --output of a batch")
+    rank.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
+    rank.add_argument("--reject", choices=BAD_ENDS, help=f"which scores are bad (default: highest, except lowest for {lowest})")
+    rule = rank.add_mutually_exclusive_group()
+    rule.add_argument("--keep", type=positive, metavar="N", help="keep the best N images")
+    rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P percent")
+    rule.add_argument("--threshold", type=_score, metavar="T", help="keep the images on the good side of this score")
+    rank.add_argument(
+        "--each-prompt", action="store_true", help="apply the rule to the images of each prompt separately; needs a batch"
+    )
+    action = rank.add_mutually_exclusive_group()
+    action.add_argument("--move", action="store_true", help=f"move all other images into a subfolder named {rejecting.REJECTED}")
+    action.add_argument("--undo", action="store_true", help="move all rejected images back")
+
+
+def _rank(arguments: argparse.Namespace) -> None:
+    from .rank import rank
+
+    rank(arguments)
 
 
 def _percentile(text: str) -> float:
@@ -62,10 +79,14 @@ def _score(text: str) -> float:
 
 
 def main() -> None:
-    """Entry."""
+    """Run the command line of this process; errors end it with one line on stderr."""
     arguments = parser().parse_args()
     try:
         arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        sys.exit(f"error: this command needs the package {PACKAGES[error.name]}: pip install {PACKAGES[error.name]}")
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

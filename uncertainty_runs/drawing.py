@@ -1,4 +1,4 @@
-"""Drawing what a folder lacks: one worker or many do the jobs, one process keeps the rows."""
+"""Running the jobs whose results a folder lacks: engines generate the images, this process alone writes the rows."""
 
 import math
 import time
@@ -10,48 +10,51 @@ from typing import Protocol
 from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.storage.records import ImageRecord
 
+from .node_info import NodeInfo
 from .plan import Job, Jobs
 from .rows import Row
 from .run_folder import BatchFolder
 
-# What is drawn within so many seconds is drawn again after a killed process, not after one that was asked to stop.
-ADDED_EVERY = 10.0
+# Rows are written this often. If the process is killed, the jobs since the last time are run again.
+SECONDS_BETWEEN_WRITES = 10.0
 LOCK = "run.lock"
 
 
 class Renderer(Protocol):
-    """One ComfyUI: a running one, or one in this process."""
+    """One ComfyUI: a server, or one in this process."""
+
+    def describe(self, class_type: str) -> NodeInfo:
+        """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
 
     def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Draw one job: its files are whole when its rows come back."""
+        """Run one job. Its files are complete when the rows are returned."""
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture where LoadImage finds it; answers with what LoadImage calls it."""
+        """Put a picture into the input folder; returns the name that LoadImage knows it by."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Delete temporary files."""
 
 
 class Engine(Protocol):
-    """Something that draws jobs, in any order."""
+    """Runs jobs, on one renderer or several."""
+
+    def describe(self, class_type: str) -> NodeInfo:
+        """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
 
     def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
-        """The rows of each job, as they are done."""
+        """The rows of each job, in the order in which jobs finish."""
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture where LoadImage finds it, for every worker."""
+        """Put a picture into every input folder; returns the name that LoadImage knows it by."""
 
 
 class OneByOne:
-    """Job after job on one renderer.
-
-    Args:
-        renderer: the one.
-    """
+    """Jobs one after the other on one renderer."""
 
     def __init__(self, renderer: Renderer) -> None:
         self.renderer = renderer
-        self.upload = renderer.upload
+        self.describe, self.upload = renderer.describe, renderer.upload
 
     def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
         """The rows of each job."""
@@ -59,13 +62,13 @@ class OneByOne:
 
 
 class Progress:
-    """A line with rate, time left and the scores so far.
+    """A progress bar with the rate, the time left, and mean and standard deviation of the scores.
 
     Args:
-        name: of what is drawn.
-        jobs: how many there are.
-        done: how many were there already.
-        quantity: whose scores are told.
+        name: shown in front.
+        jobs: number of all jobs.
+        done: number of those that were finished before.
+        quantity: whose scores are shown.
     """
 
     def __init__(self, name: str, jobs: int, done: int, quantity: str = DEFAULT_QUANTITY) -> None:
@@ -76,75 +79,77 @@ class Progress:
         self.images, self.mean, self.squares = 0, 0.0, 0.0
 
     def __call__(self, rows: Sequence[Row]) -> None:
-        """One job more. Mean and spread as Welford (1962) keeps them."""
+        """Count one more job. Mean and standard deviation are updated as in Welford (1962)."""
         for row in rows:
             value = row.record.score(self.quantity)
             if value is not None:
                 self.images += 1
-                away = value - self.mean
-                self.mean += away / self.images
-                self.squares += away * (value - self.mean)
+                difference = value - self.mean
+                self.mean += difference / self.images
+                self.squares += difference * (value - self.mean)
         if self.images:
-            spread = math.sqrt(self.squares / self.images)
-            self.bar.set_postfix_str(f"{self.quantity} {self.mean:.3g}, spread {spread:.2g}", refresh=False)
+            deviation = math.sqrt(self.squares / self.images)
+            self.bar.set_postfix_str(f"{self.quantity} {self.mean:.3g} ± {deviation:.2g}", refresh=False)
         self.bar.update()
 
     def close(self) -> None:
-        """Leave the line as it is."""
+        """End the line."""
         self.bar.close()
 
 
 def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool = False) -> None:
-    """Draw what the folder lacks.
+    """Run the jobs whose results a folder lacks.
 
     Args:
-        engine: what makes the engine; it is asked for only if something is missing.
-        jobs: all of it.
+        engine: makes the engine; called only if something is missing.
+        jobs: the whole plan.
         path: the folder.
-        verify: whether the checksums of what is there are compared.
+        verify: compare the checksums of existing files, not only their sizes.
 
     Raises:
-        ValueError: the folder holds something else.
-        RuntimeError: another process draws into it.
-        OSError: a file cannot be written. What was drawn before is kept.
-        Exception: whatever the engine raises; likewise.
+        ValueError: the folder belongs to another plan.
+        RuntimeError: another process writes to it.
+        OSError: a file cannot be written. What was finished before is kept.
+        Exception: whatever the engine raises; what was finished before is kept.
     """
     folder = BatchFolder(path, jobs)
-    with _alone(path):
+    with _exclusive(path):
         missing = folder.missing(verify=verify)
-        if not missing:
-            return
-        working = engine()
-        progress = Progress(path.name, len(jobs), len(jobs) - len(missing))
-        waiting: list[Row] = []
-        added = time.monotonic()
-        try:
-            for rows in working.draw_all((jobs[number] for number in missing), path):
-                waiting += rows
-                progress(rows)
-                if time.monotonic() - added > ADDED_EVERY:
-                    folder.rows.add(waiting)
-                    waiting, added = [], time.monotonic()
-        finally:
-            progress.close()
-            if waiting:
+        if missing:
+            finished = engine().draw_all((jobs[number] for number in missing), path)
+            _write_rows(folder, finished, Progress(path.name, len(jobs), len(jobs) - len(missing)))
+
+
+def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Progress) -> None:
+    waiting: list[Row] = []
+    written = time.monotonic()
+    try:
+        for rows in finished:
+            waiting += rows
+            progress(rows)
+            if time.monotonic() - written > SECONDS_BETWEEN_WRITES:
                 folder.rows.add(waiting)
+                waiting, written = [], time.monotonic()
+    finally:
+        progress.close()
+        if waiting:
+            folder.rows.add(waiting)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Rows have one writer. The system gives the lock back when its process ends, however it does."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Rows have one writer. The system releases the lock when its process ends, for whatever reason."""
     from filelock import FileLock, Timeout  # torch brings it
 
     try:
         lock = FileLock(path / LOCK).acquire(timeout=0)
     except Timeout as error:
-        raise RuntimeError(f"another process draws into {path} already: wait for it, or give another folder.") from error
+        raise RuntimeError(f"another process writes to {path}: wait until it ends, or give another folder.") from error
     with lock:
         yield
 
 
 def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[ImageRecord]:
-    """Draw what the folder lacks, and give all of it, in order. Arguments and errors as ``draw``."""
+    """Run the jobs whose results a folder lacks, and return all its images in order. Arguments and errors as for ``draw``."""
     draw(engine, jobs, path)
     return BatchFolder(path, jobs).drawn()

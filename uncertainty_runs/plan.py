@@ -1,4 +1,4 @@
-"""What is to be drawn, in a fixed order: any worker can draw any of it, at any time, and draws the same."""
+"""The runs of a batch in a fixed order. Any worker can do any of them at any time, and the result is the same."""
 
 import hashlib
 import json
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .workflow import Graph, Workflow
+from .graph import Graph
+from .workflow import Workflow
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a graph: its place in the plan, what it draws, and the graph, which saves under the names of ``workflow``."""
+    """One run: its number in the plan, its prompt and seed, and the graph, whose last nodes are those of ``Workflow.saving``."""
 
     number: int
     prompt: str
@@ -20,16 +21,16 @@ class Job:
 
 
 class Plan:
-    """Jobs 0 to ``len - 1``, each made when it is asked for: a plan of a million takes no more memory than one of ten.
+    """Jobs 0 to ``len - 1``. Each is made on demand, so a plan of a million jobs takes no more memory than one of ten.
 
     Args:
-        workflow: what draws.
-        prompts: what is drawn.
-        seeds: seed of the first round; with ``every_seed_once`` of the first job.
+        workflow: the graph that is run.
+        prompts: each is used in turn.
+        seeds: the first seed.
         count: number of jobs.
-        batch: images of a job, the workflow's own number if None.
+        batch: images of a job; None for the workflow's own number.
         maps: whether maps are kept.
-        every_seed_once: jobs count seeds on from one to the next; else every prompt is drawn with one seed, then with the next.
+        every_seed_once: each job has its own seed; otherwise all prompts are run with one seed, then with the next.
     """
 
     def __init__(
@@ -47,21 +48,21 @@ class Plan:
         self.batch, self.maps, self.every_seed_once = batch, maps, every_seed_once
 
     def __len__(self) -> int:
-        """How many jobs."""
+        """Number of jobs."""
         return self.count
 
     def __getitem__(self, number: int) -> Job:
-        """One of them."""
+        """One job."""
         prompt = self.prompts[number % len(self.prompts)]
         seed = self.first + (number if self.every_seed_once else number // len(self.prompts))
         return Job(number, prompt, seed, self.workflow.drawing(prompt, seed, self.batch).saving(maps=self.maps))
 
     def __iter__(self) -> Iterator[Job]:
-        """All of them."""
+        """All jobs."""
         return (self[number] for number in range(self.count))
 
     def identity(self) -> str:
-        """What a folder is known by: a longer plan of the same workflow and prompts has the same."""
+        """Tells the folders of different plans apart. It does not depend on ``count``, so a plan can be extended."""
         return identity(self[0], self.prompts)
 
 
@@ -71,7 +72,7 @@ class Listed(tuple[Job, ...]):
     __slots__ = ()
 
     def identity(self) -> str:
-        """What a folder is known by."""
+        """Tells the folders of different lists apart."""
         return identity(self[0], tuple(job.prompt for job in self))
 
 
@@ -79,23 +80,23 @@ Jobs = Plan | Listed
 
 
 def identity(first: Job, prompts: Sequence[str]) -> str:
-    """Digest of the first graph and all prompts."""
-    told = json.dumps([first.graph, list(prompts)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    """SHA-256 of the first graph and all prompts."""
+    content = json.dumps([first.graph, list(prompts)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def jobs_for(images: int, batch: int) -> int:
-    """How many jobs of ``batch`` images make at least so many."""
+    """How many jobs of ``batch`` images make at least ``images``."""
     return -(-images // batch)
 
 
 def read_prompts(path: Path) -> list[str]:
-    """One prompt a line.
+    """The lines of a file, one prompt each, empty ones left out.
 
     Raises:
-        ValueError: there is none.
+        ValueError: all are empty.
     """
-    found = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    if not found:
-        raise ValueError(f"prompts: {path} is empty, one prompt a line is expected.")
-    return found
+    prompts = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if not prompts:
+        raise ValueError(f"prompts: {path} is empty; it must have one prompt per line.")
+    return prompts

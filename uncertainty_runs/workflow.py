@@ -1,219 +1,203 @@
-"""A user's workflow, made ready to be measured: its sampler, and what feeds it, under names a protocol can change."""
+"""A user's workflow, prepared for measuring: its sampler, and the nodes before it, with the changes that protocols make."""
 
 import copy
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uncertainty.options import Options
+from .graph import Graph, WorkflowError, is_link, nearest_with, read_graph, upstream
+from .node_info import Describe
 
-# A plain sampler becomes its measuring twin; what the twin has more of.
+__all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
+
+# A plain sampler becomes the one that measures.
 TWINS = {"KSampler": "UncertaintyKSampler", "SamplerCustomAdvanced": "UncertaintySamplerCustom"}
-MEASURING = {"samples": 5, "strength": 0.0, "percentile": 95.0, "window_start": 0.9, "window_end": 0.98}
+BASELINES, OPTIONS = "UncertaintyBaselines", "UncertaintyOptions"
 
-# Of the measuring samplers, as far as they are taken.
-OUTPUTS = {"UncertaintyKSampler": ("latent", "uncertainty"), "UncertaintySamplerCustom": ("output", "denoised", "uncertainty")}
+# Ids of added nodes.
+SAVE, MAP = "evaluation save", "evaluation map"
+ADDED_BASELINES, ADDED_OPTIONS = "evaluation baselines", "evaluation options"
+PICTURE, ENCODE, REPEAT = "evaluation picture", "evaluation encode", "evaluation repeat"
 
-SAVE, MAP, BASELINES, OPTIONS = "evaluation save", "evaluation map", "evaluation baselines", "evaluation options"
 PREFIX = "uncertainty/evaluation"
-MOST_REPEATED = 64
-
-# Inputs of UncertaintyOptions that a graph must name.
-REQUIRED_OPTIONS = ("estimator", "gradient", "direction", "mask_scope", "mask_side", "score_source", "max_batch")
-
-Graph = dict[str, dict[str, Any]]
-Link = list[Any]
-
-
-class WorkflowError(ValueError):
-    """A workflow that cannot be evaluated; the message says why and what to do."""
 
 
 class Workflow:
-    """A graph in API format around one sampler. Changing methods return a changed copy.
+    """A graph in API format around one sampler. Methods that change something return a changed copy.
 
     Args:
-        graph: from *File → Export (API)*.
+        graph: from *File → Export (API)*. A plain sampler in it is replaced by the one that measures, with default settings.
+        describe: asks ComfyUI about a node class.
+
+    Raises:
+        WorkflowError: it has no sampler, or several.
+        NodeError: ComfyUI lacks a node.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = copy.deepcopy(graph)
-        for node in self.graph.values():
-            if node["class_type"] in TWINS:
-                node["class_type"] = TWINS[node["class_type"]]
-                node["inputs"] = MEASURING | node["inputs"]
-        samplers = [number for number, node in self.graph.items() if node["class_type"] in TWINS.values()]
+    def __init__(self, graph: Graph, describe: Describe) -> None:
+        self.graph, self.describe = copy.deepcopy(graph), describe
+        samplers = [number for number, node in graph.items() if node["class_type"] in (*TWINS, *TWINS.values())]
         if len(samplers) != 1:
-            names = " or ".join((*TWINS, *TWINS.values()))
-            raise WorkflowError(f"the workflow must have exactly one sampler ({names}), found {len(samplers)}.")
+            names = ", ".join((*TWINS, *TWINS.values()))
+            raise WorkflowError(f"the workflow must have exactly one sampler ({names}), it has {len(samplers)}.")
         self.sampler = samplers[0]
+        node = self.graph[self.sampler]
+        if node["class_type"] in TWINS:
+            plain, twin = describe(node["class_type"]), describe(TWINS[node["class_type"]])
+            added = {name: value for name, value in twin.defaults().items() if name not in plain.inputs}
+            self.graph[self.sampler] = {**node, "class_type": twin.class_type, "inputs": added | node["inputs"]}
 
     @classmethod
-    def read(cls, path: Path) -> "Workflow":
+    def read(cls, path: Path, describe: Describe) -> "Workflow":
         """Read a file.
 
         Raises:
             OSError: it cannot be read.
-            WorkflowError: it is no graph in API format.
+            WorkflowError: it is not a graph in API format with one sampler.
+            NodeError: ComfyUI lacks a node.
         """
-        try:
-            graph = json.loads(path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise WorkflowError(f"{path.name} is no JSON ({error}).") from error
-        if isinstance(graph, dict) and "nodes" in graph:
-            raise WorkflowError(f"{path.name} is a workflow for the editor: save it with File → Export (API) and give that file.")
-        if not (isinstance(graph, dict) and all(_is_node(node) for node in graph.values())):
-            raise WorkflowError(f"{path.name} is no workflow in API format: save one with File → Export (API).")
-        for number, node in graph.items():
-            for name, value in node["inputs"].items():
-                if _is_link(value) and value[0] not in graph:
-                    raise WorkflowError(
-                        f"{path.name} is not whole: {name} of node {number} hangs on node {value[0]}, which is not there."
-                    )
-        return cls(graph)
+        return cls(read_graph(path), describe)
 
     @property
     def inputs(self) -> dict[str, Any]:
         """The sampler's inputs."""
-        found: dict[str, Any] = self.graph[self.sampler]["inputs"]
-        return found
+        inputs: dict[str, Any] = self.graph[self.sampler]["inputs"]
+        return inputs
 
     def prompt(self) -> str:
-        """The text that is drawn."""
+        """The positive prompt."""
         return str(self.graph[self._text()]["inputs"]["text"])
 
     def batch_size(self) -> int:
-        """How many images a run makes."""
-        return self._whole_number(self._source("latent_image", "batch_size"), "batch_size")
+        """Images of one run."""
+        return self._whole_number(self._before("latent_image", "batch_size"), "batch_size")
 
     def steps(self) -> int:
         """Length of the schedule."""
-        return self._whole_number(self.sampler if "steps" in self.inputs else self._source("sigmas", "steps"), "steps")
+        return self._whole_number(self._scheduled("steps"), "steps")
 
     def with_steps(self, steps: int) -> "Workflow":
-        """The same with another number of steps."""
-        changed = Workflow(self.graph)
-        node = self.sampler if "steps" in self.inputs else self._source("sigmas", "steps")
-        changed.graph[node]["inputs"]["steps"] = steps
-        return changed
+        """Another number of steps."""
+        return self._setting(self._scheduled("steps"), steps=steps)
+
+    def with_denoise(self, denoise: float) -> "Workflow":
+        """Only this last part of the schedule, 0 to 1."""
+        return self._setting(self._scheduled("denoise"), denoise=denoise)
 
     def drawing(self, prompt: str, seed: int, batch_size: int | None = None) -> "Workflow":
-        """The same with another text, seed and, where given, batch size."""
-        changed = Workflow(self.graph)
-        changed.graph[self._text()]["inputs"]["text"] = prompt
+        """Another prompt, another seed and, where given, another batch size."""
+        changed = self._setting(self._text(), text=prompt)
         if "seed" in self.inputs:
             changed.inputs["seed"] = seed
         else:
-            changed.graph[self._source("noise", "noise_seed")]["inputs"]["noise_seed"] = seed
+            changed.graph[self._before("noise", "noise_seed")]["inputs"]["noise_seed"] = seed
         if batch_size is not None:
-            changed.graph[self._source("latent_image", "batch_size")]["inputs"]["batch_size"] = batch_size
+            changed.graph[self._before("latent_image", "batch_size")]["inputs"]["batch_size"] = batch_size
         return changed
 
     def sampling(self, **inputs: Any) -> "Workflow":
-        """The same with other inputs of the sampler."""
-        changed = Workflow(self.graph)
-        changed.inputs.update(inputs)
-        return changed
+        """Other inputs of the sampler."""
+        return self._setting(self.sampler, **inputs)
 
     def measuring(self, **baselines: bool | str) -> "Workflow":
-        """The same with baselines, or a control arm, switched on beside what it has."""
-        switches = {"paper_score": False, "mc_dropout": False, "cfg_rejection": False, "control": "none"}
-        changed = Workflow(self.graph)
-        own = self.inputs.get("options")
-        if own is not None and self.graph[own[0]]["class_type"] == "UncertaintyBaselines":
-            changed.graph[own[0]]["inputs"].update(baselines)
-            return changed
-        inputs: dict[str, Any] = switches | baselines
-        if own is not None:
-            inputs["options"] = own
-        changed.graph[BASELINES] = {"class_type": "UncertaintyBaselines", "inputs": inputs}
-        changed.inputs["options"] = [BASELINES, 0]
-        return changed
+        """Inputs of Uncertainty Baselines set: baselines to measure, or a control arm. What the workflow sets otherwise stays."""
+        own = self._options_node(self.sampler)
+        if own is not None and self.graph[own]["class_type"] == BASELINES:
+            return self._setting(own, **baselines)
+        return self._with_options_node(ADDED_BASELINES, BASELINES, self.sampler, keep=own, **baselines)
 
     def with_options(self, **options: Any) -> "Workflow":
-        """The same with fields of UncertaintyOptions set, over what the workflow sets."""
-        defaults = {name: getattr(Options, name) for name in REQUIRED_OPTIONS}
-        changed = Workflow(self.graph)
-        holder, own = changed.inputs, changed.inputs.get("options")
-        if own is not None and changed.graph[own[0]]["class_type"] == "UncertaintyBaselines":
-            holder = changed.graph[own[0]]["inputs"]
-            own = holder.get("options")
-        if own is not None and changed.graph[own[0]]["class_type"] == "UncertaintyOptions":
-            changed.graph[own[0]]["inputs"].update(options)
-            return changed
-        changed.graph[OPTIONS] = {"class_type": "UncertaintyOptions", "inputs": defaults | options}
-        holder["options"] = [OPTIONS, 0]
-        return changed
+        """Inputs of Uncertainty Options set. What the workflow sets otherwise stays."""
+        holder, own = self.sampler, self._options_node(self.sampler)
+        if own is not None and self.graph[own]["class_type"] == BASELINES:
+            holder, own = own, self._options_node(own)
+        if own is not None and self.graph[own]["class_type"] == OPTIONS:
+            return self._setting(own, **options)
+        return self._with_options_node(ADDED_OPTIONS, OPTIONS, holder, keep=None, **options)
 
-    def through(self, class_type: str, **inputs: Any) -> "Workflow":
-        """The same with a model patch (its first input and output are a model) in front of the sampler."""
-        changed = Workflow(self.graph)
-        holder = changed.inputs if "model" in changed.inputs else changed.graph[changed.inputs["guider"][0]]["inputs"]
-        number = f"evaluation {class_type}"
-        changed.graph[number] = {"class_type": class_type, "inputs": {"model": holder["model"], **inputs}}
-        holder["model"] = [number, 0]
-        return changed
+    def through(self, class_type: str) -> "Workflow":
+        """A model patch with its default settings, between the model and the sampler.
 
-    def with_denoise(self, denoise: float) -> "Workflow":
-        """The same over the last part of the schedule alone."""
-        changed = Workflow(self.graph)
-        node = self.sampler if "denoise" in self.inputs else self._source("sigmas", "denoise")
-        changed.graph[node]["inputs"]["denoise"] = denoise
+        Raises:
+            NodeError: ComfyUI lacks the patch.
+            WorkflowError: no model is connected to the sampler or its guider.
+        """
+        patch, (holder, name) = self.describe(class_type), self._model_input()
+        changed, number = self._copy(), f"evaluation {class_type}"
+        inputs = {patch.input_of_type("MODEL") or "model": changed.graph[holder]["inputs"][name]}
+        changed.graph[number] = {"class_type": class_type, "inputs": inputs | patch.defaults()}
+        changed.graph[holder]["inputs"][name] = [number, patch.output("MODEL")]
         return changed
 
     def from_picture(self, name: str, count: int) -> "Workflow":
-        """The same starting from ``count`` times a picture of the input folder instead of an empty latent.
+        """Start from ``count`` copies of a picture in the input folder instead of an empty latent.
 
         Raises:
-            WorkflowError: no VAE decodes its latents, or ComfyUI repeats none so often.
+            WorkflowError: no VAE decodes the workflow's latents, or ComfyUI cannot repeat a latent so often.
         """
-        if count > MOST_REPEATED:
-            raise WorkflowError(f"count must be at most {MOST_REPEATED}, so often does ComfyUI repeat a latent; got {count}.")
-        changed = Workflow(self.graph)
+        most = self.describe("RepeatLatentBatch").inputs["amount"].maximum
+        if most is not None and count > most:
+            raise WorkflowError(f"count must be at most {most}, since ComfyUI repeats a latent no more often, got {count}.")
+        changed = self._copy()
         vae = self.graph[self._decoder()]["inputs"]["vae"]
-        changed.graph["evaluation picture"] = {"class_type": "LoadImage", "inputs": {"image": name}}
-        changed.graph["evaluation encode"] = {
-            "class_type": "VAEEncode",
-            "inputs": {"pixels": ["evaluation picture", 0], "vae": vae},
-        }
-        changed.graph["evaluation repeat"] = {
-            "class_type": "RepeatLatentBatch",
-            "inputs": {"samples": ["evaluation encode", 0], "amount": count},
-        }
-        changed.inputs["latent_image"] = ["evaluation repeat", 0]
+        for number, class_type, inputs in (
+            (PICTURE, "LoadImage", {"image": name}),
+            (ENCODE, "VAEEncode", {"pixels": [PICTURE, 0], "vae": vae}),
+            (REPEAT, "RepeatLatentBatch", {"samples": [ENCODE, 0], "amount": count}),
+        ):
+            changed.graph[number] = {"class_type": class_type, "inputs": inputs}
+        changed.inputs["latent_image"] = [REPEAT, 0]
         return changed
 
     def saving(self, *, maps: bool = False) -> Graph:
-        """The graph that saves the sampler's images with their scores, and its maps, and does nothing else.
+        """The graph that saves the sampler's images with their scores and, if asked for, its maps; all else is left out.
 
         Raises:
-            WorkflowError: no VAE decodes its latents.
+            WorkflowError: no VAE decodes the sampler's latents.
         """
-        decoder = self._decoder()
         graph = copy.deepcopy(self.graph)
-        graph[SAVE] = {
-            "class_type": "UncertaintySaveImage",
-            "inputs": {
-                "images": [decoder, 0],
-                "filename_prefix": f"{PREFIX}/image",
-                "uncertainty": [self.sampler, self._output("uncertainty")],
-            },
-        }
-        ends = [SAVE]
+        uncertainty = [self.sampler, self.describe(graph[self.sampler]["class_type"]).output("UNCERTAINTY")]
+        saved = {"images": [self._decoder(), 0], "filename_prefix": f"{PREFIX}/image", "uncertainty": uncertainty}
+        graph[SAVE] = {"class_type": "UncertaintySaveImage", "inputs": saved}
         if maps:
-            graph[MAP] = {
-                "class_type": "UncertaintyMapSave",
-                "inputs": {"uncertainty": graph[SAVE]["inputs"]["uncertainty"], "filename_prefix": f"{PREFIX}/map"},
-            }
-            ends.append(MAP)
-        needed: set[str] = set()
-        while ends:
-            number = ends.pop()
-            if number not in needed:
-                needed.add(number)
-                ends += [value[0] for value in graph[number]["inputs"].values() if _is_link(value)]
+            kept = {"uncertainty": uncertainty, "filename_prefix": f"{PREFIX}/map"}
+            graph[MAP] = {"class_type": "UncertaintyMapSave", "inputs": kept}
+        needed = upstream(graph, [SAVE, MAP] if maps else [SAVE])
         return {number: node for number, node in graph.items() if number in needed}
+
+    def _copy(self) -> "Workflow":
+        return Workflow(self.graph, self.describe)
+
+    def _setting(self, number: str, **inputs: Any) -> "Workflow":
+        changed = self._copy()
+        changed.graph[number]["inputs"].update(inputs)
+        return changed
+
+    def _options_node(self, number: str) -> str | None:
+        """Id of the node connected to the input ``options`` of a node."""
+        options = self.graph[number]["inputs"].get("options")
+        return None if options is None else str(options[0])
+
+    def _with_options_node(self, number: str, class_type: str, holder: str, keep: str | None, **inputs: Any) -> "Workflow":
+        """A new node at the input ``options`` of ``holder``, with its defaults and ``inputs``, and ``keep`` before it."""
+        changed, described = self._copy(), self.describe(class_type)
+        given = described.defaults() | inputs
+        if keep is not None:
+            given["options"] = self.graph[holder]["inputs"]["options"]
+        changed.graph[number] = {"class_type": class_type, "inputs": given}
+        changed.graph[holder]["inputs"]["options"] = [number, 0]
+        return changed
+
+    def _model_input(self) -> tuple[str, str]:
+        """Where the sampler's model is connected: a node, the sampler or its guider, and the name of the input."""
+        number, described = self.sampler, self.describe(self.graph[self.sampler]["class_type"])
+        guider = described.input_of_type("GUIDER")
+        if guider is not None:
+            number = str(self.inputs[guider][0])
+            described = self.describe(self.graph[number]["class_type"])
+        name = described.input_of_type("MODEL")
+        if name is None or not is_link(self.graph[number]["inputs"].get(name)):
+            raise WorkflowError(f"{described.class_type} (node {number}) has no connected model that could be patched.")
+        return number, name
 
     def _whole_number(self, number: str, name: str) -> int:
         value = self.graph[number]["inputs"][name]
@@ -221,45 +205,24 @@ class Workflow:
             raise WorkflowError(f"{name} of node {number} must be a whole number, got {value!r}.")
         return value
 
-    def _output(self, name: str) -> int:
-        return OUTPUTS[self.graph[self.sampler]["class_type"]].index(name)
-
     def _decoder(self) -> str:
         for number, node in self.graph.items():
             if node["class_type"].startswith("VAEDecode") and node["inputs"].get("samples") == [self.sampler, 0]:
                 return number
-        raise WorkflowError("the workflow has no VAE Decode behind its sampler's LATENT.")
+        raise WorkflowError("no VAE Decode is connected to the sampler's first output: add one.")
 
     def _text(self) -> str:
         start = "positive" if "positive" in self.inputs else "guider"
-        return self._source(start, "text", past=("negative", "model", "clip"))
+        return self._before(start, "text", not_through=("negative", "model", "clip"))
 
-    def _source(self, start: str, wanted: str, past: tuple[str, ...] = ()) -> str:
-        """The nearest node upstream of the sampler's ``start`` with a typed-in ``wanted``, not through inputs in ``past``."""
-        waiting = [self.inputs[start][0]] if _is_link(self.inputs.get(start)) else []
-        seen = set()
-        while waiting:
-            number = waiting.pop(0)
-            seen.add(number)
-            inputs = self.graph[number]["inputs"]
-            if wanted in inputs and not _is_link(inputs[wanted]):
-                return str(number)
-            waiting += [v[0] for name, v in inputs.items() if name not in past and _is_link(v) and v[0] not in seen]
-        raise WorkflowError(f"no node before the sampler's {start} has a typed-in {wanted}: protocols change it, so type one in.")
+    def _scheduled(self, name: str) -> str:
+        """Id of the node that holds ``steps`` or ``denoise``: the sampler, or what makes its noise levels."""
+        return self.sampler if name in self.inputs else self._before("sigmas", name)
 
-
-def refusals(node_errors: Mapping[str, Any]) -> list[str]:
-    """What ComfyUI's validation says of each node, a line each."""
-    return [
-        f"{node['class_type']} (node {number}): {error['message']}: {error['details']}"
-        for number, node in node_errors.items()
-        for error in node["errors"]
-    ]
-
-
-def _is_node(node: Any) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+    def _before(self, start: str, name: str, not_through: tuple[str, ...] = ()) -> str:
+        """Id of the nearest node before the sampler's input ``start`` whose input ``name`` holds a value."""
+        link = self.inputs.get(start)
+        number = nearest_with(self.graph, link[0], name, not_through) if is_link(link) else None
+        if number is None:
+            raise WorkflowError(f"no node before the sampler's {start} has a {name} that can be set: enter it in a node.")
+        return number

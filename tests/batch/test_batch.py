@@ -165,7 +165,7 @@ def test_stopped_by_hand(command: Command, expected: Files, tmp_path: Path) -> N
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert "stopped. What is drawn is kept; this goes on:" in told
+    assert "stopped. Finished images are kept. To resume:" in told
     assert f"--output '{folder}'" in told
     assert "Traceback" not in told
     assert Rows(folder / ROWS)  # nothing that was finished is drawn again
@@ -227,31 +227,74 @@ def test_a_full_disk(command: Command, expected: Files, tmp_path: Path) -> None:
         assert whole(folder / "out") == expected
 
 
-def test_the_sidebar_is_told(copied: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "output" / "night"
-    folder.parent.mkdir()
+@pytest.mark.parametrize("option", ["--output-directory", "--base-directory"])
+def test_the_sidebar_is_told(option: str, copied: Path, tmp_path: Path) -> None:
+    """The folders are those of ComfyUI's options, whatever they are called."""
+    output, options = tmp_path / "elsewhere", [option, tmp_path / "elsewhere"]
+    if option == "--base-directory":
+        output, user = tmp_path / "elsewhere" / "output", tmp_path / "elsewhere" / "user"
+    else:
+        user = tmp_path / "of users"
+        user.mkdir()
+        options += ["--user-directory", user]
+    folder = output / "night"
+    output.mkdir(parents=True)
     copied.rename(folder)
-    ledger = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3")
-    for _ in range(2):  # twice is once
-        assert f"{RUNS * SIZE} images are in the ledger" in uncertainty("record", folder)
+    ledger = Ledger(user / "uncertainty" / "ledger.sqlite3")
+    given = (folder, "--comfyui", comfyui(), "--", *options)
+    for _ in range(2):  # the second time adds nothing
+        assert f"{RUNS * SIZE} images are in the ledger" in uncertainty("record", *given)
     page = ledger.page(Query())
     assert page.total == RUNS * SIZE
     assert {entry.file.split("/")[0] for entry in page.images} == {"night"}
-    assert all((tmp_path / "output" / entry.file).is_file() for entry in page.images)
-    assert not any(prompt in str(page.images) for prompt in PROMPTS)  # of prompts it knows digests
+    assert all((output / entry.file).is_file() for entry in page.images)
+    assert not any(prompt in str(page.images) for prompt in PROMPTS)  # it knows digests of prompts
 
     assert "moved 14 of 16" in uncertainty("rank", folder, "--each-prompt", "--keep", "1", "--move")
-    uncertainty("record", folder)
+    uncertainty("record", *given)
     kept = ledger.page(Query(state="kept"))
     assert kept.total == len(PROMPTS) == len({entry.prompt_digest for entry in kept.images})
-    assert all((tmp_path / "output" / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).images)
+    assert all((output / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).images)
     assert "brought 14 back" in uncertainty("rank", folder, "--undo")
 
 
-def uncertainty(*arguments: object) -> str:
+def test_the_sidebar_is_told_from_the_folder_of_the_pack(copied: Path, tmp_path: Path) -> None:
+    """The pack lies in the custom_nodes of a ComfyUI with folders of its own; no options are needed."""
+    own = tmp_path / "ComfyUI"
+    for name in ("main.py", "folder_paths.py", "comfy/__init__.py", "comfy/options.py", "comfy/cli_args.py"):
+        if (comfyui() / name).is_file():
+            (own / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(comfyui() / name, own / name)
+    pack = own / "custom_nodes" / "uncertainty-sampling"
+    for name in ("uncertainty", "uncertainty_runs"):
+        shutil.copytree(ROOT / name, pack / name)
+    (own / "output").mkdir()
+    copied.rename(own / "output" / "night")
+    told = uncertainty("record", "../../output/night", cwd=pack)
+    assert str(own / "user" / "uncertainty" / "ledger.sqlite3") in told
+    assert Ledger(own / "user" / "uncertainty" / "ledger.sqlite3").page(Query()).total == RUNS * SIZE
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--output-directory", "{folder}/other"), "is not inside ComfyUI's output folder {folder}/other"),
+        (("--no-such-option",), "does not accept the options --no-such-option"),
+    ],
+)
+def test_what_the_sidebar_cannot_show_is_said(options: tuple[str, ...], words: str, finished: Path, tmp_path: Path) -> None:
+    given = [option.format(folder=tmp_path) for option in options]
+    line = [sys.executable, "-m", "uncertainty", "record", finished, "--comfyui", comfyui(), "--", *given]
+    done = subprocess.run([*map(str, line)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words.format(folder=tmp_path) in done.stderr.splitlines()[-1]
+
+
+def uncertainty(*arguments: object, cwd: Path = ROOT) -> str:
     """What another of the commands prints."""
     line = [sys.executable, "-m", "uncertainty", *map(str, arguments)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_evaluation_draws_the_same_way(command: Command, tmp_path: Path) -> None:

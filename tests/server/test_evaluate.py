@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from described_nodes import describe
 from dev.bootstrap import ROOT
 from dev.launcher import mend_torchvision
 from dev.server import ComfyServer
@@ -54,7 +55,7 @@ def on(url: str) -> Callable[[], Engine]:
 
 
 def plan(workflow: Path, count: int, seed: int, **changed: object) -> Plan:
-    drawn = Workflow.read(workflow).sampling(strength=0.0, **changed)
+    drawn = Workflow.read(workflow, describe).sampling(strength=0.0, **changed)
     return Plan(drawn, ["cat face", "pizza"], seed, jobs_for(count, SIZE), SIZE, every_seed_once=True)
 
 
@@ -92,7 +93,7 @@ def test_no_server_is_said(workflow: Path, tmp_path: Path) -> None:
 
 
 def test_a_refused_workflow_is_said(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match="refused the workflow:\nUncertaintyKSampler .*sampler_name"):
+    with pytest.raises(ServerError, match="rejected the workflow:\nUncertaintyKSampler .*sampler_name"):
         collect(on(server.url), plan(workflow, 2, 1, sampler_name="none such"), tmp_path / "out" / "images")
 
 

@@ -2,11 +2,15 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from described_nodes import describe
+from uncertainty_runs.evaluation import guidance_protocol
+from uncertainty_runs.node_info import NodeError, NodeInfo, no_such_node
 from uncertainty_runs.workflow import MAP, SAVE, Workflow, WorkflowError
 
 KSAMPLER: dict[str, dict[str, Any]] = {
@@ -46,15 +50,73 @@ CUSTOM: dict[str, dict[str, Any]] = {
 
 
 def test_a_plain_sampler_becomes_its_measuring_twin() -> None:
-    workflow = Workflow(KSAMPLER)
+    workflow = Workflow(KSAMPLER, describe)
     assert workflow.graph["5"]["class_type"] == "UncertaintyKSampler"
     assert workflow.inputs["strength"] == 0.0
     assert workflow.inputs["steps"] == 20
     assert KSAMPLER["5"]["class_type"] == "KSampler"
 
 
+def test_what_the_twin_has_more_of_gets_the_defaults_of_the_running_comfyui() -> None:
+    def changed(class_type: str) -> NodeInfo:
+        inputs = describe(class_type).inputs
+        if class_type == "UncertaintyKSampler":
+            inputs = inputs | {"samples": replace(inputs["samples"], default=9)}
+        return replace(describe(class_type), inputs=inputs)
+
+    plain = KSAMPLER["5"]["inputs"]
+    added = {"strength": 0.0, "percentile": 95.0, "window_start": 0.9, "window_end": 0.98}
+    assert Workflow(KSAMPLER, describe).inputs == plain | added | {"samples": 5}
+    assert Workflow(KSAMPLER, changed).inputs == plain | added | {"samples": 9}
+
+
+def test_the_place_of_an_output_is_asked_for() -> None:
+    def changed(class_type: str) -> NodeInfo:
+        described = describe(class_type)
+        return replace(described, outputs=described.outputs[::-1])
+
+    assert Workflow(KSAMPLER, describe).saving()[SAVE]["inputs"]["uncertainty"] == ["5", 1]
+    assert Workflow(CUSTOM, changed).saving()[SAVE]["inputs"]["uncertainty"] == ["8", 1]
+
+
+def test_a_node_that_comfyui_lacks_is_named() -> None:
+    def without_pack(class_type: str) -> NodeInfo:
+        if class_type.startswith("Uncertainty"):
+            raise no_such_node(class_type)
+        return describe(class_type)
+
+    with pytest.raises(NodeError, match="ComfyUI has no node UncertaintyKSampler: install the node pack"):
+        Workflow(KSAMPLER, without_pack)
+    old = replace(describe("UncertaintyKSampler"), outputs=("LATENT",))
+    with pytest.raises(NodeError, match="UncertaintyKSampler has no output of type UNCERTAINTY"):
+        old.output("UNCERTAINTY")
+
+
+def test_choices_of_both_kinds_of_nodes_have_their_defaults() -> None:
+    inputs = {
+        "required": {"old": (["a", "b"],), "new": ("COMBO", {"options": ["c", "d"], "default": "d"}), "model": ("MODEL",)},
+        "optional": {"more": ("INT", {"default": 3, "max": 7})},
+    }
+    described = NodeInfo.of("Node", inputs, [["x", "y"], "MODEL"])
+    assert described.defaults() == {"old": "a", "new": "d"}
+    assert described.inputs["old"].type == described.inputs["new"].type == "COMBO"
+    assert (described.inputs["more"].required, described.inputs["more"].maximum) == (False, 7)
+    assert described.outputs == ("COMBO", "MODEL")
+
+
+def test_the_arms_of_guidance() -> None:
+    arms = {arm.name: arm for arm in guidance_protocol.arms(Workflow(KSAMPLER, describe))}
+    assert arms["PAG"].special == "ComfyUI's PAG, scale 3"
+    assert arms["SAG"].special == "ComfyUI's SAG, scale 0.5"
+    assert arms["SAG"].workflow.graph["evaluation SelfAttentionGuidance"]["inputs"] == {
+        "model": ["1", 0], "scale": 0.5, "blur_sigma": 2.0,
+    }  # fmt: skip
+    assert arms["60 steps"].workflow.steps() == 60  # 2 of 20 steps are late: 2 * 5 probes of 4 calls each
+    assert len(arms) == 1 + 12 + 2 + 6 + 6 + 2 + 2 + 1 + 2
+
+
 def test_what_a_protocol_reads_and_changes() -> None:
-    workflow = Workflow(KSAMPLER)
+    workflow = Workflow(KSAMPLER, describe)
     assert (workflow.prompt(), workflow.batch_size(), workflow.steps()) == ("a fox", 4, 20)
     graph = workflow.drawing("a cat", 9, 16).graph
     assert (graph["2"]["inputs"]["text"], graph["3"]["inputs"]["text"]) == ("a cat", "blurry")
@@ -63,20 +125,21 @@ def test_what_a_protocol_reads_and_changes() -> None:
 
 
 def test_a_custom_sampler_has_its_values_elsewhere() -> None:
-    workflow = Workflow(CUSTOM)
+    workflow = Workflow(CUSTOM, describe)
     assert (workflow.prompt(), workflow.batch_size(), workflow.steps()) == ("a fox", 2, 20)
-    changed = workflow.drawing("a cat", 9).with_steps(30).with_denoise(0.5).through("Patch", scale=2.0)
+    changed = workflow.drawing("a cat", 9).with_steps(30).with_denoise(0.5).through("PerturbedAttentionGuidance")
     assert changed.graph["4"]["inputs"]["noise_seed"] == 9
     assert changed.graph["5"]["inputs"] | {"model": 0} == {"model": 0, "steps": 30, "denoise": 0.5, "scheduler": "simple"}
-    assert changed.graph["3"]["inputs"]["model"] == ["evaluation Patch", 0]
+    assert changed.graph["3"]["inputs"]["model"] == ["evaluation PerturbedAttentionGuidance", 0]
+    assert changed.graph["evaluation PerturbedAttentionGuidance"]["inputs"] == {"model": ["1", 0], "scale": 3.0}
     assert changed.saving()[SAVE]["inputs"]["uncertainty"] == ["8", 2]
 
 
 def test_only_what_is_needed_is_run() -> None:
-    graph = Workflow(KSAMPLER).saving()
+    graph = Workflow(KSAMPLER, describe).saving()
     assert set(graph) == {"1", "2", "3", "4", "5", "6", "8", SAVE}
     assert graph[SAVE]["inputs"]["images"] == ["6", 0]
-    assert set(Workflow(KSAMPLER).saving(maps=True)) - set(graph) == {MAP}
+    assert set(Workflow(KSAMPLER, describe).saving(maps=True)) - set(graph) == {MAP}
 
 
 def test_options_are_chained_and_own_ones_kept() -> None:
@@ -84,7 +147,7 @@ def test_options_are_chained_and_own_ones_kept() -> None:
     graph["o"] = {"class_type": "UncertaintyOptions", "inputs": {"estimator": "paper", "mask_side": "high"}}
     graph["5"]["class_type"] = "UncertaintyKSampler"
     graph["5"]["inputs"]["options"] = ["o", 0]
-    changed = Workflow(graph).measuring(mc_dropout=True).with_options(mask_side="low")
+    changed = Workflow(graph, describe).measuring(mc_dropout=True).with_options(mask_side="low")
     baselines = changed.graph[changed.inputs["options"][0]]
     assert baselines["inputs"]["mc_dropout"] is True
     assert changed.graph[baselines["inputs"]["options"][0]]["inputs"] == {"estimator": "paper", "mask_side": "low"}
@@ -93,7 +156,7 @@ def test_options_are_chained_and_own_ones_kept() -> None:
 
 
 def test_a_picture_takes_the_place_of_an_empty_latent() -> None:
-    graph = Workflow(KSAMPLER).from_picture("folder/cat.png", 8).saving()
+    graph = Workflow(KSAMPLER, describe).from_picture("folder/cat.png", 8).saving()
     assert "4" not in graph
     repeat = graph[graph["5"]["inputs"]["latent_image"][0]]
     assert repeat["inputs"]["amount"] == 8
@@ -101,7 +164,7 @@ def test_a_picture_takes_the_place_of_an_empty_latent() -> None:
     assert encoder["inputs"]["vae"] == ["1", 2]
     assert graph[encoder["inputs"]["pixels"][0]]["inputs"]["image"] == "folder/cat.png"
     with pytest.raises(WorkflowError, match="count must be at most 64"):
-        Workflow(KSAMPLER).from_picture("folder/cat.png", 65)
+        Workflow(KSAMPLER, describe).from_picture("folder/cat.png", 65)
 
 
 def without(*numbers: str) -> dict[str, dict[str, Any]]:
@@ -111,15 +174,15 @@ def without(*numbers: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        (without("5", "6", "7"), "exactly one sampler (KSampler or SamplerCustomAdvanced or UncertaintyKSampler or"),
-        (without("6", "7"), "no VAE Decode behind"),
+        (without("5", "6", "7"), "exactly one sampler (KSampler, SamplerCustomAdvanced, UncertaintyKSampler, Uncert"),
+        (without("6", "7"), "no VAE Decode is connected to the sampler's first output"),
         (KSAMPLER | {"2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["9", 0], "clip": ["1", 1]}}, "9": {
-            "class_type": "Wildcards", "inputs": {}}}, "has a typed-in text"),
+            "class_type": "Wildcards", "inputs": {}}}, "no node before the sampler's positive has a text that can be set"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_evaluated_is_said(graph: dict[str, dict[str, Any]], words: str) -> None:
     with pytest.raises(WorkflowError) as caught:
-        Workflow(graph).drawing("a cat", 1).saving()
+        Workflow(graph, describe).drawing("a cat", 1).saving()
     assert words in str(caught.value)
 
 
@@ -127,13 +190,17 @@ def test_what_cannot_be_evaluated_is_said(graph: dict[str, dict[str, Any]], word
     ("content", "words"),
     [
         (json.dumps({"nodes": [], "links": []}), "Export (API)"),
-        ("no json", "is no JSON"),
-        (json.dumps([1, 2]), "no workflow in API format"),
+        ("no json", "is not JSON"),
+        (json.dumps([1, 2]), "is not a workflow in API format"),
+        (
+            json.dumps(without("2")),
+            "is incomplete: input conditioning of node 8 is connected to node 2, which is not in the file",
+        ),
     ],
 )
 def test_a_file_that_is_no_graph(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "workflow.json"
     path.write_text(content)
     with pytest.raises(WorkflowError, match="^workflow.json") as caught:
-        Workflow.read(path)
+        Workflow.read(path, describe)
     assert words in str(caught.value)

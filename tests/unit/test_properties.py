@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
+from described_nodes import describe
 from uncertainty.calibration import Calibration
 from uncertainty.images import heatmaps
 from uncertainty.images.masks import parse_steps, uncertain_parts
@@ -212,7 +213,7 @@ def test_a_workflow_is_one_or_is_refused(tmp_path: Path, value: object) -> None:
     path = tmp_path / "workflow.json"
     path.write_text(json.dumps(value))
     with pytest.raises(WorkflowError):
-        Workflow.read(path)
+        Workflow.read(path, describe)
 
 
 @SLOW

@@ -127,7 +127,7 @@ def picture(path: Path, pixels: np.ndarray) -> Path:
 
 
 def test_reference_takes_captions_beside_pictures_or_their_names(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="has no pictures"):
         Reference.of(tmp_path)
     picture(tmp_path / "b.png", np.zeros((4, 4, 3)))
     picture(tmp_path / "a_cat.png", np.zeros((4, 4, 3)))

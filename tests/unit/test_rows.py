@@ -11,6 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from described_nodes import describe
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.quantities import QUANTITIES
@@ -18,9 +19,10 @@ from uncertainty.scores import SCORES as SCORES_OF_ALL
 from uncertainty.storage import png_entry
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
-from uncertainty_runs.batch_command import again, planned
+from uncertainty_runs.batch_command import again, check_amount, planned
 from uncertainty_runs.command_line import parser
 from uncertainty_runs.drawing import OneByOne, draw
+from uncertainty_runs.node_info import NodeInfo
 from uncertainty_runs.plan import Job, Listed, Plan
 from uncertainty_runs.rank import kept, look, table
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
@@ -125,7 +127,7 @@ GRAPH = {
 
 
 def plan(count: int, prompts: tuple[str, ...] = ("a cat", "a dog"), **more: object) -> Plan:
-    return Plan(Workflow(GRAPH), prompts, 10, count, **more)
+    return Plan(Workflow(GRAPH, describe), prompts, 10, count, **more)
 
 
 def test_every_prompt_with_one_seed_then_with_the_next() -> None:
@@ -143,7 +145,7 @@ def test_every_prompt_with_one_seed_then_with_the_next() -> None:
 def test_a_folder_is_known_by_workflow_and_prompts() -> None:
     assert plan(5).identity() == plan(500).identity()
     others = [plan(5, ("a cat",)), plan(5, batch=3), plan(5, maps=True), plan(5, ("a cat", "a dog", "a pig"))]
-    others.append(Plan(Workflow(GRAPH), ("a cat", "a dog"), 11, 5))
+    others.append(Plan(Workflow(GRAPH, describe), ("a cat", "a dog"), 11, 5))
     assert len({plan(5).identity(), *(other.identity() for other in others)}) == len(others) + 1
 
 
@@ -187,7 +189,7 @@ def test_another_plan_is_refused(tmp_path: Path) -> None:
 def test_a_folder_has_one_driver(tmp_path: Path) -> None:
     jobs = plan(1)
     BatchFolder(tmp_path, jobs)
-    with FileLock(tmp_path / "run.lock"), pytest.raises(RuntimeError, match="another process draws into"):
+    with FileLock(tmp_path / "run.lock"), pytest.raises(RuntimeError, match="another process writes to"):
         draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
     with pytest.raises(ConnectionError):  # it was asked now
         draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
@@ -195,6 +197,9 @@ def test_a_folder_has_one_driver(tmp_path: Path) -> None:
 
 class Nobody:
     """Cannot be reached."""
+
+    def describe(self, class_type: str) -> NodeInfo:
+        raise ConnectionError
 
     def draw(self, job: Job, folder: Path) -> list[Row]:
         raise ConnectionError
@@ -216,16 +221,16 @@ def test_counts_and_seeds(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a cat\n\n  a dog \n")
     given = ("--prompts", str(prompts))
-    found = planned(arguments(tmp_path, "--count", "7", *given))
+    found = planned(arguments(tmp_path, "--count", "7", *given), describe)
     assert (len(found), found.prompts, found.first, found.batch) == (4, ("a cat", "a dog"), 0, 2)
-    found = planned(arguments(tmp_path, "--seeds", "3:6", *given, "--batch", "4", "--maps", "sum"))
+    found = planned(arguments(tmp_path, "--seeds", "3:6", *given, "--batch", "4", "--maps", "sum"), describe)
     assert (len(found), found.first, found.batch, found.maps) == (6, 3, 4, True)
     assert found[0].graph["evaluation options"]["inputs"]["keep_maps"] == "sum"
-    assert len(planned(arguments(tmp_path, "--seeds", "3:6", "--count", "3"))) == 2
+    assert len(planned(arguments(tmp_path, "--seeds", "3:6", "--count", "3"), describe)) == 2
     with pytest.raises(ValueError, match="count: give --count N, or --seeds A:B, or both"):
-        planned(arguments(tmp_path))
-    with pytest.raises(ValueError, match="count: 20 images are 10 runs, --seeds and prompts give 3: give more seeds"):
-        planned(arguments(tmp_path, "--seeds", "3:6", "--count", "20"))
+        check_amount(arguments(tmp_path))
+    with pytest.raises(ValueError, match="count: 20 images need 10 runs, but --seeds and prompts give only 3: give more seeds"):
+        planned(arguments(tmp_path, "--seeds", "3:6", "--count", "20"), describe)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +238,9 @@ def test_counts_and_seeds(tmp_path: Path) -> None:
     [
         (("--count", "0"), "must be a whole number of at least 1, got 0"),
         (("--count", "many"), "must be a whole number of at least 1, got many"),
-        (("--seeds", "5"), "must be two whole numbers, the first lower, like 0:100, got 5"),
-        (("--seeds", "5:5"), "must be two whole numbers, the first lower"),
-        (("--seeds", f"0:{2**64 + 1}"), "must be two whole numbers, the first lower"),
+        (("--seeds", "5"), "must be two whole numbers A:B with A < B, such as 0:100, got 5"),
+        (("--seeds", "5:5"), "must be two whole numbers A:B with A < B"),
+        (("--seeds", f"0:{2**64 + 1}"), "must be two whole numbers A:B with A < B"),
         (("--workers", "-1"), "must be a whole number of at least 1, got -1"),
         (("--maps", "all"), "invalid choice"),
     ],
@@ -256,8 +261,8 @@ def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
     for blocked, more, words in (
         ("pyarrow", (), "rows are kept in Parquet files: pip install pyarrow"),
-        ("ray", ("--workers", "2", "--comfyui", str(tmp_path)), "more than one worker needs Ray: pip install ray"),
-        ("", (), "comfyui: this pack does not lie in the custom_nodes of a ComfyUI; give --comfyui DIR"),
+        ("ray", ("--workers", "2", "--comfyui", str(tmp_path)), "several workers need Ray: pip install ray"),
+        ("", (), "comfyui: this pack is not in the custom_nodes folder of a ComfyUI; give --comfyui DIR"),
         ("", ("--comfyui", str(tmp_path), "--workers", "2"), "comfyui must be the folder that holds"),
         ("", ("--comfyui", str(tmp_path)), f"comfyui must be the folder that holds ComfyUI's main.py, got {tmp_path}"),
     ):

@@ -1,1 +1,1 @@
-"""What draws a plan: a ComfyUI over HTTP, one in this process, or one in each of Ray's workers."""
+"""What runs a plan: a ComfyUI server over HTTP, a ComfyUI in this process, or one in each of several Ray workers."""

@@ -1,4 +1,4 @@
-"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module of this package that does."""
+"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses the network."""
 
 import copy
 import json
@@ -12,27 +12,30 @@ from typing import Any
 
 from uncertainty.storage.png_entry import read
 
+from ..graph import Graph, refusals
+from ..node_info import NodeInfo, no_such_node
 from ..plan import Job
 from ..rows import Row
 from ..run_folder import image_of, keep, map_of
-from ..workflow import MAP, PREFIX, SAVE, Graph, refusals
+from ..workflow import MAP, PREFIX, SAVE
 
 Outputs = dict[str, dict[str, list[Any]]]
 
 CLIENT = "uncertainty-evaluation"
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 120.0
+AGAIN = "the same command then resumes where it stopped."
 
 
 class ServerError(RuntimeError):
-    """The server cannot be reached, refused a graph, or a node failed; the message says which and what to do."""
+    """The server cannot be reached or rejected a graph, or a node failed; the message says which and what to do."""
 
 
 class Server:
-    """One running ComfyUI, which draws job after job.
+    """One running ComfyUI, which runs one job after the other.
 
     Args:
-        url: where it listens, such as ``http://127.0.0.1:8188``.
+        url: its address, such as ``http://127.0.0.1:8188``.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,64 +43,74 @@ class Server:
         if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
             raise ValueError(f"server must be an address like http://127.0.0.1:8188, got {url}.")
 
-    def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Draw one job: its files are whole when its rows come back.
+    def describe(self, class_type: str) -> NodeInfo:
+        """What ComfyUI says of a node class.
 
         Raises:
-            ServerError: ComfyUI refused, failed or is gone.
+            NodeError: there is none of that name.
+            ServerError: the server does not answer.
+        """
+        answer = json.loads(self.get(f"/object_info/{urllib.parse.quote(class_type, safe='')}"))
+        if class_type not in answer:
+            raise no_such_node(class_type)
+        return NodeInfo.of(class_type, answer[class_type]["input"], answer[class_type]["output"])
+
+    def draw(self, job: Job, folder: Path) -> list[Row]:
+        """Run one job. Its files are complete when the rows are returned.
+
+        Raises:
+            ServerError: ComfyUI rejected the graph, failed or does not answer.
             ValueError: the images came without scores.
         """
-        graph = copy.deepcopy(job.graph)
-        for node in (SAVE, MAP):  # ComfyUI keeps its own copies, a folder for each of ours
-            if node in graph:
-                prefix = graph[node]["inputs"]["filename_prefix"].removeprefix(PREFIX)
-                graph[node]["inputs"]["filename_prefix"] = f"{PREFIX}/{folder.parent.name}/{folder.name}{prefix}"
+        graph = _own_prefixes(job.graph, folder)
         began = time.monotonic()
         outputs = self.run(graph)
         seconds = time.monotonic() - began
-        found = None
+        kept_map = None
         if MAP in graph:
             (file,) = outputs[MAP]["files"]
-            found = keep(folder, map_of(job.number), self.view(file))
+            kept_map = keep(folder, map_of(job.number), self.view(file))
         rows = []
         for place, file in enumerate(outputs[SAVE]["images"]):
             image = keep(folder, image_of(job.number, place), self.view(file))
             known = read(folder / image.name)
             if known is None:
-                raise ValueError("images came without scores: ComfyUI was started with --disable-metadata; start it without.")
+                raise ValueError("the images have no scores in them: start ComfyUI without --disable-metadata.")
             record = replace(known, number=job.number, place=place, prompt=job.prompt, seed=job.seed, file=image.name)
-            rows.append(Row(record, image, found, seconds))
+            rows.append(Row(record, image, kept_map, seconds))
         return rows
 
     def run(self, graph: Graph) -> Outputs:
-        """Run a graph in API format to its end: what its output nodes reported, by node id.
+        """Run a graph in API format and wait until it has finished; returns what its output nodes reported, by node id.
 
         Raises:
-            ServerError: validation refused it, or a node failed.
+            ServerError: validation rejected it, or a node failed.
         """
-        try:
-            # Without a client ComfyUI does not tell again what it has kept from an earlier run.
-            body = json.dumps({"prompt": graph, "client_id": CLIENT}).encode()
-            answer = json.loads(self._open("/prompt", body, "application/json"))
-        except urllib.error.HTTPError as error:
-            raise ServerError(_refusal(error.read())) from error
-        number = answer["prompt_id"]
-        if answer.get("node_errors"):  # ComfyUI would run what is left of the graph
-            self._open("/queue", json.dumps({"delete": [number]}).encode(), "application/json")
-            raise ServerError(_refusal(json.dumps(answer).encode()))
-        while True:
-            history = json.loads(self.get(f"/history/{number}"))
-            if number in history:
-                break
+        number = self._queue(graph)
+        while number not in (history := json.loads(self.get(f"/history/{number}"))):
             time.sleep(POLL_SECONDS)
         status = history[number].get("status") or {}
         for name, event in status.get("messages", ()):
             if name == "execution_error":
                 raise ServerError(f"{event['node_type']} failed: {event['exception_message'].strip()}")
             if name == "execution_interrupted":
-                raise ServerError("the run was interrupted in ComfyUI: start the same command again to go on.")
+                raise ServerError("the run was interrupted in ComfyUI: start the same command again to resume.")
         outputs: Outputs = history[number]["outputs"]
         return outputs
+
+    def _queue(self, graph: Graph) -> str:
+        """Queue a graph; returns its id."""
+        # Without a client id ComfyUI does not report again what it has cached from an earlier run.
+        body = json.dumps({"prompt": graph, "client_id": CLIENT}).encode()
+        try:
+            answer = json.loads(self._open("/prompt", body, "application/json"))
+        except urllib.error.HTTPError as error:
+            raise ServerError(_rejection(json.loads(error.read()))) from error
+        number = str(answer["prompt_id"])
+        if answer.get("node_errors"):  # ComfyUI would run the rest of the graph
+            self._open("/queue", json.dumps({"delete": [number]}).encode(), "application/json")
+            raise ServerError(_rejection(answer))
+        return number
 
     def view(self, file: dict[str, str]) -> bytes:
         """A file that an output node names by ``filename``, ``subfolder`` and ``type``."""
@@ -105,13 +118,11 @@ class Server:
         try:
             return self.get(f"/view?{query}")
         except urllib.error.HTTPError as error:
-            raise ServerError(
-                f"ComfyUI no longer has {file['subfolder']}/{file['filename']} ({error.code}): restart it and start the same "
-                "command again."
-            ) from error
+            name = f"{file['subfolder']}/{file['filename']}"
+            raise ServerError(f"ComfyUI no longer has {name} ({error.code}): restart it; {AGAIN}") from error
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture into ComfyUI's input folder, over one of the same name; returns what LoadImage calls it."""
+        """Put a picture into ComfyUI's input folder, over one of the same name; returns the name that LoadImage knows it by."""
         boundary = "uncertainty-evaluation"
         fields = {"subfolder": subfolder, "overwrite": "true"}
         parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
@@ -121,7 +132,7 @@ class Server:
         return f"{answer['subfolder']}/{answer['name']}"
 
     def close(self) -> None:
-        """Nothing was opened for long."""
+        """Nothing to delete."""
 
     def get(self, path: str) -> bytes:
         """Body of a GET."""
@@ -136,15 +147,22 @@ class Server:
         except urllib.error.HTTPError:
             raise
         except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-            raise ServerError(
-                f"no answer from ComfyUI at {self.url} ({getattr(error, 'reason', error)}): start it, or give --server; "
-                "the same command then goes on where it stopped."
-            ) from error
+            reason = getattr(error, "reason", error)
+            raise ServerError(f"no answer from ComfyUI at {self.url} ({reason}): start it, or give --server; {AGAIN}") from error
 
 
-def _refusal(body: bytes) -> str:
-    answer = json.loads(body)
-    lines = refusals(answer.get("node_errors") or {})
-    return "\n".join(
-        ["ComfyUI refused the workflow:", *(lines or [f"{answer['error']['message']}: {answer['error']['details']}"])]
-    )
+def _own_prefixes(graph: Graph, folder: Path) -> Graph:
+    """The graph with a subfolder for each batch in ComfyUI's output folder, where it keeps copies."""
+    changed = copy.deepcopy(graph)
+    for node in (SAVE, MAP):
+        if node in changed:
+            name = changed[node]["inputs"]["filename_prefix"].removeprefix(PREFIX)
+            changed[node]["inputs"]["filename_prefix"] = f"{PREFIX}/{folder.parent.name}/{folder.name}{name}"
+    return changed
+
+
+def _rejection(answer: dict[str, Any]) -> str:
+    reasons = refusals(answer.get("node_errors") or {})
+    if not reasons:
+        reasons = [f"{answer['error']['message']}: {answer['error']['details']}"]
+    return "\n".join(["ComfyUI rejected the workflow:", *reasons])

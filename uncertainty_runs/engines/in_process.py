@@ -1,4 +1,4 @@
-"""Jobs drawn by the ComfyUI of this process, straight into files: no copies of its own, no ledger that workers would share."""
+"""Jobs run by the ComfyUI of this process. Results go straight to the batch's folder, not through ComfyUI's output folder."""
 
 import copy
 import json
@@ -10,15 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
+from uncertainty.maps import UncertaintyMap
 from uncertainty.storage import png_entry
 from uncertainty.storage.records import records_of
 from uncertainty.storage.tensor_files import save_map
-from uncertainty_runs.plan import Job
-from uncertainty_runs.rows import File, Row
-from uncertainty_runs.run_folder import image_of, keep, map_of
-from uncertainty_runs.workflow import MAP, SAVE, Graph
 
 from ..comfyui import Comfy, ComfyError, OutOfMemory
+from ..graph import Graph
+from ..node_info import NodeInfo
+from ..plan import Job
+from ..rows import File, Row
+from ..run_folder import image_of, keep, map_of
+from ..workflow import MAP, SAVE
 
 CATCH = "uncertainty batch catch"
 
@@ -38,51 +41,51 @@ class Renderer:
         self.comfy = Comfy(path, options)
         self.comfy.classes[CATCH] = Catch
 
+    def describe(self, class_type: str) -> NodeInfo:
+        """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
+        return self.comfy.describe(class_type)
+
     def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Draw one job: its files are whole when its rows come back.
+        """Run one job. Its files are complete when the rows are returned.
 
         Raises:
-            ComfyError: ComfyUI refused it, or a node failed.
+            ComfyError: ComfyUI rejected the graph, or a node failed.
             OSError: a file cannot be written.
         """
-        graph = copy.deepcopy(job.graph)
-        graph.pop(MAP, None)
-        ends = graph.pop(SAVE)["inputs"]
-        graph[CATCH] = {"class_type": CATCH, "inputs": {"images": ends["images"], "uncertainty": ends["uncertainty"]}}
         began = time.monotonic()
-        self._run(graph)
-        images, found = Catch.take()
+        images, measured = self._results(job.graph)
         seconds = time.monotonic() - began
         kept_map = None
         if MAP in job.graph:
             name = map_of(job.number)
-            save_map(folder / name, found)
+            save_map(folder / name, measured)
             kept_map = File.of(name, (folder / name).read_bytes())
         workflow = json.dumps(job.graph)
         rows = []
-        for record, image in zip(records_of(found), images, strict=True):
-            about = {png_entry.ENTRY: png_entry.entry(found, record.place), "prompt": workflow}
-            file = keep(folder, image_of(job.number, record.place), png_entry.png(image, about))
+        for record, image in zip(records_of(measured), images, strict=True):
+            texts = {png_entry.ENTRY: png_entry.entry(measured, record.place), "prompt": workflow}
+            file = keep(folder, image_of(job.number, record.place), png_entry.png(image, texts))
             drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
             rows.append(Row(drawn, file, kept_map, seconds))
         return rows
 
-    def _run(self, graph: Graph) -> None:
-        """Run a graph, a second time where memory ran out: what filled it may be gone then.
-
-        Raises:
-            ComfyError: it fails.
-        """
+    def _results(self, graph: Graph) -> tuple[Tensor, UncertaintyMap]:
+        """Run a graph with its saving nodes replaced by one that hands images (B, H, W, 3) and map to this process."""
+        changed = copy.deepcopy(graph)
+        changed.pop(MAP, None)
+        saved = changed.pop(SAVE)["inputs"]
+        changed[CATCH] = {"class_type": CATCH, "inputs": {name: saved[name] for name in ("images", "uncertainty")}}
         try:
-            self.comfy.run(graph)
-        except OutOfMemory:
+            self.comfy.run(changed)
+        except OutOfMemory:  # what filled the memory may have been freed
             try:
-                self.comfy.run(graph)
+                self.comfy.run(changed)
             except OutOfMemory as error:
                 raise OutOfMemory(f"{error} Give a smaller --batch, and another folder.") from error
+        return Catch.take()
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture into ComfyUI's input folder; answers with what LoadImage calls it."""
+        """Put a picture into ComfyUI's input folder; returns the name that LoadImage knows it by."""
         import folder_paths
 
         keep(Path(folder_paths.get_input_directory()), f"{subfolder}/{name}", content)
@@ -94,40 +97,42 @@ class Renderer:
 
 
 class Catch:
-    """Output node that hands images and map to this process. Unknown to browsers: only this process has it."""
+    """Output node that keeps images and map until they are taken. Only this process has it, browsers do not know it."""
 
-    caught: tuple[Tensor, Any] | None = None
+    caught: tuple[Tensor, UncertaintyMap] | None = None
     CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "uncertainty", "catch", (), True
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  # ComfyUI's name
-        """As ComfyUI asks for them."""
+        """The inputs, in ComfyUI's form."""
         return {"required": {"images": ("IMAGE",), "uncertainty": ("UNCERTAINTY",)}}
 
     @classmethod
     def IS_CHANGED(cls, **inputs: Any) -> float:  # noqa: N802  # ComfyUI's name
-        """Always: a job that is drawn again must come out again."""
+        """Always changed: a job that is run again must give its results again."""
         return float("nan")
 
-    def catch(self, images: Tensor, uncertainty: Any) -> dict[str, Any]:
-        """Keep them until they are taken.
+    def catch(self, images: Tensor, uncertainty: UncertaintyMap) -> dict[str, Any]:
+        """Keep images and map.
 
         Raises:
-            ValueError: they do not belong together.
+            ValueError: their numbers differ.
         """
         if len(images) != uncertainty.images:
-            raise ValueError(f"{len(images)} images came of {uncertainty.images} latents: batches are of still images.")
+            raise ValueError(
+                f"the workflow made {len(images)} images of {uncertainty.images} latents: only still images can be batched."
+            )
         type(self).caught = (images, uncertainty)
         return {}
 
     @classmethod
-    def take(cls) -> tuple[Tensor, Any]:
-        """What was caught last.
+    def take(cls) -> tuple[Tensor, UncertaintyMap]:
+        """The images and the map of the last run.
 
         Raises:
-            ComfyError: nothing was.
+            ComfyError: the run gave none.
         """
         caught, cls.caught = cls.caught, None
         if caught is None:
-            raise ComfyError("the workflow ran, and nothing came of it: another node blocks its images.")
+            raise ComfyError("the workflow ran but gave no images: another node blocks them.")
         return caught

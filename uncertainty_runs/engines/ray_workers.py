@@ -1,26 +1,29 @@
-"""Many workers: one Ray actor a GPU, or a share of the processors, each with one ComfyUI.
+"""Several workers: one Ray actor for each GPU, or for a share of the processors, with one ComfyUI in each.
 
-Ray restarts an actor that dies and gives it its job again; which job comes next, and what is kept, is decided by the driver.
+The driver decides which worker runs which job, keeps the results, and replaces workers that die.
 """
 
-import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..drawing import Renderer
+from ..node_info import NodeInfo
 from ..plan import Job
 from ..rows import Row
+from .ray_cluster import Cluster, WorkersError
 
-PACK = Path(__file__).resolve().parents[2]
-# A job whose worker died so often is not tried again: most likely it does not fit the memory.
+# A job whose worker died this often is not tried again: most likely it does not fit into memory.
 TRIES = 3
-SECONDS_TO_CLOSE = 2.0
-
-
-class WorkersError(RuntimeError):
-    """Workers cannot be had, or died; the message says why and what to do."""
+# Jobs of a worker: it runs one while the next is on its way.
+AHEAD = 2
+START_SECONDS = 120.0
+POLL_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
 
 
 class Worker:
@@ -33,120 +36,252 @@ class Worker:
     def __init__(self, make: Callable[[], Renderer]) -> None:
         self._make = make
         self._made: Renderer | None = None
+        self._failure: Exception | None = None
+
+    def ready(self) -> None:
+        """Answers as soon as the process runs."""
 
     def renderer(self) -> Renderer:
-        """Made by the first task: what goes wrong is then told as it is, not as the death of an actor."""
+        """The renderer, made when it is first asked for. If that failed, it fails again for the same reason."""
+        if self._failure is not None:
+            raise self._failure
         if self._made is None:
-            self._made = self._make()
+            try:
+                self._made = self._make()
+            except Exception as error:
+                self._failure = error
+                raise
         return self._made
 
+    def prepare(self) -> None:
+        """Start ComfyUI."""
+        self.renderer()
+
+    def describe(self, class_type: str) -> NodeInfo:
+        """What ComfyUI says of a node class."""
+        return self.renderer().describe(class_type)
+
     def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Draw one job.
+        """Run one job.
 
         Raises:
-            WorkersError: the folder is another machine's.
+            WorkersError: the folder is not on this machine.
         """
         if not folder.is_dir():
             raise WorkersError(
-                f"{folder} is not there on {platform.node()}: --output must lie on a disk that all machines share."
+                f"{folder} does not exist on {platform.node()}: --output must be on a disk that all machines share."
             )
         return self.renderer().draw(job, folder)
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture where LoadImage finds it."""
+        """Put a picture into the input folder."""
         return self.renderer().upload(name, content, subfolder)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Delete temporary files."""
         if self._made is not None:
             self._made.close()
 
 
-class RayEngine:
-    """Actors of a cluster, or of this machine.
+class Crew:
+    """The workers of an engine: those whose process runs, and those that are starting.
 
     Args:
-        make: makes a worker's renderer, there.
-        workers: how many; one a GPU if None.
-        address: of a running cluster; a cluster of this machine alone if None.
+        cluster: where they run.
+        create: makes an actor.
+        count: how many.
+    """
+
+    def __init__(self, cluster: Cluster, create: Callable[[], Any], count: int) -> None:
+        self.cluster, self.create, self.count = cluster, create, count
+        self.started: list[Any] = []
+        self._starting: dict[Any, tuple[Any, float]] = {}
+        self._late: set[Any] = set()
+        for _ in range(count):
+            self._start()
+
+    def _start(self) -> None:
+        actor = self.create()
+        self._starting[actor.ready.remote()] = actor, time.monotonic()
+
+    def replace(self, actor: Any) -> None:
+        """Start another worker for one that died."""
+        self.started.remove(actor)
+        self.cluster.ray.kill(actor)  # Ray may only have lost contact with it
+        self._start()
+
+    def wait(self, tasks: Sequence[Any]) -> tuple[Any | None, Any | None]:
+        """Wait until a task has finished or a worker has started: that task, or that worker.
+
+        Raises:
+            WorkersError: no worker has started in time, or one ended while it started.
+        """
+        while True:
+            self._check_late()
+            poll = POLL_SECONDS if self._starting.keys() - self._late else None
+            finished, _ = self.cluster.ray.wait([*self._starting, *tasks], timeout=poll)
+            for task in finished:
+                if task not in self._starting:
+                    return task, None
+                return None, self._join(task)
+
+    def _join(self, task: Any) -> Any:
+        actor, _ = self._starting.pop(task)
+        self._late.discard(task)
+        try:
+            self.cluster.ray.get(task)
+        except self.cluster.ray.exceptions.RayError as error:
+            raise WorkersError(f"a worker ended while it started: {error}\n{self.cluster.reasons()}") from error
+        self.started.append(actor)
+        return actor
+
+    def _check_late(self) -> None:
+        """Report workers that have not started in time, each once. The others go on; if there are none, that is an error."""
+        now = time.monotonic()
+        late = {task for task, (_, began) in self._starting.items() if now - began > START_SECONDS}
+        if late <= self._late:
+            return
+        self._late |= late
+        text = f"{len(late)} of {self.count} workers have not started within {START_SECONDS:g} seconds."
+        if not self.started:
+            raise WorkersError(f"{text}\n{self.cluster.reasons()}")
+        print(f"{text} The others continue.\n{self.cluster.reasons()}", file=sys.stderr)
+
+
+class Queue:
+    """Jobs that no worker has, those of dead workers first."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs, self._again = iter(jobs), list[Job]()
+        self._deaths: Counter[int] = Counter()
+        self.empty = False
+
+    def take(self) -> Job | None:
+        """The next job, None if there is none."""
+        job = self._again.pop(0) if self._again else next(self._jobs, None)
+        self.empty = job is None
+        return job
+
+    def put_back(self, lost: Sequence[Job], error: Exception) -> None:
+        """Jobs of a worker that died while it ran the first of them.
+
+        Raises:
+            WorkersError: that one has been tried often enough.
+        """
+        job = lost[0]
+        self._deaths[job.number] += 1
+        if self._deaths[job.number] == TRIES:
+            raise WorkersError(
+                f"a worker died {TRIES} times in run {job.number} (prompt {job.prompt!r}, seed {job.seed}): most likely it ran "
+                f"out of memory. Give fewer --workers, or a smaller --batch and another folder. Ray says: {error}"
+            ) from error
+        self._again += lost
+        self.empty = False
+
+
+class RayEngine:
+    """Runs jobs on the workers of a cluster.
+
+    Args:
+        make: makes the renderer of a worker, in its process.
+        workers: how many; None for one per GPU.
+        address: of a running cluster; None for a cluster of this machine alone.
 
     Raises:
-        WorkersError: Ray is missing, or there is no such cluster.
+        WorkersError: Ray is missing, there is no such cluster, or it has no room for so many workers.
     """
 
     def __init__(self, make: Callable[[], Renderer], workers: int | None = None, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise WorkersError(
-                "more than one worker needs Ray: pip install ray, or leave --workers and --address out."
-            ) from error
-        self.ray = ray
-        # The pack's modules, in every worker.
-        path = os.pathsep.join([str(PACK), *filter(None, [os.environ.get("PYTHONPATH")])])
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            local = {} if address else {"include_dashboard": False}
-            environment = {"env_vars": {"PYTHONPATH": path}}
-            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", runtime_env=environment, **local)
-        except (ConnectionError, ValueError) as error:
-            raise WorkersError(f"no Ray cluster at --address {address} ({error}).") from error
-        having = ray.cluster_resources()
-        gpus = int(having.get("GPU", 0))
-        self.workers = workers or gpus or 1
-        share = {"num_gpus": 1} if gpus else {"num_cpus": max(1, int(having["CPU"]) // self.workers)}
-        most = gpus or int(having["CPU"])
-        if self.workers > most:
-            raise WorkersError(
-                f"--workers must be at most {most}, one {'GPU' if gpus else 'processor'} each, got {self.workers}."
-            )
-        actor = ray.remote(max_restarts=-1, max_task_retries=TRIES - 1, **share)(Worker)
-        self.actors = [actor.remote(make) for _ in range(self.workers)]
+        self.cluster = Cluster(address)
+        self.ray = self.cluster.ray
+        count, resources = self.cluster.resources(workers)
+        actor = self.ray.remote(**resources)(Worker)
+        self.crew = Crew(self.cluster, lambda: actor.remote(make), count)
+        self._uploads: list[tuple[str, bytes, str]] = []
 
-    def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
-        """The rows of each job, as they are done. A worker gets its next job while it still draws one.
-
-        Raises:
-            WorkersError: a worker died again and again, or cannot start.
-            Exception: what a worker raised.
-        """
-        waiting, path = iter(jobs), folder.resolve()
-        running: dict[Any, tuple[Any, Job]] = {}
-
-        def start(actor: Any) -> None:
-            job = next(waiting, None)
-            if job is not None:
-                running[actor.draw.remote(job, path)] = actor, job
-
-        for actor in self.actors * 2:
-            start(actor)
-        while running:
-            (done,), _ = self.ray.wait(list(running))
-            actor, job = running.pop(done)
-            try:
-                rows: list[Row] = self._answer(done)
-            except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as error:
-                raise WorkersError(
-                    f"a worker died {TRIES} times at run {job.number} ({job.prompt!r}, seed {job.seed}): most likely it ran out "
-                    f"of memory; give fewer --workers, or a smaller --batch and another folder. Ray says: {error}"
-                ) from error
-            start(actor)
-            yield rows
+    def describe(self, class_type: str) -> NodeInfo:
+        """What the ComfyUI of a worker says of a node class; raises NodeError if it has none of that name."""
+        described: NodeInfo = self._ask(self._first().describe.remote(class_type))
+        return described
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture where LoadImage finds it, for every worker; one after the other, as some share a folder."""
-        found: list[str] = [self._answer(actor.upload.remote(name, content, subfolder)) for actor in self.actors]
-        return found[0]
+        """Put a picture into the input folder of every worker, of later ones when they start."""
+        self._first()
+        self._uploads.append((name, content, subfolder))
+        # One after the other, since some share a folder.
+        names: list[str] = [self._ask(worker.upload.remote(name, content, subfolder)) for worker in self.crew.started]
+        return names[0]
+
+    def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
+        """The rows of each job, in the order in which jobs finish.
+
+        Raises:
+            WorkersError: no worker starts, or one died several times with the same job.
+            Exception: what a worker raised.
+        """
+        queue, path = Queue(jobs), folder.resolve()
+        running: dict[Any, tuple[Any, Job]] = {}
+        self._first()
+        while True:
+            self._assign(queue, running, path)
+            if not running and queue.empty:
+                return
+            task, started = self.crew.wait(list(running))
+            if started is not None:
+                self._prepare(started)
+                continue
+            worker, _ = running[task]
+            try:
+                rows: list[Row] = self._answer(task)
+            except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as error:
+                lost = {task: job for task, (other, job) in running.items() if other is worker}
+                queue.put_back(list(lost.values()), error)
+                for each in lost:
+                    del running[each]
+                self.crew.replace(worker)
+                continue
+            del running[task]
+            yield rows
+
+    def _assign(self, queue: Queue, running: dict[Any, tuple[Any, Job]], folder: Path) -> None:
+        """Give every worker a job, then a second one."""
+        assigned = Counter(worker for worker, _ in running.values())
+        for most in range(1, AHEAD + 1):
+            for worker in self.crew.started:
+                if assigned[worker] < most and (job := queue.take()) is not None:
+                    running[worker.draw.remote(job, folder)] = worker, job
+                    assigned[worker] += 1
+
+    def _first(self) -> Any:
+        """A worker, as soon as one has started."""
+        while not self.crew.started:
+            _, started = self.crew.wait([])
+            self._prepare(started)
+        return self.crew.started[0]
+
+    def _prepare(self, worker: Any) -> None:
+        """Let a new worker start its ComfyUI while the driver does other things, and give it the pictures of the others."""
+        worker.prepare.remote()  # a failure comes again with its first job
+        for each in self._uploads:
+            self._ask(worker.upload.remote(*each))
+
+    def _ask(self, task: Any) -> Any:
+        """The answer of a worker that has no job yet."""
+        try:
+            return self._answer(task)
+        except self.ray.exceptions.RayActorError as error:
+            raise WorkersError(f"a worker died while its ComfyUI started: {error}\n{self.cluster.reasons()}") from error
 
     def _answer(self, task: Any) -> Any:
-        """What a task returned; what it raised is raised here, without Ray's frame around it."""
+        """What a task returned. What it raised is raised here, without Ray's frame around it."""
         try:
             return self.ray.get(task)
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause from None
 
     def close(self) -> None:
-        """End the workers, and the cluster if it is this machine's."""
-        closed = [actor.close.remote() for actor in self.actors]
-        self.ray.wait(closed, num_returns=len(closed), timeout=SECONDS_TO_CLOSE)  # one that still draws is ended as it is
-        self.ray.shutdown()
+        """End the workers, and the cluster if it was started here."""
+        closing = [worker.close.remote() for worker in self.crew.started]
+        if closing:
+            self.ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)  # one in the middle of a job is ended
+        self.cluster.close()

@@ -1,5 +1,5 @@
-"""The paper's protocols on any workflow: ``python -m uncertainty evaluate``.
+"""The command ``evaluate``: the paper's protocols on any workflow.
 
-A protocol queues batches on a running ComfyUI, keeps images and scores in a folder, can be stopped and started again, and writes
-tables, figures and a page.
+A protocol generates images with a ComfyUI, keeps them with their scores in a folder, can be stopped and resumed, and writes
+tables and figures.
 """

@@ -1,4 +1,4 @@
-"""Figures of the protocols, files that are whole or absent; the one module that needs matplotlib."""
+"""Figures of the protocols. The only module that needs matplotlib."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .report import Table
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, size: int = 96) -> None:
-    """Pictures as thumbnails, a titled row each, as JPEG: noisy pictures make large PNG files."""
+    """Contact sheet with a titled row for each list of pictures. It is a JPEG file, since noisy pictures make large PNG files."""
     from PIL import Image, ImageDraw, ImageFont
 
     title, gap = 22, 6
@@ -38,7 +38,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Path]]], path: Path, size: int = 96
 
 
 def best_of(table: Table, path: Path) -> None:
-    """Share of the possible gain over k, a panel a quality measure."""
+    """Share of the possible gain over k, with a panel for each quality measure."""
     qualities = list(dict.fromkeys(str(row[0]) for row in table.rows))
     made, axes = _figure(1, len(qualities), (5.0, 4.0))
     for axis, quality in zip(axes[0], qualities, strict=True):
@@ -53,23 +53,23 @@ def best_of(table: Table, path: Path) -> None:
     _write(made, path)
 
 
-def sparsification(found: Sequence[Measured], path: Path) -> None:
-    """Mean curves of the paper's window."""
+def sparsification(measured: Sequence[Measured], path: Path) -> None:
+    """Mean sparsification curves over the paper's window."""
     made, axes = _figure(1, 1, (6.5, 4.5))
     axis = axes[0][0]
-    keys = [key for key in found[0].curves if key[1] in ("paper", "–")]
+    keys = [key for key in measured[0].curves if key[1] in ("paper", "–")]
     for key in keys:
-        curve = np.mean([each.curves[key].curve for each in found], 0)
+        curve = np.mean([each.curves[key].curve for each in measured], 0)
         axis.plot(np.linspace(0, 1, len(curve)), curve, label=key[0])
-    oracle = np.mean([each.curves[keys[0]].oracle_curve for each in found], 0)
-    axis.plot(np.linspace(0, 1, len(oracle)), oracle, "k--", label="by the true error")
-    axis.set(xlabel="part of the pixels left out, most uncertain first", ylabel="error of the rest (RMSE)")
+    oracle = np.mean([each.curves[keys[0]].oracle_curve for each in measured], 0)
+    axis.plot(np.linspace(0, 1, len(oracle)), oracle, "k--", label="true error")
+    axis.set(xlabel="fraction of pixels removed, most uncertain first", ylabel="RMSE of the rest")
     axis.legend(frameon=False)
     _write(made, path)
 
 
 def examples(images: Sequence[ImageRecord], reference: Reference, folder: Path, path: Path, rows: int = 6) -> None:
-    """Some reconstructions beside the truth, their error, and the maps of the paper's steps, each in its own range."""
+    """Some reconstructions with the real picture, their error, and the maps of the paper's steps, each in its own range."""
     first = {image.number: image for image in reversed(images)}
     chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]
     made, axes = _figure(len(chosen), 3 + len(QUANTITIES), (1.6, 1.6))
@@ -77,7 +77,7 @@ def examples(images: Sequence[ImageRecord], reference: Reference, folder: Path, 
         number = image.number
         truth, prediction = pixels(reference.paths[number]), pixels(image.path)
         maps = maps_of(load_map(folder / map_of(number)), image.place, truth.shape, "paper")
-        shown = {"real": truth, "denoised again": prediction, "error": (truth - prediction).abs().mean(0)}
+        shown = {"real": truth, "reconstruction": prediction, "error": (truth - prediction).abs().mean(0)}
         shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
         for axis, (title, picture) in zip(line, shown.items(), strict=True):
             axis.imshow((picture.permute(1, 2, 0) if picture.ndim == 3 else picture).numpy(), cmap="magma")
@@ -87,7 +87,7 @@ def examples(images: Sequence[ImageRecord], reference: Reference, folder: Path, 
 
 
 def course(table: Table, path: Path) -> None:
-    """Mean and spread of each quantity over the steps."""
+    """Mean and standard deviation of each quantity over the steps."""
     names = [name for name in table.head[2:] if "spread" not in name]
     made, axes = _figure(1, len(names), (4.5, 3.6))
     steps = [float(row[0]) for row in table.rows]
@@ -101,7 +101,7 @@ def course(table: Table, path: Path) -> None:
 
 
 def ranking(table: Table, path: Path) -> None:
-    """Rank correlation of single steps, a panel a quality measure."""
+    """Rank correlation at single steps, with a panel for each quality measure."""
     qualities = list(dict.fromkeys(str(row[0]) for row in table.rows))
     made, axes = _figure(1, len(qualities), (5.0, 4.0))
     for axis, quality in zip(axes[0], qualities, strict=True):
@@ -115,7 +115,7 @@ def ranking(table: Table, path: Path) -> None:
 
 
 def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 3.6)) -> tuple[Any, Any]:
-    """A matplotlib figure and its axes (an array), each of a size in inches.
+    """A matplotlib figure and its axes, (rows, columns), each of a size in inches.
 
     Raises:
         RuntimeError: matplotlib is not installed.
@@ -125,12 +125,12 @@ def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 3
 
 
 def _legend_beside(made: Any, axis: Any) -> None:
-    """One legend for all panels, where it hides none of them."""
+    """One legend for all panels, beside them."""
     made.legend(*axis.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
 
 
 def check_library() -> None:
-    """Raise RuntimeError if matplotlib is missing: better said before hours of drawing than after."""
+    """Raise RuntimeError if matplotlib is missing, which is better known before hours of work."""
     _library()
 
 
@@ -138,12 +138,11 @@ def _library() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RuntimeError("figures need matplotlib: pip install matplotlib.") from error
+        raise RuntimeError("figures need matplotlib: pip install matplotlib") from error
     return Figure
 
 
 def _write(made: Any, path: Path) -> None:
-    """Keep it as PNG."""
     content = io.BytesIO()
     made.savefig(content, format="png", dpi=110)
     write_whole(path, content.getvalue())

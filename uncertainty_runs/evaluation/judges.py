@@ -1,6 +1,6 @@
-"""How good an image is, by means that know nothing of uncertainty: likeness to real pictures of the prompt, and a classifier.
+"""How good an image is, measured without uncertainty: its likeness to real pictures of the prompt, and a classifier.
 
-Quality measures are higher for better images. Every measure is named after what it is: none of them is "quality" itself.
+Quality measures are higher for better images. Each is named after what it measures: none of them is quality itself.
 """
 
 import io
@@ -26,7 +26,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Reference:
-    """Real pictures and their captions: the text file beside a picture, or its name."""
+    """Real pictures and their captions, which are the text files beside them, or else their file names."""
 
     paths: tuple[Path, ...]
     captions: tuple[str, ...]
@@ -36,11 +36,11 @@ class Reference:
         """All pictures of a folder.
 
         Raises:
-            ValueError: there is none.
+            ValueError: it has none.
         """
         paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES))
         if not paths:
-            raise ValueError(f"reference {folder} holds no pictures ({', '.join(PICTURES)}).")
+            raise ValueError(f"reference: {folder} has no pictures ({', '.join(PICTURES)}).")
         captions = []
         for path in paths:
             text = path.with_suffix(".txt")
@@ -50,20 +50,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judged:
-    """What an extractor says of images: embedding (N, D), and quality measures (N,) by name."""
+    """What a network says of N images: their embedding (N, D), and quality measures (N,) by name."""
 
     embedding: Tensor
     qualities: dict[str, Tensor]
 
 
 def pixels(path: Path) -> Tensor:
-    """A picture, (3, H, W), 0 to 1."""
+    """Pixels of a picture, (3, H, W), 0 to 1."""
     with Image.open(path) as image:
         return torch.from_numpy(np.array(image.convert("RGB"), np.float32) / 255).permute(2, 0, 1)
 
 
 def features(paths: Sequence[Path], extractor: Extractor, cache: Path) -> tuple[Tensor, Tensor | None]:
-    """Embeddings (N, D), and logits (N, K) if the extractor has them, of pictures; kept in a file for the next time."""
+    """Embeddings (N, D) of pictures, and logits (N, K) if the network has them; kept in the file ``cache``."""
     names = np.array([path.name for path in paths])
     if cache.is_file():
         with np.load(cache) as kept:
@@ -82,11 +82,11 @@ def features(paths: Sequence[Path], extractor: Extractor, cache: Path) -> tuple[
 
 
 def judge(images: Sequence[ImageRecord], extractor: Extractor, reference: Reference, folder: Path) -> tuple[Judged, Tensor]:
-    """What an extractor says of images, and its embedding (R, D) of the reference.
+    """What a network says of images, and its embedding (R, D) of the reference pictures.
 
-    ``likeness`` is minus the distance, in the embedding, to the nearest reference picture that the prompt names
-    (the nearest of all where it names none); ``confidence`` the probability of the labels that the prompt names, where the
-    extractor has such labels.
+    ``likeness`` is minus the distance, in the embedding, to the nearest reference picture whose caption the prompt names (to the
+    nearest of all if it names none). ``confidence`` is the probability of the labels that the prompt names, where the network has
+    labels.
     """
     name = re.sub(r"\W+", "-", extractor.name)
     embedding, logits = features([image.path for image in images], extractor, folder / "features" / f"{name}.npz")
@@ -101,35 +101,35 @@ def judge(images: Sequence[ImageRecord], extractor: Extractor, reference: Refere
 
 
 def reward(images: Sequence[ImageRecord], specs: Sequence[str]) -> dict[str, Tensor]:
-    """What judges of the user's own say of images, (N,) by name.
+    """Values (N,) that the user's own judges give to N images, by name.
 
     Args:
-        images: N of them.
+        images: N images.
         specs: ``package.module:name`` of functions of pictures (B, 3, H, W), 0 to 1, and their B prompts.
     """
-    found = {}
+    rewards = {}
     for spec in specs:
         judging, start, parts = imported(spec), 0, []
         for batch in _batches([image.path for image in images]):
             prompts = [image.prompt or "" for image in images[start : start + len(batch)]]
             start += len(batch)
             parts.append(torch.as_tensor(judging(batch, prompts)).float().cpu())
-        found[spec.rpartition(":")[2]] = torch.cat(parts)
-    return found
+        rewards[spec.rpartition(":")[2]] = torch.cat(parts)
+    return rewards
 
 
 def nearest(embedding: Tensor, real: Tensor, prompts: Sequence[str], captions: Sequence[str]) -> Tensor:
-    """Distance (N,) of each embedding (N, D) to the nearest of ``real`` (R, D) that its prompt names, else to the nearest."""
-    found = torch.empty(len(embedding))
+    """Distance (N,) of each embedding (N, D) to the nearest of ``real`` (R, D) that its prompt names, or of all."""
+    distances = torch.empty(len(embedding))
     for prompt in dict.fromkeys(prompts):
         rows = torch.tensor([index for index, text in enumerate(prompts) if text == prompt])
         meant = named(prompt, captions)
-        found[rows] = torch.cdist(embedding[rows], real[meant] if meant else real).min(1).values
-    return found
+        distances[rows] = torch.cdist(embedding[rows], real[meant] if meant else real).min(1).values
+    return distances
 
 
 def named_probability(probabilities: Tensor, prompts: Sequence[str], labels: Sequence[str]) -> Tensor | None:
-    """Probability (N,) of the labels a prompt names out of (N, K); None if some prompt names none."""
+    """Probability (N,) of the labels that each prompt names, out of (N, K); None if some prompt names none."""
     meant = {prompt: named(prompt, labels) for prompt in dict.fromkeys(prompts)}
     if not all(meant.values()):
         return None
@@ -137,20 +137,20 @@ def named_probability(probabilities: Tensor, prompts: Sequence[str], labels: Seq
 
 
 def named(prompt: str, texts: Sequence[str]) -> list[int]:
-    """Which texts a prompt means: those equal to it, else those that have all its words."""
+    """Indices of the texts that a prompt names: those with the same words, or else those that contain all its words."""
     words = _words(prompt)
     exact = [index for index, text in enumerate(texts) if _words(text) == words]
     return exact or [index for index, text in enumerate(texts) if words and words <= _words(text)]
 
 
 def prompt_numbers(images: Sequence[ImageRecord]) -> Tensor:
-    """Number of each image's prompt, (N,), in the order they come."""
+    """Number of each image's prompt, (N,); prompts are numbered in the order in which they first occur."""
     texts = list(dict.fromkeys(image.prompt for image in images))
     return torch.tensor([texts.index(image.prompt) for image in images])
 
 
 def total_variation(image: Tensor) -> float:
-    """Mean absolute difference of neighbouring pixels of (3, H, W): how busy it is."""
+    """Mean absolute difference of neighbouring pixels of (3, H, W): a measure of how busy an image is."""
     return float(image.diff(dim=1).abs().mean() + image.diff(dim=2).abs().mean())
 
 
@@ -159,7 +159,7 @@ def _words(text: str) -> set[str]:
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[Tensor]:
-    """Pictures, stacked while they are of one size, (B, 3, H, W)."""
+    """Pictures in order, stacked (B, 3, H, W) as long as they have the same size."""
     waiting: list[Tensor] = []
     for path in paths:
         picture = pixels(path)

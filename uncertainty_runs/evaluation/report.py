@@ -1,4 +1,4 @@
-"""Tables of an evaluation: CSV to calculate with, Markdown to read."""
+"""Tables of an evaluation, as CSV for programs and as Markdown for readers."""
 
 import csv
 import io
@@ -13,26 +13,32 @@ Cell = str | int | float
 
 @dataclass(frozen=True)
 class Table:
-    """Named rows under a head."""
+    """Rows under the titles of their columns.
+
+    Attributes:
+        name: of the files that the table is written to.
+        head: titles of the columns.
+        rows: a cell for each column.
+    """
 
     name: str
     head: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
 
     def markdown(self) -> str:
-        """As a page shows it."""
+        """The table in Markdown, numbers rounded."""
         lines = [self.head, ("---",) * len(self.head), *[tuple(shown(cell) for cell in row) for row in self.rows]]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def pivot(self, name: str, row: str, column: str, cell: tuple[str, str], **where: Cell) -> "Table":
-        """A row for each value of one column, a column for each of another: a number and its interval in each cell.
+        """A table with a row for each value of one column and a column for each value of another.
 
         Args:
             name: of the new table.
-            row: whose values become rows.
-            column: whose values become columns.
-            cell: columns of the number and of its interval.
-            where: values of further columns that rows must have, spaces as underscores.
+            row: the column whose values become rows.
+            column: the column whose values become columns.
+            cell: the columns with the number and the interval that a cell shows.
+            where: values of other columns, to choose rows by; spaces in titles are written as underscores.
         """
         places = {title: index for index, title in enumerate(self.head)}
         wanted = {places[title.replace("_", " ")]: value for title, value in where.items()}
@@ -47,7 +53,7 @@ class Table:
         return Table(name, (row, *columns), [(line, *[text(line, title) for title in columns]) for line in lines])
 
     def write(self, folder: Path) -> None:
-        """Keep it as ``name.csv`` and ``name.md``."""
+        """Write ``name.csv`` and ``name.md``."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.head)
@@ -57,21 +63,21 @@ class Table:
 
 
 def shown(cell: Cell) -> str:
-    """A number as a reader wants it."""
+    """A cell as text; numbers with three significant digits."""
     if not isinstance(cell, float):
         return str(cell)
     return "–" if math.isnan(cell) else f"{cell:.3g}"
 
 
 def read_table(folder: Path, name: str) -> Table:
-    """A table that was written before."""
+    """Read a table that ``write`` has written."""
     with (folder / f"{name}.csv").open(newline="") as file:
         head, *rows = list(csv.reader(file))
     return Table(name, tuple(head), [tuple(_number(cell) for cell in row) for row in rows])
 
 
 def between(low: float, high: float) -> str:
-    """An interval in a cell."""
+    """An interval as text."""
     return f"{shown(low)} to {shown(high)}"
 
 

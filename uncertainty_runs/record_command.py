@@ -1,0 +1,67 @@
+"""The command ``record``: the images of a batch, for the sidebar of ComfyUI."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from uncertainty.choosing.rejecting import REJECTED
+from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.ledger import Ledger
+from uncertainty.storage.records import ImageRecord
+
+from .argument_types import Parser
+from .comfyui import default_comfyui, folders
+from .engine_options import add_comfyui
+from .rows import NUMBERS, TEXTS, Rows, check_library, record_in
+from .run_folder import ROWS, present
+
+HELP = """\
+Adds the images of a batch to the ledger of a ComfyUI, whose sidebar then shows them. DIR must be inside ComfyUI's output folder.
+ComfyUI is not started. If it is usually started with other folders (--base-directory, --output-directory, --user-directory), give
+the same options behind --. Images that the ledger has already are not added again.
+"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add ``record`` to the commands."""
+    record = commands.add_parser("record", help="show a batch in ComfyUI's sidebar", description=HELP)
+    record.set_defaults(run=run)
+    record.add_argument("folder", type=Path, metavar="DIR", help="the --output of a batch")
+    add_comfyui(record)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
+    check_library()
+    folder = arguments.folder.resolve()
+    rows = Rows(folder / ROWS)
+    if not rows:
+        raise ValueError(f"{arguments.folder} has no rows: give the --output of a batch.")
+    places = folders((arguments.comfyui or default_comfyui()).resolve(), arguments.options)
+    if not folder.is_relative_to(places.output):
+        raise ValueError(
+            f"{arguments.folder} is not inside ComfyUI's output folder {places.output}, and its sidebar shows only what is. Move "
+            "the batch there, or give the options that ComfyUI is started with behind --."
+        )
+    # Where the nodes keep it, too.
+    ledger, count = Ledger(places.user / "uncertainty" / "ledger.sqlite3"), 0
+    for images in _images(folder, rows, places.output):
+        ledger.add(images)
+        count += len(images)
+    print(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
+
+
+def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord]]:
+    """The images of a batch that have files, with names below the output folder, some at a time."""
+    scores = [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_error")]
+    for table in rows.batches([*NUMBERS, *TEXTS, "file", *scores]):
+        yield [image for line in table.to_pylist() if (image := _image(folder, line, output)) is not None]
+
+
+def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | None:
+    path = present(folder / line["file"])
+    if path is None or line["digest"] is None:
+        return None
+    return replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
