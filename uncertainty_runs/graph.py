@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 Graph = dict[str, dict[str, Any]]
 EXPORT = "File → Export (API)"
@@ -45,7 +45,7 @@ def links(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value[0]
 
 
-def is_link(value: Any) -> bool:
+def is_link(value: Any) -> TypeGuard[Link]:
     """Whether an input's value is a connection ``[node id, output index]``."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 

@@ -31,7 +31,6 @@ def files(base: Path) -> list[Path]:
 def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None:
     server = ComfyServer(base=tmp_path, log=tmp_path / "first.log")
     with server, opened(browser, server) as front_end:
-        page = front_end.page
         prepare(front_end)
         front_end.run()
         judge = front_end.node("UncertaintyScoreFilter")
