@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 Graph = dict[str, dict[str, Any]]
+Link = list[Any]
+"""``[node id, output index]``."""
 EXPORT = "File → Export (API)"
 
 
