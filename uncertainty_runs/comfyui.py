@@ -119,6 +119,9 @@ class Comfy:
                 f"the ComfyUI in {path} does not have this pack: put it into its custom_nodes folder, or give the "
                 "--base-directory whose custom_nodes folder has it, behind --."
             )
+        # A batch keeps rows of its own; workers that share a user directory must not all write its ledger.
+        pack = self.classes[NEEDED].__module__.partition(".nodes.")[0]
+        sys.modules[f"{pack}.nodes.choosing.ledger_access"].stop_recording()
 
     def describe(self, class_type: str) -> NodeInfo:
         """What this ComfyUI says of a node class.

@@ -11,8 +11,13 @@ from ...uncertainty.storage.ledger import Ledger, LedgerError
 
 log = logging.getLogger(__name__)
 
-# False in the workers of a batch, which keeps its own rows.
-recording = True
+_recording = True
+
+
+def stop_recording() -> None:
+    """For the workers of a batch, which keeps rows of its own: they must not all write one ledger."""
+    global _recording
+    _recording = False
 
 
 def ledger() -> Ledger:
@@ -27,7 +32,7 @@ def output() -> Path:
 
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
     """Record the images. If that fails, log a warning instead of raising, so that the run continues."""
-    if not recording:
+    if not _recording:
         return
     try:
         ledger().record(uncertainty, files)

@@ -227,6 +227,11 @@ def test_a_full_disk(command: Command, expected: Files, tmp_path: Path) -> None:
         assert whole(folder / "out") == expected
 
 
+def test_a_batch_leaves_the_ledger_alone(finished: Path, command: Command) -> None:
+    assert (command.base / "user").is_dir()
+    assert not (command.base / "user" / "uncertainty").exists()
+
+
 @pytest.mark.parametrize("option", ["--output-directory", "--base-directory"])
 def test_the_sidebar_is_told(option: str, copied: Path, tmp_path: Path) -> None:
     """The folders are those of ComfyUI's options, whatever they are called."""
