@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NODE = "UncertaintyScoreFilter"
 BATCH, KEEP = 12, 5
+# Larger than a thumbnail, and larger than the enlarged picture too.
+SMALL, LARGE = (320, 240), (1200, 900)
 # Where the graph is and how large: nothing done in the view may change it.
 GRAPH = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
 FOCUSED = "(image) => document.activeElement.dataset.image === image"
@@ -50,8 +52,8 @@ def judge(**inputs: object) -> dict[str, Any]:
     return make(NODE, **rule, reject="highest", window_start=0.0, window_end=1.0, when_none_pass="block", **inputs)
 
 
-def workflow() -> dict[str, Any]:
-    """A batch, sampled briefly and made larger than any thumbnail; all, kept and rejected are saved."""
+def workflow(width: int, height: int) -> dict[str, Any]:
+    """A batch, sampled briefly and scaled; all, kept and rejected are saved."""
     sampling = {"seed": 5, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     measuring = {"samples": 3, "strength": 0.0, "percentile": 95.0, "window_start": 0.5, "window_end": 0.8}
     wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
@@ -61,7 +63,7 @@ def workflow() -> dict[str, Any]:
         "3": make("EmptyLatentImage", width=512, height=384, batch_size=BATCH),
         "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
         "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
-        "6": make("ImageScale", image=["5", 0], upscale_method="bilinear", width=1200, height=900, crop="disabled"),
+        "6": make("ImageScale", image=["5", 0], upscale_method="bilinear", width=width, height=height, crop="disabled"),
         "7": judge(uncertainty=["4", 1], images=["6", 0], latents=["4", 0]),
         "8": make("SaveImage", images=["6", 0], filename_prefix="filter/all"),
         "9": make("SaveImage", images=["7", 0], filename_prefix="filter/kept"),
@@ -137,10 +139,10 @@ class Filter:
 
 
 @pytest.fixture
-def sampled(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Filter]:
-    """The workflow has run, the filter is in front."""
+def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Filter]:
+    """The workflow has run, the filter is in front; pictures are ``SMALL`` unless a test asks for others."""
     file = tmp_path / "filtering.json"
-    file.write_text(json.dumps(workflow()))
+    file.write_text(json.dumps(workflow(*getattr(request, "param", SMALL))))
     each_front_end.open(file)
     each_front_end.fix_seeds()
     found = Filter(each_front_end)
@@ -275,6 +277,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
         files.with_name("elsewhere").rename(files)
 
 
+@pytest.mark.parametrize("sampled", [pytest.param(LARGE, id="large")], indirect=True)
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-nodes2"], indirect=True)
 def test_pictures_large_and_small(sampled: Filter) -> None:
     """Every card shows its image; Enter enlarges it, arrows browse, Escape comes back; the graph hears none of it."""

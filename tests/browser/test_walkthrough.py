@@ -64,6 +64,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         before = files(tmp_path)
         second = ComfyServer(port=server.port, base=tmp_path, log=tmp_path / "second.log")
         with second:
+            front_end.server = second
             front_end.reload()
             judge = front_end.node("UncertaintyScoreFilter")
             judge.center()

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page
+from playwright.sync_api import TimeoutError as TookLonger
 
 import patience
 from dev.bootstrap import ROOT
@@ -96,11 +97,15 @@ class FrontEnd:
     def until(self, true: Callable[[], object], movement: Callable[[], object] = lambda: None) -> None:
         """Give page and server time for what they have been told."""
         pause = lambda seconds: self.page.wait_for_timeout(1000 * seconds)  # noqa: E731
-        patience.until(true, alive=lambda: self.server._process.poll() is None, movement=movement, pause=pause)
+        patience.until(true, alive=self.server_lives, movement=movement, pause=pause)
+
+    def server_lives(self) -> bool:
+        """Whether the server still runs."""
+        return self.server._process.poll() is None
 
     def kept(self) -> None:
         """Wait until the front-end has saved the open workflow in the browser, which it does a while after each change."""
-        self.page.wait_for_function(KEPT)
+        self.page.wait_for_function(KEPT, polling=100)
 
     def reload(self) -> None:
         """Load the page anew: the open workflow comes back as it was ``kept``."""
@@ -144,9 +149,16 @@ class FrontEnd:
             }"""
         )
         self.page.get_by_role("button", name="Run").first.click()
-        self.until(lambda: self.page.evaluate("() => window.finished"), lambda: self.page.evaluate("() => window.events"))
+        self.until(self._run_has_ended, movement=lambda: self.page.evaluate("() => window.events"))
         kind, detail = self.page.evaluate("() => window.finished")
         assert kind == "execution_success", detail
+
+    def _run_has_ended(self) -> bool:
+        """Let the page itself look for a while: asking it costs more than most runs."""
+        with suppress(TookLonger):
+            self.page.wait_for_function("() => window.finished", timeout=2000)
+            return True
+        return False
 
     def fix_seeds(self) -> None:
         """By default the front-end changes the seed after every run."""
