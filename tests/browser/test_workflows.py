@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from conftest import FrontEnd
 
 FILES = sorted((ROOT / "example_workflows").glob("*.json"))
+# The server of the newer front-end samples in fewer steps: that changes the pictures, not how they are shown.
+FEW_STEPS = 8
 VIEW = "uncertainty_view"  # what a node with a view of this pack reports
 # Whether what a node reported is on the page: pictures loaded, views drawn.
 SHOWN = """([id, vue, view]) => {
@@ -36,9 +38,7 @@ SHOWN = """([id, vue, view]) => {
 }"""
 
 
-# Everything in the two that differ most, some in all four; file after file, so that ComfyUI need not sample twice for a file.
-# The bundled front-end runs files as delivered. The newer one's server draws the same in fewer steps: what is shown is of one kind.
-BRIEFLY = 8
+# Every file in the two front-ends that differ most, some files in all four. File by file: a server then samples each file once.
 OPPOSITES = ("bundled-canvas", "newer-nodes2")
 IN_ALL = ("best_of_16", "first_steps")
 RUNS = [
@@ -48,12 +48,12 @@ RUNS = [
 ]
 
 
-def draw_briefly(front_end: "FrontEnd") -> None:
-    """Fewer steps wherever a node samples or plans it."""
+def use_few_steps(front_end: "FrontEnd") -> None:
+    """Lower the number of steps in samplers and schedulers."""
     for node in front_end.nodes():
         steps = node.values().get("steps")
-        if isinstance(steps, int) and steps > BRIEFLY:
-            node.set("steps", BRIEFLY)
+        if isinstance(steps, int) and steps > FEW_STEPS:
+            node.set("steps", FEW_STEPS)
 
 
 @pytest.mark.parametrize(("file", "each_front_end"), RUNS, indirect=["each_front_end"])
@@ -62,7 +62,7 @@ def test_file_runs_and_shows_what_came_out(each_front_end: "FrontEnd", file: Pat
     each_front_end.open(file)
     assert page.evaluate("() => window.app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
     if each_front_end.server.front_end:
-        draw_briefly(each_front_end)
+        use_few_steps(each_front_end)
     each_front_end.run()
     each_front_end.command("Comfy.Canvas.FitView")
     reported = page.evaluate(
