@@ -349,7 +349,7 @@ def test_out_of_memory_in_measuring_goes_on_one_by_one(loaded_models: dict[str, 
     assert len(failures) == 2  # once a recorded step
     assert difference(found, expected) < 1e-4
     assert torch.equal(latent["samples"], sampling.plain(loaded))
-    assert "goes on with one" in caplog.text
+    assert "continues with one at a time" in caplog.text
 
 
 def test_recomputed_gradient_is_the_gradient(

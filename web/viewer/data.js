@@ -1,4 +1,4 @@
-/** Reads the files of a map preview, which nodes/looking/map_preview.py writes. */
+/** Reads the files of a map preview, which nodes/looking/map_preview_view.py writes. */
 
 import { fileUrl } from "../adapter.js";
 import { load } from "../shared/safetensors.js";
