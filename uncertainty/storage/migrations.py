@@ -58,7 +58,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         for number in range(before, VERSION):
             MIGRATIONS[number](connection)
         for name in _missing_columns(connection):
-            connection.execute(f"ALTER TABLE images ADD COLUMN {name} REAL")  # nosec B608
+            connection.execute(f"ALTER TABLE images ADD COLUMN {name} REAL")
             if name in QUANTITIES:
                 _index(connection, name)
         connection.execute(f"PRAGMA user_version = {VERSION}")
