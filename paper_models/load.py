@@ -40,9 +40,12 @@ class Adapted(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor, context: Any = None, y: Tensor | None = None, **others: Any) -> Tensor:
         """Noise prediction (B, C, H, W)."""
-        if self.classes and y is None:
+        if not self.classes:
+            output = self.network(x, timesteps)
+        elif y is None:
             raise ValueError("this model needs a class: connect Class Label to positive and negative.")
-        output = self.network(x, timesteps, y.long().flatten()) if self.classes else self.network(x, timesteps)
+        else:
+            output = self.network(x, timesteps, y.long().flatten())
         noise = output if isinstance(output, Tensor) else output.sample
         return noise[:, : self.channels]
 

@@ -111,8 +111,9 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_end: float | None = None,
         when_none_pass: str | None = None,
     ) -> bool | str:
-        choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
-        return node_inputs.check_inputs(cls, window_start, window_end, **choices)
+        return node_inputs.check_inputs(
+            cls, window_start, window_end, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass
+        )
 
     @classmethod
     def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:
