@@ -1,13 +1,18 @@
 """The Ray cluster that workers run in, and what Ray says when one of them does not start."""
 
+import faulthandler
 import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..comfyui import HOME
 
+START_SECONDS = 120.0
+NO_WAITING = "RAY_prestart_worker_first_driver"
 WARNINGS = re.compile(r"^\[[^]]* [WEC] \d+ \d+\]")
 LINES = 3
 
@@ -37,13 +42,18 @@ class Cluster:
             raise WorkersError("several workers need Ray: pip install ray, or leave out --workers and --address.") from error
         self.ray: Any = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        own = {} if address else {"include_dashboard": False}
-        search = JobConfig(code_search_path=[str(HOME)])
-        try:
-            context = ray.init(address or "local", log_to_driver=False, logging_level="ERROR", job_config=search, **own)
-        except (ConnectionError, ValueError) as error:
-            raise WorkersError(f"there is no Ray cluster at --address {address} ({error}).") from error
-        self.logs = Path(context.address_info["session_dir"]) / "logs"
+        settings = {"log_to_driver": False, "logging_level": "ERROR", "job_config": JobConfig(code_search_path=[str(HOME)])}
+        if address:
+            with _ending_after(START_SECONDS, f"connecting to the Ray cluster at {address}"):
+                try:
+                    context = ray.init(address, **settings)
+                except (ConnectionError, ValueError) as error:
+                    raise WorkersError(f"there is no Ray cluster at --address {address} ({error}).") from error
+        else:
+            with _not_waiting_for_workers():
+                context = ray.init("local", include_dashboard=False, **settings)
+        known = getattr(context, "address_info", {})  # empty where ray:// leads to another machine
+        self.logs = Path(known["session_dir"]) / "logs" if known else None
 
     def resources(self, workers: int | None) -> tuple[int, dict[str, int]]:
         """How many workers run, and what each is given: one GPU, or a share of the processors where there are no GPUs.
@@ -64,20 +74,55 @@ class Cluster:
         free, total = self.ray.available_resources(), self.ray.cluster_resources()
         kinds = [kind for kind in ("CPU", "GPU") if kind in total]
         lines = [f"free in the cluster: {', '.join(f'{free.get(kind, 0):g} of {total[kind]:g} {kind}' for kind in kinds)}"]
-        lines += self._log_ends() if self.logs.is_dir() else ["Ray's logs are on the machines of the cluster"]
+        if self.logs is not None and self.logs.is_dir():
+            lines += _log_ends(self.logs)
+        else:
+            lines.append("Ray's logs are on the machines of the cluster")
         return "\n".join(["Ray says:", *(f"  {line}" for line in lines)])
-
-    def _log_ends(self) -> Iterator[str]:
-        """The last lines of the logs in which a failed start of a worker can be found."""
-        yield f"logs in {self.logs}"
-        newest = sorted(self.logs.glob("worker-*"), key=lambda path: path.stat().st_mtime)[-2:]
-        for path in (self.logs / "raylet.out", self.logs / "raylet.err", *newest):
-            if path.is_file():
-                lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-                if path.name == "raylet.out":
-                    lines = [line for line in lines if WARNINGS.match(line)]
-                yield from (f"{path.name}: {line}" for line in lines[-LINES:])
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.ray.shutdown()
+
+
+@contextmanager
+def _not_waiting_for_workers() -> Iterator[None]:
+    """A cluster that starts inside answers before its first workers run.
+
+    Otherwise it would wait for them without end, in a call that lets nothing else run in this process.
+    """
+    before = os.environ.get(NO_WAITING)
+    os.environ[NO_WAITING] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(NO_WAITING)
+        if before is not None:
+            os.environ[NO_WAITING] = before
+
+
+@contextmanager
+def _ending_after(seconds: float, doing: str) -> Iterator[None]:
+    """End the process with a traceback if what is inside takes longer.
+
+    A cluster whose workers cannot start does not answer its first driver, in a call that lets nothing else run in this process,
+    not even Ctrl-C: only the system's thread of ``faulthandler`` can end it.
+    """
+    print(f"{doing}, for at most {seconds:g} seconds …", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _log_ends(logs: Path) -> Iterator[str]:
+    """The last lines of the logs in which a failed start of a worker can be found."""
+    yield f"logs in {logs}"
+    newest = sorted(logs.glob("worker-*"), key=lambda path: path.stat().st_mtime)[-2:]
+    for path in (logs / "raylet.out", logs / "raylet.err", *newest):
+        if path.is_file():
+            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+            if path.name == "raylet.out":
+                lines = [line for line in lines if WARNINGS.match(line)]
+            yield from (f"{path.name}: {line}" for line in lines[-LINES:])

@@ -15,13 +15,13 @@ from ..drawing import Renderer
 from ..node_info import NodeInfo
 from ..plan import Job
 from ..rows import Row
+from . import ray_cluster
 from .ray_cluster import Cluster, WorkersError
 
 # A job whose worker died this often is not tried again: most likely it does not fit into memory.
 TRIES = 3
 # Jobs of a worker: it runs one while the next is on its way.
 AHEAD = 2
-START_SECONDS = 120.0
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 
@@ -117,13 +117,13 @@ class Crew:
             WorkersError: no worker has started in time, or one ended while it started.
         """
         while True:
-            self._check_late()
             poll = POLL_SECONDS if self._starting.keys() - self._late else None
             finished, _ = self.cluster.ray.wait([*self._starting, *tasks], timeout=poll)
-            for task in finished:
-                if task not in self._starting:
-                    return task, None
-                return None, self._join(task)
+            if finished and finished[0] in self._starting:
+                return None, self._join(finished[0])
+            self._check_late()
+            if finished:
+                return finished[0], None
 
     def _join(self, task: Any) -> Any:
         actor, _ = self._starting.pop(task)
@@ -137,12 +137,12 @@ class Crew:
 
     def _check_late(self) -> None:
         """Report workers that have not started in time, each once. The others go on; if there are none, that is an error."""
-        now = time.monotonic()
-        late = {task for task, (_, began) in self._starting.items() if now - began > START_SECONDS}
+        now, limit = time.monotonic(), ray_cluster.START_SECONDS
+        late = {task for task, (_, began) in self._starting.items() if now - began > limit}
         if late <= self._late:
             return
         self._late |= late
-        text = f"{len(late)} of {self.count} workers have not started within {START_SECONDS:g} seconds."
+        text = f"{len(late)} of {self.count} workers have not started within {limit:g} seconds."
         if not self.started:
             raise WorkersError(f"{text}\n{self.cluster.reasons()}")
         print(f"{text} The others continue.\n{self.cluster.reasons()}", file=sys.stderr)
