@@ -73,7 +73,8 @@ class BagOfWordsTokenizer:
             logging.warning("The demo model does not know these words: %s. It knows %d words.", ", ".join(new), len(self.ids))
         padding = -len(pairs) % CONTEXT_LENGTH if pairs else CONTEXT_LENGTH
         pairs += [(0, 1.0)] * padding
-        return {"words": [[(*p, 0) if return_word_ids else p for p in pairs]]}  # type: ignore[list-item]
+        words: list[tuple] = [(*pair, 0) for pair in pairs] if return_word_ids else list(pairs)
+        return {"words": [words]}
 
     def untokenize(self, token_weight_pair: list[tuple[int, float]]) -> list[tuple[tuple[int, float], str]]:
         """Pair each token with its word, as ComfyUI's tokenizers do."""

@@ -1,7 +1,7 @@
 """Type check of all Python that is installed: ``python -m dev.typecheck_python`` runs mypy.
 
-The nodes import relatively from the pack's root, so mypy needs to see the pack as a package. The folder of a clone may have a name
-that no package can have; a link with a plain name stands in for it.
+The nodes import relatively from the pack's root, so mypy needs to see the pack as a package. The folder of a clone may have a
+name that no package can have; a link with a plain name stands in for it.
 """
 
 import os
@@ -24,7 +24,8 @@ def check() -> int:
     mypy = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
     outside = subprocess.run([*mypy, "-p", "uncertainty", "-p", "uncertainty_runs"], cwd=ROOT, check=False).returncode
     environment = {**os.environ, "MYPYPATH": str(folder)}
-    inside = subprocess.run([*mypy, "-m", NAME, "-p", f"{NAME}.nodes", "-p", f"{NAME}.paper_models"], cwd=folder, env=environment, check=False).returncode
+    parts = ["-m", NAME, "-p", f"{NAME}.nodes", "-p", f"{NAME}.paper_models"]
+    inside = subprocess.run([*mypy, *parts], cwd=folder, env=environment, check=False).returncode
     return outside or inside
 
 

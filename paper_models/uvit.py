@@ -69,7 +69,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """Tokens (B, T, D)."""
-        if self.skip_linear is not None:
+        if self.skip_linear is not None and skip is not None:
             x = self.skip_linear(torch.cat([x, skip], -1))
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))

@@ -57,7 +57,7 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
         if not any(tensor.requires_grad for tensor in tensors):
             return forward(*args, **kwargs)
         rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        shape = None
+        shape: Any = None
 
         def run(*tensors: Tensor) -> tuple:
             nonlocal shape
