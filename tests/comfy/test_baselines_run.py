@@ -132,7 +132,7 @@ def test_scores_stay_inside_a_noise_mask(
 def test_the_tail_behind_the_last_layer_is_what_becomes_of_its_output(loaded: Loaded, pack: Callable[[str], ModuleType]) -> None:
     import comfy.samplers
 
-    last_layer = pack("nodes.experiments.last_layer")
+    last_layer = pack("nodes.hook.last_layer")
     checked = []
 
     class Check(comfy.samplers.Sampler):
