@@ -139,4 +139,9 @@ def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
     expected = f"the map has {uncertainty.images}"
     if len(shape) == VIDEO:
         expected += f" videos of {shape[3]} latent frames, each of which needs the same number of frames, at least {shape[3]}"
-    raise ValueError(f"{name} has {pictures} entries, but {expected}: connect the {name} of this map.")
+    raise ValueError(f"{name} has {entries(pictures)}, but {expected}: connect the {name} of this map.")
+
+
+def entries(count: int) -> str:
+    """A number of entries, in words."""
+    return "1 entry" if count == 1 else f"{count} entries"

@@ -60,7 +60,7 @@ class UncertaintySaveImage(io.ComfyNode):
         node_inputs.check_types(uncertainty=uncertainty)
         if len(images) != uncertainty.images:
             raise ValueError(
-                f"images has {len(images)} entries, but the map has {uncertainty.images}: connect the images of this map. To "
+                f"images has {node_inputs.entries(len(images))}, but the map has {uncertainty.images}: connect the images of this map. To "
                 "save the frames of videos, use Save Video."
             )
         folders.check_prefix(filename_prefix)
