@@ -43,10 +43,8 @@ class AlignedBatch:
             ValueError: the number of a part differs from the map's.
         """
         if latents is not None and len(latents["samples"]) != uncertainty.images:
-            count = len(latents["samples"])
-            raise ValueError(
-                f"latents has {node_inputs.entries(count)}, but the map has {uncertainty.images}: connect the latents of this map."
-            )
+            count = node_inputs.entries(len(latents["samples"]))
+            raise ValueError(f"latents has {count}, but the map has {uncertainty.images}: connect the latents of this map.")
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         # There may be one mask per video, as the sampler takes them, or one per frame.
         mask_frames = 1

@@ -59,9 +59,10 @@ class UncertaintySaveImage(io.ComfyNode):
         """Write the files, then record them in the ledger."""
         node_inputs.check_types(uncertainty=uncertainty)
         if len(images) != uncertainty.images:
+            count = node_inputs.entries(len(images))
             raise ValueError(
-                f"images has {node_inputs.entries(len(images))}, but the map has {uncertainty.images}: connect the images of this map. To "
-                "save the frames of videos, use Save Video."
+                f"images has {count}, but the map has {uncertainty.images}: connect the images of this map. To save the frames of "
+                "videos, use Save Video."
             )
         folders.check_prefix(filename_prefix)
         output = ledger_access.output()
