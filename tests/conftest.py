@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
 def comfy_pack(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The pack, imported into this process as ComfyUI imports it; ComfyUI's own modules can be imported from then on.
 
-    A module of the pack is ``importlib.import_module(f"{comfy_pack.__name__}.nodes.sampler")``.
+    A module of the pack is ``importlib.import_module(f"{comfy_pack.__name__}.nodes.sampling.ksampler")``.
     """
     prepare_imports()
     import comfy.options

@@ -61,8 +61,8 @@ class UncertaintySaveImage(io.ComfyNode):
         if len(images) != uncertainty.images:
             count = node_inputs.entries(len(images))
             raise ValueError(
-                f"images has {count}, but the map has {uncertainty.images}: connect the images of this map. To save the frames of "
-                "videos, use Save Video."
+                f"images has {count}, but the map has {uncertainty.images}: connect the images of this map. To save the "
+                "frames of videos, use Save Video."
             )
         folders.check_prefix(filename_prefix)
         output = ledger_access.output()

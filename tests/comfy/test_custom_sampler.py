@@ -233,10 +233,10 @@ def test_settings_tell_guider_sampler_and_schedule(loaded_models: dict[str, Load
     assert found.settings["sampler_options"]["s_noise"] == "inf"
 
 
-@pytest.mark.parametrize("name", ["custom_sampler.UncertaintySamplerCustom", "guidance.UncertaintyGuidance"])
+@pytest.mark.parametrize("name", ["custom_sampler.UncertaintySamplerCustom", "guidance_patch.UncertaintyGuidance"])
 def test_a_window_without_steps_is_refused_before_anything_runs(name: str, pack: Callable[[str], ModuleType]) -> None:
     module, _, cls = name.partition(".")
-    check = getattr(pack(f"nodes.{module}"), cls).validate_inputs
+    check = getattr(pack(f"nodes.sampling.{module}"), cls).validate_inputs
     assert check(window_start=0.5, window_end=0.9) is check(window_start=0.5) is True
     assert "window_start must be below window_end, got 0.9 and 0.5" in check(window_start=0.9, window_end=0.5)
 
@@ -297,7 +297,7 @@ def test_conditional_scores_need_a_positive_prompt(loaded_models: dict[str, Load
     guider.inner_set_conds({"mine": loaded.positive})
     assert node(guider, custom(loaded))[2].steps == (2, 3)
     sizes.clear()
-    with pytest.raises(ValueError, match="needs a positive prompt, which Unprompted has not: use guided"):
+    with pytest.raises(ValueError, match="needs a positive prompt, but Unprompted has none: set it to guided"):
         node(guider, custom(loaded), options=options(score_source="conditional"))
     assert not sizes
 
