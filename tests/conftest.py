@@ -1,5 +1,7 @@
 """Fixtures for all tests; only those that a test asks for start a ComfyUI."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,17 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != RO
 sys.path.append(str(ROOT))
 sys.path.append(str(ROOT / "tests" / "support"))
 
+# One of several pytest processes at once. The tests' models are small: more threads would only take the cores from the others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from dev.launcher import import_pack, prepare_imports  # noqa: E402
 from dev.server import ComfyServer  # noqa: E402
+
+
+def pytest_configure() -> None:
+    """End on SIGTERM as on Ctrl+C, so that fixtures stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,10 +1,10 @@
-"""How long tests wait: as long as something moves. A slow or busy machine is no failure."""
+"""How long tests wait: as long as something moves. A slow or busy machine fails no test."""
 
 import time
 from collections.abc import Callable
 
-# Without any movement. A failure costs this much once; nothing that works takes a fraction of it, however busy the machine.
-LIMIT_SECONDS = 300.0
+from dev.server import SILENCE_SECONDS as LIMIT_SECONDS  # the one limit for a server, its clients and all tests
+
 POLL_SECONDS = 0.05
 
 
@@ -15,23 +15,23 @@ def until(
     movement: Callable[[], object] = lambda: None,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Wait until something is true.
+    """Wait until a condition is true.
 
     Args:
-        true: what is waited for.
-        alive: whether what would bring it about still runs.
-        movement: anything that changes while work goes on, such as the size of a log; each change starts the limit anew.
-        pause: waits some seconds between two looks.
+        true: the condition.
+        alive: whether the process that would make it true still runs.
+        movement: a value that changes while that process works, such as the size of its log. Each change restarts the limit.
+        pause: waits for some seconds between two looks.
 
     Raises:
-        AssertionError: what would bring it about has ended, or nothing moved for ``LIMIT_SECONDS``.
+        AssertionError: the process ended, or nothing moved for ``LIMIT_SECONDS``.
     """
     seen, end = movement(), time.monotonic() + LIMIT_SECONDS
     while not true():
-        # Once more: it may have become true just before the end.
-        assert alive() or true(), "what was waited for cannot happen any more: the process has ended"
+        # The second look: the condition may have become true just before the process ended.
+        assert alive() or true(), "the process ended before the condition became true"
         moved = movement()
         if moved != seen:
             seen, end = moved, time.monotonic() + LIMIT_SECONDS
-        assert time.monotonic() < end, f"nothing moved for {LIMIT_SECONDS:.0f} s, last seen: {seen}"
+        assert time.monotonic() < end, f"nothing moved for {LIMIT_SECONDS} s; last seen: {seen}"
         pause(POLL_SECONDS)
