@@ -34,7 +34,7 @@ test:
 	@$(TEST) -m ruff check .
 	@$(TEST) -m ruff format --check .
 	@$(TEST) -m bandit -q -c pyproject.toml -r uncertainty uncertainty_runs nodes paper_models demo __init__.py
-	@$(TEST) -m mypy -p uncertainty -p uncertainty_runs
+	@$(TEST) -m dev.typecheck_python
 	@$(TEST) -m dev.typecheck
 	@$(TEST) -m pytest
 

@@ -49,8 +49,9 @@ class AlignedBatch:
             )
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         # There may be one mask per video, as the sampler takes them, or one per frame.
-        one_each = masks is None or len(masks) == uncertainty.images
-        mask_frames = 1 if one_each else node_inputs.pictures_each("masks", len(masks), uncertainty)
+        mask_frames = 1
+        if masks is not None and len(masks) != uncertainty.images:
+            mask_frames = node_inputs.pictures_each("masks", len(masks), uncertainty)
         return cls(uncertainty, images, latents, masks, frames, mask_frames)
 
     def part(self, chosen: Sequence[int]) -> tuple[Any, Any, Any, Any]:

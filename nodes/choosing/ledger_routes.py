@@ -78,12 +78,14 @@ async def quantities(request: web.Request) -> web.Response:
 async def rows(request: web.Request) -> web.Response:
     """One page of the list."""
     given = request.query
-    texts = {name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "model", "state") if name in given}
-    numbers = {name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given}
+    fields: dict[str, Any] = {
+        name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "model", "state") if name in given
+    }
+    fields |= {name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given}
     limit = _number("limit", given.get("limit", "60"))
     if not 1 <= limit <= MOST_ROWS or limit % 1:
         raise ValueError(f"limit must be a whole number from 1 to {MOST_ROWS}, got {given['limit']}.")
-    query = Query(**texts, **numbers)
+    query = Query(**fields)
     return web.json_response(await asyncio.to_thread(_page, query, int(limit), given.get("after")))
 
 

@@ -111,7 +111,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_end: float | None = None,
         when_none_pass: str | None = None,
     ) -> bool | str:
-        choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
+        choices: dict[str, Any] = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
         return node_inputs.check_inputs(cls, window_start, window_end, **choices)
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def model_digest(model: torch.nn.Module) -> str:
+def model_digest(model: Any) -> str:
     """The name of a model's class and a digest of its layers' shapes and first weight vector, which identifies a checkpoint."""
     digest = hashlib.sha256()
     vector = None

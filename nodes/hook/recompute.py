@@ -57,7 +57,7 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
         if not any(tensor.requires_grad for tensor in tensors):
             return forward(*args, **kwargs)
         rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        shape = None
+        shape: Any = None
 
         def run(*tensors: Tensor) -> tuple:
             nonlocal shape
@@ -68,7 +68,8 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
             outputs, shape = tree_flatten(forward(*again_args, **again_kwargs))
             return tuple(outputs)
 
-        return tree_unflatten(list(_Recomputed.apply(run, *tensors)), shape)
+        computed = _Recomputed.apply(run, *tensors)  # type: ignore[no-untyped-call]
+        return tree_unflatten(list(computed), shape)
 
     return call
 

@@ -80,17 +80,18 @@ class BayesDiff:
         parts = [(conds["positive"], scale)]
         if scale != 1 and "negative" in conds:
             parts.append((conds["negative"], 1 - scale))
-        guided: Tensor | None = None
+        weighted: list[Tensor] = []
         for cond, weight in parts:
             with self.layer.inputs() as seen:
                 last_layer.single(model, cond, call.options)(call.x, call.sigma)
             if len(seen) != 1 or len(seen[0]) != len(call.x):
                 raise ValueError("bayesdiff does not support prompts for parts of the image: disconnect laplace.")
-            guided = weight * seen[0].float() if guided is None else guided + weight * seen[0].float()
+            weighted.append(weight * seen[0].float())
         call.count(1)
         positive = last_layer.single(model, conds["positive"], call.options)
         tail = self.layer.tail(positive, call.x[:1], call.sigma[:1])
         laplace = self.laplace.to(call.x.device)
+        guided = sum(weighted[1:], weighted[0])
         return tail.variance(output_variance(self.layer.module, laplace, guided))
 
     def score(self) -> Tensor | None:
