@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from uncertainty_runs.engines import ray_workers
+from uncertainty_runs.engines import crew, ray_workers
 from uncertainty_runs.engines.ray_cluster import START_SECONDS
 from uncertainty_runs.engines.ray_workers import TRIES, RayEngine, WorkersError
 from uncertainty_runs.plan import Job
@@ -117,7 +117,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Clockwork:
         ray=played, resources=lambda workers: (workers, {}), reasons=lambda: "Ray says: reasons", close=lambda: None
     )
     monkeypatch.setattr(ray_workers, "Cluster", lambda address: cluster)
-    monkeypatch.setattr(ray_workers.time, "monotonic", lambda: played.now)
+    monkeypatch.setattr(crew.time, "monotonic", lambda: played.now)
     return played
 
 
