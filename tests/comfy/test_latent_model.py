@@ -78,7 +78,7 @@ def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: Modul
     with pytest.raises(RuntimeError, match="other"):
         latent.load(path=wrong)
     save_file(tensors, wrong, header | {"base": "0"})
-    with pytest.raises(ValueError, match="other weights than those in emoji64.*make train-latent"):
+    with pytest.raises(ValueError, match="not trained from the weights in emoji64.*make train-latent"):
         latent.load(path=wrong)
 
 

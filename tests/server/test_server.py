@@ -236,8 +236,8 @@ def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None
             },
             ["gradient", "'backward'", "forward_only"],
         ),
-        ("UncertaintyMapLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
-        ("UncertaintyThresholdsLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one of the list"]),
+        ("UncertaintyMapLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one from the list"]),
+        ("UncertaintyThresholdsLoad", {"file": "none.safetensors"}, ["file", "'none.safetensors'", "choose one from the list"]),
     ],
 )
 def test_bad_value_of_an_added_node_is_refused_by_name(
