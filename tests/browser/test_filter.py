@@ -60,7 +60,7 @@ def workflow(width: int, height: int) -> dict[str, Any]:
     return {
         "1": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
         "2": make("CLIPTextEncode", text="cat face", clip=["1", 1]),
-        "3": make("EmptyLatentImage", width=512, height=384, batch_size=BATCH),
+        "3": make("EmptyLatentImage", width=256, height=192, batch_size=BATCH),
         "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
         "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
         "6": make("ImageScale", image=["5", 0], upscale_method="bilinear", width=width, height=height, crop="disabled"),

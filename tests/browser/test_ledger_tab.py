@@ -26,7 +26,7 @@ def workflow(seed: int) -> dict:
     return {
         "1": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
         "2": make("CLIPTextEncode", text="cat face", clip=["1", 1]),
-        "3": make("EmptyLatentImage", width=512, height=512, batch_size=BATCH),
+        "3": make("EmptyLatentImage", width=256, height=256, batch_size=BATCH),
         "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
         "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
         "6": make("UncertaintySaveImage", images=["5", 0], uncertainty=["4", 1], filename_prefix=f"night {STEPS}/image"),
