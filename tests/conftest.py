@@ -1,4 +1,4 @@
-"""Fixtures for all tests; only those that a test asks for start a ComfyUI."""
+"""Fixtures for all tests. A ComfyUI starts only for tests that ask for one."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Last on the path: ComfyUI has a module `nodes` too, and its own must win.
+# Last on the path: ComfyUI also has a module `nodes`, which must be found first.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 sys.path.append(str(ROOT))
 sys.path.append(str(ROOT / "tests" / "support"))
 
-# One of several pytest processes at once. The tests' models are small: more threads would only take the cores from the others.
+# One of several pytest processes. The tests' models are too small for more threads, which would only compete for the cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -29,14 +29,14 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of this test suite."""
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
-    parser.addoption("--long", action="store_true", help="every case of tests that take a part of them")
+    """Add the options of this test suite."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+    parser.addoption("--long", action="store_true", help="run every case of tests that otherwise run a part of them")
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A real server with this pack, working in a folder of its own."""
+    """A real server with this pack, in its own base folder."""
     folder = tmp_path_factory.mktemp("comfyui")
     with ComfyServer(base=folder, log=folder / "server.log") as running:
         yield running
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
 
 @pytest.fixture(scope="session")
 def comfy_pack(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The pack, imported into this process as ComfyUI imports it; ComfyUI's own modules can be imported from then on.
+    """The pack, imported into this process as ComfyUI imports it. Afterwards ComfyUI's own modules can be imported too.
 
     A module of the pack is ``importlib.import_module(f"{comfy_pack.__name__}.nodes.sampling.ksampler")``.
     """
@@ -54,6 +54,6 @@ def comfy_pack(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["main.py", "--cpu", "--base-directory", str(tmp_path_factory.mktemp("comfyui"))])
         comfy.options.enable_args_parsing()
-        import comfy.cli_args  # reads the command line now
+        import comfy.cli_args  # reads the command line when it is imported
 
     return import_pack()

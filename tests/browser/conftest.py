@@ -17,7 +17,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for a module. While it is open, Playwright's event loop occupies this thread: no longer than needed."""
+    """One browser for each module, not for the session: while it is open, Playwright's event loop occupies this thread."""
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield program
@@ -43,7 +43,7 @@ def front_end(browser: Browser, server: ComfyServer) -> Iterator[FrontEnd]:
 
 @pytest.fixture(params=FRONT_ENDS)
 def each_front_end(request: pytest.FixtureRequest, browser: Browser) -> Iterator[FrontEnd]:
-    """Every front-end with every renderer; some of them: ``parametrize("each_front_end", ["newer-nodes2"], indirect=True)``."""
+    """Every front-end with every renderer. To choose: ``parametrize("each_front_end", ["newer-nodes2"], indirect=True)``."""
     server, vue = FRONT_ENDS[request.param]
     with opened(browser, request.getfixturevalue(server), vue) as page:
         yield page

@@ -1,4 +1,4 @@
-"""The filter in its node: images by score, a cut moved by hand, and what becomes of it in the next run."""
+"""The filter's view in its node: images sorted by score, a cut moved by hand, and its effect on the next run."""
 
 import io
 import json
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 NODE = "UncertaintyScoreFilter"
 BATCH, KEEP = 12, 5
-# Larger than a thumbnail, and larger than the enlarged picture too.
+# SMALL is larger than a thumbnail, LARGE is larger than the enlarged picture.
 SMALL, LARGE = (320, 240), (1200, 900)
-# Where the graph is and how large: nothing done in the view may change it.
+# Positions and zoom of the graph, which nothing done in the view may change.
 GRAPH = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
 FOCUSED = "(image) => document.activeElement.dataset.image === image"
 NAN = float("nan")
@@ -47,13 +47,13 @@ def make(kind: str, **inputs: object) -> dict[str, Any]:
 
 
 def judge(**inputs: object) -> dict[str, Any]:
-    """The filter."""
+    """The filter node in API format."""
     rule = {"mode": "keep_best", "keep": KEEP, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance"}
     return make(NODE, **rule, reject="highest", window_start=0.0, window_end=1.0, when_none_pass="block", **inputs)
 
 
 def workflow(width: int, height: int) -> dict[str, Any]:
-    """A batch, sampled briefly and scaled; all, kept and rejected are saved."""
+    """A batch, sampled in few steps and scaled. All, kept and rejected images are saved."""
     sampling = {"seed": 5, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     measuring = {"samples": 3, "strength": 0.0, "percentile": 95.0, "window_start": 0.5, "window_end": 0.8}
     wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
@@ -72,19 +72,19 @@ def workflow(width: int, height: int) -> dict[str, Any]:
 
 
 class Filter:
-    """The filter's view."""
+    """The filter's view on the page."""
 
     def __init__(self, front_end: "FrontEnd") -> None:
         self.front_end = front_end
 
     @property
     def node(self) -> "Node":
-        """The node, anew: reloading a workflow makes new ones."""
+        """The node, looked up each time: loading a workflow replaces it."""
         return self.front_end.node(NODE)
 
     @property
     def root(self) -> Locator:
-        """The view."""
+        """The element of the view."""
         return self.node.view
 
     @property
@@ -94,28 +94,28 @@ class Filter:
 
     @property
     def line(self) -> Locator:
-        """The cut."""
+        """The handle of the cut."""
         return self.root.get_by_role("slider", name="Cut between kept and rejected")
 
     @property
     def cards(self) -> Locator:
-        """The images, as they lie."""
+        """The cards of the images, in their order on the page."""
         return self.root.locator(".unc-card")
 
     def marks(self) -> tuple[list[int], list[int]]:
-        """Images in their order, and those marked as kept in that of the batch."""
+        """All images in their order on the page, and the kept ones in batch order."""
         cards = self.cards.evaluate_all("(cards) => cards.map((card) => [Number(card.dataset.image), card.innerText])")
         for _, text in cards:
             assert ("✓ kept" in text) != ("✕ rejected" in text)
         return [index for index, _ in cards], sorted(index for index, text in cards if "✓ kept" in text)
 
     def reported(self, name: str) -> list[Any]:
-        """What the node reported of its last run."""
+        """An output that the node reported for its last run."""
         found: list[Any] = self.front_end.page.evaluate("([id, name]) => window.app.nodeOutputs[id][name]", [self.node.id, name])
         return found
 
     def run(self) -> tuple[set[str], dict[str, list[np.ndarray]]]:
-        """Queue; which nodes came from ComfyUI's cache, and the pictures saved by node."""
+        """Run; returns the nodes that ComfyUI's cache answered, and the saved pictures by node."""
         page, server = self.front_end.page, self.front_end.server
         page.evaluate(
             """() => {
@@ -126,7 +126,7 @@ class Filter:
             }"""
         )
         self.front_end.run()
-        expect(self.status.locator("em")).to_have_count(0)  # nothing is left to queue for
+        expect(self.status.locator("em")).to_have_count(0)  # the view asks for no further run
         cached = set(page.evaluate("() => window.cached"))
         assert not cached & set(page.evaluate("() => window.ran"))
         (entry,) = json.loads(page.request.get(f"{server.url}/history?max_items=1").text()).values()
@@ -140,13 +140,13 @@ class Filter:
 
 @pytest.fixture
 def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Filter]:
-    """The workflow has run, the filter is in front; pictures are ``SMALL`` unless a test asks for others."""
+    """The filter after a run of the workflow, centred. Pictures are ``SMALL`` unless a test sets another size."""
     file = tmp_path / "filtering.json"
     file.write_text(json.dumps(workflow(*getattr(request, "param", SMALL))))
     each_front_end.open(file)
     each_front_end.fix_seeds()
     found = Filter(each_front_end)
-    found.node.on("(node) => { node.pos = [0, -3000]; }")  # clear of others, which grow when they show images
+    found.node.on("(node) => { node.pos = [0, -3000]; }")  # away from other nodes, which grow when they show images
     each_front_end.run()
     expect(found.cards).to_have_count(BATCH)
     found.node.center()
@@ -156,14 +156,14 @@ def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureR
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None:
-    """Whatever is typed into the node, its images are marked at once as the next run will judge them."""
+    """Every change of a widget marks the images at once as the next run will select them."""
     values = torch.tensor(SCORES).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)
     found = replace(made(len(SCORES)), quantities=dict.fromkeys(made(1).quantities, values))
     save_map(each_front_end.server.base / "output" / "uncertainty" / "marks.safetensors", found)
     graph = {"1": make("UncertaintyMapLoad", file="uncertainty/marks.safetensors [output]"), "2": judge(uncertainty=["1", 0])}
     file = tmp_path / "marks.json"
     file.write_text(json.dumps(graph))
-    each_front_end.reload()  # the list of files
+    each_front_end.reload()  # for the new list of files
     each_front_end.open(file)
     each_front_end.run()
     shown = Filter(each_front_end)
@@ -193,7 +193,7 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-nodes2"], indirect=True)
 def test_cut_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
-    """The line is dragged: it is typed into the node, and the next run keeps those images without sampling again."""
+    """Dragging the cut sets the node's widgets, and the next run keeps those images without sampling again."""
     page = sampled.front_end.page
     ordered, kept = sampled.marks()
     assert kept == sorted(sampled.reported("kept")) and len(kept) == KEEP
@@ -222,14 +222,14 @@ def test_cut_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
     sampled.node.center()
 
     cached, pictures = sampled.run()
-    assert {"4", "5", "6"} <= cached  # sampled, decoded, scaled: all as before
+    assert {"4", "5", "6"} <= cached  # sampler, decoder and scaling come from the cache
     marked = sampled.marks()[1]
     assert sorted(sampled.reported("kept")) == marked == sorted(ordered[: KEEP + 2])
     rejected = sorted(ordered[KEEP + 2 :])
     np.testing.assert_array_equal(pictures["9"], [pictures["8"][index] for index in marked])
     np.testing.assert_array_equal(pictures["10"], [pictures["8"][index] for index in rejected])
 
-    # By keys: one image on, then none, then all.
+    # With the keyboard: one image more, then none, then all.
     sampled.line.focus()
     page.keyboard.press("ArrowRight")
     assert sampled.marks()[1] == sorted(ordered[: KEEP + 3])
@@ -239,7 +239,7 @@ def test_cut_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
     page.keyboard.press("Home")
     assert sampled.marks()[1] == []
     _, pictures = sampled.run()
-    assert "9" not in pictures  # nothing there to save: only that branch is blocked
+    assert "9" not in pictures  # nothing is kept, so only that branch is blocked
     np.testing.assert_array_equal(pictures["10"], pictures["8"])
     sampled.line.focus()
     page.keyboard.press("End")
@@ -251,7 +251,7 @@ def test_cut_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
-    """Cut and images come back after a reload of the page; without its files the view says so."""
+    """Cut and images come back after the page is reloaded. Without its files the view says that they are gone."""
     page, server = sampled.front_end.page, sampled.front_end.server
     sampled.line.focus()
     for _ in range(3):
@@ -268,7 +268,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
     assert sorted(sampled.reported("kept")) == marked[1]
     sampled.front_end.kept()
     files = server.base / "temp" / "uncertainty"
-    files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
+    files.rename(files.with_name("elsewhere"))  # as after a restart of the server, which empties the folder
     try:
         sampled.front_end.reload()
         expect(sampled.root).to_contain_text("Queue again to see them")
@@ -280,7 +280,7 @@ def test_it_is_saved_with_the_workflow(sampled: Filter) -> None:
 @pytest.mark.parametrize("sampled", [pytest.param(LARGE, id="large")], indirect=True)
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-nodes2"], indirect=True)
 def test_pictures_large_and_small(sampled: Filter) -> None:
-    """Every card shows its image; Enter enlarges it, arrows browse, Escape comes back; the graph hears none of it."""
+    """Every card shows its image. Enter enlarges, arrow keys browse, Escape closes, and none of these keys reach the graph."""
     page = sampled.front_end.page
     ordered, _ = sampled.marks()
     _, pictures = sampled.run()
@@ -329,11 +329,11 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
     page.mouse.wheel(0, 100)
     page.wait_for_function("() => document.querySelector('.unc-grid').scrollTop > 50")
     assert page.evaluate(GRAPH) == before
-    page.mouse.move(box["x"] + 50, box["y"] - 40)  # the histogram, which does not scroll
+    page.mouse.move(box["x"] + 50, box["y"] - 40)  # over the histogram, which does not scroll
     page.mouse.wheel(0, 100)
     page.wait_for_function("(before) => window.app.canvas.ds.scale !== before", arg=json.loads(before)[1])
 
 
 def fetched(shown: Filter, url: str) -> np.ndarray:
-    """A picture the page shows."""
+    """The pixels of a picture on the page."""
     return np.asarray(Image.open(io.BytesIO(shown.front_end.page.request.get(f"{shown.front_end.server.url}{url}").body())))

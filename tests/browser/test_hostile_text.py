@@ -1,4 +1,4 @@
-"""Text out of files and metadata reaches the page as text: none of it runs."""
+"""Text from files and metadata reaches the page as text; none of it is executed."""
 
 import json
 from pathlib import Path
@@ -46,13 +46,13 @@ def test_a_hostile_ledger_and_prompt(browser: Browser, tmp_path: Path) -> None:
 
 
 def assert_nothing_ran(front_end: FrontEnd) -> None:
-    """No element of the text was made, so nothing of it ran."""
+    """Check that the text created no element and executed nothing."""
     assert front_end.page.evaluate("() => window.hacked") is None
     assert front_end.page.locator("img[src=x]").count() == 0
 
 
 def fill(base: Path) -> None:
-    """Images whose names and settings are HTML."""
+    """Save images whose names and settings are HTML, and record them in the ledger."""
     folder = base / "output" / HOSTILE
     folder.mkdir(parents=True)
     found = made(2, model=f"{HOSTILE} abc", sampler=HOSTILE, prompt=HOSTILE)

@@ -1,4 +1,4 @@
-"""The sidebar tab: saved images by score, heatmaps, culling with undo, on a real ledger that real runs have filled."""
+"""The sidebar tab on a real ledger filled by real runs: images by score, heatmaps, rejecting and undo."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from uncertainty.storage import png_entry
 from uncertainty.storage.ledger import Ledger
 
 BATCH = 6
-STEPS = 5  # nobody else's: it tells these images from those of other tests on the same server
+STEPS = 5  # used by no other test, to distinguish these images from others on the same server
 
 
 def workflow(seed: int) -> dict:
@@ -34,7 +34,7 @@ def workflow(seed: int) -> dict:
 
 
 class Tab:
-    """The open tab."""
+    """The sidebar tab, opened."""
 
     def __init__(self, front_end: FrontEnd) -> None:
         self.front_end = front_end
@@ -51,7 +51,7 @@ class Tab:
         self.front_end.run()
 
     def names(self) -> list[str]:
-        """Files of the cards, in the order shown."""
+        """File names of the cards, in the order shown."""
         labels = self.cards.evaluate_all("(cards) => cards.map((card) => card.getAttribute('aria-label').split(', ')[0])")
         return [label.rpartition("/")[2] for label in labels]
 
@@ -59,7 +59,7 @@ class Tab:
         self.panel.get_by_role("button", name=name, exact=True).click()
 
     def narrow(self) -> None:
-        """Only this test's images."""
+        """Show only this test's images."""
         if not self.panel.locator("details").evaluate("(details) => details.open"):
             self.panel.locator("summary").click()
         choice = self.panel.get_by_label("Made with")
@@ -68,7 +68,7 @@ class Tab:
 
 
 def scores_of(folder: Path) -> dict[str, float]:
-    """What the files themselves know."""
+    """Scores by file name, from the files' metadata."""
     return {path.name: png_entry.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
 
 
@@ -79,7 +79,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     tab = Tab(each_front_end)
     tab.queue(1)
     tab.narrow()
-    expect(tab.status).to_have_text(f"{BATCH} images")  # came by itself, after the run
+    expect(tab.status).to_have_text(f"{BATCH} images")  # updated by itself after the run
     tab.panel.get_by_label("Order").select_option(label="Highest score")
     scores = scores_of(folder)
     worst_first = sorted(scores, key=scores.__getitem__, reverse=True)
@@ -89,7 +89,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
         assert float(shown.split(" ± ")[0]) == pytest.approx(scores[name], rel=0.02)
     expect(tab.cards.nth(1)).to_contain_text(re.compile(rf"better than {100 // (BATCH - 1)} % of {BATCH - 1}"))
 
-    # The heatmap lies exactly over the picture while the pointer does.
+    # While the pointer is over a card, the heatmap covers the picture exactly.
     tab.cards.nth(1).hover()
     pictures = tab.cards.nth(1).locator("img")
     expect(pictures).to_have_count(2)
@@ -97,7 +97,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     assert pictures.nth(0).bounding_box() == pictures.nth(1).bounding_box()
     each_front_end.photograph(f"ledger-tab-{'nodes2' if each_front_end.vue else 'canvas'}", tab.panel)
 
-    # Keys: nothing of it reaches the canvas.
+    # Keys of the tab do not reach the canvas.
     page.mouse.move(1200, 600)
     tab.cards.nth(0).click()
     page.keyboard.press("Shift+ArrowRight")
@@ -122,7 +122,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     expect(large).to_have_count(0)
     expect(tab.grid).to_be_focused()
 
-    # Away, back, and what cannot be moved is named.
+    # Rejecting, undo, and files that cannot be moved are listed.
     tab.cards.nth(0).click()
     tab.cards.nth(1).click(modifiers=["Shift"])
     tab.press("Move 2 to rejected")
@@ -153,7 +153,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
 
 
 def in_sight(grid: Locator) -> tuple[str, float]:
-    """The first card that is wholly in sight, and how far below the grid's edge."""
+    """Id of the first card that is fully visible, and its distance from the top of the grid."""
     found: list = grid.evaluate(
         """(grid) => {
             const edge = grid.getBoundingClientRect().top;
@@ -168,7 +168,7 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
     with ComfyServer(base=tmp_path, log=tmp_path / "server.log") as server, opened(browser, server) as front_end:
         page = front_end.page
         tab = Tab(front_end)
-        expect(tab.panel).to_contain_text("Save Image (Uncertainty)")  # how images get here
+        expect(tab.panel).to_contain_text("Save Image (Uncertainty)")  # the empty tab says how images are recorded
         front_end.photograph("ledger-tab-empty", tab.panel)
 
         ledger = Ledger(tmp_path / "user" / "uncertainty" / "ledger.sqlite3")
@@ -183,7 +183,7 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
         reached = int(tab.cards.last.get_attribute("aria-posinset") or 0)
         assert reached > 120  # beyond the first page of rows
 
-        # A run that ends adds its images at the top: what is looked at stays where it is, and chosen.
+        # New images arrive at the top: the cards in view keep their place and the selection stays.
         tab.cards.nth(6).click()
         before = in_sight(tab.grid)
         tab.queue(2)

@@ -1,4 +1,4 @@
-"""The translations in the real front-end: what a node is called, its fields, and what is told about a field under the pointer."""
+"""Translations in the real front-end: names of nodes and fields, and the tooltip of a field."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 NODE = "UncertaintyKSampler"
 FIELD = "window_start"  # its tooltip has the most unusual characters
 
-# The bundled front-end loses every pack's texts in the languages that it has itself (ComfyUI_frontend, pull request 7214);
-# newer ones have no other languages than their own, and German is none of them.
+# The bundled front-end drops the texts of packs in languages that it has itself (ComfyUI_frontend, pull request 7214).
+# Newer ones offer only their own languages, without German.
 SPOKEN = {"bundled-canvas": "de", "bundled-nodes2": "de", "newer-canvas": "zh", "newer-nodes2": "ja"}
 
 
@@ -23,7 +23,7 @@ def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", la
     page, vue = each_front_end.page, each_front_end.vue
     texts: dict[str, Any] = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text())
     assert page.request.post(f"{each_front_end.server.url}/settings/Comfy.Locale", data=json.dumps(language)).ok
-    page.reload()  # the buttons are translated too: not the fixture's way
+    page.reload()  # without waiting for the Run button, whose name is translated too
     page.wait_for_function("window.app?.graph && window.app?.extensionManager")
     page.wait_for_function(
         "([type, title]) => LiteGraph.registered_node_types[type]?.title === title",

@@ -1,4 +1,4 @@
-"""The map in its node: what a person does there and sees, beside what the node hands on."""
+"""The map's view in its node: what it shows after each action, compared with the node's outputs."""
 
 import base64
 import io
@@ -24,13 +24,13 @@ BATCH, STEPS = 4, 8
 RECORDED = [4, 5, 6]
 WINDOW = {"window_start": 0.5, "window_end": 0.8}
 NODE = "UncertaintyMapPreview"
-# Both round to whole levels and indices of the colour table, on their own.
+# View and node each round to whole colour levels and table indices.
 FOCUSED = "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
 CLOSE = {"mean": 0.6, "most": 12}
 
 
 def workflow(width: int = 512, height: int = 384, batch: int = BATCH) -> dict[str, Any]:
-    """A wide batch, sampled briefly; the overlay is saved."""
+    """A batch of wide images, sampled in few steps. The overlay is saved."""
 
     def node(kind: str, **inputs: object) -> dict[str, Any]:
         return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
@@ -52,7 +52,7 @@ def workflow(width: int = 512, height: int = 384, batch: int = BATCH) -> dict[st
     }  # fmt: skip
 
 
-# Both renderers, both front-ends.
+# These two cover both renderers and both front-ends.
 pytestmark = pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 
 
@@ -65,12 +65,12 @@ class Viewer:
 
     @property
     def node(self) -> "Node":
-        """The node, anew: reloading a workflow makes new ones."""
+        """The node, looked up each time: loading a workflow replaces it."""
         return self.front_end.node(NODE, self.number)
 
     @property
     def root(self) -> Locator:
-        """The view."""
+        """The element of the view."""
         return self.node.view
 
     def value(self, widget: str) -> Any:
@@ -78,12 +78,12 @@ class Viewer:
         return self.node.values()[widget]
 
     def memory(self) -> dict[str, Any]:
-        """What is saved with the workflow."""
+        """The view's state as saved with the workflow."""
         return dict(self.node.properties()["uncertainty_view"])
 
     @property
     def canvas(self) -> Locator:
-        """The picture, wherever it is: enlarged, it is not in the node."""
+        """The canvas with the picture, in the node or enlarged."""
         large = self.front_end.page.locator("dialog .unc-stage canvas")
         return large if large.count() else self.root.locator(".unc-stage canvas")
 
@@ -105,11 +105,11 @@ class Viewer:
         self.until(same)
 
     def until(self, true: Callable[[], bool]) -> None:
-        """Give the page time for what it has been told."""
+        """Wait until a condition holds."""
         self.front_end.until(true)
 
     def at_rest(self) -> np.ndarray:
-        """What the canvas shows once that changes no more, (height, width, 3)."""
+        """What the canvas shows when it has stopped changing, (height, width, 3)."""
         shown = [self.pixels()]
 
         def still() -> bool:
@@ -120,14 +120,14 @@ class Viewer:
         return shown[-1]
 
     def overlays(self) -> list[np.ndarray]:
-        """What the last run saved of the node's ``overlay``."""
+        """The ``overlay`` output of the node, as the last run saved it."""
         history = json.loads(self.front_end.page.request.get(f"{self.front_end.server.url}/history?max_items=1").text())
         (entry,) = history.values()
         files = [file for output in entry["outputs"].values() for file in output.get("images", [])]
         return [np.asarray(Image.open(io.BytesIO(view(self.front_end.server.url, file)))) for file in files]
 
     def maps(self, image: int) -> np.ndarray:
-        """The map of an image that is shown, summed over all steps, (h, w)."""
+        """The map of an image as sent to the page, summed over all steps, (h, w)."""
         about = json.loads(_header(view(self.front_end.server.url, self.memory()["index"]))["about"])
         return load(view(self.front_end.server.url, about["maps"][image]))["denoised_variance"].sum((0, 1))
 
@@ -144,7 +144,7 @@ def _header(file: bytes) -> dict[str, str]:
 
 @pytest.fixture
 def viewer(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Viewer]:
-    """The workflow has run, the node is in front."""
+    """The view after a run of the workflow, centred."""
     file = tmp_path / "looking.json"
     file.write_text(json.dumps(workflow()))
     each_front_end.open(file)
@@ -158,12 +158,12 @@ def viewer(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Viewer]:
 
 
 def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.FixtureRequest) -> None:
-    """Every image; then another step, quantity, colours, opacity and range, seen before they are queued and the same after."""
+    """Every image; then another step, quantity, colour map, opacity and range: the view shows them before a run as after it."""
     for overlay in viewer.overlays():
         viewer.shows(overlay)
         viewer.root.get_by_role("button", name="Next image").click()
     first = viewer.overlays()[0]
-    viewer.shows(first)  # around the end
+    viewer.shows(first)  # after the last image comes the first
     step = viewer.root.get_by_label("Step", exact=True)
     step.press("ArrowLeft")
     step.press("ArrowLeft")
@@ -195,7 +195,7 @@ def test_it_shows_what_the_node_hands_on(viewer: Viewer, request: pytest.Fixture
 
 
 def test_pointer_badges_and_curve(viewer: Viewer) -> None:
-    """Values under the pointer, scores of the batch, a click on the curve."""
+    """Values under the pointer, scores of the batch, and a click on the curve."""
     page = viewer.front_end.page
     found = viewer.maps(0)
     box = viewer.root.locator(".unc-stage canvas").bounding_box()
@@ -223,7 +223,7 @@ def test_pointer_badges_and_curve(viewer: Viewer) -> None:
 
 
 def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
-    """Tab reaches everything; Enter enlarges, arrows browse, Escape comes back; the graph hears none of it."""
+    """Tab reaches every control. Enter enlarges, arrow keys browse, Escape closes, and none of these keys reach the graph."""
     page = viewer.front_end.page
     graph = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
     before = page.evaluate(graph)
@@ -262,7 +262,7 @@ def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
 
 
 def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
-    """After a reload of the page, in a copy, in another tab; and a word where the server has thrown the files away."""
+    """A reload of the page and a copy of the node restore the view. It says so when the server has deleted its files."""
     page = viewer.front_end.page
     overlays = viewer.overlays()
     viewer.root.get_by_role("option").nth(2).click()
@@ -284,7 +284,7 @@ def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
     assert (viewer.value("step"), copy.value("step")) == (RECORDED[-1], -1)
     viewer.front_end.kept()
     files = viewer.front_end.server.base / "temp" / "uncertainty"
-    files.rename(files.with_name("elsewhere"))  # a server that starts again empties its temporary folder
+    files.rename(files.with_name("elsewhere"))  # as after a restart of the server, which empties the folder
     try:
         viewer.front_end.reload()
         page.get_by_text("Queue again to see it").first.wait_for()
@@ -294,10 +294,10 @@ def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
 
 
 def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
-    """The map is there when one comes back to the workflow."""
+    """The map appears on return to a workflow that ran in the background."""
     page = viewer.front_end.page
     before = viewer.memory()["index"]
-    viewer.front_end.node("UncertaintyKSampler").set("seed", 4)  # samples again, so that there is time to leave
+    viewer.front_end.node("UncertaintyKSampler").set("seed", 4)  # forces new sampling, so that there is time to switch workflows
     for event in ("promptQueued", "execution_success"):
         when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
         page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
@@ -313,7 +313,7 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
 
 
 def test_undo_goes_back_beyond_a_run(viewer: Viewer) -> None:
-    """What a run brings is part of the workflow, but no wall for Ctrl+Z."""
+    """Ctrl+Z undoes changes from before a run, although the run changes the workflow."""
     page = viewer.front_end.page
     viewer.root.get_by_role("radio", name="Possible images").click()
     page.wait_for_timeout(500)

@@ -1,4 +1,4 @@
-"""A night and the morning after, as a person lives through them: queue, look, cut, save, a server that dies, and go on."""
+"""A long session from start to end: run, inspect, set a cut, save, lose the server, and continue with a new one."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ GONE = "Queue again"
 
 
 def prepare(front_end: FrontEnd) -> None:
-    """The example, sampled briefly and with a fixed seed."""
+    """Open the example with few steps and a fixed seed."""
     front_end.open(EXAMPLE)
     front_end.fix_seeds()
     front_end.node("UncertaintyKSampler").set("steps", 8)
@@ -24,7 +24,7 @@ def prepare(front_end: FrontEnd) -> None:
 
 
 def files(base: Path) -> list[Path]:
-    """What was saved."""
+    """All saved images."""
     return sorted((base / "output").rglob("*.png"))
 
 
@@ -37,7 +37,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         expect(judge.view.locator(".unc-card")).to_have_count(4)
         assert len(files(tmp_path)) == 4
 
-        # A cut by hand: the worst alone is rejected, in the view at once and in the next run.
+        # A cut set by hand rejects the worst image, in the view at once and in the next run.
         judge.center()
         line = judge.view.get_by_role("slider", name="Cut between kept and rejected")
         for key in ("End", "ArrowLeft"):
@@ -49,7 +49,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         expect(judge.view.get_by_role("status").last).not_to_contain_text("queue to apply")
         expect(judge.view.locator(".unc-card.unc-rejected")).to_have_count(1)
 
-        # Exported, opened again, and the page loaded anew: the cut and what was seen are still there.
+        # The cut and the images are restored from the saved workflow and after the page is reloaded.
         saved = front_end.saved()
         front_end.load(saved)
         front_end.kept()
@@ -58,7 +58,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
         assert judge.values()["mode"] == "threshold"
         expect(judge.view.locator(".unc-card.unc-rejected")).to_have_count(1)
 
-        # The server dies, with everything it had in its temporary folder.
+        # The server is killed; the next one starts with an empty temporary folder.
         os.killpg(server.process_id, signal.SIGKILL)
         server._process.wait()
         before = files(tmp_path)
@@ -71,7 +71,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
             expect(judge.view).to_contain_text(GONE)
             assert files(tmp_path) == before
 
-            # The ledger is whole: four images, although they were saved twice.
+            # The ledger is intact and holds four images, although they were saved twice.
             panel = front_end.sidebar("Uncertainty")
             expect(panel.get_by_role("region", name="Uncertainty")).to_contain_text("4 images")
             front_end.photograph("morning-after")
@@ -83,7 +83,7 @@ def test_a_night_and_the_morning_after(browser: Browser, tmp_path: Path) -> None
 
 
 def test_the_map_is_seen_while_it_samples(browser: Browser, server: ComfyServer) -> None:
-    """Previews are off on this server: what the sampler's node shows during a run is the map alone."""
+    """Previews are off on this server, so the sampler's node shows the map alone during a run."""
     with opened(browser, server) as front_end:
         prepare(front_end)
         page = front_end.page

@@ -1,4 +1,4 @@
-"""Shipped workflow files as a person opens them: in every front-end and renderer they load, run and show what came out."""
+"""The example workflows load, run and show their results in every front-end and renderer."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FILES = sorted((ROOT / "example_workflows").glob("*.json"))
 # The server of the newer front-end samples in fewer steps: that changes the pictures, not how they are shown.
 FEW_STEPS = 8
-VIEW = "uncertainty_view"  # what a node with a view of this pack reports
-# Whether what a node reported is on the page: pictures loaded, views drawn.
+VIEW = "uncertainty_view"  # the output of nodes that have a view of this pack
+# Whether a node's results are on the page: its pictures loaded and its view drawn.
 SHOWN = """([id, vue, view]) => {
     const { graph, nodeOutputs } = window.app;
     const node = graph.nodes.find((each) => String(each.id) === id);
@@ -38,7 +38,7 @@ SHOWN = """([id, vue, view]) => {
 }"""
 
 
-# Every file in the two front-ends that differ most, some files in all four. File by file: a server then samples each file once.
+# Every file in the two front-ends that differ most, some files in all four; file by file, so that a server samples each once.
 OPPOSITES = ("bundled-canvas", "newer-nodes2")
 IN_ALL = ("best_of_16", "first_steps")
 RUNS = [
@@ -88,7 +88,7 @@ def test_demo_queues_what_the_file_exports(front_end: "FrontEnd") -> None:
 
 
 def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "FrontEnd") -> None:
-    """Changing, saving, loading, copying and a reload of the page: every value comes back, in every node of ours."""
+    """Values of this pack's nodes survive saving, loading, copying and a reload of the page."""
     typed = {"samples": 7, "window_start": 0.25, "strength": 0.5, "seed": 123456789}
     each_front_end.open(ROOT / "example_workflows" / "best_of_16.json")
     sampler = each_front_end.node("UncertaintyKSampler")
@@ -109,7 +109,7 @@ def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "Fro
 
 
 def test_sidebar_and_both_themes(each_front_end: "FrontEnd", request: pytest.FixtureRequest) -> None:
-    """The tab opens, in dark and light, and closes."""
+    """The tab opens in the dark and the light theme, and closes."""
     panel = each_front_end.sidebar("Uncertainty")
     panel.get_by_role("region", name="Uncertainty").wait_for()
     for theme in ("dark", "light"):

@@ -1,4 +1,4 @@
-"""ComfyUI in this process, in inference mode as its executor runs nodes."""
+"""ComfyUI in this process, in inference mode, as ComfyUI's executor runs nodes."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ def pack(comfy_pack: ModuleType) -> Callable[[str], ModuleType]:
 
 @pytest.fixture(autouse=True)
 def inference_mode() -> Iterator[None]:
-    """ComfyUI executes nodes in inference mode; progress bars only clutter."""
+    """ComfyUI executes nodes in inference mode."""
     with torch.inference_mode():
         yield
 
@@ -38,7 +38,7 @@ def loaded(request: pytest.FixtureRequest, loaded_models: dict[str, Loaded]) -> 
 
 @pytest.fixture(scope="session")
 def sampling(pack: Callable[[str], ModuleType]) -> Sampling:
-    """The node and KSampler side by side."""
+    """Runs the pack's sampler node and ComfyUI's KSampler on the same inputs."""
     import comfy.utils
 
     comfy.utils.set_progress_bar_enabled(False)

@@ -1,4 +1,4 @@
-"""Baselines in a real ComfyUI: they change nothing, count what they cost, and know what they cannot do."""
+"""Baselines in a real ComfyUI: they leave the image unchanged, count their evaluations and refuse what they cannot measure."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ ALL = (*WITHOUT_DROPOUT, "mc_dropout", "bayesdiff")
 
 @pytest.fixture
 def options(pack: Callable[[str], ModuleType]) -> Callable[..., Any]:
-    """Options of a run."""
+    """The class of a run's options."""
     return pack("uncertainty.options").Options
 
 
@@ -74,7 +74,7 @@ def test_evaluations_are_counted(
     loaded = loaded_models["demo-eps"]
     _, found, _ = sampling.node(loaded, steps=11, samples=3, options=options(baselines=ALL, laplace=fit(loaded)))
     steps = len(found.steps)
-    # Of 11 steps 0, 5 and 10 carry variance; the first has none to draw from.
+    # Of 11 steps 0, 5 and 10 carry variance. The first has no variance to draw from.
     assert found.settings["evaluations"] == {
         "map": 3 * steps,
         "paper_score": 3 * steps,
@@ -97,7 +97,7 @@ def test_cfg_rejection_sees_both_predictions(
     same = replace(loaded, negative=loaded.positive)
     chosen = options(baselines=("cfg_rejection",))
     assert sampling.node(same, options=chosen)[1].score("cfg_rejection").value.abs().max() < 1e-5
-    # The first steps alone count, whatever cfg makes of them: of 5 steps the first two, of which the very first is the same.
+    # Only the first steps count, here two of five. The window of the map has no effect on them.
     _, found, _ = sampling.node(loaded, options=chosen)
     _, other, _ = sampling.node(loaded, options=chosen, window_start=0.6, window_end=0.8)
     assert torch.equal(found.score("cfg_rejection").value, other.score("cfg_rejection").value)
@@ -136,7 +136,7 @@ def test_the_tail_behind_the_last_layer_is_what_becomes_of_its_output(loaded: Lo
     checked = []
 
     class Check(comfy.samplers.Sampler):
-        """Stands in for a sampler."""
+        """Runs the check in place of a sampler."""
 
         def sample(
             self, guider: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, image: Tensor, *rest: Any
@@ -154,7 +154,7 @@ def test_the_tail_behind_the_last_layer_is_what_becomes_of_its_output(loaded: Lo
             moved = tail.scale * change.flatten(1)[:, tail.place].reshape(1, *tail.scale.shape)
             torch.testing.assert_close(after - before, moved, rtol=1e-3, atol=1e-4)
             torch.testing.assert_close(tail.variance(change.square()), moved.square())
-            # The gradient is the transpose of the same map.
+            # The gradient is the transpose of the same linear map.
             back = torch.randn(moved.shape, generator=torch.Generator().manual_seed(3))
             torch.testing.assert_close((tail.gradient(back) * change).sum(), (back * moved).sum(), rtol=1e-3, atol=1e-3)
             checked.append(tail.shape)
@@ -236,7 +236,7 @@ def test_what_is_measured_may_be_the_prompt_alone(
         assert torch.equal(latent["samples"], sampling.plain(loaded))
     for name in ("paper_score", "mc_dropout", "bayesdiff"):
         assert not torch.equal(found["guided"].score(name).value, found["conditional"].score(name).value)
-    # The image is sampled with CFG either way.
+    # The image is sampled with CFG in both cases.
     assert torch.equal(found["guided"].score("cfg_rejection").value, found["conditional"].score("cfg_rejection").value)
 
 

@@ -1,4 +1,4 @@
-"""Maps, calibrations and thresholds through the real sampler and ComfyUI's folders; masks and plots of them."""
+"""Maps, calibrations and thresholds from the real sampler in ComfyUI's folders, and masks and plots of them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -38,13 +38,13 @@ def unchanged_run(loaded_models: dict[str, Loaded], sampling: Sampling) -> Any:
 
 @pytest.fixture
 def sampled(unchanged_run: Any, loaded_models: dict[str, Loaded], sampling: Sampling) -> Run:
-    """Latent, map and scores of a run of the demo model; without changes it is sampled once for all tests."""
+    """Latent, map and scores of a run of the demo model. The unchanged run is sampled once for all tests."""
     return lambda **changed: sampling.node(loaded_models["demo-eps"], **changed) if changed else unchanged_run
 
 
 @pytest.fixture
 def calibrate(pack: Callable[[str], ModuleType]) -> Run:
-    """Thresholds, number of images and report."""
+    """Run the calibration node; returns thresholds, number of images and report."""
     node = pack("nodes.calibrating.calibration_nodes").UncertaintyCalibrate
     return lambda found, name="test", percentile=95.0: node.execute(found, name, percentile).args
 
@@ -148,7 +148,7 @@ def test_saved_thresholds_work_with_their_settings_alone(pack: Callable[[str], M
     latent, found, _ = sampled()
     nodes.UncertaintyThresholdsSave.execute(calibrate(found)[0], "uncertainty/thresholds")
     file = "uncertainty/thresholds_00001_.safetensors [output]"
-    assert choices(nodes.UncertaintyThresholdsLoad) == [file]  # and not the calibration beside it
+    assert choices(nodes.UncertaintyThresholdsLoad) == [file]  # the calibration beside it is not offered
     (thresholds,) = nodes.UncertaintyThresholdsLoad.execute(file).args
 
     guided = sampled(seed=4, strength=5.0, thresholds=thresholds)[0]["samples"]
@@ -171,7 +171,7 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
     execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
     kept = execute(**rule).args[8]
     scores = found.score("denoised_variance").value
-    assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # those with at most half of the four below them
+    assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # at most half of the four images are below them
     with pytest.raises(ValueError, match="set window_start to 0 and window_end to 1"):
         execute(**(rule | {"window_start": 0.6}))
     smaller = replace(found, quantities={name: values[..., :16, :] for name, values in found.quantities.items()})

@@ -1,4 +1,4 @@
-"""What people attach to a model or a prompt: measuring leaves it alone, and guidance goes through it."""
+"""Models and prompts with attachments such as LoRAs, regions and hooks: measuring changes nothing, and guidance works."""
 
 import inspect
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def unet(loaded_models: dict[str, Loaded]) -> Loaded:
 
 @pytest.fixture
 def holds(sampling: Sampling, pack: Callable[[str], ModuleType]) -> Callable[..., None]:
-    """Checks a model with something attached to it, beside the same model without."""
+    """Checks a model with an attachment against the same model without it."""
 
     def check(attached: Loaded, without: Loaded, **run: Any) -> None:
         plain, bare = sampling.plain(attached, **run), sampling.plain(without, **run)
@@ -88,7 +88,7 @@ def test_prompts_for_part_of_the_schedule(unet: Loaded, holds: Callable[..., Non
 
 
 def lora(model: Any, rank: int = 4) -> dict[str, torch.Tensor]:
-    """A toy LoRA on one attention layer, by the names trainers use."""
+    """A toy LoRA on one attention layer, with the key names that trainers write."""
     name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
     weight = model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn1.to_q.weight
     rng = torch.Generator().manual_seed(1)
@@ -107,7 +107,7 @@ def test_lora(unet: Loaded, holds: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("keyframes", [False, True])
 def test_weight_hooks(keyframes: bool, unet: Loaded, holds: Callable[..., None], sampling: Sampling) -> None:
-    """A LoRA on one prompt alone; with keyframes, stronger in the second half."""
+    """A LoRA on one prompt only; with keyframes it is stronger in the second half."""
     import comfy.hooks
 
     hooks = comfy.hooks.create_hook_lora(lora=lora(unet.model), strength_model=1.0, strength_clip=0.0)
@@ -118,7 +118,7 @@ def test_weight_hooks(keyframes: bool, unet: Loaded, holds: Callable[..., None],
         hooks.set_keyframes_on_hooks(frames)
     hooked = replace(unet, positive=prompt(unet, hooks=hooks))
     holds(hooked, unet)
-    # One prompt's weights are not the other's, and a backward pass would use the last ones for both.
+    # The prompts have different weights, and a backward pass would use the last weights for both.
     _, found, _ = sampling.node(hooked, strength=1.0)
     assert found.settings["gradient"] == "forward_only"
 
@@ -131,7 +131,7 @@ def wan(tmp_path_factory: pytest.TempPathFactory, pack: Callable[[str], ModuleTy
 
 @pytest.mark.parametrize("fuse", ["pyramid", "relative", "flat", "overlap-linear"])
 def test_context_windows(fuse: str, wan: Loaded, holds: Callable[..., None]) -> None:
-    """One video at a time: ComfyUI 0.3.75 itself refuses two."""
+    """One video at a time, because ComfyUI 0.3.75 refuses two."""
     from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 
     video = replace(wan, latent=lambda batch: {"samples": torch.zeros(batch, 16, 6, 4, 4)})
@@ -141,10 +141,10 @@ def test_context_windows(fuse: str, wan: Loaded, holds: Callable[..., None]) -> 
 
 
 def test_compiled_models(sampling: Sampling, tmp_path: Path) -> None:
-    """Traced and differentiated as by the node's own backends, which need a compiler or a GPU, but without generating code."""
+    """Traced and differentiated as with the node's backends, but without code generation, which needs a compiler or a GPU."""
     from comfy_extras.nodes_torch_compile import TorchCompileModel
 
-    unet = FAMILIES["SD1.5"].load(tmp_path)  # of few blocks: nearly all of the time goes into tracing them
+    unet = FAMILIES["SD1.5"].load(tmp_path)  # few blocks, because tracing blocks takes nearly all of the time
     (model,) = TorchCompileModel.execute(unet.model, "aot_eager").args
     run = {"model": model, "batch": 1}
     measured, found, _ = sampling.node(unet, **run)
@@ -160,7 +160,7 @@ def test_compiled_models(sampling: Sampling, tmp_path: Path) -> None:
 def test_known_frames_of_a_video_stay_clean(
     name: str, sampling: Sampling, tmp_path: Path, pack: Callable[[str], ModuleType]
 ) -> None:
-    """Image to video: these models are given the known frames without noise, in the probes too."""
+    """In image to video, these models get the known frames without noise, also in the probes."""
     family = FAMILIES[name]
     loaded = family.load(tmp_path)
     latent = torch.randn(1, *family.latent, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""UncertaintySamplerCustom beside SamplerCustomAdvanced, UncertaintyGuidance inside other samplers, and their options."""
+"""UncertaintySamplerCustom compared with SamplerCustomAdvanced, UncertaintyGuidance in other samplers, and their options."""
 
 import json
 import math
@@ -56,7 +56,7 @@ GUIDERS: dict[str, tuple[Callable[[Loaded], Any], str]] = {
 
 
 def custom(loaded: Loaded, sampler: str = "euler", steps: int = 5, batch: int = 2, **changed: Any) -> dict[str, Any]:
-    """Inputs of SamplerCustomAdvanced, all but the guider: the sampling that ``Sampling.inputs`` describes for KSampler."""
+    """Inputs of SamplerCustomAdvanced without the guider, equivalent to ``Sampling.inputs`` for KSampler."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
@@ -75,7 +75,7 @@ def plain() -> Callable[..., tuple[dict, dict]]:
 
 @pytest.fixture
 def node(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[dict, dict, Any, list]]:
-    """UncertaintySamplerCustom, measuring only."""
+    """UncertaintySamplerCustom, by default without guidance."""
     execute = pack("nodes.sampling.custom_sampler").UncertaintySamplerCustom.execute
     return lambda guider, inputs, **changed: execute(guider=guider, **inputs, **(MEASURING | changed)).args
 
@@ -100,7 +100,7 @@ def options(pack: Callable[[str], ModuleType]) -> Callable[..., Any]:
 
 
 def counted(loaded: Loaded) -> tuple[Loaded, list[int]]:
-    """The model, and the size of every batch that will go through its network."""
+    """The model, and a list that collects the size of every batch that goes through its network."""
     sizes: list[int] = []
 
     def count(apply: Callable, args: dict) -> torch.Tensor:
@@ -113,7 +113,7 @@ def counted(loaded: Loaded) -> tuple[Loaded, list[int]]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two maps are the same to the bit."""
+    """Whether two maps are equal bit for bit."""
     return all(torch.equal(one.quantities[name], other.quantities[name]) for name in other.quantities)
 
 
@@ -128,7 +128,7 @@ def test_beside_every_guider(
     build, family = GUIDERS[name]
     loaded = loaded_models[family]
     guider, inputs = build(loaded), custom(loaded, steps=6)
-    inputs["sigmas"] = inputs["sigmas"][:-1]  # ends with noise left in it: the two latents differ
+    inputs["sigmas"] = inputs["sigmas"][:-1]  # ends with noise left, so the two latents differ
     before = {**vars(guider)}
     output, denoised = plain(guider, inputs)
     assert different(output, denoised)
@@ -150,7 +150,7 @@ def test_beside_every_guider(
 def test_the_same_sampling_as_the_ksampler_node(
     strength: float, loaded: Loaded, sampling: Sampling, node: Callable, options: Callable
 ) -> None:
-    """Same noise, same schedule, same probes: the same image, map and scores."""
+    """The same noise, schedule and probes give the same image, map and scores."""
     latent, expected, expected_scores = sampling.node(loaded, strength=strength)
     output, _, found, scores = node(cfg(loaded), custom(loaded), strength=strength, options=options())
     assert torch.equal(output["samples"], latent["samples"])
@@ -228,7 +228,7 @@ def test_settings_tell_guider_sampler_and_schedule(loaded_models: dict[str, Load
     _, _, found, _ = node(cfg(loaded), custom(loaded) | {"sampler": ancestral})
     assert found.settings["sampler"] == "euler_ancestral" and found.settings["seed"] == 3
     assert found.settings["sampler_options"] == {"eta": 0.5, "s_noise": 1.0}
-    ancestral.extra_options["s_noise"] = math.inf  # JSON knows no infinity
+    ancestral.extra_options["s_noise"] = math.inf  # JSON has no infinity
     found = node(cfg(loaded), custom(loaded) | {"sampler": ancestral})[2]
     assert found.settings["sampler_options"]["s_noise"] == "inf"
 
@@ -274,11 +274,11 @@ def test_conditional_scores_take_the_positive_prompt_alone(
         assert torch.equal(measured["samples"], output["samples"])
         assert maps[source].settings["score_source"] == source
     prompts = len(build(loaded).original_conds)
-    # Two images, two recorded steps, three probes; conditional ones need the prediction they start from, too.
+    # Two images, two recorded steps, three probes. Conditional scores also need the prediction at the starting point.
     assert extra == {"guided": 2 * 2 * 3 * prompts, "conditional": 2 * 2 * (3 + 1)}
     guided, *_ = node(build(loaded), inputs, strength=1.0, options=options(score_source="conditional"))
     assert different(guided, output)
-    # A guider with one prompt has nothing else to score.
+    # With a single prompt both scores are the same.
     difference = (maps["conditional"].values - maps["guided"].values).norm() / maps["guided"].values.norm()
     assert difference < 1e-4 if prompts == 1 else difference > 1e-3
 
@@ -287,7 +287,7 @@ def test_conditional_scores_need_a_positive_prompt(loaded_models: dict[str, Load
     import comfy.samplers
 
     class Unprompted(comfy.samplers.CFGGuider):
-        """Another pack's, with names of its own."""
+        """A guider of another pack, with its own names of prompts."""
 
         def predict_noise(self, x: torch.Tensor, timestep: torch.Tensor, model_options: Any = None, seed: Any = None) -> Any:
             return comfy.samplers.calc_cond_batch(self.inner_model, [self.conds["mine"]], x, timestep, model_options)[0]
@@ -305,7 +305,7 @@ def test_conditional_scores_need_a_positive_prompt(loaded_models: dict[str, Load
 def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], options: Callable) -> None:
     schema = pack("nodes.sampling.uncertainty_options").UncertaintyOptions.define_schema()
     known = pack("uncertainty.options").Options
-    of_experiments = ["baselines", "laplace", "control"]  # those of UncertaintyBaselines
+    of_experiments = ["baselines", "laplace", "control"]  # set by UncertaintyBaselines
     assert [field.id for field in schema.inputs] + of_experiments == list(known.__dataclass_fields__)
     assert options() == known()
     values: dict[str, Sequence] = {field.id: getattr(field, "options", (0, 7)) for field in schema.inputs}
@@ -331,13 +331,13 @@ def test_options_reach_the_run(loaded_models: dict[str, Loaded], node: Callable,
 def test_guidance_is_that_of_the_ksampler_node(loaded: Loaded, sampling: Sampling, guidance: Callable) -> None:
     expected, _, _ = sampling.node(loaded, strength=1.0)
     patched = guidance(loaded)
-    for _ in range(2):  # every sampling is a run of its own
+    for _ in range(2):  # every call of sampling is a separate run
         assert torch.equal(sampling.plain(patched), expected["samples"])
     assert not torch.equal(sampling.plain(loaded), expected["samples"])
 
 
 def test_guidance_of_runs_that_differ(loaded_models: dict[str, Loaded], sampling: Sampling, guidance: Callable) -> None:
-    """Nothing of a run is left in the model: not its seed, its schedule or its batch."""
+    """No state of a run stays in the model: neither seed nor schedule nor batch."""
     loaded = loaded_models["sd15"]
     patched = guidance(loaded)
     first = sampling.plain(patched)
@@ -391,7 +391,7 @@ def test_guidance_takes_thresholds_and_options(
 def test_guidance_passes_by_what_it_cannot_guide(
     loaded_models: dict[str, Loaded], sampling: Sampling, guidance: Callable
 ) -> None:
-    """A tiled upscaler may hand over a tile without anything of the mask in it."""
+    """For example, a tiled upscaler may pass a tile in which the mask is empty."""
     from comfy.nested_tensor import NestedTensor
 
     loaded = loaded_models["sd15"]
@@ -400,7 +400,7 @@ def test_guidance_passes_by_what_it_cannot_guide(
     patched = guidance(loaded)
     assert torch.equal(sampling.plain(patched, latent_image=empty), sampling.plain(loaded, latent_image=empty))
     thin = torch.zeros(1, 64, 64)
-    thin[:, 1] = 1  # vanishes at the size of the latent
+    thin[:, 1] = 1  # disappears at the size of the latent
     thin = latent | {"noise_mask": thin}
     assert torch.equal(sampling.plain(patched, latent_image=thin), sampling.plain(loaded, latent_image=thin))
     half = latent | {"noise_mask": torch.cat([torch.zeros(1, 64, 32), torch.ones(1, 64, 32)], 2)}
@@ -424,7 +424,7 @@ def test_guidances_on_one_model_act_in_turn(loaded_models: dict[str, Loaded], sa
     assert both[1] - bare[1] == (one[1] - bare[1]) + (other[1] - bare[1]), "probes went through the other's hook"
     assert torch.equal(
         both[0], sampled(guidance(guidance(loaded, **late), **early))[0]
-    )  # windows apart: no matter which is first
+    )  # the order is irrelevant for separate windows
     assert len({*map(float, (bare[0].sum(), one[0].sum(), other[0].sum(), both[0].sum()))}) == 4
     twice = sampled(guidance(guidance(loaded, **early), **early))
     assert twice[1] - bare[1] == 2 * (one[1] - bare[1])

@@ -28,7 +28,7 @@ def test_prompts_are_encoded_as_bags_of_words(pack: Callable[[str], ModuleType],
 
 
 def test_both_families_are_one_model(loaded_models: dict[str, Loaded]) -> None:
-    """ε_flow(x, σ) = ε_VE(x/(1 - σ), σ/(1 - σ)), here of a trained network through ComfyUI's model classes."""
+    """ε_flow(x, σ) = ε_VE(x/(1 - σ), σ/(1 - σ)) for the trained network in ComfyUI's model classes."""
     exploding, flow = (loaded_models[name].model.model for name in ("demo-eps", "demo-flow"))
     condition = loaded_models["demo-eps"].positive[0]
     inputs = {"c_crossattn": condition[0], "y": condition[1]["pooled_output"]}
@@ -45,7 +45,7 @@ def test_both_families_are_one_model(loaded_models: dict[str, Loaded]) -> None:
 def test_the_prompt_decides_the_colour(
     name: str, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
 ) -> None:
-    """A trained model: things of the colour asked for, on clean white."""
+    """The trained model draws objects in the requested colour on a white background."""
     loaded = full_size(loaded_models[name])
     _, clip, _ = pack("demo.model").load()
     images = {
@@ -72,7 +72,7 @@ def test_any_latent_size_can_be_drawn(size: int, loaded_models: dict[str, Loaded
 def test_the_control_variate_beats_the_plain_variance_on_it(
     loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
 ) -> None:
-    """algorithm: subtracting the drawn probe noise brings the map closer to its own limit, at the same cost."""
+    """Subtracting the drawn probe noise brings the map closer to its limit at the same cost."""
     options = pack("uncertainty.options").Options
     loaded = full_size(loaded_models["demo-eps"])
     run = {"batch": 1, "steps": 10, "window_start": 0.5, "window_end": 0.6}
@@ -97,7 +97,7 @@ def test_unknown_families_are_named(pack: Callable[[str], ModuleType]) -> None:
 def test_a_checkpoint_in_its_place(
     pack: Callable[[str], ModuleType], loaded_models: dict[str, Loaded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever lies among the checkpoints can be chosen, and comes out of ComfyUI's own loader."""
+    """Any file in the checkpoints folder can be chosen and is loaded by ComfyUI's loader."""
     import folder_paths
     from safetensors.torch import save_file
 

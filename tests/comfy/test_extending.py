@@ -1,4 +1,4 @@
-"""docs/extending.md as it is written: its examples, applied to a copy of the repository, work in a real ComfyUI."""
+"""The examples of docs/extending.md work in a real ComfyUI when they are applied to a copy of the repository."""
 
 import os
 import re
@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "extending.md"
 BLOCK = re.compile(r'^```(python|diff) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 NEEDED = ("__init__.py", "uncertainty", "uncertainty_runs", "nodes", "demo", "paper_models", "dev", "web")
 
-# What a user then sees, printed as names.
+# Prints the names that a user then sees.
 SEEN = """
 import sqlite3, sys
 from dev.launcher import import_pack
@@ -66,7 +66,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 
 
 def apply(folder: Path) -> list[str]:
-    """Do what the page says; answers with the files touched."""
+    """Apply the examples; returns the files they touch."""
     for kind, name, text in blocks():
         path = folder / name
         if kind == "python":

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
-    """Each name in turn."""
+    """Each family in turn."""
     return request.param
 
 
@@ -41,7 +41,7 @@ def test_measuring(family: str, loaded: Loaded, sampling: Sampling) -> None:
     assert scores == found.score().value.tolist()
 
 
-# Which networks rotate by a kernel without a backward pass, and without the flag that avoids it, in the versions that have it.
+# In versions with this package, these networks rotate by a kernel that has no backward pass and cannot be switched off.
 KERNEL, ROTATING = "comfy_kitchen", ("Cosmos Predict2",)
 
 
@@ -69,7 +69,7 @@ def test_guiding(
         assert "uses forward-only gradients, which are less accurate: part of this model has no backward pass" in caplog.text
         return
     assert len(differences) == 2
-    # Rounding alone: at its low noise levels an untrained noise-predicting model has next to no gradient.
+    # Rounding only: at low noise levels an untrained noise-predicting model has almost no gradient.
     assert max(differences) < 1e-3, differences
 
 

@@ -1,4 +1,4 @@
-"""Faults at every point of a measured and guided run: whatever happens, everything is as before, and the next run is the same."""
+"""Faults at every point of a measured and guided run: the state is restored, and the next run gives the same result."""
 
 import sys
 import traceback
@@ -15,7 +15,7 @@ from real_models import Loaded, Sampling
 
 OutOfMemory = torch.cuda.OutOfMemoryError
 MODELS = ("sd15", "flux")
-# In a short run every so many of the places where memory is taken; `make soak` takes all.
+# The short run tests every twelfth place that allocates memory; `make soak` tests all.
 EVERY = 12
 
 
@@ -25,7 +25,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """What a run may not change: weights and buffers, what hangs on modules and on the model, modes of torch."""
+    """What a run may not change: weights and buffers, hooks of modules and of the model, and torch's modes."""
 
     tensors: dict[str, tuple[int, float]]
     attached: dict[str, tuple]
@@ -34,7 +34,7 @@ class State:
 
     @classmethod
     def of(cls, loaded: Loaded) -> "State":
-        """Read it."""
+        """Read the state of a model."""
         model = loaded.model.model
         hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
         return cls(
@@ -54,7 +54,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def faulty(loaded: Loaded, happens: Callable[[int], object]) -> Any:
-    """The model with another pack's hook, to which something happens at its n-th call."""
+    """The model with another pack's hook, which calls ``happens`` with the number of each call."""
     calls = 0
 
     def forward(apply: Callable, args: dict) -> Tensor:
@@ -91,7 +91,7 @@ def test_a_fault_at_every_call_of_the_model(
     import comfy.model_management
 
     loaded = loaded_models[name]
-    options = pack("uncertainty.options").Options(max_batch=1, gradient=gradient)  # one probe a call: between any two of them
+    options = pack("uncertainty.options").Options(max_batch=1, gradient=gradient)  # one probe a call: faults between any two
 
     def run(happens: Callable[[int], object]) -> Tensor:
         latent, found, _ = sampling.node(loaded, model=faulty(loaded, happens), strength=1.0, options=options)
@@ -107,7 +107,7 @@ def test_a_fault_at_every_call_of_the_model(
     assert calls > 15
     happens = {"interrupt": _interrupt, "exception": _break}[fault]
     error = {"interrupt": comfy.model_management.InterruptProcessingException, "exception": Broken}[fault]
-    # During the last call nobody asks any more: ComfyUI does, before the next node.
+    # ComfyUI checks for an interrupt during the last call only before the next node.
     for call in range(1, calls if fault == "interrupt" else calls + 1):
         with pytest.raises(error):
             run(happens(call))
@@ -118,11 +118,11 @@ def test_a_fault_at_every_call_of_the_model(
 
 @dataclass
 class Memory(TorchDispatchMode):
-    """Memory runs out where an operation of this pack, or of a model it calls, takes some at a given place for the first time.
+    """Raises out-of-memory the first time that a given place, in this pack or in a model that it calls, allocates memory.
 
     Args:
-        folders: with the pack's code.
-        fails_at: the place; None only to see all of them.
+        folders: folders with the pack's code.
+        fails_at: the place; None only records all places.
     """
 
     folders: tuple[str, ...]
@@ -131,11 +131,11 @@ class Memory(TorchDispatchMode):
     failed: bool = False
 
     def __post_init__(self) -> None:
-        """Set up torch's part."""
+        """Initialise the base class."""
         super().__init__()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Around every operation."""
+        """Watch every operation."""
         takes_memory = any(result.alias_info is None and "Tensor" in str(result.type) for result in func._schema.returns)
         place = self._place(str(func)) if takes_memory and not self.failed else None
         if place is not None:
@@ -146,7 +146,7 @@ class Memory(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _place(self, operation: str) -> tuple | None:
-        """The operation with the innermost lines of this pack's measuring that led to it; None where none did."""
+        """The operation with the two innermost lines of this pack that led to it; None for operations outside of this pack."""
         lines = []
         frame = sys._getframe(2)
         while frame is not None and len(lines) < 2:

@@ -1,4 +1,4 @@
-"""What stands for an image in the filter's view: of videos the first frame, without images the map."""
+"""The pictures in the filter's view: the image, the first frame of a video, or the map where there are no images."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SPATIAL = {"image": (4, 6), "video": (5, 4, 6), "audio": (8,)}
 
 @pytest.fixture
 def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
-    """The small pictures of a run, for a map whose image i has the value i."""
+    """The thumbnails of a run, for a map in which image i has the value i."""
 
     def run(kind: str, **inputs: Any) -> list[np.ndarray]:
         values = torch.arange(float(COUNT)).reshape(1, COUNT, 1, *[1] * len(SPATIAL[kind])).expand(1, COUNT, 2, *SPATIAL[kind])
@@ -38,7 +38,7 @@ def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
 
 
 def path(file: dict[str, str]) -> Path:
-    """Where ComfyUI finds it."""
+    """The path of a file in ComfyUI's folder."""
     import folder_paths
 
     return Path(folder_paths.get_temp_directory(), file["subfolder"], file["filename"])
@@ -59,7 +59,7 @@ def test_first_frames_of_videos(shown: Callable[..., list[np.ndarray]]) -> None:
 
 @pytest.mark.parametrize("kind", SPATIAL)
 def test_maps_where_no_images_are(shown: Callable[..., list[np.ndarray]], kind: str) -> None:
-    """In colours of one scale: brighter where the score is higher."""
+    """All maps share one colour scale, brighter for a higher score."""
     pictures = shown(kind)
     assert [picture.shape for picture in pictures] == [(*SPATIAL[kind][-2:], 3) if kind != "audio" else (1, 8, 3)] * COUNT
     bright = [picture.mean() for picture in pictures]

@@ -1,4 +1,4 @@
-"""The benchmarks' latent model: the demo network on the codes of a linear autoencoder."""
+"""The benchmarks' latent model: the demo network on the latents of a linear autoencoder."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-# Largest root mean square error of denoised latents, by noise over signal. No picture is off by 1.02, the noisy one by the key.
+# Largest root mean square error of denoised latents, by noise over signal. An empty picture is off by 1.02.
 BOUNDS = {0.3: 0.2, 1.0: 0.45, 4.0: 0.7}
 
 
 @pytest.fixture(scope="module")
 def latent(comfy_pack: ModuleType) -> ModuleType:
-    """``benchmarks.latent_model``; a developer's tool, so not a module of the pack."""
+    """``benchmarks.latent_model``, which is a developer's tool and no module of the pack."""
     from benchmarks import latent_model
 
     return latent_model
@@ -50,12 +50,12 @@ def test_the_autoencoder_loses_little(latent: ModuleType, face: Tensor) -> None:
     assert 0.5 < latents.std() < 2
     again = codec.decode(latents)
     assert (again - face).square().mean().sqrt() < 0.05
-    # A projection: what is lost is lost the first time.
+    # A projection: a second pass loses nothing more.
     torch.testing.assert_close(codec.project(codec.expand(latents)), latents, rtol=1e-4, atol=1e-4)
 
 
 def test_the_autoencoder_is_the_best_linear_one(latent: ModuleType) -> None:
-    """algorithm: patches mixed from C directions are reconstructed exactly, and their latents have unit variance as a whole."""
+    """Patches mixed from C directions are reconstructed exactly, and their latents have unit variance over all channels."""
     rng = torch.Generator().manual_seed(0)
     directions = torch.randn(latent.CHANNELS, 3 * latent.PATCH**2, generator=rng)
     strengths = torch.linspace(0.2, 2, latent.CHANNELS)[:, None, None] * torch.randn(8, latent.CHANNELS, 16, 16, generator=rng)
@@ -84,7 +84,7 @@ def test_the_file_replaces_tensors_of_the_demo_model_and_adds_none(latent: Modul
 
 @pytest.mark.parametrize("family", ["noise prediction", "rectified flow"])
 def test_it_denoises(family: str, latent: ModuleType, face: Tensor) -> None:
-    """The clean latents it sees in noisy ones are far nearer than the noisy ones, and than no picture."""
+    """Denoised latents are much nearer to the clean ones than the noisy ones are, and than an empty picture is."""
     patcher, clip, codec = latent.load(family)
     x0 = codec.encode(face).repeat(8, 1, 1, 1)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
@@ -106,7 +106,7 @@ def train_latent(latent: ModuleType) -> ModuleType:
 
 
 def test_training_starts_from_the_demo_model_seen_through_the_autoencoder(latent: ModuleType, train_latent: ModuleType) -> None:
-    """algorithm: D_latent(z) = project(D_pixel(expand(z))) for the projected outer convolutions."""
+    """D_latent(z) = project(D_pixel(expand(z))) for the projected outer convolutions."""
     _, _, codec = latent.load()
     header = latent.demo.read(latent.demo.WEIGHTS)[1]
     trainee = train_latent.demo_train.Trainee(len(json.loads(header["vocabulary"])), train_latent.latent_config(header)).eval()
@@ -128,7 +128,7 @@ def test_what_training_writes_can_be_loaded(
     pictures = [train_latent.demo_train.data.Picture("cat", ("cat",), ("face",), True, False, p) for p in pixels]
     monkeypatch.setattr(train_latent.demo_train, "training_pictures", lambda: (pictures, json.loads(header["vocabulary"])))
     monkeypatch.setattr(train_latent.demo_train, "BATCH", 2)
-    monkeypatch.setattr(train_latent, "HIGHEST_RATE", 1.0)  # so that two steps can be seen in half precision
+    monkeypatch.setattr(train_latent, "HIGHEST_RATE", 1.0)  # so that two steps make a difference in half precision
     monkeypatch.setattr(train_latent, "WORK", tmp_path)
     monkeypatch.setattr(train_latent, "WEIGHTS", tmp_path / "weights.safetensors")
     with torch.inference_mode(False):
@@ -154,7 +154,7 @@ def test_both_families_are_one_model(latent: ModuleType) -> None:
 
 
 def test_the_prompt_decides_the_colour(latent: ModuleType, pack: Callable[[str], ModuleType]) -> None:
-    """Through ComfyUI's own sampler: things of the colour asked for, on clean white."""
+    """ComfyUI's own sampler draws objects in the requested colour on a white background."""
     import comfy.utils
 
     import nodes

@@ -1,4 +1,4 @@
-"""Which file belongs to which row of the ledger, and what the routes answer."""
+"""Which file belongs to which row of the ledger, and the answers of the routes."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from made_maps import made
 def test_an_image_does_not_take_over_the_file_of_another(
     pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rejected, its name given to a later image, and then deleted from the folder of rejects."""
+    """An image is rejected, a later image gets its name, and then the rejected file is deleted."""
     routes = pack("nodes.choosing.ledger_routes")
     monkeypatch.setattr(routes.ledger_access, "output", lambda: tmp_path)
     ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
@@ -31,7 +31,7 @@ def test_an_image_does_not_take_over_the_file_of_another(
     with pytest.raises(FileNotFoundError):
         routes.restore(ledger, first)
     assert file.read_text() == "second"
-    # Without the other one it is the file that somebody moved.
+    # Without the later image, the file is the rejected one, moved by the user.
     ledger.moved(second.id, "b.png", rejected=False)
     assert routes._healed(ledger, first).file == "a.png"
 

@@ -1,4 +1,4 @@
-"""The map over the step previews, through ComfyUI's own progress hook."""
+"""The map over the step previews, sent through ComfyUI's progress hook."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -14,7 +14,7 @@ from real_models import Loaded, Sampling
 
 @pytest.fixture
 def previews(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
-    """What reaches the server, as (steps done, preview)."""
+    """What the server receives, as (steps done, preview)."""
     import comfy.utils
 
     sent: list[tuple[int, Any]] = []
@@ -40,7 +40,7 @@ def test_map_alone_where_previews_are_off(
     assert torch.equal(plain, watched)
     pictures = [(value, np.asarray(preview[1])) for value, preview in previews if preview]
     assert found.steps == (2, 3)
-    # From the first recorded step on; after the window the last map stays.
+    # Shown from the first recorded step on. After the window the last map stays.
     assert [value for value, _ in pictures] == [3, 4, 5]
     expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
     assert expected.size == (256, 256)
@@ -67,7 +67,7 @@ def test_map_lies_over_the_preview(
     previews: list[tuple[int, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each step sends ComfyUI's own preview first, then the same with the map over its grey."""
+    """Each step sends ComfyUI's own preview first, then the preview in grey with the map over it."""
     from comfy.cli_args import LatentPreviewMethod, args
 
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)

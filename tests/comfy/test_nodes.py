@@ -1,4 +1,4 @@
-"""Preview and filter, fed by a real map of the demo model."""
+"""The preview and the filter node with a real map of the demo model."""
 
 import importlib
 import json
@@ -101,14 +101,14 @@ LOOK = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opaci
 
 
 def opened(file: dict[str, str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and JSON of a file that the browser is told of."""
+    """Tensors and JSON of a file that is sent to the browser."""
     path = Path(folder_paths().get_temp_directory()) / file["subfolder"] / file["filename"]
     with safe_open(path, "pt") as content:
         return {name: content.get_tensor(name) for name in content.keys()}, json.loads(content.metadata()["about"])  # noqa: SIM118
 
 
 def folder_paths() -> ModuleType:
-    """ComfyUI's, which can be imported once the pack is loaded."""
+    """ComfyUI's module, which can be imported after the pack is loaded."""
     return importlib.import_module("folder_paths")
 
 
@@ -130,7 +130,7 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     _, found = sampled
     images = torch.rand(4, 32, 32, 3)
     shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
-    assert "images" not in shown  # ComfyUI would draw a second preview
+    assert "images" not in shown  # otherwise ComfyUI draws a second preview
     index, about = opened(shown["uncertainty_view"][0])
     assert about["total_steps"] == 5 and about["frames"] == 1 and about["guided"] is False
     assert index["steps"].tolist() == [2, 3]
@@ -149,7 +149,7 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     name = about["pictures"][3][0]
     picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])
     grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
-    assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # cut off, then rounded
+    assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # truncated, then rounded
 
 
 def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:

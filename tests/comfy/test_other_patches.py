@@ -1,4 +1,4 @@
-"""ComfyUI's own model patches before and after ours in the chain: measuring leaves them alone, guidance goes through them."""
+"""ComfyUI's own model patches before and after the pack's patch: measuring changes nothing, and guidance works with them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ Patch = Callable[[Any], Any]
 
 
 def node(module: str, name: str, **values: Any) -> Patch:
-    """What a node of ComfyUI makes of a model."""
+    """The patch that a node of ComfyUI applies to a model."""
 
     def patched(model: Any) -> Any:
         import importlib
@@ -78,7 +78,7 @@ def test_beside_another_patch(
     pack: Callable[[str], ModuleType],
 ) -> None:
     loaded = loaded_models[model]
-    if name == "Temporal Score Rescaling":  # knows no batches in ComfyUI 0.3.75
+    if name == "Temporal Score Rescaling":  # does not support batches in ComfyUI 0.3.75
         sampling = replace(sampling, images=1)
     bare = sampling.plain(loaded)
     patched = patch(loaded.model)

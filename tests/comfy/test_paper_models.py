@@ -1,4 +1,4 @@
-"""The paper's networks, at reduced width, against the libraries they come from, and through the sampler."""
+"""The paper's networks at reduced width, compared with the libraries they come from, and in the sampler."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PackModule = Callable[[str], ModuleType]
 
 
 def random_like(network: nn.Module, seed: int = 0) -> nn.Module:
-    """A network whose every weight counts: some are zero when it is new."""
+    """Set random weights, because a new network has zeros that would hide mistakes."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -44,7 +44,7 @@ ADM: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def adm(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Any]:
-    """A file of a published ADM's layout at width 64, and azula's model of it."""
+    """A file with the layout of a published ADM at width 64, and azula's model of it."""
     from azula.plugins.adm import make_model
 
     oracle = make_model(
@@ -58,7 +58,7 @@ def adm(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, Any]:
 
 
 def denoised(model: Any, x: Tensor, sigma: float, labels: Tensor | None = None) -> Tensor:
-    """What ComfyUI makes of a model's prediction."""
+    """The denoised latent that ComfyUI computes from a model's prediction."""
     options: dict[str, Any] = {"transformer_options": {}}
     if labels is not None:
         options["y"] = labels
@@ -86,7 +86,7 @@ def test_adm_runs_in_the_sampler(adm: tuple[Path, Any], pack: PackModule, sampli
     label = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel
     (positive,) = label.execute(model, "3, 7").args
     loaded = Loaded(model, positive, positive, lambda batch: {"samples": torch.zeros(batch, 4, 32, 32)})
-    # The schedule's first noise levels are in the thousands: what a random network says is lost in them.
+    # The first noise levels of the schedule are in the thousands and would hide a random network's prediction.
     run = {"cfg": 1.0, "denoise": 0.4}
     latent, found, _ = sampling.node(loaded, strength=1.0, samples=2, **run)
     assert latent["samples"].shape == (2, 3, 32, 32)
@@ -103,7 +103,7 @@ def test_adm_runs_in_the_sampler(adm: tuple[Path, Any], pack: PackModule, sampli
 
 @pytest.fixture
 def ddpm(tmp_path: Path) -> tuple[Path, Any]:
-    """A folder of diffusers with a network of CIFAR-10's layout at reduced width."""
+    """A diffusers folder with the CIFAR-10 network at reduced width."""
     from diffusers import DDPMScheduler, UNet2DModel
 
     oracle = UNet2DModel(
@@ -152,7 +152,7 @@ def test_ddpm_of_another_prediction_is_refused(ddpm: tuple[Path, Any], pack: Pac
 
 
 def uvit_layout(width: int, blocks: int, classes: int, side: int, patch: int, channels: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes as the published files have them (U-ViT without convolution behind the decoder, without bias of qkv)."""
+    """Names and shapes of the published files (U-ViT without a convolution after the decoder and without qkv bias)."""
     layout: dict[str, tuple[int, ...]] = {
         "pos_embed": (1, 2 + (side // patch) ** 2, width),
         "patch_embed.proj.weight": (width, channels, patch, patch),
@@ -180,7 +180,7 @@ def uvit_layout(width: int, blocks: int, classes: int, side: int, patch: int, ch
 
 @pytest.fixture
 def uvit(tmp_path: Path) -> Path:
-    """A file of the published layout at width 128."""
+    """A file with the published layout at width 128."""
     rng = torch.Generator().manual_seed(0)
     layout = uvit_layout(width=128, blocks=2, classes=11, side=16, patch=2, channels=4)
     norms = ("norm.weight", "norm1.weight", "norm2.weight")
@@ -198,7 +198,7 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
     assert not pixels
     network = model.model.diffusion_model
     assert (network.classes, network.null, network.network.side) == (11, 10, 16)
-    # Signal to noise of the process in continuous time: at its end exp(-10.05), as the sum of all betas.
+    # The process in continuous time ends at a signal-to-noise ratio of about exp(-10.05), the sum of all betas.
     assert float((1 + model.model.model_sampling.sigmas[-1] ** 2).log()) == pytest.approx(10.05, rel=1e-4)
     assert network.network.own_times(torch.tensor([0.0, 999.0])).tolist() == pytest.approx([0.999, 999])
     label = pack("nodes.experiments.paper_model_nodes").UncertaintyClassLabel
@@ -214,7 +214,7 @@ def test_uvit_has_the_published_layout_and_runs(uvit: Path, pack: PackModule, sa
 
 
 def test_uvit_puts_patches_where_they_were(uvit: Path, pack: PackModule) -> None:
-    """With blocks that pass their tokens on, each patch of the output depends on its own patch of the input alone."""
+    """With blocks that pass their tokens through, each patch of the output depends only on the same patch of the input."""
     network = pack("paper_models.uvit").from_tensors(torch.load(uvit, weights_only=True))
     for name, parameter in network.named_parameters():
         if ".attn.proj." in name or ".mlp.fc2." in name:

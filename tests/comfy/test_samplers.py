@@ -1,4 +1,4 @@
-"""Every sampler with every scheduler, on data solved on paper: nothing is disturbed, all of the window is recorded and guided."""
+"""Every sampler with every scheduler on data with a closed-form solution: the image is unchanged, the window is complete."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -13,11 +13,11 @@ from solved_model import DIM, PARAMETERISATIONS, solved
 
 STEPS = 6
 WINDOW = {"window_start": 0.3, "window_end": 1.0}
-# Without the last steps: at their noise levels a flow model's score variance, σ⁴ of something, is the rounding of float32.
+# Without the last steps, where the score variance of a flow model is proportional to σ⁴ and below float32 rounding.
 CLEAR = {"window_start": 0.3, "window_end": 0.8}
-# They choose noise levels of their own between the ends of the schedule.
+# These choose their own noise levels between the ends of the schedule.
 OWN_LEVELS = ("dpm_fast", "dpm_adaptive")
-# The paper's two: first order, and second order of the DPM family.
+# The two of the paper: first order, and second order of the DPM family.
 PAPER = [("ddim", "ddim_uniform"), ("dpm_2", "normal")]
 
 
@@ -26,7 +26,7 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 
 
 def two_bumps(apart: float = 0.3) -> Mixture:
-    """Two components of one round shape: the score bends between them, so guidance has something to climb."""
+    """Two isotropic components of equal width: the score is nonlinear between them, so the uncertainty has a gradient."""
     covariance = 0.5**2 * torch.eye(DIM, dtype=torch.float64)
     means, weights = apart * normal(2, DIM, seed=1), torch.tensor([0.6, 0.4], dtype=torch.float64)
     return Mixture(means, torch.stack([covariance, covariance]), weights)
@@ -50,7 +50,7 @@ def every_pair() -> list[tuple[str, str]]:
 
 
 def watched(loaded: Loaded) -> tuple[Any, list[float], list[torch.Tensor]]:
-    """A clone of the model that notes the noise level and the input of every call of the sampler, not of the probes."""
+    """A clone of the model that records noise level and input of the sampler's calls, but not of the probes."""
     levels: list[float] = []
     inputs: list[torch.Tensor] = []
 
@@ -64,7 +64,7 @@ def watched(loaded: Loaded) -> tuple[Any, list[float], list[torch.Tensor]]:
     return model, levels, inputs
 
 
-@pytest.mark.filterwarnings("ignore")  # of samplers that copy tensors or round a Brownian interval
+@pytest.mark.filterwarnings("ignore")  # some samplers warn that they copy tensors or round Brownian intervals
 def test_measuring_leaves_every_sampler_and_scheduler_alone(
     mixture: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]
 ) -> None:
@@ -75,7 +75,7 @@ def test_measuring_leaves_every_sampler_and_scheduler_alone(
         latent, found, _ = sampling.node(mixture, samples=2, **WINDOW, **run)
         same = torch.equal(latent["samples"], sampling.plain(mixture, **run))
         finite = torch.isfinite(latent["samples"]).all() and all(torch.isfinite(q).all() for q in found.quantities.values())
-        steps = tuple(window.steps(found.total_steps))  # ddim_uniform may take a step more than it was asked for
+        steps = tuple(window.steps(found.total_steps))  # ddim_uniform may take one step more than requested
         recorded = set(found.steps) <= set(steps) if sampler in OWN_LEVELS else found.steps == steps
         if not (same and finite and recorded):
             wrong.append((sampler, scheduler, same, bool(finite), found.steps))
@@ -102,7 +102,7 @@ def test_every_call_in_the_window_is_guided(
 
     monkeypatch.setattr(guided_step, "update", count)
     monkeypatch.setattr(hook.UncertaintyRun, "_sample", note_schedule)
-    # Unsmoothed: at the lowest levels the smoothed map of this little data is the same number everywhere, none of it highest.
+    # Without smoothing: at the lowest levels the smoothed map of such small images is constant, so no element is above the rest.
     options = pack("uncertainty.options").Options(estimator="control_variate")
     wrong, several = [], set()
     for sampler, scheduler in every_pair():
@@ -117,12 +117,12 @@ def test_every_call_in_the_window_is_guided(
         inside = [level for level in levels if window.step_of(level, schedule) in steps]
         if len(inside) > len(steps):
             several.add(sampler)
-        # Karras' levels end where the guidance of this little data is nothing any more.
+        # Karras' levels end so low that guidance has no effect on these images.
         moved = scheduler == "karras" or not torch.equal(latent["samples"], sampling.plain(mixture, **run))
         if len(guided) != len(inside) or not guided or not moved or not torch.isfinite(latent["samples"]).all():
             wrong.append((sampler, scheduler, len(guided), len(inside), moved))
     assert not wrong, wrong
-    # Otherwise the count above would say little.
+    # Otherwise the count above would prove little.
     assert {"heun", "dpm_2", "dpmpp_2s_ancestral", "dpmpp_sde", "seeds_2", "seeds_3", "sa_solver_pece"} <= several
 
 
@@ -130,7 +130,7 @@ def test_every_call_in_the_window_is_guided(
 def test_maps_along_the_trajectory_match_the_closed_form(
     sampler: str, scheduler: str, parameterisation: str, sampling: Sampling, pack: Callable[[str], ModuleType]
 ) -> None:
-    """Gaussian data: no map depends on the latent, so 64 images are 64 draws. Five standard errors: once in a million."""
+    """Maps of Gaussian data are independent of the latent: 64 images are 64 draws. Chance exceeds five errors once in 10⁶."""
     covariance = random_covariance(DIM, 5)
     loaded = solved(gaussian(normal(DIM, seed=2), covariance), parameterisation)
     for estimator in ("paper", "control_variate"):
@@ -145,7 +145,7 @@ def test_maps_along_the_trajectory_match_the_closed_form(
                 drawn = found.quantity(name)[row].double().flatten(1)
                 error = drawn.std(0) / len(drawn) ** 0.5
                 assert ((drawn.mean(0) - expected).abs() < 5 * error).all(), (estimator, name, sigma)
-        # The bound is narrow: a wrong coefficient would show.
+        # The bound is narrow enough to detect a wrong coefficient.
         assert error.max() < 0.05 * expected.max()
 
 
@@ -179,7 +179,7 @@ def distance(one: dict, other: torch.Tensor) -> float:
 def test_guidance_does_not_move_gaussian_data(
     sampler: str, scheduler: str, parameterisation: str, mixture: Loaded, sampling: Sampling
 ) -> None:
-    """Its uncertainty is the same everywhere; that of a mixture is not."""
+    """The uncertainty of Gaussian data is the same everywhere, that of a mixture is not."""
     plain = gaussian(normal(DIM, seed=2), random_covariance(DIM, 5))
     run: dict[str, Any] = {"steps": 12, "sampler_name": sampler, "scheduler": scheduler}
     guide: dict[str, Any] = {"strength": 1.0, "percentile": 0.0, **CLEAR}
@@ -193,7 +193,7 @@ def test_guidance_does_not_move_gaussian_data(
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("sampler", OWN_LEVELS)
 def test_samplers_with_levels_of_their_own_record_what_they_visit(sampler: str, mixture: Loaded, sampling: Sampling) -> None:
-    """No call comes down to the last noise level of the schedule: its last step cannot be recorded."""
+    """Their calls never reach the last noise level of the schedule, so its last step cannot be recorded."""
     _, found, _ = sampling.node(mixture, steps=20, sampler_name=sampler, window_start=0.1, window_end=1.0)
     assert 0 < len(found.steps) < 18
     assert 19 not in found.steps

@@ -1,4 +1,4 @@
-"""The sampler node in a real ComfyUI: measuring changes nothing, guiding is exact, and everything is put back."""
+"""The sampler node in a real ComfyUI: measuring changes nothing, gradients are exact, and all state is restored."""
 
 import math
 import weakref
@@ -18,12 +18,12 @@ SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_s
 
 @pytest.fixture
 def options(pack: Callable[[str], ModuleType]) -> type:
-    """The options of a run."""
+    """The class of a run's options."""
     return pack("uncertainty.options").Options
 
 
 def difference(one: Any, other: Any) -> float:
-    """Largest relative difference of any quantity of two maps; batches of other sizes round otherwise."""
+    """Largest relative difference between two maps over all quantities. Other batch sizes round differently."""
     return max(float((one.quantities[n] - other.quantities[n]).norm() / other.quantities[n].norm()) for n in other.quantities)
 
 
@@ -73,7 +73,7 @@ def test_step_caches_do_not_see_the_probes(
     run = {"model": model, "steps": 20}
     latent, found, _ = sampling.node(loaded, **run)
     assert torch.equal(latent["samples"], sampling.plain(loaded, **run))
-    if node == "EasyCacheNode":  # LazyCache answers whole model calls: steps that it skips are not recorded
+    if node == "EasyCacheNode":  # LazyCache answers whole model calls, and steps that it skips are not recorded
         assert found.steps == tuple(range(6, 14))
         sampling.node(loaded, **run, strength=1.0)
 
@@ -193,7 +193,7 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[int, torch.Tensor]:
-    """What guided runs without faults drew, by model: sampled once, whatever happens to later runs."""
+    """Images of guided runs without faults, by model. Each is sampled once and compared with runs after faults."""
     return {}
 
 
@@ -209,7 +209,8 @@ def test_parameters_are_the_same_objects_after(
         model = loaded.model.model
         return {name: id(p) for name, p in (*model.named_parameters(), *model.named_buffers())}
 
-    one_by_one = options(max_batch=1)  # three steps; three probes, three gradients; a step; three probes, three gradients; a step
+    # The calls: three steps, three probes, three gradients, a step, three probes, three gradients, a step.
+    one_by_one = options(max_batch=1)
     before = identities()
     key = id(loaded.model)
     if key not in undisturbed:
@@ -233,7 +234,7 @@ def test_parameters_are_the_same_objects_after(
     else:
         with pytest.raises(expected[fault]):
             sampling.node(loaded, model=model, strength=1.0, options=one_by_one)
-        assert calls == call  # an interrupt is seen before the next call
+        assert calls == call  # an interrupt takes effect before the next call
     assert identities() == before
     comfy.model_management.interrupt_current_processing(False)
     again, _, _ = sampling.node(loaded, strength=1.0, options=one_by_one)
@@ -241,7 +242,7 @@ def test_parameters_are_the_same_objects_after(
 
 
 def test_guidance_goes_through_a_controlnet(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
-    """ControlNets add to the network's activations in place."""
+    """Guidance works although ControlNets change the network's activations in place."""
     plain = loaded_models["sd15"]
     controlled = with_controlnet(plain)
     measured, _, _ = sampling.node(controlled)
@@ -256,7 +257,7 @@ def test_quantised_weights_are_guided_forward_only(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: type, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     class Quantised(torch.Tensor):
-        """A tensor class of its own, as mixed-precision checkpoints load."""
+        """A tensor subclass, as mixed-precision checkpoints contain."""
 
     loaded = loaded_models["demo-eps"]
     expected = sampling.node(loaded, strength=1.0, options=options(gradient="forward_only"))
@@ -277,7 +278,7 @@ def test_weights_out_of_reach_are_guided_forward_only(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: type, caplog: Any
 ) -> None:
     loaded = loaded_models["sd15"]
-    scale = torch.ones(1)  # an inference tensor, as another pack's patch would hold it
+    scale = torch.ones(1)  # an inference tensor, as another pack's patch would contain
     model = loaded.model.clone()
     model.set_model_attn2_patch(lambda q, k, v, options: (q * scale, k, v))
     expected, _, _ = sampling.node(loaded, model=model, strength=1.0, options=options(gradient="forward_only"))
@@ -290,7 +291,7 @@ def test_weights_out_of_reach_are_guided_forward_only(
 
 
 def limited(model: Any, fits: Callable[[int, bool], bool]) -> tuple[Any, list[int]]:
-    """A model that has memory for a batch, and for its backward pass, while ``fits`` says so; and its failures."""
+    """A model that runs out of memory unless ``fits(batch, backward)`` is true, and a list of its failures."""
     failures: list[int] = []
 
     def forward(apply: Callable, args: dict) -> torch.Tensor:
@@ -324,7 +325,7 @@ def test_out_of_memory_in_the_gradient_goes_on_with_less(
         return latent["samples"], len(failures)
 
     answers = iter([False] + 100 * [True])
-    latent, failures = run(lambda _, backward: not backward or next(answers))  # the first backward pass fails, no later one
+    latent, failures = run(lambda _, backward: not backward or next(answers))  # only the first backward pass fails
     assert failures == 1
     torch.testing.assert_close(latent, exact["samples"], rtol=1e-4, atol=1e-4)
     assert "continues with one probe at a time" in caplog.text
@@ -346,7 +347,7 @@ def test_out_of_memory_in_measuring_goes_on_one_by_one(loaded_models: dict[str, 
     _, expected, _ = sampling.node(loaded)
     model, failures = limited(loaded.model, lambda batch, _: batch <= 4)
     latent, found, _ = sampling.node(loaded, model=model)
-    assert len(failures) == 2  # once a recorded step
+    assert len(failures) == 2  # once per recorded step
     assert difference(found, expected) < 1e-4
     assert torch.equal(latent["samples"], sampling.plain(loaded))
     assert "continues with one at a time" in caplog.text
@@ -374,7 +375,7 @@ def test_recomputed_gradient_is_the_gradient(
 def test_gradient_memory(
     loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes saved for the backward pass, counted: five probes at most a quarter of the joint graph's, recomputed still less."""
+    """Five probes save at most a quarter of the joint graph's bytes for the backward pass, and less with recomputation."""
     differentiation, recompute = pack("nodes.hook.differentiation"), pack("nodes.hook.recompute")
     exact, found = differentiation.exact_gradient, []
 
@@ -400,7 +401,7 @@ def test_gradient_memory(
 
 
 class SavedBytes:
-    """Bytes that autograd holds for the backward passes of a score, counted by storage, weights left out."""
+    """Counts the bytes that autograd saves for backward passes of a score, by storage and without weights."""
 
     def __init__(self, score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], weights: set[int]) -> None:
         self._score = score
@@ -410,7 +411,7 @@ class SavedBytes:
         self.peak = 0
 
     def score(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        # Hooks apply to what is computed under them: they must be inside whatever else the gradient sets up.
+        # Hooks apply to what is computed inside them, so they must be the innermost context.
         with torch.autograd.graph.saved_tensors_hooks(self._save, lambda saved: saved.tensor):
             return self._score(x, sigma)
 
@@ -433,7 +434,7 @@ class SavedBytes:
 
 
 class Saved:
-    """Lives as long as autograd holds the tensor."""
+    """Exists as long as autograd holds the tensor."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
@@ -547,7 +548,7 @@ def test_inside_a_noise_mask_only(
     inside = found.quantity("denoised_variance")[..., :4].flatten(2).mean(2).sum(0)
     torch.testing.assert_close(found.score().value, inside)
     assert len(seen) == 2
-    # 90th percentile of the 4·8·4 elements inside; outside ComfyUI would hide a mistake by restoring the image.
+    # Elements above the 90th percentile of the 4·8·4 inside. Outside, ComfyUI restores the image and would hide a mistake.
     assert all(chosen[..., 4:].sum() == 0 and chosen.flatten(1).sum(1).tolist() == [13, 13] for chosen in seen)
     assert not torch.equal(guided["samples"], sampling.plain(loaded, latent_image=latent))
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture
 def train(pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``demo.train`` on plain squares, in a folder of its own."""
+    """``demo.train`` on plain squares, in a temporary folder."""
     module, data = pack("demo.train"), pack("demo.data")
     colours = {"red": (1.0, -1.0, -1.0), "green": (-1.0, 1.0, -1.0), "blue": (-1.0, -1.0, 1.0)}
     pictures = [
@@ -54,7 +54,7 @@ def test_a_killed_run_ends_like_one_that_was_not(
         run(train)
     assert not train.WEIGHTS.exists()
     resumed = run(train)
-    assert len(drawn) == 6  # steps 0 to 3, then 2 and 3 again from the checkpoint
+    assert len(drawn) == 6  # steps 0 to 3, then steps 2 and 3 again from the checkpoint
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

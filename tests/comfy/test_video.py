@@ -1,4 +1,4 @@
-"""Maps of videos beside their decoded frames, of which there are more than latent ones."""
+"""Maps of videos with their decoded frames, which outnumber the latent frames."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -24,7 +24,7 @@ def video_map(pack: Callable[[str], ModuleType]) -> Any:
 
 
 def decoded(frames: int, videos: int = VIDEOS) -> torch.Tensor:
-    """As VAE Decode hands videos on, one after the other; every frame has its number as value."""
+    """Videos one after the other, as VAE Decode returns them. The value of every frame is its number."""
     return torch.arange(float(videos * frames)).reshape(-1, 1, 1, 1).expand(-1, 32, 48, 3)
 
 
@@ -69,7 +69,7 @@ def test_a_video_has_one_colour_scale(pack: Callable[[str], ModuleType], video_m
     preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
     heatmap, _ = preview.execute(uncertainty=video_map, images=decoded(13), **(LOOK | {"normalize": "image"})).args
     videos = heatmap.reshape(VIDEOS, 13, -1)
-    assert torch.equal(videos[0], videos[1])  # each from its own lowest to its own highest value
+    assert torch.equal(videos[0], videos[1])  # each from its lowest to its highest value
     brightness = videos[0].mean(1)
     assert brightness[0] < brightness[6] < brightness[12]
 
@@ -91,7 +91,7 @@ def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
     assert about["frames"] == FRAMES and len(maps) == VIDEOS
     courses = torch.stack([tensors["denoised_variance"][0, :, 0, 0] for _, tensors, _ in maps])
     torch.testing.assert_close(courses, 10.0 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES))
-    assert index["ranges"][0, 0].tolist() == [[0, 3], [10, 13], [20, 23], [0, 23]]  # each from its first frame to its last
+    assert index["ranges"][0, 0].tolist() == [[0, 3], [10, 13], [20, 23], [0, 23]]  # each from its first to its last frame
 
 
 def test_videos_are_kept_and_rejected_as_a_whole(split: Callable[..., Any]) -> None:

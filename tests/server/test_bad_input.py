@@ -1,4 +1,4 @@
-"""Bad input at every node, as the user of a real server meets it: ``docs/reliability.md`` shows these very messages."""
+"""Bad input at every node of a real server. ``docs/reliability.md`` shows the messages that these tests see."""
 
 import json
 import pickle
@@ -29,7 +29,7 @@ LONGEST = 300
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A server with nodes that hand on faults, and with bad files in its folders."""
+    """A server with nodes that inject faults, and with bad files in its folders."""
     base = tmp_path_factory.mktemp("faulty")
     shutil.copytree(PACK, base / "custom_nodes" / PACK.name)
     models = base / "models" / "diffusion_models"
@@ -44,7 +44,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
 
 
 def lay_out(base: Path) -> None:
-    """Every file of ``FILES`` among those that the load nodes offer, and one outside."""
+    """Write every file of ``FILES`` where the load nodes find it, and one outside of ComfyUI's folders."""
     folder = base / "output" / "uncertainty"
     folder.mkdir(parents=True)
     good = folder / "good map.safetensors"
@@ -84,7 +84,7 @@ def lay_out(base: Path) -> None:
 
 
 def seen(server: ComfyServer, case: Case) -> str:
-    """What the user is told: by the server before it runs anything, by a node, or nothing."""
+    """The message that the user gets from validation or from a node; empty if there is none."""
     try:
         run(server.url, case.graph())
     except PromptRejected as rejected:
@@ -96,7 +96,7 @@ def seen(server: ComfyServer, case: Case) -> str:
     return ""
 
 
-# What ComfyUI's own checks say.
+# Messages of ComfyUI's own checks.
 OF_COMFYUI = ("Value not in list", "sampler_name must be one of")
 
 
@@ -122,7 +122,7 @@ def test_bad_input_is_told_as_the_page_says(faulty: ComfyServer, case: Case, req
         rows = [known[_key(row(each, ""))] for each in CASES if _key(row(each, "")) in known]
         PAGE.write_text(TABLE.sub(lambda match: match.group(1) + HEAD + "\n".join(rows) + "\n" + match.group(2), text))
     if comfyui() != BUNDLED and any(words in message for words in OF_COMFYUI):
-        return  # in other versions' own words, with other choices
+        return  # other versions use other words and offer other choices
     assert line in PAGE.read_text().splitlines()
 
 

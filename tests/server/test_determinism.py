@@ -1,4 +1,4 @@
-"""The same seed gives the same image and map, bit for bit: whatever ran before, whatever is shown, and after a restart."""
+"""The same seed gives the same image and map bit for bit, independent of earlier runs, previews and restarts."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ Result = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
 def graph(strength: float, **options: object) -> Graph:
-    """Samples two images of a seed and keeps them and their map."""
+    """Sample two images and save them and their map."""
     found = {name: GROUND[name] for name in ("model", "positive", "negative", "latent", "images")}
     found["options"] = make("UncertaintyOptions", **OPTIONS | options)
     found["sampler"] = make("UncertaintyKSampler", **SAMPLER | {"seed": 77, "strength": strength, "options": ["options", 0]})
@@ -28,7 +28,7 @@ def graph(strength: float, **options: object) -> Graph:
 
 
 def result(server: ComfyServer, queued: Graph, folder: Path) -> Result:
-    """Pixels and maps. The seed of another run before keeps ComfyUI from answering out of its cache."""
+    """Pixels and maps of a run. A run with another seed goes first, so that ComfyUI's cache holds no results."""
     other = graph(0.0)
     other["sampler"]["inputs"]["seed"] = 78
     run(server.url, other)
@@ -41,14 +41,14 @@ def result(server: ComfyServer, queued: Graph, folder: Path) -> Result:
 
 
 def check_equal(one: Result, other: Result) -> None:
-    """Bit for bit."""
+    """Check that two results are equal bit for bit."""
     assert np.array_equal(one[0], other[0])
     assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in QUANTITIES)
 
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """Another server, as after a restart."""
+    """A second server, as after a restart."""
     base = tmp_path_factory.mktemp("restarted")
     with ComfyServer(base=base, log=base / "server.log") as running:
         yield running
@@ -73,7 +73,7 @@ def test_whatever_is_around_it_and_after_a_restart(
 
 
 def test_batches_of_probes_round_alike(server: ComfyServer, tmp_path: Path) -> None:
-    """Other sizes of batches may take other kernels: equal to float32's rounding, and to the bit where they do not."""
+    """Batches of other sizes may use other kernels, so maps agree to float32 rounding. Images are equal bit for bit."""
     first, other = (result(server, graph(0.0, max_batch=size), tmp_path) for size in (0, 1))
     assert np.array_equal(first[0], other[0])
     for name in QUANTITIES:

@@ -1,4 +1,4 @@
-"""What the example workflows and the blueprint promise, held against real results."""
+"""The example workflows and the blueprint do what they say, checked on real results."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from patience import LIMIT_SECONDS
 from uncertainty.storage.tensor_files import load_map
 
 FOLDER = ROOT / "example_workflows"
-# Of every released version, as it was saved then.
+# Workflows as each released version saved them.
 SAVED = ROOT / "tests" / "fixtures" / "workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
 NOTE = "MarkdownNote"
@@ -25,12 +25,12 @@ TITLE = 30  # pixels of a node's title, above its position
 
 
 def workflow(name: str, folder: Path = FOLDER) -> dict:
-    """The file of an example."""
+    """The contents of an example's file."""
     return json.loads((folder / f"{name}.json").read_text())
 
 
 def graph_of(name: str, folder: Path = FOLDER) -> Graph:
-    """An example in API format: what the front-end queues."""
+    """An example in API format, as the front-end queues it."""
     flow = workflow(name, folder)
     sources = {link[0]: [str(link[1]), link[2]] for link in flow["links"]}
     graph: Graph = {}
@@ -46,13 +46,13 @@ def graph_of(name: str, folder: Path = FOLDER) -> Graph:
                 value = values.pop(0)
                 inputs.setdefault(put["name"], value)
                 if put["name"] in ("seed", "noise_seed"):
-                    values.pop(0)  # what the front-end does with it after a run
+                    values.pop(0)  # the widget that says how the seed changes after a run
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return graph
 
 
 def pixels(server: ComfyServer, shown: dict) -> np.ndarray:
-    """What a node shows or saved, (images, height, width, 3)."""
+    """The pictures in a node's output, (images, height, width, 3)."""
     files = [Image.open(io.BytesIO(view(server.url, file))).convert("RGB") for file in shown["images"]]
     return np.stack([np.asarray(file) for file in files])
 
@@ -73,7 +73,7 @@ def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(SAVED.rglob("*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_workflow_that_an_earlier_version_saved_is_accepted(path: Path, server: ComfyServer) -> None:
     graph = graph_of(path.stem, path.parent)
-    # Every widget's value found its input: none is left over, none is missing.
+    # Every saved value belongs to an input, and no required input is missing.
     info = json.loads(get(server.url, "/object_info"))
     for node in graph.values():
         required = info[node["class_type"]]["input"].get("required", {})
@@ -83,7 +83,7 @@ def test_a_workflow_that_an_earlier_version_saved_is_accepted(path: Path, server
 
 
 def queued(server: ComfyServer, graph: Graph) -> dict:
-    """What the server answers to a graph, which is then taken back."""
+    """The server's answer to a graph, which is then removed from the queue."""
     answer = post(server, "/prompt", {"prompt": graph})
     post(server, "/queue", {"delete": [answer["prompt_id"]]})
     post(server, "/interrupt", {"prompt_id": answer["prompt_id"]})
@@ -91,7 +91,7 @@ def queued(server: ComfyServer, graph: Graph) -> dict:
 
 
 def post(server: ComfyServer, path: str, body: dict) -> dict:
-    """Answer to a POST."""
+    """The JSON answer to a POST."""
     request = urllib.request.Request(f"{server.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as response:
         return json.loads(response.read() or b"{}")
@@ -127,7 +127,7 @@ def test_guidance_changes_only_the_right_of_each_pair(server: ComfyServer) -> No
 
 
 def test_repair_mends_the_broken_cat(server: ComfyServer) -> None:
-    """Only uncertain parts are redone, both versions are measured alike, and the better of each pair is saved."""
+    """Only uncertain parts are redrawn, both versions are measured in the same way, and the better one is saved."""
     graph = graph_of("repair_loop")
     graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 2  # image 1 is the broken one
     outputs = run(server.url, graph)
@@ -151,7 +151,7 @@ def test_overnight_runs_are_ranked_among_each_other(server: ComfyServer) -> None
     graph = graph_of("overnight_batch")
     graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 2
     sampler, judge = node_with(graph, "UncertaintyKSampler"), node_with(graph, "UncertaintyScoreFilter")
-    # Settings of its own, since the ledger is one for all tests of this server; each image is ranked among the others.
+    # Settings that no other test uses: tests share the ledger, and images are ranked among those of equal settings.
     graph[sampler]["inputs"] |= {"steps": 9, "window_start": 0.5}
     for number, seed in enumerate((61, 62), start=1):
         graph[sampler]["inputs"]["seed"] = seed
@@ -162,7 +162,7 @@ def test_overnight_runs_are_ranked_among_each_other(server: ComfyServer) -> None
 
 
 def test_the_papers_settings(server: ComfyServer, tmp_path: Path) -> None:
-    """50 steps of which 45 to 48 are measured, M = 5, the plain variance, λ = 1; a sixth is dropped."""
+    """50 steps of which 45 to 48 are measured, M = 5, plain variance, λ = 1; one image in six is dropped."""
     graph = graph_of("paper_settings")
     sampler, judge = node_with(graph, "UncertaintyKSampler"), node_with(graph, "UncertaintyScoreFilter")
     graph["map"] = {

@@ -1,4 +1,4 @@
-"""The ledger in a real server: saved images, routes, ranks over many runs, and a server that is killed."""
+"""The ledger of a real server: saved images, routes, ranks over several runs, and a killed server."""
 
 import copy
 import io
@@ -35,13 +35,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def own_server(place: Path) -> Iterator[ComfyServer]:
-    """A server whose ledger holds what these tests record, and nothing else."""
+    """A server whose ledger holds only what these tests record."""
     with ComfyServer(base=place, log=place / "server.log") as running:
         yield running
 
 
 def graph(seed: int, **rule: object) -> Graph:
-    """Sample, judge, save what is kept and what is rejected."""
+    """Sample, filter, and save the kept and the rejected images."""
     judged = {
         "mode": "reference", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance",
         "reject": "highest", "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
@@ -64,7 +64,7 @@ def graph(seed: int, **rule: object) -> Graph:
 
 
 def asked(server: ComfyServer, path: str, body: object = None, **query: object) -> tuple[int, Any]:
-    """Status and JSON of an answer."""
+    """Status code and JSON of an answer."""
     request = urllib.request.Request(f"{server.url}{path}?{urllib.parse.urlencode(query)}")
     if body is not None:
         request.data = json.dumps(body).encode()
@@ -84,7 +84,7 @@ def nights(own_server: ComfyServer) -> list[dict[str, Any]]:
 
 def test_ranks_grow_from_run_to_run(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     reports = [night["judge"]["text"][0] for night in nights]
-    assert "kept 2 of 4" in reports[0]  # among its own batch, as percentile
+    assert "kept 2 of 4" in reports[0]  # without earlier images, ranks are those in the batch
     for number, report in enumerate(reports, 1):
         assert report.count(f"% of {BATCH * number - 1}") == BATCH
     scores = np.concatenate([night["judge"]["scores"] for night in nights])
@@ -116,7 +116,7 @@ def test_judging_again_samples_nothing(own_server: ComfyServer, nights: list[dic
     assert "sample" not in progress
     assert len(again["judge"]["kept"]) == 1
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)
-    assert told["total"] == 3 * BATCH  # the same images, not more
+    assert told["total"] == 3 * BATCH  # the same images are not recorded again
 
 
 def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
@@ -176,7 +176,7 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
     assert {row["id"] for row in told["rows"]} == set(ids)
     assert {row["file"]["subfolder"] for row in told["rows"]} == {"night/rejected"}
-    # Its owner moved one back by hand. A look finds the file, and changes nothing until it is told to.
+    # The user moves one back by hand. A GET request finds the file and changes nothing.
     shutil.move(files[0].parent / "rejected" / files[0].name, files[0])
     for _ in range(2):
         _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
@@ -199,7 +199,7 @@ def test_only_numbers_come_from_the_browser(own_server: ComfyServer, body: objec
 
 
 def test_a_row_that_points_elsewhere_moves_nothing(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
-    """Even a ledger that somebody tampered with cannot make the server move files outside its output folder."""
+    """A manipulated ledger cannot make the server move files outside its output folder."""
     secret = place / "user" / "secret.png"
     secret.write_text("s")
     ledger = Ledger(place / "user" / "uncertainty" / "ledger.sqlite3")
@@ -222,7 +222,7 @@ def test_other_content_than_json_is_refused(own_server: ComfyServer) -> None:
 
 
 def test_a_subfolder_may_be_a_link(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
-    """Images saved to another disk are listed; files there are not moved."""
+    """Images on another disk are listed, but not moved."""
     (place / "disk").mkdir()
     (place / "output" / "linked").symlink_to(place / "disk")
     prompt = graph(3, mode="keep_best")
@@ -243,7 +243,7 @@ def test_a_subfolder_may_be_a_link(own_server: ComfyServer, nights: list[dict[st
 
 
 def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:
-    """Filter and save go on without it; what cannot be had without it fails in words. A killed server keeps its ledger."""
+    """Filtering and saving continue without the ledger; what needs it fails with a message. A killed server keeps its ledger."""
     first = ComfyServer(base=tmp_path, log=tmp_path / "first.log")
     with first:
         run(first.url, graph(1))

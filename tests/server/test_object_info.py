@@ -1,4 +1,4 @@
-"""The node interface against a golden file; ``pytest tests/server --update-golden`` writes it anew."""
+"""The node interface equals a golden file, which ``pytest tests/server --update-golden`` rewrites."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from dev.client import get
 from dev.server import NODES, ComfyServer
 
 GOLDEN = Path(__file__).with_name("object_info.json")
-BORROWED = ("sampler_name", "scheduler")  # their choices are ComfyUI's
-FILES = "file"  # its choices are what lies in ComfyUI's folders
+BORROWED = ("sampler_name", "scheduler")  # their choices come from ComfyUI
+FILES = "file"  # its choices are the files in ComfyUI's folders
 
 
 def test_node_interface_is_the_golden_one(server: ComfyServer, pytestconfig: pytest.Config) -> None:

@@ -19,7 +19,7 @@ BATCH, KEEP, SIDE = 4, 1, 32
 
 @pytest.fixture
 def graph() -> Graph:
-    """The demo's graph, smaller."""
+    """The demo's graph with a smaller batch, smaller images and fewer steps."""
     graph: Graph = json.loads(WORKFLOW.read_text())
     inputs(graph, "EmptyLatentImage").update(batch_size=BATCH, width=8 * SIDE, height=8 * SIDE)
     inputs(graph, "UncertaintyKSampler")["steps"] = 8
@@ -33,18 +33,18 @@ def inputs(graph: Graph, class_type: str) -> dict:
 
 
 def pixels(server: ComfyServer, graph: Graph, outputs: Outputs, prefix: str) -> np.ndarray:
-    """What the SaveImage node with this prefix saved."""
+    """The images that the SaveImage node with this prefix saved."""
     files = outputs[node_with(graph, "SaveImage", filename_prefix=prefix)]["images"]
     return np.stack([np.asarray(Image.open(io.BytesIO(view(server.url, file)))) for file in files])
 
 
 def listed(file: dict[str, str]) -> str:
-    """How a file of the output folder is named in a load node."""
+    """The name of an output file in the list of a load node."""
     return f"{file['subfolder']}/{file['filename']} [output]"
 
 
 def refused(server: ComfyServer, graph: Graph, number: str) -> str:
-    """What the server says about a node's values."""
+    """The server's validation messages for a node."""
     with pytest.raises(PromptRejected) as rejected:
         run(server.url, graph)
     errors = rejected.value.answer["node_errors"][number]["errors"]
@@ -73,7 +73,7 @@ def test_demo_graph_gives_its_files(server: ComfyServer, graph: Graph) -> None:
 
 def test_strength_zero_is_ksampler_bit_for_bit(server: ComfyServer, graph: Graph) -> None:
     sampler = node_with(graph, "UncertaintyKSampler")
-    graph[sampler]["inputs"] |= {"strength": 0.0, "seed": 17}  # a seed of its own: ComfyUI keeps results of earlier tests
+    graph[sampler]["inputs"] |= {"strength": 0.0, "seed": 17}  # a seed that no other test uses: ComfyUI caches results
     names = ("model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise")
     graph["stock"] = {"class_type": "KSampler", "inputs": {name: graph[sampler]["inputs"][name] for name in names}}
     guided = copy.deepcopy(graph[sampler])
@@ -90,7 +90,7 @@ def test_strength_zero_is_ksampler_bit_for_bit(server: ComfyServer, graph: Graph
     assert np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/stock"))
     assert not np.array_equal(measured, pixels(server, graph, outputs, "uncertainty/guided"))
     assert steps["stock"][-1] == (8, 8)
-    if comfyui() == BUNDLED:  # others leave out events that come too fast
+    if comfyui() == BUNDLED:  # other versions drop events that follow too fast
         assert steps[sampler] == steps["guided"] == steps["stock"]  # the same progress, step by step
 
 
@@ -98,7 +98,7 @@ def test_same_seed_same_bits(server: ComfyServer, graph: Graph) -> None:
     sampler = node_with(graph, "UncertaintyKSampler")
     graph[sampler]["inputs"]["strength"] = 1.0
     results = []
-    for seed in (5, 6, 5):  # the run in between makes ComfyUI forget the first one's results
+    for seed in (5, 6, 5):  # the second run replaces the first one's results in ComfyUI's cache
         graph[sampler]["inputs"]["seed"] = seed
         sampled: set[str] = set()
         outputs = run(server.url, graph, lambda node, value, maximum, sampled=sampled: sampled.add(node))
@@ -162,7 +162,7 @@ def test_thresholds_are_calibrated_over_two_runs(server: ComfyServer, graph: Gra
 
 
 def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None:
-    """One guider, noise and schedule for every sampler: measured beside stock, and guided by the sampler beside the model."""
+    """With equal inputs, measuring equals the stock sampler, and guidance by the sampler equals guidance by the model."""
     ksampler = inputs(graph, "UncertaintyKSampler")
     vae, batch = inputs(graph, "VAEDecode")["vae"], 2
     inputs(graph, "EmptyLatentImage")["batch_size"] = batch
@@ -204,7 +204,7 @@ def test_custom_sampling_with_options(server: ComfyServer, graph: Graph) -> None
         assert np.array_equal(guided, patched)
         assert not np.array_equal(guided, measured)
     assert all(steps[name][-1] == (8, 8) for name in names)
-    if comfyui() == BUNDLED:  # others leave out events that come too fast
+    if comfyui() == BUNDLED:  # other versions drop events that follow too fast
         assert steps["measured"] == steps["guided"] == steps["patched"] == steps["stock"]
     assert all(math.isfinite(float(score)) for score in outputs["scores"]["text"]) and outputs["scores"]["text"]
     look: Graph = {"load": make("UncertaintyMapLoad", file=listed(outputs["saved map"]["files"][0]))}

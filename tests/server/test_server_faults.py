@@ -1,4 +1,4 @@
-"""Servers that are killed, that share a ledger, whose disk is full or read-only, whose browser goes away: nothing is lost."""
+"""Nothing is lost when servers are killed or share a ledger, when disks are full or read-only, or when the browser leaves."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ PREFIX = "faults/image"
 
 
 def saving(seed: int) -> Graph:
-    """Samples, saves the images and their map, and adds to a calibration."""
+    """Sample, save the images and their map, and add to a calibration."""
     graph = {name: GROUND[name] for name in ("model", "positive", "negative", "latent", "images")}
     graph["sampler"] = make("UncertaintyKSampler", **SAMPLER | {"seed": seed})
     graph["saved"] = make("UncertaintySaveImage", **SUBJECTS["UncertaintySaveImage"] | {"filename_prefix": PREFIX})
@@ -38,7 +38,7 @@ def saving(seed: int) -> Graph:
 
 
 def keep_running(url: str, seeds: Iterable[int]) -> None:
-    """Run after run."""
+    """Run one graph after the other."""
     for seed in seeds:
         run(url, saving(seed))
 
@@ -49,12 +49,12 @@ def server(base: Path, name: str = "server") -> ComfyServer:
 
 
 def ledger(base: Path) -> Ledger:
-    """Its ledger."""
+    """The ledger of a base folder."""
     return Ledger(base / "user" / "uncertainty" / "ledger.sqlite3")
 
 
 def check(base: Path) -> int:
-    """Every file is whole, every row of the ledger has its file; answers with how many images there are."""
+    """Check that every file is complete and every row of the ledger has its file; returns the number of images."""
     output = base / "output"
     pictures = sorted((output / "faults").glob("*.png"))
     for path in pictures:
@@ -92,7 +92,7 @@ def test_a_killed_server_leaves_whole_files_and_goes_on(tmp_path: Path, request:
 
 
 def test_two_servers_share_a_ledger(tmp_path: Path) -> None:
-    """Both work in one base folder; each has an output folder's name of its own."""
+    """Both use the same base folder, each with its own file name prefix."""
     runs = 6
     failures: list[BaseException] = []
 
@@ -103,7 +103,7 @@ def test_two_servers_share_a_ledger(tmp_path: Path) -> None:
                 graph["saved"]["inputs"]["filename_prefix"] = f"faults/{first}"
                 del graph["map"], graph["calibration"]
                 run(url, graph)
-        except BaseException as error:  # told in the test's own thread
+        except BaseException as error:  # reported in the test's thread
             failures.append(error)
 
     with server(tmp_path, "one") as one, server(tmp_path, "two") as two:
@@ -135,7 +135,7 @@ def test_a_browser_that_goes_away_stops_nothing(server: ComfyServer) -> None:
 
 @pytest.fixture(scope="module")
 def on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A server whose output folder is a disk of its own."""
+    """A server whose output folder is a small disk."""
     base = tmp_path_factory.mktemp("small disk")
     with mounted(base / "output", "size=1m"), server(base) as running:
         yield running

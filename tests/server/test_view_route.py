@@ -1,4 +1,4 @@
-"""The views' temporary files over HTTP."""
+"""The route of the views' temporary files."""
 
 import urllib.parse
 import urllib.request

@@ -1,4 +1,4 @@
-"""Distributions whose scores and uncertainty maps are known in closed form: the oracles of the unit tests.
+"""Distributions whose scores and uncertainty maps are known in closed form: the reference for tests of estimators.
 
 Everything is float64 and flattened: an image (C, H, W) is a vector of D elements.
 """
@@ -31,12 +31,12 @@ class Mixture:
         return self._noise_prediction(x, 1.0, _same(sigma))
 
     def flow_noise_prediction(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The same under rectified flow, ``x = (1 - σ)·x0 + σ·n``."""
+        """The same for rectified flow, ``x = (1 - σ)·x0 + σ·n``."""
         level = _same(sigma)
         return self._noise_prediction(x, 1 - level, level)
 
     def denoised(self, x: Tensor, a: float, b: float) -> Tensor:
-        """x̂0 = E[x0 | x] for x (B, ...) under ``x = a·x0 + b·n``; known where a or b is 0 too."""
+        """x̂0 = E[x0 | x] for x (B, ...) under ``x = a·x0 + b·n``, also for a = 0 or b = 0."""
         flat = x.double().flatten(1)
         spread = a**2 * self.covariances + b**2 * torch.eye(flat.shape[1], dtype=torch.float64)
         away = flat[:, None] - a * self.means
@@ -60,7 +60,7 @@ def _same(sigma: Tensor) -> float:
 
 
 def gaussian(mean: Tensor, covariance: Tensor) -> Mixture:
-    """A mixture of one."""
+    """Gaussian data, as a mixture of one component."""
     return Mixture(mean[None], covariance[None], torch.ones(1, dtype=torch.float64))
 
 

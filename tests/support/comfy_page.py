@@ -1,4 +1,4 @@
-"""ComfyUI's page as a person uses it, on the canvas and in Nodes 2.0, in the bundled front-end and in newer ones."""
+"""ComfyUI's page as a person uses it: canvas and Nodes 2.0, the bundled front-end and a newer one."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from dev.bootstrap import ROOT
 from dev.server import ComfyServer
 
 PICTURES = ROOT / "test-results"
-# What a user may have: the server's fixture, and whether it is Nodes 2.0.
+# The combinations that users have: the fixture of the server, and whether Nodes 2.0 is on.
 FRONT_ENDS = {
     "bundled-canvas": ("server", False),
     "bundled-nodes2": ("server", True),
@@ -24,13 +24,13 @@ FRONT_ENDS = {
     "newer-nodes2": ("newer_server", True),
 }
 SIZE = {"width": 1900, "height": 1100}
-MARGIN = 12  # pixels around a node in its photograph
-BARS = 260  # height of what lies over the canvas, above and below
-# The front-end asks its makers' server about every node.
+MARGIN = 12  # pixels around a node in its screenshot
+BARS = 260  # height in pixels of the bars above and below the canvas
+# The front-end looks up every node on its makers' server.
 LOOKUPS = "api.comfy.org"
 NOWHERE = "about:blank"
 LIMIT_MILLISECONDS = 1000 * patience.LIMIT_SECONDS
-# Two pictures after which the canvas is where it was.
+# Resolves when the view of the canvas has stayed the same for three frames.
 STILL = """() => new Promise((resolve) => {
     const { ds } = window.app.canvas;
     let before, still = 0;
@@ -43,7 +43,7 @@ STILL = """() => new Promise((resolve) => {
     };
     look();
 })"""
-# Whether the browser holds the open workflow as it is: front-ends keep it in one storage or the other, some as a text in a text.
+# Whether the browser's storage holds the open workflow in its present state. Some front-ends wrap its JSON in another JSON.
 KEPT = """() => {
     const values = (workflow) =>
         JSON.stringify(workflow.nodes.map((node) => [String(node.id), node.type, node.widgets_values, node.properties]).sort());
@@ -68,7 +68,7 @@ FORGET = """async () => {
 
 @dataclass
 class FrontEnd:
-    """The page. ``complaints``: errors and warnings of or about this pack, with their source, and whatever a workflow throws."""
+    """The page. ``complaints``: console errors and warnings that name this pack, and exceptions, each with its source."""
 
     page: Page
     server: ComfyServer
@@ -77,25 +77,25 @@ class FrontEnd:
     settled: bool = False
 
     def hear(self, message: ConsoleMessage) -> None:
-        """Note an error or a warning."""
+        """Record a console error or warning about this pack."""
         told = f"{message.text} ({message.location.get('url')})"
         if message.type in ("error", "warning") and "uncertainty" in told.lower() and LOOKUPS not in told:
             self.complaints.append(told)
 
     def catch(self, error: Error) -> None:
-        """Note what was thrown; while the page loads, of this pack only."""
+        """Record an exception; while the page loads, only one of this pack."""
         told = f"{error.message}\n{error.stack}"
         if self.settled or "uncertainty" in told.lower():
             self.complaints.append(told)
 
     def settle(self) -> None:
-        """Wait until the page can be worked with."""
+        """Wait until the page is ready."""
         self.page.wait_for_function("window.app?.graph && window.app?.extensionManager")
         self.page.get_by_role("button", name="Run").first.wait_for()
         self.settled = True
 
     def until(self, true: Callable[[], object], movement: Callable[[], object] = lambda: None) -> None:
-        """Give page and server time for what they have been told."""
+        """Wait until a condition holds, for as long as the server runs and something moves."""
         pause = lambda seconds: self.page.wait_for_timeout(1000 * seconds)  # noqa: E731
         patience.until(true, alive=self.server_lives, movement=movement, pause=pause)
 
@@ -108,7 +108,7 @@ class FrontEnd:
         self.page.wait_for_function(KEPT, polling=100)
 
     def reload(self) -> None:
-        """Load the page anew: the open workflow comes back as it was ``kept``."""
+        """Load the page again. The open workflow comes back as it was last ``kept``."""
         self.settled = False
         self.page.reload()
         self.settle()
@@ -118,9 +118,9 @@ class FrontEnd:
         self.page.evaluate("(name) => window.app.extensionManager.command.execute(name)", name)
 
     def theme(self, name: Literal["dark", "light"]) -> None:
-        """Choose the colours; the server remembers them until the next page is opened by a fixture."""
+        """Choose the colour theme. The server remembers it until the next test opens the page."""
         self.page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
-        # Its first digit tells how bright it is.
+        # The first digit of the colour tells dark from light.
         self.page.wait_for_function(
             """(dark) => {
                 const colour = getComputedStyle(document.documentElement).getPropertyValue("--bg-color").trim();
@@ -138,7 +138,7 @@ class FrontEnd:
         self.page.wait_for_function("name => document.title.includes(name)", arg=file.stem)
 
     def run(self) -> None:
-        """Press the button and wait for the end of the run."""
+        """Press Run and wait for the end of the run."""
         self.page.evaluate(
             """() => {
                 const { api } = window.app;
@@ -154,14 +154,14 @@ class FrontEnd:
         assert kind == "execution_success", detail
 
     def _run_has_ended(self) -> bool:
-        """Let the page itself look for a while: asking it costs more than most runs."""
+        """Let the page watch for two seconds. Asking it in short intervals takes more time than most runs."""
         with suppress(TookLonger):
             self.page.wait_for_function("() => window.finished", timeout=2000)
             return True
         return False
 
     def fix_seeds(self) -> None:
-        """By default the front-end changes the seed after every run."""
+        """Stop the front-end from changing seeds after every run."""
         for node in self.nodes():
             if "control_after_generate" in node.values():
                 node.set("control_after_generate", "fixed")
@@ -172,26 +172,26 @@ class FrontEnd:
         return {number: {"class_type": node["class_type"], "inputs": node["inputs"]} for number, node in graph.items()}
 
     def saved(self) -> dict[str, Any]:
-        """The workflow as it would be saved."""
+        """The workflow in the format in which it is saved."""
         found: dict[str, Any] = json.loads(self.page.evaluate("() => JSON.stringify(window.app.graph.serialize())"))
         return found
 
     def load(self, workflow: dict[str, Any]) -> None:
-        """Open what was saved."""
+        """Open a saved workflow."""
         self.page.evaluate("(workflow) => window.app.loadGraphData(workflow)", workflow)
 
     def nodes(self, kind: str | None = None) -> list["Node"]:
-        """All nodes, or all of a type."""
+        """All nodes, or all nodes of a type."""
         script = """(kind) => window.app.graph.nodes.filter((node) => kind === null || node.type === kind)
             .map((node) => [String(node.id), node.type])"""
         return [Node(self, *found) for found in self.page.evaluate(script, kind)]
 
     def node(self, kind: str, number: int = 0) -> "Node":
-        """A node of a type, the first unless said otherwise."""
+        """A node of a type, by default the first."""
         return self.nodes(kind)[number]
 
     def copy_paste(self, node: "Node") -> "Node":
-        """Ctrl+C, Ctrl+V; the copy."""
+        """Copy and paste a node with the keyboard; returns the copy."""
         before = {each.id for each in self.nodes()}
         node.center()
         node.on("(node) => { window.app.canvas.deselectAll(); window.app.canvas.select(node); }")
@@ -203,13 +203,13 @@ class FrontEnd:
         return copy
 
     def sidebar(self, title: str) -> Locator:
-        """Press a tab's button in the sidebar: opens it, or closes it; the panel."""
-        text = "\u00ad?".join(map(re.escape, title))  # newer front-ends hyphenate
+        """Press the button of a sidebar tab, which opens or closes it; returns the panel."""
+        text = "\u00ad?".join(map(re.escape, title))  # newer front-ends put soft hyphens into titles
         self.page.get_by_role("button").filter(has_text=re.compile(rf"^\s*{text}\s*$")).first.click()
         return self.page.locator(".sidebar-content-container")
 
     def photograph(self, name: str, of: "Locator | Node | None" = None) -> None:
-        """Keep a screenshot under ``test-results``: of the page, a part of it, or a node in full size."""
+        """Save a screenshot in ``test-results``: of the page, a part of it, or a node in full size."""
         PICTURES.mkdir(exist_ok=True)
         path = PICTURES / f"{name}.png"
         if isinstance(of, Locator):
@@ -222,24 +222,24 @@ class FrontEnd:
 
 @dataclass
 class Node:
-    """A node in the open graph; ids are numbers in older front-ends and texts in newer ones."""
+    """A node in the open graph. Ids are numbers in older front-ends and strings in newer ones."""
 
     front_end: FrontEnd
     id: str
     kind: str
 
     def on(self, script: str, argument: Any = None) -> Any:
-        """What a JavaScript function of the node, and an argument, answers."""
+        """Call a JavaScript function with the node and an argument; returns its result."""
         find = "window.app.graph.nodes.find((node) => String(node.id) === id)"
         return self.front_end.page.evaluate(f"([id, argument]) => ({script})({find}, argument)", [self.id, argument])
 
     def values(self) -> dict[str, Any]:
-        """Its widgets' values."""
+        """The values of its widgets, by name."""
         script = "(node) => (node.widgets ?? []).filter((each) => each.type !== 'custom').map(({ name, value }) => [name, value])"
         return dict(self.on(script))
 
     def set(self, widget: str, value: Any) -> None:
-        """As if typed into the widget."""
+        """Set a widget as if the value were typed."""
         script = """(node, [name, value]) => {
             const widget = node.widgets.find((each) => each.name === name);
             if (!widget) throw new Error(`${node.type} has no widget ${name}`);
@@ -249,19 +249,19 @@ class Node:
         self.on(script, [widget, value])
 
     def properties(self) -> dict[str, Any]:
-        """What is saved with it beside its widgets."""
+        """The properties that are saved with the node."""
         return dict(self.on("(node) => node.properties"))
 
     @property
     def view(self) -> Locator:
-        """What this pack shows inside it, in either renderer."""
+        """The pack's view inside the node, in either renderer."""
         self.on(
             """(node) => node.widgets.find((each) => each.name === "view").element.setAttribute("data-test", `view ${node.id}`)"""
         )
         return self.front_end.page.locator(f"[data-test='view {self.id}']")
 
     def center(self) -> None:
-        """Look at it in its full size."""
+        """Centre the node on the page at full size."""
         page = self.front_end.page
         height = self.on("(node) => node.size[1]") + BARS
         size = page.viewport_size
@@ -276,10 +276,10 @@ class Node:
                 canvas.draw(true, true);
             }"""
         )
-        page.evaluate(STILL)  # it may glide there
+        page.evaluate(STILL)  # the front-end may move there in an animation
 
     def box(self) -> dict[str, float]:
-        """Where it is on the page, title and all, in pixels."""
+        """Its rectangle on the page with the title, in pixels."""
         page = self.front_end.page
         if self.front_end.vue:
             found = page.locator(f"[data-node-id='{self.id}']").bounding_box()
@@ -297,7 +297,7 @@ class Node:
         return {"x": x, "y": y, "width": width, "height": height}
 
     def photograph(self, path: Path) -> None:
-        """Keep a picture of it in full size, with nothing under the pointer."""
+        """Save a screenshot of the node in full size, with the pointer elsewhere."""
         page = self.front_end.page
         size = page.viewport_size
         page.mouse.move(1, 1)
@@ -311,19 +311,19 @@ class Node:
 
 @contextmanager
 def opened(browser: Browser, server: ComfyServer, vue: bool = False) -> Iterator[FrontEnd]:
-    """The page as a new user finds it, with settings of its own, ready to work with.
+    """The page as a new user finds it, with the tests' settings.
 
-    A browser's page is used again, emptied of all that its last user left: a new one would compile the front-end's scripts anew,
-    which takes longer than most of what is done with it.
+    The browser's idle page is reused after its storage is emptied: a new page would compile the front-end's scripts again, which
+    takes longer than most tests.
     """
     idle = [page for context in browser.contexts for page in context.pages if page.url == NOWHERE]
     page = idle[0] if idle else browser.new_page()
     page.set_default_timeout(LIMIT_MILLISECONDS)
     page.set_viewport_size(SIZE)  # type: ignore[arg-type]
-    page.goto(f"{server.url}/system_stats")  # of the same origin, whose storage this empties
+    page.goto(f"{server.url}/system_stats")  # any page of this origin can empty its storage
     page.evaluate(FORGET)
     settings = {
-        "Comfy.TutorialCompleted": True,  # a new user is shown the templates first, over everything else
+        "Comfy.TutorialCompleted": True,  # otherwise a new user sees the templates over everything else
         "Comfy.VueNodes.Enabled": vue,
         "Comfy.ColorPalette": "dark",
         "Comfy.Locale": "en",
@@ -335,7 +335,8 @@ def opened(browser: Browser, server: ComfyServer, vue: bool = False) -> Iterator
     page.goto(server.url)
     found.settle()
     yield found
-    page.remove_listener("console", found.hear)
-    page.remove_listener("pageerror", found.catch)
-    page.mouse.move(0, 0)
-    page.goto(NOWHERE)
+    if not page.is_closed():  # it is when the tests are interrupted
+        page.remove_listener("console", found.hear)
+        page.remove_listener("pageerror", found.catch)
+        page.mouse.move(0, 0)
+        page.goto(NOWHERE)

@@ -1,4 +1,4 @@
-"""What ComfyUI says of its node classes, without a ComfyUI: this pack's as in the golden file, of its own what tests need."""
+"""ComfyUI's descriptions of node classes, without a ComfyUI: of this pack, from the golden file, and of some stock nodes."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ COMFYUI: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 def describe(class_type: str) -> NodeInfo:
-    """As a renderer answers."""
+    """Answer as a renderer does."""
     if class_type in GOLDEN:
         return NodeInfo.of(class_type, GOLDEN[class_type]["input"], GOLDEN[class_type]["output"])
     if class_type not in COMFYUI:

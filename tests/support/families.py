@@ -1,4 +1,4 @@
-"""Model families in ComfyUI's own classes at toy size, through ComfyUI's loader where that can read such a size off a file."""
+"""Model families at toy size in ComfyUI's own classes, loaded by ComfyUI's loader where it can detect such a size in a file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from real_models import Loaded, conditioning, newer_parameters, patcher
 
 @dataclass(frozen=True)
 class Family:
-    """How to build one.
+    """How to build a model of the family.
 
     Attributes:
-        config: its class in ``comfy.supported_models``, which chooses the model class and the parameterisation.
-        sampling: the parameterisation that must come out.
+        config: name of its class in ``comfy.supported_models``, which determines the model class and the parameterisation.
+        sampling: the parameterisation that is expected.
         network: arguments of the network.
         latent: shape of one empty latent.
-        text: tokens and width of a prompt.
-        pooled: width of its pooled text.
+        text: number of tokens of a prompt, and their width.
+        pooled: width of the pooled prompt.
         extras: other conditioning by name.
-        marks: keys by which ComfyUI tells its variants apart in a checkpoint.
-        gain: of the random weights.
-        loader: function in ``comfy.sd`` that loads it from a file; empty where the loader accepts no toy size.
-        patch: of the loaded model, as by a node.
+        marks: checkpoint tensors by which ComfyUI distinguishes variants of the family.
+        gain: scale of the random weights.
+        loader: function in ``comfy.sd`` that loads the model from a file; empty where no loader accepts the toy size.
+        patch: change of the loaded model, as a node would make it.
     """
 
     config: str
@@ -41,18 +41,18 @@ class Family:
     patch: Callable[[Any], Any] = lambda model: model
 
     def load(self, folder: Path) -> Loaded:
-        """Build it, by way of a file in ``folder`` if it has a loader; call in inference mode."""
+        """Build the model, through a file in ``folder`` if the family has a loader. Call in inference mode."""
         model = self._from_file(folder) if self.loader else self.direct()
         conds = [self._conditioning(seed) for seed in (1, 2)]
         return Loaded(self.patch(model), *conds, lambda batch: {"samples": torch.zeros(batch, *self.latent)})
 
     def direct(self) -> Any:
-        """A patcher with random weights, through no file."""
+        """A model patcher with random weights, built without a file."""
         import comfy.supported_models
 
         network = dict(self.network) | newer_parameters(self.network.get("image_model"))
         config = getattr(comfy.supported_models, self.config)(dict(network))
-        config.unet_config |= network  # a class may fix head counts
+        config.unet_config |= network  # a class may set its own number of heads
         config.set_inference_dtype(torch.float32, None)
         return patcher(config.get_model({name: make() for name, make in self.marks.items()}), self.gain)
 
@@ -81,7 +81,7 @@ class Family:
 
 
 def numbers(*shape: int) -> Callable[[], torch.Tensor]:
-    """A function that makes random numbers of a shape, always the same."""
+    """A function that returns the same random numbers of a shape each time."""
     return lambda: torch.randn(shape, generator=torch.Generator().manual_seed(7))
 
 
@@ -98,7 +98,7 @@ def _unet(**changed: Any) -> dict[str, Any]:
 
 
 def _sdxl(**changed: Any) -> dict[str, Any]:
-    # 1280 pooled text and 6 · 256 sizes: SDXL's own embedding of image sizes
+    # the pooled prompt and six image sizes of 256 elements each, as SDXL embeds them
     return _unet(
         num_classes="sequential", adm_in_channels=16 + 6 * 256, use_linear_in_transformer=True, num_heads=-1,
         num_head_channels=16, **changed,

@@ -1,4 +1,4 @@
-"""The guidance gradient the expensive way: what the pack's own is compared with."""
+"""The guidance gradient computed directly, as the reference for the pack's memory-saving computation."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 
 def joint_gradient(score: Any, probes: Any) -> torch.Tensor:
-    """∂(Σ U)/∂ε through one graph over all probes, as the formula says and no memory allows."""
+    """∂(Σ U)/∂ε through one graph over all probes, which takes too much memory for real models."""
     with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
         b = probes.noising.b.clone().reshape(-1, *[1] * (probes.center.ndim - 1))
         noise, sigma = probes.noise.clone(), probes.sigma.clone()

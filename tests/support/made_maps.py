@@ -1,4 +1,4 @@
-"""Maps with scores one knows."""
+"""Maps with known scores."""
 
 import torch
 
@@ -7,7 +7,7 @@ from uncertainty.quantities import QUANTITIES
 
 
 def made(images: int, seed: int = 0, **settings: object) -> UncertaintyMap:
-    """A map whose image i of seed s scores about i + s/1000."""
+    """A map in which image i has a score of about i + seed/1000."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.rand(1, images, 2, 4, 4, generator=generator) * 0.1 + torch.arange(images).reshape(1, -1, 1, 1, 1)
     return UncertaintyMap(

@@ -1,4 +1,4 @@
-"""A judge as a user would bring one."""
+"""A judge as a user would write it."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,6 @@ from torch import Tensor
 
 
 def redness(images: Tensor, prompts: Sequence[str]) -> Tensor:
-    """How red images (B, 3, H, W) are, (B,)."""
+    """Redness (B,) of images (B, 3, H, W)."""
     assert len(images) == len(prompts)
     return images[:, 0].mean((1, 2)) - images[:, 1:].mean((1, 2, 3))

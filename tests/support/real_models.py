@@ -1,4 +1,4 @@
-"""Real ComfyUI models small enough to check exactly, and the node beside ComfyUI's own KSampler."""
+"""Real ComfyUI models that are small enough for exact checks, and the sampler node beside ComfyUI's KSampler."""
 
 import importlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Loaded:
-    """A model with what it needs to sample: ``latent(batch)`` gives an empty latent of its shape."""
+    """A model with its prompts. ``latent(batch)`` returns an empty latent of its shape."""
 
     model: Any
     positive: Any
@@ -21,19 +21,19 @@ class Loaded:
 
 
 def randomise(network: torch.nn.Module, gain: float) -> None:
-    """ComfyUI leaves weights unset until they are loaded."""
+    """Set random weights: ComfyUI leaves weights unset until they are loaded."""
     rng = torch.Generator().manual_seed(0)
-    # SD3 and Stable Audio keep what tells positions, which comes with the weights, in buffers.
+    # SD3 and Stable Audio store position embeddings, which belong to the weights, in buffers.
     positions = [(name, buffer) for name, buffer in network.named_buffers() if name.endswith(("pos_embed", "inv_freq"))]
     for name, parameter in (*network.named_parameters(), *positions):
-        # A nearly linear network has a nearly zero gradient, a chaotic one an ill-conditioned one: both all rounding.
+        # A nearly linear network has almost no gradient, a chaotic one an ill-conditioned one: rounding would dominate both.
         scale = gain / max(parameter[0].numel(), 1) ** 0.5 if parameter.ndim > 1 else 0.02
         offset = 1.0 if "norm" in name and name.endswith(("weight", "scale", "gamma")) else 0.0
         parameter.copy_(offset + scale * torch.randn(parameter.shape, generator=rng))
 
 
 def patcher(model: torch.nn.Module, gain: float) -> Any:
-    """A model with random weights, as ComfyUI hands models around."""
+    """A model with random weights in ComfyUI's ModelPatcher."""
     import comfy.model_patcher
 
     cpu = torch.device("cpu")
@@ -78,7 +78,7 @@ def _sd3() -> Loaded:
     return Loaded(patcher(model, gain=1.0), *conds, lambda batch: {"samples": torch.zeros(batch, 16, 8, 8)})
 
 
-# Arguments that networks take in newer versions of ComfyUI than 0.3.75: by architecture the class that holds them, and values.
+# Arguments of networks in versions of ComfyUI after 0.3.75, by architecture: module, class and values.
 NEWER = {
     "flux": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": []}),
     "flux2": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": [3]}),
@@ -88,7 +88,7 @@ NEWER = {
 
 
 def newer_parameters(architecture: str | None) -> dict[str, Any]:
-    """Those of them that the running version knows."""
+    """The newer arguments that the running version knows."""
     if architecture not in NEWER:
         return {}
     module, name, values = NEWER[architecture]
@@ -112,7 +112,7 @@ def _flux() -> Loaded:
 
 
 def with_controlnet(loaded: Loaded) -> Loaded:
-    """The SD1.5-like model with a ControlNet of its size on both prompts."""
+    """The SD1.5-like model with a ControlNet of the same size on both prompts."""
     import comfy.cldm.cldm
     import comfy.controlnet
     import comfy.ops
@@ -130,7 +130,7 @@ def with_controlnet(loaded: Loaded) -> Loaded:
 
 
 def full_size(demo: Loaded) -> Loaded:
-    """A demo model at the size it was trained for, which takes four times as long: for tests that look at what it draws."""
+    """A demo model at the size it was trained for. It takes four times as long; needed by tests that check what it draws."""
     return replace(demo, latent=lambda batch: {"samples": torch.zeros(batch, 4, 64, 64)})
 
 
@@ -141,7 +141,7 @@ def _demo(pack: Callable[[str], ModuleType], family: str) -> Loaded:
 
 
 def load_all(pack: Callable[[str], ModuleType]) -> dict[str, Loaded]:
-    """Every model by name; call in inference mode, as ComfyUI's loader nodes run."""
+    """All models by name. Call in inference mode, in which ComfyUI's loader nodes run."""
     return {
         "sd15": _sd15(),
         "sd3": _sd3(),
@@ -159,14 +159,14 @@ class Sampling:
     images: int = 2
 
     def node(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> tuple[dict, Any, list[float]]:
-        """Latent, map and scores of UncertaintyKSampler."""
+        """Latent, map and scores from UncertaintyKSampler."""
         inputs = self.inputs(loaded, batch) | {
             "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7,
         } | changed  # fmt: skip
         return self.pack("nodes.sampling.ksampler").UncertaintyKSampler.execute(**inputs).args
 
     def plain(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> Tensor:
-        """Latent of KSampler."""
+        """Latent from KSampler."""
         import nodes as comfy_nodes
 
         inputs = self.inputs(loaded, batch) | changed
@@ -174,7 +174,7 @@ class Sampling:
         return comfy_nodes.common_ksampler(**inputs)[0]["samples"]
 
     def inputs(self, loaded: Loaded, batch: int | None = None) -> dict[str, Any]:
-        """What both take; a batch of ``images`` if none is named."""
+        """The inputs that both share; the batch has ``images`` images by default."""
         return {
             "model": loaded.model, "seed": 3, "steps": 5, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal",
             "positive": loaded.positive, "negative": loaded.negative, "denoise": 1.0,

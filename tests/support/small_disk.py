@@ -1,4 +1,4 @@
-"""A disk that a test can fill."""
+"""A small disk that a test can fill."""
 
 import shutil
 import subprocess
@@ -14,13 +14,13 @@ needs_mount = pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount"
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small disk of its own at a folder, which goes with this process, however that ends."""
+    """Mount a small disk at a folder. It is unmounted even if this process is killed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"only who may mount a disk can fill one: {done.stderr.strip()}")
-    # Its input ends with this process. It is of a session of its own, so that Ctrl+C does not end it first.
+    # The shell waits for the end of its input, which comes when this process ends. In a session of its own it survives Ctrl+C.
     line = ["sh", "-c", 'cat > /dev/null; exec umount -l "$0"', str(folder)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, start_new_session=True) as unmounting:
         yield
@@ -28,5 +28,5 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 def resize(folder: Path, options: str) -> None:
-    """Mount it anew, larger or otherwise."""
+    """Remount the disk with other options."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""A ComfyUI model whose network is solved on paper: that of mixture data, behind ComfyUI's own parameterisations."""
+"""A ComfyUI model whose network is the closed-form solution for mixture data, with ComfyUI's own parameterisations."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ PARAMETERISATIONS = ("exploding", "flow")
 
 
 class SolvedNetwork(torch.nn.Module):
-    """The network that would be trained on the mixture: ε under ``exploding``, the velocity under ``flow``."""
+    """The network that training on the mixture would approach: ε for ``exploding``, the velocity for ``flow``."""
 
     def __init__(self, mixture: Mixture, parameterisation: str) -> None:
         super().__init__()
         self.parameterisation = parameterisation
         self.dtype = torch.float32
-        # Buffers, as weights are: what the model owns can be reached by autograd.
+        # Buffers, so that autograd reaches them as it reaches weights.
         for name in ("means", "covariances", "weights"):
             self.register_buffer(name, getattr(mixture, name))
 
     def forward(self, x: Tensor, timestep: Tensor, context: Tensor | None = None, **_: Any) -> Tensor:
-        """Undo what ComfyUI does to the latent and the noise level on their way in."""
+        """Predict, after undoing ComfyUI's scaling of the latent and the noise level."""
         mixture = Mixture(self.means, self.covariances, self.weights)
         assert (timestep == timestep[0]).all()
         if self.parameterisation == "flow":
@@ -37,7 +37,7 @@ class SolvedNetwork(torch.nn.Module):
 
 
 def solved(mixture: Mixture, parameterisation: str) -> Loaded:
-    """The model; call in inference mode. Prompts make no difference to it."""
+    """The model. Call in inference mode. Prompts have no effect on it."""
     import comfy.model_base
     import comfy.model_patcher
     import comfy.supported_models_base
@@ -51,6 +51,6 @@ def solved(mixture: Mixture, parameterisation: str) -> Loaded:
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu)
     if not flow:
-        # Continuous noise levels: with a table of a thousand the network would be told the nearest one.
+        # Continuous noise levels: from a table of a thousand the network would receive the nearest one.
         (patcher,) = ModelSamplingContinuousEDM().patch(patcher, "eps", sigma_max=20.0, sigma_min=0.02)
     return Loaded(patcher, *(conditioning(1, 4, 4, seed) for seed in (1, 2)), lambda n: {"samples": torch.zeros(n, *SHAPE)})

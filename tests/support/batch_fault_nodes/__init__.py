@@ -1,4 +1,4 @@
-"""A node for tests alone, a pack of its own: a model that fails once, at a call of its network, and says so in a file."""
+"""A pack for tests: its node makes a model fail once, at a chosen call of the network, and records that in a file."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import torch
 
 
 class FailsOnce:
-    """Fails where no file is yet; afterwards the model is what it was."""
+    """Fails if the file does not exist yet; otherwise the model is unchanged."""
 
     RETURN_TYPES = ("MODEL",)
     FUNCTION = "run"
@@ -30,7 +30,7 @@ class FailsOnce:
             happened = Path(os.environ["BATCH_FAULT"])
             if calls == call and fault != "none" and not happened.exists():
                 happened.touch()
-                if fault == "death":  # as the system ends what takes too much memory
+                if fault == "death":  # as the system ends a process that takes too much memory
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise torch.cuda.OutOfMemoryError("no memory, for a test")
             return apply(given["input"], given["timestep"], **given["c"])

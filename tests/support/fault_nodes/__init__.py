@@ -1,4 +1,4 @@
-"""Nodes for tests alone, a pack of its own in the server: each hands on what it is given, with a fault."""
+"""A pack for tests: its node passes its input on with a fault in it."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import torch
 
 
 class AnyType(str):
-    """A type that every other equals: ComfyUI then lets any link through."""
+    """A type that equals every other type, so that ComfyUI accepts any link."""
 
     def __ne__(self, other: object) -> bool:
-        """As ComfyUI asks."""
+        """Compare as ComfyUI does."""
         return False
 
 
@@ -47,7 +47,7 @@ FAULTS = {
 
 
 class Faulty:
-    """Hands on its input with a fault."""
+    """Passes its input on with a fault in it."""
 
     RETURN_TYPES = (ANY,)
     FUNCTION = "run"
