@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from dev.bootstrap import ROOT, comfyui, prepare_base
+from patience import LIMIT_SECONDS
 from small_disk import mounted, needs_mount, resize
 from uncertainty.storage.ledger import Ledger, Query
 from uncertainty.storage.tensor_files import load_map
@@ -25,7 +26,6 @@ from uncertainty_runs.run_folder import ROWS, read
 
 PROMPTS = ("cat face", "pizza")
 RUNS, SIZE = 8, 2
-PATIENCE = 180
 Files = dict[str, bytes]
 
 
@@ -100,7 +100,7 @@ class Command:
         """Run it to its end."""
         self.happened.unlink(missing_ok=True)
         line = self.line(output, *options, fault=fault)
-        return subprocess.run(line, **self.options(), timeout=PATIENCE, check=False)
+        return subprocess.run(line, **self.options(), timeout=LIMIT_SECONDS, check=False)
 
     @contextmanager
     def running(self, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
@@ -118,7 +118,7 @@ class Command:
 
 def until(true: Callable[[], object]) -> None:
     """Wait for something."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LIMIT_SECONDS
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -163,7 +163,7 @@ def test_stopped_by_hand(command: Command, expected: Files, tmp_path: Path) -> N
     folder = tmp_path / "out of two words"
     with command.running(folder) as process:
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 1
     assert "stopped. Finished images are kept. To resume:" in told
     assert f"--output '{folder}'" in told
@@ -190,7 +190,7 @@ def test_a_worker_is_killed(command: Command, expected: Files, tmp_path: Path) -
         ]
         assert len(workers) == 2
         workers[0].kill()
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0, told
     assert whole(folder) == expected
 
@@ -314,7 +314,7 @@ def test_the_evaluation_draws_the_same_way(command: Command, tmp_path: Path) -> 
     given = ["--workflow", tmp_path / "workflow.json", "--reference", tmp_path / "real", "--count", 2, "--out", tmp_path / "out"]
     line = [sys.executable, "-m", "uncertainty", "evaluate", "reconstruction", *map(str, given), "--comfyui", str(comfyui())]
     line += ["--workers", "2", "--", "--base-directory", str(command.base)]
-    done = subprocess.run(line, **command.options(), timeout=PATIENCE, check=False)
+    done = subprocess.run(line, **command.options(), timeout=LIMIT_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     drawn = list(read(tmp_path / "out" / "drawn", Rows(tmp_path / "out" / "drawn" / ROWS)))
     assert sorted((image.number, image.place) for image in drawn) == [

@@ -15,8 +15,7 @@ import pytest
 
 from dev.bootstrap import ROOT
 from dev.server import free_port
-
-PATIENCE = 600
+from patience import LIMIT_SECONDS
 
 # A renderer that starts no ComfyUI: it answers with where it runs.
 SCRIPT = """
@@ -59,11 +58,13 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"} | more
 
 
-def engine(spaced: Path, address: str = "", start_seconds: float = PATIENCE, **more: str) -> subprocess.CompletedProcess[str]:
+def engine(
+    spaced: Path, address: str = "", start_seconds: float = LIMIT_SECONDS, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Start a worker and ask it."""
     line = [spaced / "environment" / "bin" / "python", "-c", SCRIPT, address, start_seconds]
     return subprocess.run(
-        [*map(str, line)], cwd=spaced, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE, check=False
+        [*map(str, line)], cwd=spaced, env=environment(**more), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
     )
 
 
