@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dev.bootstrap import ROOT, comfyui, prepare_base
-from patience import LIMIT_SECONDS
+from patience import until
 from small_disk import mounted, needs_mount, resize
 from uncertainty.storage.ledger import Ledger, Query
 from uncertainty.storage.tensor_files import load_map
@@ -99,15 +98,25 @@ class Command:
     def __call__(self, output: Path, *options: str, fault: str = "none") -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         self.happened.unlink(missing_ok=True)
-        line = self.line(output, *options, fault=fault)
-        return subprocess.run(line, **self.options(), timeout=LIMIT_SECONDS, check=False)
+        with self.started(self.line(output, *options, fault=fault)) as process:
+            return ended(process, output)
 
     @contextmanager
     def running(self, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-        """Start it, slowly, and wait until it has drawn something; what it started is gone in the end."""
-        process = subprocess.Popen(self.line(output, *options), **self.options(slow=0.1))
+        """Start it, slowly, and wait until it has drawn something."""
+        with self.started(self.line(output, *options), slow=0.1) as process:
+            until(
+                lambda: len(list(output.rglob("*.png"))) >= SIZE + 1,
+                alive=lambda: process.poll() is None,
+                movement=lambda: files(output),
+            )
+            yield process
+
+    @contextmanager
+    def started(self, line: list[str], slow: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+        """A process, which is gone in the end with all that it has started."""
+        process = subprocess.Popen(line, **self.options(slow))
         try:
-            until(lambda: len(list(output.rglob("*.png"))) >= SIZE + 1)
             yield process
         finally:
             family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else [process]
@@ -116,12 +125,15 @@ class Command:
             process.communicate()
 
 
-def until(true: Callable[[], object]) -> None:
-    """Wait for something."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def ended(process: subprocess.Popen[str], output: Path) -> subprocess.CompletedProcess[str]:
+    """Wait for its end, as long as files appear."""
+    until(lambda: process.poll() is not None, movement=lambda: files(output))
+    return subprocess.CompletedProcess(process.args, process.returncode, *process.communicate())
+
+
+def files(folder: Path) -> int:
+    """How many lie below it."""
+    return len(list(folder.rglob("*")))
 
 
 def whole(folder: Path) -> Files:
@@ -163,11 +175,11 @@ def test_stopped_by_hand(command: Command, expected: Files, tmp_path: Path) -> N
     folder = tmp_path / "out of two words"
     with command.running(folder) as process:
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == 1
-    assert "stopped. Finished images are kept. To resume:" in told
-    assert f"--output '{folder}'" in told
-    assert "Traceback" not in told
+        done = ended(process, folder)
+    assert done.returncode == 1
+    assert "stopped. Finished images are kept. To resume:" in done.stderr
+    assert f"--output '{folder}'" in done.stderr
+    assert "Traceback" not in done.stderr
     assert Rows(folder / ROWS)  # nothing that was finished is drawn again
     assert command(folder).returncode == 0
     assert whole(folder) == expected
@@ -190,8 +202,8 @@ def test_a_worker_is_killed(command: Command, expected: Files, tmp_path: Path) -
         ]
         assert len(workers) == 2
         workers[0].kill()
-        _, told = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == 0, told
+        done = ended(process, folder)
+    assert done.returncode == 0, done.stderr
     assert whole(folder) == expected
 
 
@@ -232,21 +244,15 @@ def test_a_batch_leaves_the_ledger_alone(finished: Path, command: Command) -> No
     assert not (command.base / "user" / "uncertainty").exists()
 
 
-@pytest.mark.parametrize("option", ["--output-directory", "--base-directory"])
-def test_the_sidebar_is_told(option: str, copied: Path, tmp_path: Path) -> None:
+def test_the_sidebar_is_told(copied: Path, tmp_path: Path) -> None:
     """The folders are those of ComfyUI's options, whatever they are called."""
-    output, options = tmp_path / "elsewhere", [option, tmp_path / "elsewhere"]
-    if option == "--base-directory":
-        output, user = tmp_path / "elsewhere" / "output", tmp_path / "elsewhere" / "user"
-    else:
-        user = tmp_path / "of users"
-        user.mkdir()
-        options += ["--user-directory", user]
+    output, user = tmp_path / "elsewhere", tmp_path / "of users"
+    output.mkdir()
+    user.mkdir()
     folder = output / "night"
-    output.mkdir(parents=True)
     copied.rename(folder)
     ledger = Ledger(user / "uncertainty" / "ledger.sqlite3")
-    given = (folder, "--comfyui", comfyui(), "--", *options)
+    given = (folder, "--comfyui", comfyui(), "--", "--output-directory", output, "--user-directory", user)
     for _ in range(2):  # the second time adds nothing
         assert f"{RUNS * SIZE} images are in the ledger" in uncertainty("record", *given)
     page = ledger.page(Query())
@@ -261,6 +267,15 @@ def test_the_sidebar_is_told(option: str, copied: Path, tmp_path: Path) -> None:
     assert kept.total == len(PROMPTS) == len({entry.prompt_digest for entry in kept.images})
     assert all((output / entry.file).is_file() for entry in ledger.page(Query(state="rejected")).images)
     assert "brought 14 back" in uncertainty("rank", folder, "--undo")
+
+
+def test_the_sidebar_is_told_of_what_lies_below_a_base_directory(copied: Path, tmp_path: Path) -> None:
+    (tmp_path / "base" / "output").mkdir(parents=True)
+    copied.rename(tmp_path / "base" / "output" / "night")
+    told = uncertainty(
+        "record", tmp_path / "base" / "output" / "night", "--comfyui", comfyui(), "--", "--base-directory", tmp_path / "base"
+    )
+    assert str(tmp_path / "base" / "user" / "uncertainty" / "ledger.sqlite3") in told
 
 
 def test_the_sidebar_is_told_from_the_folder_of_the_pack(copied: Path, tmp_path: Path) -> None:
@@ -314,7 +329,8 @@ def test_the_evaluation_draws_the_same_way(command: Command, tmp_path: Path) -> 
     given = ["--workflow", tmp_path / "workflow.json", "--reference", tmp_path / "real", "--count", 2, "--out", tmp_path / "out"]
     line = [sys.executable, "-m", "uncertainty", "evaluate", "reconstruction", *map(str, given), "--comfyui", str(comfyui())]
     line += ["--workers", "2", "--", "--base-directory", str(command.base)]
-    done = subprocess.run(line, **command.options(), timeout=LIMIT_SECONDS, check=False)
+    with command.started(line) as process:
+        done = ended(process, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     drawn = list(read(tmp_path / "out" / "drawn", Rows(tmp_path / "out" / "drawn" / ROWS)))
     assert sorted((image.number, image.place) for image in drawn) == [
