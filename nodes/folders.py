@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
+from ..uncertainty.choosing.rejecting import REJECTED
 from ..uncertainty.storage.tensor_files import SUFFIX, kind_of
 
 FOLDER = "uncertainty"  # below ComfyUI's output folder
@@ -31,18 +31,6 @@ def file_input(kind: str) -> io.Combo.Input:
         options=_listed(kind),
         tooltip=f"The file to load, from ComfyUI's input folder or output/{FOLDER}. Press R to refresh the list.",
     )
-
-
-def numbered(filename_prefix: str) -> tuple[Path, dict[str, Any]]:
-    """A new file with the next free number, and the ``ui`` entry that tells the browser about it.
-
-    Raises:
-        ValueError: the prefix is not a valid file name, or is outside the output folder.
-    """
-    check_prefix(filename_prefix)
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
-    file = f"{name}_{counter:05}_{SUFFIX}"
-    return Path(folder) / file, {"files": [{"filename": file, "subfolder": subfolder, "type": "output"}]}
 
 
 def located(file: str) -> Path:
@@ -81,6 +69,10 @@ def check_prefix(filename_prefix: str) -> None:
     _check_name("filename_prefix", filename_prefix)
     if _below(folder_paths.get_output_directory(), filename_prefix) is None:
         raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {filename_prefix!r}.")
+    if any(part.casefold() == REJECTED for part in Path(os.path.normpath(filename_prefix)).parts[:-1]):
+        raise ValueError(
+            f"filename_prefix must not use a folder named {REJECTED}, which is where rejected images go, got {filename_prefix!r}."
+        )
 
 
 def _check_name(field: str, name: str) -> None:

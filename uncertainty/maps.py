@@ -29,6 +29,7 @@ class UncertaintyMap:
         mask: where sampling was allowed to change the image, (B, 1, *spatial), or None.
         settings: the settings needed to reproduce the map, JSON-serialisable.
         baselines: measured baseline scores of the same images, by name.
+        places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
     """
 
     quantities: Mapping[str, Tensor]
@@ -39,6 +40,7 @@ class UncertaintyMap:
     mask: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     baselines: Mapping[str, Score] = field(default_factory=dict)
+    places: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the mappings and check that shapes and steps agree.
@@ -51,6 +53,9 @@ class UncertaintyMap:
         self._check_quantities()
         self._check_steps()
         recorded, images, _, *spatial = self.shape
+        object.__setattr__(self, "places", tuple(self.places) or tuple(range(images)))
+        if len(self.places) != images:
+            raise ValueError(f"the map's places must be one index for each of its {images} images, got {len(self.places)}.")
         expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
             f"standard error of {name}": (self.standard_errors.get(name), (recorded, images)) for name in self.quantities
         }
@@ -152,4 +157,5 @@ class UncertaintyMap:
             standard_errors={name: e[:, chosen] for name, e in self.standard_errors.items()},
             mask=None if self.mask is None else self.mask[chosen],
             baselines={name: Score(value[chosen], error[chosen]) for name, (value, error) in self.baselines.items()},
+            places=tuple(self.places[image] for image in images),
         )

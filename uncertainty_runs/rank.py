@@ -1,8 +1,9 @@
 """``uncertainty rank``: images of a folder by their scores, which the PNG files hold, or the rows of a batch."""
 
 import argparse
+import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import torch
 
 from uncertainty.choosing import rejecting
 from uncertainty.choosing.cut import Rule, best_first
+from uncertainty.choosing.rejecting import Mover
 from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import better_than, stand
 from uncertainty.scores import Score, bad_end
 from uncertainty.storage import png_entry
 from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.saved_files import is_file_of
 
 from .rows import Rows, check_library, record_in
 from .run_folder import ROWS, present
@@ -51,7 +54,7 @@ def look(folder: Path, quantity: str) -> Ranked:
 def _files(folder: Path) -> Ranked:
     images, unknown = [], []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() != ".png":
+        if not _is_png(path):
             continue
         try:
             image = png_entry.read(path)
@@ -70,7 +73,7 @@ def _rows(folder: Path, quantity: str) -> Ranked:
     check_library()
     images, unknown = [], []
     texts: dict[str, str] = {}
-    for table in Rows(folder / ROWS).batches(("file", quantity, f"{quantity}_error", "fingerprint", "prompt")):
+    for table in Rows(folder / ROWS).batches(("file", quantity, f"{quantity}_error", "digest", "fingerprint", "prompt")):
         for line in table.to_pylist():
             place = present(folder / line["file"])
             if place is None:
@@ -160,18 +163,43 @@ def rank(arguments: argparse.Namespace) -> None:
         print(line)
     if arguments.move:
         rejected = [image for index, image in enumerate(ranked.images) if index not in good]
-        for image in rejected:
-            rejecting.reject(folder, folder / image.path)
-        print(f"moved {len(rejected)} of {len(ranked.images)} to {_rejected(folder)}; --undo brings them back.")
+        by_path = {folder / image.path: image for image in rejected}
+
+        def reject(mover: Mover, path: Path) -> None:
+            if is_file_of(by_path[path], path):
+                mover.reject(path.name)
+            else:
+                print(f"not moved: {path.name} is no longer the file whose score was read.", file=sys.stderr)
+
+        count = _each_in_turn(folder, {path: path.parent for path in by_path}, reject)
+        print(f"moved {count} of {len(ranked.images)} to {_rejected(folder)}; --undo brings them back.")
 
 
 def undo(folder: Path) -> None:
     """Bring everything back that was rejected."""
     folders = sorted(folder.glob(_rejected(folder).relative_to(folder).as_posix()))
-    files = [path for rejected in folders if rejected.is_dir() for path in sorted(rejected.iterdir()) if path.is_file()]
-    for path in files:
-        rejecting.restore(folder, path)
-    print(f"brought {len(files)} back from {_rejected(folder)}.")
+    files = [path for rejected in folders if rejected.is_dir() for path in sorted(rejected.iterdir()) if _is_png(path)]
+    count = _each_in_turn(folder, {path: path.parent.parent for path in files}, lambda mover, path: mover.restore(path.name))
+    print(f"brought {count} back from {_rejected(folder)}.")
+
+
+def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover, Path], object]) -> int:
+    """Move files, given with the folders of their movers, and return how many are gone.
+
+    Those that another process moved meanwhile are left out.
+    """
+    count = 0
+    for folder, group in itertools.groupby(sorted(files), files.__getitem__):
+        with rejecting.moving(root, folder) as mover:
+            for file in group:
+                if file.is_file():
+                    move(mover, file)
+                    count += not file.exists()
+    return count
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png" and path.is_file()
 
 
 def _rejected(folder: Path) -> Path:

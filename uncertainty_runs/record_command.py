@@ -8,8 +8,9 @@ from typing import Any
 
 from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.quantities import QUANTITIES
-from uncertainty.storage.ledger import Ledger
+from uncertainty.storage.ledger import LOCATION, Ledger
 from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.saved_files import stamped
 
 from .argument_types import Parser
 from .comfyui import default_comfyui, folders
@@ -45,8 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.folder} is not inside ComfyUI's output folder {places.output}, and its sidebar shows only what is. Move "
             "the batch there, or give the options that ComfyUI is started with behind --."
         )
-    # Where the nodes keep it, too.
-    ledger, count = Ledger(places.user / "uncertainty" / "ledger.sqlite3"), 0
+    ledger, count = Ledger(places.user / LOCATION, places.output), 0
     for images in _images(folder, rows, places.output):
         ledger.add(images)
         count += len(images)
@@ -64,4 +64,5 @@ def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | No
     path = present(folder / line["file"])
     if path is None or line["digest"] is None:
         return None
-    return replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
+    image = replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
+    return stamped(image, path)

@@ -184,7 +184,7 @@ class Rows:
     def clean(self) -> None:
         """Delete what cut off merges and writes left over; for the one writer, as it begins."""
         keep = set(self._paths())
-        for path in self.folder.glob(f"*.parquet{UNFINISHED}"):
+        for path in self.folder.glob(f"*.parquet.*{UNFINISHED}"):
             path.unlink(missing_ok=True)
         for path in self.folder.glob("*.parquet"):
             if NAME.fullmatch(path.name) and path not in keep:

@@ -7,6 +7,7 @@ from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import tensor_files
 from ...uncertainty.thresholds import Thresholds
 from .. import folders, node_inputs
+from ..numbered_files import NumberedFiles
 
 
 class UncertaintyCalibrate(io.ComfyNode):
@@ -94,9 +95,9 @@ class UncertaintyThresholdsSave(io.ComfyNode):
     @classmethod
     def execute(cls, thresholds: Thresholds, filename_prefix: str) -> io.NodeOutput:
         node_inputs.check_types(thresholds=thresholds)
-        path, shown = folders.numbered(filename_prefix)
-        tensor_files.save_thresholds(path, thresholds)
-        return io.NodeOutput(ui=shown)
+        files = NumberedFiles(filename_prefix)
+        shown = files.write(tensor_files.SUFFIX, lambda path: tensor_files.save_thresholds(path, thresholds, replace=False))
+        return io.NodeOutput(ui={"files": [shown]})
 
 
 class UncertaintyThresholdsLoad(io.ComfyNode):

@@ -1,5 +1,6 @@
 """Access to ComfyUI's ledger: its location, and recording that never makes a run fail."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import folder_paths
 
 from ...uncertainty.maps import UncertaintyMap
-from ...uncertainty.storage.ledger import Ledger, LedgerError
+from ...uncertainty.storage.ledger import LOCATION, Ledger, LedgerError
+from ...uncertainty.storage.records import records_of
+from ...uncertainty.storage.saved_files import stamped
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,13 @@ def stop_recording() -> None:
 
 def ledger() -> Ledger:
     """The ledger of this ComfyUI, in its user directory."""
-    return Ledger(Path(folder_paths.get_user_directory()) / "uncertainty" / "ledger.sqlite3")
+    return _ledger(Path(folder_paths.get_user_directory()), output())
+
+
+@functools.lru_cache(maxsize=1)
+def _ledger(user: Path, output: Path) -> Ledger:
+    """Always the same object, because it keeps sorted scores in memory."""
+    return Ledger(user / LOCATION, output)
 
 
 def output() -> Path:
@@ -30,11 +39,27 @@ def output() -> Path:
     return Path(folder_paths.get_output_directory())
 
 
+def upgrade() -> None:
+    """Bring the ledger up to the current schema when ComfyUI starts. If that fails, log it: everything else still works."""
+    try:
+        ledger().upgrade()
+    except LedgerError as error:
+        log.warning("%s", error)
+
+
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
-    """Record the images. If that fails, log a warning instead of raising, so that the run continues."""
+    """Record the images and their files. If that fails, log a warning instead of raising, so that the run continues.
+
+    Args:
+        uncertainty: the map of the images.
+        files: path of each saved image, relative to the output folder.
+    """
     if not _recording:
         return
     try:
-        ledger().record(uncertainty, files)
-    except LedgerError as error:
+        images = records_of(uncertainty, files)
+        if files is not None:
+            images = [stamped(image, output() / image.path) for image in images]
+        ledger().add(images)
+    except (LedgerError, OSError) as error:
         log.warning("scores were not recorded: %s", error)

@@ -2,17 +2,13 @@
 
 import asyncio
 import io
-import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 from PIL import Image
 
-from ...uncertainty.choosing import rejecting
 from ...uncertainty.images import heatmaps
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
 from ...uncertainty.settings import in_words
@@ -21,13 +17,11 @@ from ...uncertainty.storage.ledger import Ledger, LedgerError
 from ...uncertainty.storage.ledger_query import Query
 from ...uncertainty.storage.records import ImageRecord
 from .. import view_route
-from . import ledger_access
+from . import ledger_access, moving_images
 
 MOST_ROWS = 500
 # Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,15 +33,16 @@ def add_routes() -> None:
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
+    ledger_access.upgrade()
     for method, path, answer in (
         ("GET", "/uncertainty/temporary/{name}", view_route.temporary),
         ("GET", "/uncertainty/quantities", quantities),
         ("GET", "/uncertainty/ledger", rows),
         ("GET", "/uncertainty/ledger/models", models),
         ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
-        ("POST", "/uncertainty/ledger/reject", _mover(reject)),
-        ("POST", "/uncertainty/ledger/restore", _mover(restore)),
-        ("POST", "/uncertainty/ledger/relocate", _mover(relocate)),
+        ("POST", "/uncertainty/ledger/reject", _mover(moving_images.reject)),
+        ("POST", "/uncertainty/ledger/restore", _mover(moving_images.restore)),
+        ("POST", "/uncertainty/ledger/relocate", _mover(moving_images.relocate)),
     ):
         server.routes.route(method, path)(_in_words(answer))
 
@@ -61,7 +56,7 @@ def _in_words(answer: Handler) -> Handler:
         except (ValueError, OverflowError) as error:  # OverflowError: an integer too large for SQLite
             return web.json_response({"error": str(error)}, status=400)
         except FileNotFoundError as error:
-            return web.json_response({"error": str(error)}, status=404)
+            return web.json_response({"error": moving_images.in_words(error)}, status=404)
         except LedgerError as error:
             return web.json_response({"error": str(error)}, status=503)
 
@@ -101,7 +96,8 @@ def _page(query: Query, limit: int, after: str | None) -> dict[str, Any]:
 
 def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | None, others: int) -> dict[str, Any]:
     """The data that the list shows of an image."""
-    image = _where_it_is(ledger, recorded)
+    present = moving_images.where_it_is(ledger, recorded)
+    image = present or recorded
     subfolder, _, filename = (image.file or "").rpartition("/")
     return {
         "id": image.id,
@@ -116,8 +112,8 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | N
         "of": others,
         "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
         "rejected": image.rejected,
-        "missing": not _path(image).is_file(),
-        "relocated": image != recorded,
+        "missing": present is None,
+        "relocated": present not in (None, recorded),
     }
 
 
@@ -147,9 +143,10 @@ def _heatmap(given: str) -> bytes:
     images = ledger.find([int(given)])
     if not images:
         raise FileNotFoundError(f"the ledger has no saved image {given}.")
-    path = _path(_where_it_is(ledger, images[0]))
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.name} is no longer in its folder.")
+    present = moving_images.where_it_is(ledger, images[0])
+    path = None if present is None else moving_images.path_of(present)
+    if path is None:
+        raise FileNotFoundError(f"{images[0].path.name} is no longer in its folder.")
     values = png_entry.read_map(path)
     if values is None:
         raise FileNotFoundError(f"{path.name} contains no map, because it was saved without metadata.")
@@ -162,7 +159,7 @@ def _heatmap(given: str) -> bytes:
     return data.getvalue()
 
 
-def _mover(move: Callable[[Ledger, ImageRecord], None]) -> Handler:
+def _mover(action: moving_images.Action) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
             raise ValueError(f"the request must have content type application/json, got {request.content_type}.")
@@ -170,74 +167,9 @@ def _mover(move: Callable[[Ledger, ImageRecord], None]) -> Handler:
         ids = given.get("ids") if isinstance(given, dict) else None
         if not isinstance(ids, list) or not all(type(each) is int for each in ids) or not 0 < len(ids) <= MOST_MOVES:
             raise ValueError(f"ids must be a list of 1 to {MOST_MOVES} numbers, got {str(ids)[:100]}.")
-        return web.json_response(await asyncio.to_thread(_move, move, ids))
+        return web.json_response(await asyncio.to_thread(moving_images.move, action, ids))
 
     return handle
-
-
-def _move(move: Callable[[Ledger, ImageRecord], None], ids: Sequence[int]) -> dict[str, Any]:
-    ledger = ledger_access.ledger()
-    images = {image.id: image for image in ledger.find(ids)}
-    moved, failed = [], []
-    for each in dict.fromkeys(ids):
-        try:
-            if each not in images:
-                raise FileNotFoundError(f"the ledger has no saved image {each}.")
-            move(ledger, _healed(ledger, images[each]))
-            moved.append(each)
-        except (ValueError, OSError, LedgerError) as error:
-            failed.append({"id": each, "reason": str(error)})
-    return {"moved": moved, "failed": failed}
-
-
-def reject(ledger: Ledger, image: ImageRecord) -> None:
-    """Move the image's file to the folder ``rejected``, unless it is there."""
-    if not image.rejected:
-        _apply(ledger, image, rejecting.reject, rejected=True)
-
-
-def restore(ledger: Ledger, image: ImageRecord) -> None:
-    """Move the image's file back from the folder ``rejected``."""
-    if image.rejected:
-        _apply(ledger, image, rejecting.restore, rejected=False)
-
-
-def relocate(ledger: Ledger, image: ImageRecord) -> None:
-    """Nothing more: every image that is to be moved is first recorded where its file lies."""
-
-
-def _apply(ledger: Ledger, image: ImageRecord, move: Callable[[Path, Path], Path], *, rejected: bool) -> None:
-    place = move(ledger_access.output(), _path(image))
-    # If the process is killed between these two lines, _where_it_is still finds the file.
-    ledger.moved(image.id or 0, _name(place), rejected)
-
-
-def _path(image: ImageRecord) -> Path:
-    return ledger_access.output() / image.path
-
-
-def _name(path: Path) -> str:
-    return path.relative_to(ledger_access.output()).as_posix()
-
-
-def _where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord:
-    """The image with the current path of its file, which is in the other folder if a move was interrupted or done by hand."""
-    path = _path(image)
-    if path.is_file():
-        return image
-    other = path.parent.parent / path.name if image.rejected else path.parent / rejecting.REJECTED / path.name
-    if not other.is_file() or ledger.has(_name(other)):  # the file there may belong to a later image
-        return image
-    return replace(image, file=_name(other), rejected=not image.rejected)
-
-
-def _healed(ledger: Ledger, image: ImageRecord) -> ImageRecord:
-    """The image with the current path of its file, which is also stored in the ledger."""
-    present = _where_it_is(ledger, image)
-    if present == image:
-        return image
-    log.info("%s was found in %s", present.path.name, present.path.parent)
-    return ledger.moved(image.id or 0, present.file or "", present.rejected)
 
 
 def _number(name: str, text: str) -> float:

@@ -1,11 +1,10 @@
 """UncertaintySaveImage: like SaveImage, but also writes the scores to the file and to the ledger."""
 
+import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io
 from torch import Tensor
@@ -14,6 +13,7 @@ from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import png_entry
 from ...uncertainty.storage.atomic import atomic_write
 from .. import folders, node_inputs
+from ..numbered_files import NumberedFiles
 from . import ledger_access
 
 
@@ -64,20 +64,12 @@ class UncertaintySaveImage(io.ComfyNode):
                 f"images has {count}, but the map has {uncertainty.images}: connect the images of this map. To save the "
                 "frames of videos, use Save Video."
             )
-        folders.check_prefix(filename_prefix)
-        output = ledger_access.output()
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, str(output), images.shape[2], images.shape[1]
-        )
+        files = NumberedFiles(filename_prefix, images.shape[2], images.shape[1])
         shown = []
         for index, image in enumerate(images):
-            file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_.png"
-            with atomic_write(Path(folder) / file) as unfinished:
-                unfinished.write_bytes(png_entry.png(image, cls._about(uncertainty, index)))
-            shown.append({"filename": file, "subfolder": subfolder, "type": "output"})
-        # Links are not resolved, because a subfolder may be on another disk.
-        files = [Path(os.path.relpath(Path(folder) / each["filename"], output)).as_posix() for each in shown]
-        ledger_access.record(uncertainty, files)
+            content = png_entry.png(image, cls._about(uncertainty, index))
+            shown.append(files.write(".png", functools.partial(_write_new, content), index))
+        ledger_access.record(uncertainty, [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown])
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 
     @classmethod
@@ -87,4 +79,10 @@ class UncertaintySaveImage(io.ComfyNode):
             return {}
         hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
         workflow = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
+        workflow.pop(png_entry.ENTRY, None)  # another pack's, under the name of this pack's entry
         return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **workflow}
+
+
+def _write_new(content: bytes, path: Path) -> None:
+    with atomic_write(path, replace=False) as unfinished:
+        unfinished.write_bytes(content)

@@ -108,6 +108,7 @@ class UncertaintyRun:
             mask=self.mask,
             settings=self._all_settings(),
             baselines=baselines.scores(self.baselines),
+            places=self.images if len(self.images) == len(set(self.images)) == self.recorded.images else (),
         )
 
     def _all_settings(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import tensor_files
 from .. import folders, node_inputs
+from ..numbered_files import NumberedFiles
 
 
 class UncertaintyMapSave(io.ComfyNode):
@@ -32,9 +33,9 @@ class UncertaintyMapSave(io.ComfyNode):
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, filename_prefix: str) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
-        path, shown = folders.numbered(filename_prefix)
-        tensor_files.save_map(path, uncertainty)
-        return io.NodeOutput(ui=shown)
+        files = NumberedFiles(filename_prefix)
+        shown = files.write(tensor_files.SUFFIX, lambda path: tensor_files.save_map(path, uncertainty, replace=False))
+        return io.NodeOutput(ui={"files": [shown]})
 
 
 class UncertaintyMapLoad(io.ComfyNode):

@@ -1,47 +1,301 @@
-"""Which file belongs to which row of the ledger, and the answers of the routes."""
+"""Which file belongs to which row of the ledger, where new files go, and the answers of the routes."""
 
 import asyncio
+import json
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from made_maps import made
 
 
-def test_an_image_does_not_take_over_the_file_of_another(
-    pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An image is rejected, a later image gets its name, and then the rejected file is deleted."""
-    routes = pack("nodes.choosing.ledger_routes")
-    monkeypatch.setattr(routes.ledger_access, "output", lambda: tmp_path)
-    ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
-    file = tmp_path / "a.png"
-    newest = pack("uncertainty.storage.ledger_query").Query()
-    for seed, text in enumerate(("first", "second")):
-        file.write_text(text)
-        ledger.record(made(1, seed), ["a.png"])
-        if seed == 0:
-            routes.reject(ledger, ledger.page(newest).images[0])
-    (second, first) = ledger.page(newest).images
-    assert (first.file, second.file) == ("rejected/a.png", "a.png")
-    (tmp_path / first.file).unlink()
-    assert routes._healed(ledger, first) == first
-    with pytest.raises(FileNotFoundError):
-        routes.restore(ledger, first)
-    assert file.read_text() == "second"
-    # Without the later image, the file is the rejected one, moved by the user.
-    ledger.moved(second.id, "b.png", rejected=False)
-    assert routes._healed(ledger, first).file == "a.png"
+@dataclass
+class Comfy:
+    """ComfyUI's folders, the node that saves, and the answers of the routes."""
+
+    pack: Callable[[str], ModuleType]
+    patch: pytest.MonkeyPatch
+
+    def start(self, output: Path) -> None:
+        """As after a start with ``--output-directory``."""
+        import folder_paths
+
+        output.mkdir(parents=True, exist_ok=True)
+        self.patch.setattr(folder_paths, "output_directory", str(output))
+
+    def save(self, seed: int, prefix: str = "a", count: int = 1, *, measured: Any = None, extra: object = None) -> list[str]:
+        """Save images with their map; returns their paths below the output folder."""
+        node = self.pack("nodes.choosing.save_image").UncertaintySaveImage
+        hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo=extra)
+        saver = type("Saver", (node,), {"hidden": hidden})
+        measured = made(count, seed) if measured is None else measured
+        images = torch.rand(len(measured.places), 8, 8, 3, generator=torch.Generator().manual_seed(seed))
+        shown = saver.execute(images, prefix, self.own(measured)).ui["images"]
+        return [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]
+
+    def own(self, measured: Any) -> Any:
+        """The map as an object of the pack's own class: ComfyUI loads the pack under another name."""
+        parts = {name: getattr(measured, name) for name in measured.__dataclass_fields__}
+        return self.pack("uncertainty.maps").UncertaintyMap(**parts)
+
+    def rows(self, **query: str) -> list[dict[str, Any]]:
+        """The rows of the list, newest first."""
+        routes = self.pack("nodes.choosing.ledger_routes")
+        answer = asyncio.run(routes._in_words(routes.rows)(SimpleNamespace(query={"limit": "500", **query})))
+        assert answer.status == 200, answer.text
+        rows: list[dict[str, Any]] = json.loads(answer.text)["rows"]
+        return rows
+
+    def move(self, what: str, *ids: int) -> dict[str, Any]:
+        """Reject, restore or relocate."""
+        moving = self.pack("nodes.choosing.moving_images")
+        answer: dict[str, Any] = moving.move(getattr(moving, what), ids)
+        return answer
+
+    def heatmap(self, number: int) -> int:
+        """Status of the answer."""
+        routes = self.pack("nodes.choosing.ledger_routes")
+        request = SimpleNamespace(match_info={"id": str(number)})
+        status: int = asyncio.run(routes._in_words(routes.heatmap)(request)).status
+        return status
 
 
-def test_numbers_that_no_ledger_holds_are_refused(
-    pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    routes = pack("nodes.choosing.ledger_routes")
-    ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
-    monkeypatch.setattr(routes.ledger_access, "ledger", lambda: ledger)
+@pytest.fixture
+def comfy(pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comfy:
+    """With a ledger and an output folder of its own."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
+    running = Comfy(pack, monkeypatch)
+    running.start(tmp_path / "output")
+    return running
+
+
+def stranger(path: Path) -> None:
+    """An image that another node saved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), "red").save(path)
+
+
+def state(comfy: Comfy) -> list[tuple[str, bool, bool]]:
+    """File, whether rejected and whether missing, of each row."""
+    rows = comfy.rows()
+    return [(f"{r['file']['subfolder']}/{r['file']['filename']}".lstrip("/"), r["rejected"], r["missing"]) for r in rows]
+
+
+def test_a_stranger_under_a_freed_name_is_not_the_image(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1)
+    (row,) = comfy.rows()
+    assert not row["missing"] and comfy.heatmap(row["id"]) == 200
+    (tmp_path / "output" / name).unlink()
+    stranger(tmp_path / "output" / name)
+    assert state(comfy) == [(name, False, True)]
+    assert comfy.heatmap(row["id"]) == 404
+    for what in ("reject", "restore", "relocate"):
+        answer = comfy.move(what, row["id"])
+        assert answer["moved"] == [] and "no longer in its folder" in answer["failed"][0]["reason"]
+    assert (tmp_path / "output" / name).is_file()
+
+
+def test_strangers_among_the_rejected_are_not_the_image(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1)
+    (row,) = comfy.rows()
+    comfy.move("reject", row["id"])
+    shutil.rmtree(tmp_path / "output" / "rejected")
+    for place in (tmp_path / "output" / name, tmp_path / "output" / "rejected" / name):
+        stranger(place)
+    assert state(comfy) == [(f"rejected/{name}", True, True)]
+    assert comfy.heatmap(row["id"]) == 404
+    assert comfy.move("restore", row["id"])["moved"] == []
+    assert state(comfy) == [(f"rejected/{name}", True, True)]
+
+
+def test_another_output_folder_has_other_files(comfy: Comfy, tmp_path: Path) -> None:
+    """Two output folders with equal names in them, and one ledger."""
+    names = {}
+    for seed, folder in enumerate(("A", "B")):
+        comfy.start(tmp_path / folder)
+        names[folder] = comfy.save(seed)
+    assert names["A"] == names["B"]
+    for seed, folder in enumerate(("A", "B")):
+        comfy.start(tmp_path / folder)
+        (row,) = comfy.rows()
+        assert (row["seed"], row["missing"]) == (str(seed), False)
+        assert row["of"] == 1  # scores of all folders are compared
+        other = ({1, 2} - {row["id"]}).pop()
+        assert comfy.move("reject", other)["moved"] == []
+        assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
+        assert len(list((tmp_path / folder / "rejected").glob("*.png"))) == 1
+
+
+def test_an_output_folder_that_was_renamed_keeps_its_images(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1)
+    (tmp_path / "output").rename(tmp_path / "moved")
+    comfy.start(tmp_path / "moved")
+    (row,) = comfy.rows()
+    assert not row["missing"]
+    assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
+    assert state(comfy) == [(f"rejected/{name}", True, False)]
+    comfy.start(tmp_path / "output")
+    assert comfy.rows() == []  # it belongs to the other folder now
+
+
+def test_a_copy_that_was_brought_back_is_the_image(comfy: Comfy, tmp_path: Path) -> None:
+    """Its time is another, but the entry inside it says whose it is."""
+    (name,) = comfy.save(1)
+    path = tmp_path / "output" / name
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    assert state(comfy) == [(name, False, False)]
+
+
+def test_without_metadata_size_and_time_tell(comfy: Comfy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "disable_metadata", True)
+    (name,) = comfy.save(1)
+    (row,) = comfy.rows()
+    assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
+    assert comfy.move("restore", row["id"])["moved"] == [row["id"]]
+    assert state(comfy) == [(name, False, False)]
+    os.utime(tmp_path / "output" / name, (1, 1))
+    assert state(comfy) == [(name, False, True)]
+
+
+def test_a_file_moved_under_a_number_is_found(comfy: Comfy, tmp_path: Path) -> None:
+    """The name was taken in the folder ``rejected``, and the process was killed before the ledger knew."""
+    (name,) = comfy.save(1)
+    moved = tmp_path / "output" / "rejected" / f"{Path(name).stem} (1).png"
+    stranger(moved.with_name(name))
+    (tmp_path / "output" / name).rename(moved)
+    assert state(comfy) == [(f"rejected/{moved.name}", True, False)]
+
+
+def test_an_image_does_not_take_over_the_file_of_another(comfy: Comfy, tmp_path: Path) -> None:
+    """One image in two files: the row of the first must not take the second."""
+    measured = made(1)
+    (first,), (second,) = comfy.save(1, measured=measured), comfy.save(1, "rejected_/a", measured=measured)
+    rows = {row["file"]["filename"]: row["id"] for row in comfy.rows()}
+    assert len(rows) == 1 and len(comfy.rows()) == 2  # equal names in two folders
+    (tmp_path / "output" / first).unlink()
+    assert sorted(state(comfy)) == [(first, False, True), (second, False, False)]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "a/../../secret.png"])
+def test_files_outside_are_neither_shown_nor_moved(comfy: Comfy, tmp_path: Path, name: str) -> None:
+    (saved,) = comfy.save(1)
+    secret = tmp_path / "secret.png"
+    shutil.copy2(tmp_path / "output" / saved, secret)  # with a valid entry
+    (row,) = comfy.rows()
+    ledger = comfy.pack("nodes.choosing.ledger_access").ledger()
+    ledger.moved(row["id"], name, False)
+    assert comfy.rows()[0]["missing"]
+    assert comfy.heatmap(row["id"]) == 404
+    (failed,) = comfy.move("reject", row["id"])["failed"]
+    assert "outside" in failed["reason"] and str(tmp_path) not in failed["reason"]
+    assert secret.is_file()
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["plain", "folder/plain", "slash/", "two/slashes//", "batch_%batch_num%", "dotted/./x", "%width%x%height%", "a_00007"],
+)
+def test_no_run_replaces_a_file(comfy: Comfy, tmp_path: Path, prefix: str) -> None:
+    names = [name for seed in range(3) for name in comfy.save(seed, prefix, 2)]
+    assert len(set(names)) == 6
+    files = [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(tmp_path / "output").as_posix() for path in files) == sorted(names)
+    assert len({path.read_bytes() for path in files}) == 6
+    assert len([row for row in comfy.rows() if not row["missing"]]) == 6
+
+
+@pytest.mark.parametrize("prefix", ["plain", "slash/", "%year%/map"])
+def test_no_map_replaces_a_map(comfy: Comfy, tmp_path: Path, prefix: str) -> None:
+    save = comfy.pack("nodes.looking.map_files").UncertaintyMapSave
+    for seed in range(3):
+        save.execute(comfy.own(made(1, seed)), prefix)
+    files = list((tmp_path / "output").rglob("*.safetensors"))
+    assert len({path.read_bytes() for path in files}) == len(files) == 3
+
+
+def test_a_number_that_another_process_takes_is_left_to_it(comfy: Comfy, tmp_path: Path) -> None:
+    files = comfy.pack("nodes.numbered_files").NumberedFiles("x")
+    (tmp_path / "output" / "x_00001_.png").write_text("another's")
+    writer = comfy.pack("nodes.choosing.save_image")._write_new
+    shown = files.write(".png", lambda path: writer(b"ours", path))
+    assert shown["filename"] == "x_00002_.png"
+    assert (tmp_path / "output" / "x_00001_.png").read_text() == "another's"
+    assert len(list((tmp_path / "output").iterdir())) == 2
+
+
+@pytest.mark.parametrize("prefix", ["rejected/x", "Rejected/x", "a/rejected/x", "./rejected/b/x"])
+def test_nothing_is_saved_where_rejected_files_go(comfy: Comfy, prefix: str) -> None:
+    node = comfy.pack("nodes.choosing.save_image").UncertaintySaveImage
+    assert "rejected images go" in node.validate_inputs(prefix)
+    with pytest.raises(ValueError, match="rejected images go"):
+        comfy.save(1, prefix)
+    comfy.save(1, "rejected")  # as a name it is as good as any other
+
+
+def test_equal_maps_are_as_many_rows_as_images(comfy: Comfy) -> None:
+    black = torch.zeros(1, 8, 2, 4, 4)
+    for values in (black, black * torch.nan):
+        measured = made(8)
+        equal = type(measured)(
+            quantities=dict.fromkeys(measured.quantities, values),
+            standard_errors=measured.standard_errors,
+            steps=measured.steps,
+            total_steps=measured.total_steps,
+            sigmas=measured.sigmas,
+            settings=measured.settings,
+        )
+        before = len(comfy.rows())
+        names = comfy.save(0, measured=equal)
+        assert len(comfy.rows()) == before + 8
+        # Saved once more, by another node or after a filter: every file has a row.
+        comfy.save(0, "kept", measured=equal.select([1, 3]))
+        assert len(comfy.rows()) == before + 10
+        assert {(row["file"]["filename"], row["index"]) for row in comfy.rows()} >= {(names[3], 3), ("kept_00002_.png", 3)}
+
+
+def test_an_entry_of_another_pack_does_not_replace_ours(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1, extra={"uncertainty": {"x": 1}, "workflow": {"nodes": []}})
+    with Image.open(tmp_path / "output" / name) as image:
+        assert json.loads(image.info["uncertainty"])["version"] == 1
+        assert json.loads(image.info["workflow"]) == {"nodes": []}
+    assert state(comfy) == [(name, False, False)]
+
+
+def test_asking_writes_nothing_and_waits_for_nobody(comfy: Comfy, tmp_path: Path) -> None:
+    path = tmp_path / "user" / "uncertainty" / "ledger.sqlite3"
+    assert comfy.rows() == [] and not path.parent.exists()
+    comfy.save(1)
+    import sqlite3
+    import time
+
+    with sqlite3.connect(path, isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE images SET seed = 7")
+        start = time.monotonic()
+        (row,) = comfy.rows()
+        assert row["seed"] == "1" and comfy.heatmap(row["id"]) == 200
+        assert time.monotonic() - start < 5  # less than the patience of a writer
+        writer.execute("ROLLBACK")
+
+
+def test_numbers_that_no_ledger_holds_are_refused(comfy: Comfy) -> None:
+    comfy.save(1)
+    routes = comfy.pack("nodes.choosing.ledger_routes")
     huge = str(1 << 70)
     for answer, request in (
         (routes.heatmap, SimpleNamespace(match_info={"id": huge})),

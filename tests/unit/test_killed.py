@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from made_maps import made
 from uncertainty.calibration import Calibration
-from uncertainty.choosing import rejecting
+from uncertainty.choosing.rejecting import LOCK, Mover, moving
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import tensor_files
 from uncertainty.storage.ledger import Ledger, Query
@@ -108,12 +108,16 @@ def test_a_file_that_is_moved_is_always_there(tmp_path: Path) -> None:
         assert there
         assert all(place.read_text() == "picture" for place in there)
 
+    def move(action: Callable[[Mover, str], Path]) -> None:
+        with moving(tmp_path, tmp_path) as mover:
+            action(mover, "a.png")
+
     file.write_text("picture")
-    assert killed_at_every_line(lambda: rejecting.reject(tmp_path, file) if file.exists() else None, check) > 10
+    assert killed_at_every_line(lambda: move(Mover.reject) if file.exists() else None, check) > 10
     assert not file.exists()
-    killed_at_every_line(lambda: rejecting.restore(tmp_path, away) if away.exists() else None, check)
+    killed_at_every_line(lambda: move(Mover.restore) if away.exists() else None, check)
     assert not away.exists()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.png", "rejected"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [LOCK, "a.png", "rejected"]
 
 
 def test_the_ledger_has_all_images_of_a_run_or_none(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"ledger\.sqlite3 cannot be used"):
         Ledger(path).state()
     with pytest.raises(LedgerError, match="cannot be used"):
-        Ledger(tmp_path / "ledger.sqlite3" / "below a file").state()
+        Ledger(tmp_path / "ledger.sqlite3" / "below a file").record(made(1))
 
 
 def test_many_threads_write_at_once(ledger: Ledger) -> None:

@@ -87,7 +87,7 @@ def test_a_merge_that_was_cut_off_counts_once(tmp_path: Path, monkeypatch: pytes
             rows.add([row(number)])
     assert len(list(tmp_path.iterdir())) == MERGED_AT_ONCE + 1
     assert numbers(rows) == list(range(MERGED_AT_ONCE))
-    (tmp_path / "000000016-000000016.parquet.part").write_bytes(b"half a file")
+    (tmp_path / "000000016-000000016.parquet.0123abcd.part").write_bytes(b"half a file")
     rows.clean()
     assert [path.name for path in tmp_path.iterdir()] == [f"{0:09}-{MERGED_AT_ONCE - 1:09}.parquet"]
     assert numbers(rows) == list(range(MERGED_AT_ONCE))

@@ -1,7 +1,8 @@
 """Atomic writes: a file is either complete or absent, even if the process is killed while writing."""
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,25 +10,62 @@ UNFINISHED = ".part"
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Context manager that yields a temporary path to write to, then flushes it to disk and renames it to ``path``.
 
     If the body raises, the temporary file is removed and an earlier file at ``path`` stays unchanged. A killed process leaves a
     file that ends in ``.part``, which is never read.
 
+    Args:
+        path: the file.
+        replace: whether an earlier file at ``path`` is replaced.
+
     Raises:
+        FileExistsError: there is a file at ``path``, and ``replace`` is False.
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}{UNFINISHED}")
+    # A name of its own, because two processes may write the same file at the same time.
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
         yield unfinished
         _sync(unfinished, os.O_RDWR)
-        unfinished.replace(path)
+        if replace:
+            unfinished.replace(path)
+        else:
+            rename_to_new(unfinished, path)
         with suppress(OSError):  # Windows cannot open folders
             _sync(path.parent, os.O_RDONLY)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def rename_to_new(source: Path, target: Path) -> None:
+    """Rename a file, but never over another file. At every moment the file has one of its two names, or both.
+
+    Raises:
+        FileExistsError: the new name is taken.
+        FileNotFoundError: the file is gone.
+        OSError: the file cannot be renamed; it keeps its old name.
+    """
+    try:
+        os.link(source, target)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # file systems without links, such as FAT: an empty file reserves the name instead
+        target.touch(exist_ok=False)
+        _or_remove(target, lambda: source.replace(target))
+        return
+    _or_remove(target, lambda: source.unlink(missing_ok=True))  # another process may have removed the old name meanwhile
+
+
+def _or_remove(made: Path, last: Callable[[], object]) -> None:
+    """The last operation of a rename; if it fails, the new name, which this process made, is removed."""
+    try:
+        last()
+    except OSError:
+        made.unlink(missing_ok=True)
+        raise
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 from ..maps import UncertaintyMap
 from ..settings import compared, of_guidance
 
+# Settings that are not compared but tell images apart.
+OF_THE_IMAGE = ("seed", "prompt")
+
 
 def described(measured: UncertaintyMap) -> dict[str, Any]:
     """Settings that must agree for scores to be comparable: the ``compared`` ones, recorded steps, latent shape and mask."""
@@ -23,12 +26,15 @@ def fingerprint(measured: UncertaintyMap) -> str:
 
 
 def image_digests(measured: UncertaintyMap) -> list[str]:
-    """A digest of each image.
+    """A digest of each image: of its map, the settings, the seed, the prompt, and its place in the batch.
 
-    It also covers the settings, because at the first step an image is the same for every sampler.
+    The map alone would not do: at the first step it is the same for every sampler, and black images have equal maps.
     """
-    about = json.dumps(described(measured) | of_guidance(measured.settings), sort_keys=True).encode()
-    return [_digest(about + image.contiguous().numpy().tobytes()) for image in measured.values.transpose(0, 1)]
+    about = described(measured) | of_guidance(measured.settings)
+    about |= {name: measured.settings.get(name) for name in OF_THE_IMAGE}
+    run = json.dumps(about, sort_keys=True).encode()
+    maps = (image.contiguous().numpy().tobytes() for image in measured.values.transpose(0, 1))
+    return [_digest(run + str(place).encode() + values) for place, values in zip(measured.places, maps, strict=True)]
 
 
 def _digest(data: bytes) -> str:

@@ -1,13 +1,15 @@
-"""Scores of the images of all runs, in one SQLite file: one row per image, one transaction per run.
+"""Scores of the images of all runs, in one SQLite file: one row per saved file, one transaction per run.
 
-A digest of its map and settings identifies an image, so an image that is recorded again, for example when it is saved, keeps its
-row. Scores are comparable only under equal settings, which a *fingerprint* identifies. The schema is in ``migrations``.
+A digest identifies an image. It gets a row when it is measured, the same row when it is saved, and another row for each further
+file that it is saved to; it counts once among the scores that others are compared with. Scores are comparable only under equal
+settings, which a *fingerprint* identifies. The schema is in ``migrations``.
 """
 
 import json
 import math
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +27,19 @@ from ..scores import bad_end
 from .ledger_query import Query
 from .migrations import VERSION, is_current, migrate, version_of
 from .records import ImageRecord, records_of
+from .sorted_scores import SortedScores
 
 # Seconds to wait while another process writes.
 PATIENCE = 10.0
+# Where the ledger lies below ComfyUI's user folder.
+LOCATION = Path("uncertainty", "ledger.sqlite3")
 # Fields of a record that have a column of the same name.
-COLUMNS = ("digest", "fingerprint", "created", "seed", "prompt_digest", "place", "file", "rejected")
+COLUMNS = (
+    *("digest", "fingerprint", "created", "seed", "prompt_digest", "place"),
+    *("file", "size", "modified", "rejected"),
+)
+# What a file gives a row, and what the row loses with it.
+OF_THE_FILE = ("output", "file", "size", "modified", "rejected")
 
 
 class LedgerError(Exception):
@@ -46,29 +56,67 @@ class Page:
 
 
 class Ledger:
-    """The ledger in a file, which is created at first use. Methods are thread-safe: each opens its own connection."""
+    """The ledger in a file, which is created when something is first recorded.
 
-    def __init__(self, path: Path) -> None:
+    Methods are thread-safe: each opens its own connection. Those that ask do not write.
+
+    Args:
+        path: the file.
+        output: the output folder that files are relative to; None if files do not matter. Files recorded in another output
+            folder are not listed, unless that folder no longer exists and may have become this one.
+    """
+
+    def __init__(self, path: Path, output: Path | None = None) -> None:
         self.path = path
+        self.output = "" if output is None else str(output.resolve())
+        self._sorted = SortedScores()
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection that commits at the end, or rolls back on an error.
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection with the current schema, in a transaction that commits at the end or rolls back on an error.
 
         Raises:
             LedgerError: the file cannot be used.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise self._unusable(error) from error
-        try:
-            connection.row_factory = sqlite3.Row
+        with self._connected(self.path) as connection:
             # The file survives a killed process. A power cut may lose the last runs but cannot corrupt the file.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            self._bring_up_to_date(connection)
+            self._refuse_newer(connection)
+            if not is_current(connection):
+                migrate(connection, self.path)
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file and cannot change it. It does not wait for a process that writes.
+
+        Raises:
+            LedgerError: the file cannot be used.
+        """
+        with self._connected(self.path if self._has_rows() else ":memory:") as connection:
+            if version_of(connection) == 0:
+                migrate(connection, self.path)  # in memory
+            self._refuse_newer(connection)
+            if not is_current(connection):
+                raise LedgerError(f"the ledger {self.path.name} was written by an older version of this pack: restart ComfyUI.")
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextmanager
+    def _connected(self, where: Path | str) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
+            connection.row_factory = sqlite3.Row
             with connection:
                 yield connection
         except (OSError, sqlite3.Error) as error:
@@ -76,18 +124,30 @@ class Ledger:
         finally:
             connection.close()
 
-    def _unusable(self, error: Exception) -> LedgerError:
-        return LedgerError(f"the ledger {self.path.name} cannot be used ({error}): check its folder and the disk space.")
+    def _has_rows(self) -> bool:
+        """Whether the file exists and was ever written to: a process that is killed at once leaves an empty one."""
+        if not self.path.exists():
+            return False
+        with self._connected(self.path) as connection:
+            return version_of(connection) > 0
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+    def _unusable(self, error: Exception) -> LedgerError:
+        reason = error.strerror if isinstance(error, OSError) else error  # without the path of the file
+        return LedgerError(f"the ledger {self.path.name} cannot be used ({reason}): check its folder and the disk space.")
+
+    def _refuse_newer(self, connection: sqlite3.Connection) -> None:
         version = version_of(connection)
         if version > VERSION:
             raise LedgerError(
                 f"the ledger {self.path.name} has version {version}, but this pack reads versions up to {VERSION}: update the "
                 "pack, or move the file away to start a new ledger."
             )
-        if not is_current(connection):
-            migrate(connection, self.path)
+
+    def upgrade(self) -> None:
+        """Bring an existing file up to the current schema, so that it can be read; a copy of the older file is kept."""
+        if self.path.exists():
+            with self._writing():
+                pass
 
     def record(self, measured: UncertaintyMap, files: Sequence[str] | None = None, now: float | None = None) -> str:
         """Record the images of a map in one transaction and return their fingerprint.
@@ -102,22 +162,14 @@ class Ledger:
         return images[0].fingerprint
 
     def add(self, images: Sequence[ImageRecord], now: float | None = None) -> None:
-        """Record images in one transaction. Known images keep their row; earlier images with the same file lose it."""
+        """Record images in one transaction. An image has one row for each of its files, or one if it has none."""
         moment = time.time() if now is None else now
-        columns = (*COLUMNS, *_score_columns())
-        insert = (
-            f"INSERT INTO images ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # nosec B608
-            "ON CONFLICT (digest) DO UPDATE SET file = coalesce(excluded.file, file), "
-            "rejected = coalesce(excluded.rejected, rejected)"
-        )
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._writing() as connection:
+            output = _output_number(connection, self.output)
             settings = {(image.fingerprint, image.model, image.settings) for image in images}
             connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
-            # ComfyUI reuses the name of a file that was moved or deleted. A name belongs to the image saved last.
-            forget = "UPDATE images SET file = NULL, rejected = NULL WHERE file = ?"
-            connection.executemany(forget, [(image.file,) for image in images if image.file is not None])
-            connection.executemany(insert, [_row(image, moment) for image in images])
+            for image in images:
+                _add(connection, image, moment, output)
 
     def standing(self, name: str, quantity: str, scores: Tensor, digests: Collection[str] = ()) -> Standing:
         """The standing of scores among all recorded scores and themselves, whether or not these images are recorded.
@@ -129,9 +181,16 @@ class Ledger:
             digests: digests of the images, so that recorded ones are not counted twice.
         """
         check_choice("quantity", quantity, QUANTITIES)
-        with self._open() as connection:
-            others = _sorted_scores(connection, name, quantity, digests)
-        among = torch.cat([torch.tensor(others, dtype=torch.float64), scores[scores.isfinite()].double()])
+        with self._reading() as connection:
+            everything = self._sorted.of(connection, name, quantity)
+            select = f"SELECT {quantity} FROM images WHERE digest = ? AND copy = 0 AND fingerprint = ?"  # nosec B608
+            rows = [connection.execute(select, (digest, name)).fetchone() for digest in digests]
+        ours = Counter(row[0] for row in rows if row is not None and row[0] is not None)
+        keep = torch.ones(len(everything), dtype=torch.bool)
+        for score, count in ours.items():
+            start = int(torch.searchsorted(everything, score))
+            keep[start : start + count] = False
+        among = torch.cat([everything[keep], scores[scores.isfinite()].double()])
         return stand(scores, among.sort().values)
 
     def page(self, query: Query, limit: int = 60, after: str | None = None) -> Page:
@@ -142,8 +201,8 @@ class Ledger:
         """
         where, values = query.conditions()
         direction = query.order.upper()
-        with self._open() as connection:
-            connection.execute("BEGIN")
+        with self._reading() as connection:
+            where = f"{where}{self._listed(connection)}"
             total = connection.execute(f"SELECT count(*) FROM images WHERE {where}", values).fetchone()[0]  # nosec B608
             if after is not None:
                 condition, more = query.after(after)
@@ -159,65 +218,106 @@ class Ledger:
 
     def find(self, ids: Sequence[int]) -> list[ImageRecord]:
         """The saved images with these ids, in the given order; unknown ids are skipped."""
-        with self._open() as connection:
+        with self._reading() as connection:
             models = _models(connection)
-            select = "SELECT * FROM images WHERE id = ? AND rejected IS NOT NULL"
+            select = f"SELECT * FROM images WHERE id = ? AND rejected IS NOT NULL{self._listed(connection)}"  # nosec B608
             rows = [connection.execute(select, (each,)).fetchone() for each in ids]
         return [_image(row, models) for row in rows if row is not None]
 
     def has(self, file: str) -> bool:
         """Whether an image with this file is recorded."""
-        with self._open() as connection:
-            return connection.execute("SELECT 1 FROM images WHERE file = ?", (file,)).fetchone() is not None
+        with self._reading() as connection:
+            select = f"SELECT 1 FROM images WHERE file = ?{self._listed(connection)}"  # nosec B608
+            return connection.execute(select, (file,)).fetchone() is not None
 
     def groups(self) -> list[tuple[str, dict[str, Any], int]]:
         """Every fingerprint of saved images, its settings and its number of images, most images first."""
-        with self._open() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT fingerprint, settings, images FROM settings JOIN (SELECT fingerprint, count(*) AS images FROM images "
-                "WHERE rejected IS NOT NULL GROUP BY fingerprint) USING (fingerprint) ORDER BY images DESC"
+                f"WHERE rejected IS NOT NULL{self._listed(connection)} GROUP BY fingerprint) "  # nosec B608
+                "USING (fingerprint) ORDER BY images DESC"
             ).fetchall()
         return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows]
 
     def better_than(self, images: Sequence[ImageRecord], quantity: str) -> list[tuple[float | None, int]]:
         """For each image, the fraction of the other images of its fingerprint that are less sure, and their number."""
         answers: list[tuple[float | None, int]] = [(None, 0)] * len(images)
-        with self._open() as connection:
-            # Reads all scores of a fingerprint once instead of counting for each image, so long pages are as fast as short ones.
+        with self._reading() as connection:
             for name in {image.fingerprint for image in images}:
                 places = [place for place, image in enumerate(images) if image.fingerprint == name]
-                recorded = torch.tensor(_sorted_scores(connection, name, quantity), dtype=torch.float64)
                 scores = [images[place].score(quantity) for place in places]
                 values = torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
-                standing = stand(values, recorded)
+                standing = stand(values, self._sorted.of(connection, name, quantity))
                 for place, score, worse in zip(places, scores, standing.worse(bad_end(quantity)).tolist(), strict=True):
                     known = score is not None and standing.others > 0
                     answers[place] = worse / standing.others if known else None, standing.others
         return answers
 
     def moved(self, number: int, file: str, rejected: bool) -> ImageRecord:
-        """Store the new path of an image's file and return the updated record."""
-        with self._open() as connection:
-            connection.execute("UPDATE images SET file = ?, rejected = ? WHERE id = ?", (file, rejected, number))
+        """Store the new path of an image's file, in this output folder, and return the updated record."""
+        with self._writing() as connection:
+            output = _output_number(connection, self.output)
+            update = "UPDATE images SET output = ?, file = ?, rejected = ? WHERE id = ?"
+            connection.execute(update, (output, file, rejected, number))
         return self.find([number])[0]
 
     def state(self) -> tuple[int, int]:
         """Number of recorded images and the highest id; changes whenever an image is added."""
-        with self._open() as connection:
+        with self._reading() as connection:
             row = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM images").fetchone()
         return int(row[0]), int(row[1])
 
+    def _listed(self, connection: sqlite3.Connection) -> str:
+        """The condition for rows whose files may be in this output folder; empty if that is all rows, as almost always."""
+        known = connection.execute("SELECT id, path FROM outputs").fetchall()
+        here = [number for number, path in known if path in ("", self.output) or not Path(path).is_dir()]
+        if not self.output or len(here) == len(known):
+            return ""
+        return f" AND output IN ({', '.join(map(str, here))})"
 
-def _score_columns() -> list[str]:
-    return [column for name in QUANTITIES for column in (name, f"{name}_error")]
+
+def _output_number(connection: sqlite3.Connection, output: str) -> int:
+    """Id of an output folder, which is added if it is new."""
+    connection.execute("INSERT OR IGNORE INTO outputs (path) VALUES (?)", (output,))
+    return int(connection.execute("SELECT id FROM outputs WHERE path = ?", (output,)).fetchone()[0])
 
 
-def _row(image: ImageRecord, moment: float) -> tuple[Any, ...]:
-    """Values of the columns; a score that is absent or not finite is NULL."""
-    about = {name: getattr(image, name) for name in COLUMNS}
-    about |= {"created": moment, "seed": _signed(image.seed), "rejected": None if image.file is None else int(image.rejected)}
-    scores = [part for name in QUANTITIES for part in (image.score(name), image.standard_error(name))]
-    return (*about.values(), *scores)
+def _add(connection: sqlite3.Connection, image: ImageRecord, moment: float, output: int) -> None:
+    """Give an image a row, or its file to a row that has none."""
+    values = _values(image, moment, output)
+    of_the_file = {name: values[name] for name in OF_THE_FILE}
+    if image.file is not None:
+        # A name belongs to the image that was saved last.
+        connection.execute(
+            "UPDATE images SET file = NULL, size = NULL, modified = NULL, rejected = NULL "
+            "WHERE file = ? AND output = ? AND digest != ?",
+            (image.file, output, image.digest),
+        )
+    rows = connection.execute(
+        "SELECT id, copy, file, output FROM images WHERE digest = ? ORDER BY copy", (image.digest,)
+    ).fetchall()
+    if image.file is None and rows:
+        return
+    same = [row["id"] for row in rows if (row["file"], row["output"]) == (image.file, output)]
+    free = [row["id"] for row in rows if row["file"] is None]
+    for number in (same or free)[:1]:
+        setting = ", ".join(f"{name} = ?" for name in of_the_file)
+        connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
+        return
+    values["copy"] = rows[-1]["copy"] + 1 if rows else 0
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO images ({names}) VALUES ({marks})", tuple(values.values()))  # nosec B608
+
+
+def _values(image: ImageRecord, moment: float, output: int) -> dict[str, Any]:
+    """The columns of a new row; a score that is absent or not finite is NULL."""
+    values: dict[str, Any] = {name: getattr(image, name) for name in COLUMNS}
+    values |= {"created": moment, "seed": _signed(image.seed), "output": output}
+    values["rejected"] = None if image.file is None else int(image.rejected)
+    for name in QUANTITIES:
+        values |= {name: image.score(name), f"{name}_error": image.standard_error(name)}
+    return values
 
 
 def _image(row: sqlite3.Row, models: Mapping[str, str]) -> ImageRecord:
@@ -243,12 +343,3 @@ def _signed(seed: int | None) -> int | None:
 
 def _unsigned(stored: int | None) -> int | None:
     return stored if stored is None else stored % (1 << 64)
-
-
-def _sorted_scores(connection: sqlite3.Connection, name: str, quantity: str, without: Collection[str] = ()) -> list[float]:
-    """All valid scores of a fingerprint, lowest first, except those of the given digests."""
-    chosen = f"SELECT {quantity} FROM images WHERE fingerprint = ? AND {quantity} IS NOT NULL "  # nosec B608
-    if without:
-        chosen += "AND digest NOT IN (SELECT value FROM json_each(?)) "
-    values = (name, json.dumps(list(without))) if without else (name,)
-    return [row[0] for row in connection.execute(f"{chosen}ORDER BY {quantity}", values)]

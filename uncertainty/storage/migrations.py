@@ -31,7 +31,31 @@ def _prompt_is_a_digest(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE images RENAME COLUMN prompt TO prompt_digest")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _prompt_is_a_digest)
+def _files_are_identified(connection: sqlite3.Connection) -> None:
+    """A row for each file of an image, which tells the output folder, the size and the time of the file."""
+    connection.execute("CREATE TABLE outputs (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE)")
+    connection.execute("INSERT INTO outputs VALUES (0, '')")  # of earlier rows, whose folder is not known
+    # SQLite cannot remove UNIQUE from a column, so the table is written anew.
+    fixed = (
+        "id INTEGER PRIMARY KEY, digest TEXT NOT NULL, copy INTEGER NOT NULL DEFAULT 0, "
+        "fingerprint TEXT NOT NULL REFERENCES settings, created REAL NOT NULL, seed INTEGER, place INTEGER NOT NULL, "
+        "prompt_digest TEXT, output INTEGER NOT NULL DEFAULT 0 REFERENCES outputs, file TEXT, size INTEGER, modified INTEGER, "
+        "rejected INTEGER"
+    )
+    kept = [row[1] for row in connection.execute("PRAGMA table_info(images)")]
+    known = {part.split()[0] for part in fixed.split(", ")}
+    scores = "".join(f", {name} REAL" for name in kept if name not in known)
+    connection.execute(f"CREATE TABLE rows ({fixed}{scores}, UNIQUE (digest, copy))")
+    listed = ", ".join(kept)
+    connection.execute(f"INSERT INTO rows ({listed}) SELECT {listed} FROM images")  # nosec B608
+    connection.execute("DROP TABLE images")
+    connection.execute("ALTER TABLE rows RENAME TO images")
+    connection.execute("CREATE INDEX by_file ON images (file, output)")
+    for name in ("created", *(name for name in QUANTITIES if name in kept)):
+        _index(connection, name)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _prompt_is_a_digest, _files_are_identified)
 VERSION = len(MIGRATIONS)
 
 
@@ -86,5 +110,7 @@ def _missing_columns(connection: sqlite3.Connection) -> list[str]:
 
 def _index(connection: sqlite3.Connection, name: str) -> None:
     """Create indexes for one sort order that include the filter columns, so that counting and paging read no other rows."""
-    connection.execute(f"CREATE INDEX IF NOT EXISTS by_{name} ON images ({name}, id, rejected, fingerprint)")
-    connection.execute(f"CREATE INDEX IF NOT EXISTS by_fingerprint_and_{name} ON images (fingerprint, {name}, id, rejected)")
+    present = {row[1] for row in connection.execute("PRAGMA table_info(images)")}
+    also = "rejected, output, copy" if "output" in present else "rejected"
+    connection.execute(f"CREATE INDEX IF NOT EXISTS by_{name} ON images ({name}, id, {also}, fingerprint)")
+    connection.execute(f"CREATE INDEX IF NOT EXISTS by_fingerprint_and_{name} ON images (fingerprint, {name}, id, {also})")

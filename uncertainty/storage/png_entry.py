@@ -56,7 +56,8 @@ def entry(measured: UncertaintyMap, image: int) -> str:
             "fingerprint": record.fingerprint,
             "model": record.model,
             "seed": record.seed,
-            "place": image,
+            "place": record.place,
+            "digest": record.digest,
             "pack_version": measured.settings.get("pack_version"),
             "map": _packed(as_pictures(alone.quantity(shown).sum(0))[0]),
         }
@@ -80,6 +81,7 @@ def read(path: Path) -> ImageRecord | None:
             model=about["model"],
             seed=about["seed"],
             place=about["place"],
+            digest=about.get("digest"),
             file=path.name,
         )
 

@@ -19,13 +19,15 @@ class ImageRecord:
         scores: value and standard error of the measured quantities and baselines, by name; NaN if not valid.
         fingerprint: digest of the settings that must agree for scores to be comparable.
         model: class of the model and a digest of its weights.
-        place: index in the sampled batch.
+        place: index in the batch that it was sampled in.
         seed: seed of the run.
-        digest: digest of its map and settings, which identifies the image.
+        digest: identifies the image, see ``fingerprints.image_digests``.
         settings: the settings behind the fingerprint, as JSON.
         prompt: text of the prompt.
         prompt_digest: digest of the encoded prompts.
         file: path of the file, relative to the output folder in the ledger, and to the batch's folder in its rows.
+        size: bytes of the file when it was recorded.
+        modified: time of its last change then, in nanoseconds since 1970.
         rejected: whether the file was moved to a folder ``rejected``.
         created: when it was recorded, in seconds since 1970.
         id: row id in the ledger.
@@ -42,6 +44,8 @@ class ImageRecord:
     prompt: str | None = None
     prompt_digest: str | None = None
     file: str | None = None
+    size: int | None = None
+    modified: int | None = None
     rejected: bool = False
     created: float | None = None
     id: int | None = None
@@ -70,15 +74,15 @@ def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> 
     settings, name = json.dumps(described(measured), sort_keys=True), fingerprint(measured)
     return [
         ImageRecord(
-            scores={kind: (float(score.value[place]), float(score.standard_error[place])) for kind, score in scores.items()},
+            scores={kind: (float(score.value[index]), float(score.standard_error[index])) for kind, score in scores.items()},
             fingerprint=name,
             model=str(measured.settings.get("model", "")),
-            place=place,
+            place=measured.places[index],
             seed=measured.settings.get("seed"),
             digest=digest,
             settings=settings,
             prompt_digest=measured.settings.get("prompt"),
-            file=None if files is None else files[place],
+            file=None if files is None else files[index],
         )
-        for place, digest in enumerate(image_digests(measured))
+        for index, digest in enumerate(image_digests(measured))
     ]

@@ -36,8 +36,8 @@ def kind_of(path: Path) -> str | None:
         return None
 
 
-def save_map(path: Path, measured: UncertaintyMap) -> None:
-    """Write a map atomically; raise OSError if it cannot be written."""
+def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> None:
+    """Write a map atomically. Raises as ``atomic_write``."""
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
     tensors |= _named("baselines", {name: torch.stack(score) for name, score in measured.baselines.items()})
@@ -48,8 +48,9 @@ def save_map(path: Path, measured: UncertaintyMap) -> None:
         "steps": list(measured.steps),
         "total_steps": measured.total_steps,
         "settings": dict(measured.settings),
+        "places": list(measured.places),
     }
-    _write(path, MAP, tensors, header)
+    _write(path, MAP, tensors, header, replace=replace)
 
 
 def load_map(path: Path) -> UncertaintyMap:
@@ -71,11 +72,12 @@ def load_map(path: Path) -> UncertaintyMap:
             mask=tensors.get("mask"),
             settings=header["settings"],
             baselines={name: Score(*scores) for name, scores in _group("baselines", tensors).items()},
+            places=tuple(header.get("places", ())),
         )
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write a calibration atomically; raise OSError if it cannot be written."""
+    """Write a calibration atomically. Raises as ``atomic_write``."""
     # Not copied, because values are large and a calibration's tensors are never views.
     tensors = {"values": calibration.values, "recent": calibration.recent, "sigmas": _own(calibration.sigmas)}
     header = {"count": calibration.count, "steps": list(calibration.steps), "settings": dict(calibration.settings)}
@@ -97,10 +99,10 @@ def load_calibration(path: Path) -> Calibration:
         )
 
 
-def save_thresholds(path: Path, thresholds: Thresholds) -> None:
-    """Write thresholds atomically; raise OSError if they cannot be written."""
+def save_thresholds(path: Path, thresholds: Thresholds, *, replace: bool = True) -> None:
+    """Write thresholds atomically. Raises as ``atomic_write``."""
     tensors = _named("tau", {str(step): tau for step, tau in thresholds.tau.items()}) | _named("scores", thresholds.scores)
-    _write(path, THRESHOLDS, tensors, {"settings": dict(thresholds.settings)})
+    _write(path, THRESHOLDS, tensors, {"settings": dict(thresholds.settings)}, replace=replace)
 
 
 def load_thresholds(path: Path) -> Thresholds:
@@ -124,9 +126,9 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{group}."): tensor for name, tensor in tensors.items() if name.startswith(f"{group}.")}
 
 
-def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, replace: bool = True) -> None:
     entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
-    with atomic_write(path) as unfinished:
+    with atomic_write(path, replace=replace) as unfinished:
         try:
             save_file(dict(tensors), unfinished, {_ENTRY: entry})
         except SafetensorError as error:

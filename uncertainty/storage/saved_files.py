@@ -1,0 +1,50 @@
+"""Which file is that of a row: names are used again, so a name alone says nothing.
+
+A file is the one that was recorded if its size and time of change are the recorded ones, or else if the entry inside it is.
+"""
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from . import png_entry
+from .records import ImageRecord
+
+
+def stamped(image: ImageRecord, path: Path) -> ImageRecord:
+    """The record with size and time of its file, as it is now.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    about = path.stat()
+    return replace(image, size=about.st_size, modified=about.st_mtime_ns)
+
+
+def is_file_of(image: ImageRecord, path: Path) -> bool:
+    """Whether the file at a path is that of a recorded image."""
+    try:
+        about = path.stat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(about.st_mode):
+        return False
+    if (about.st_size, about.st_mtime_ns) == (image.size, image.modified):
+        return True
+    try:
+        inside = png_entry.read(path)  # a copy, or a file that was brought back, has another time
+    except (OSError, ValueError):
+        return False
+    if inside is None:
+        return False
+    if inside.digest is not None:
+        return inside.digest == image.digest
+    return (inside.fingerprint, inside.seed, inside.place) == (image.fingerprint, image.seed, image.place)
+
+
+def below(folder: Path, name: str) -> Path | None:
+    """Path of a name in a folder; None if it leads outside. Links are followed, as ComfyUI does: a subfolder may be a link."""
+    root = Path(os.path.normpath(folder.absolute()))
+    path = Path(os.path.normpath(root / name))
+    return path if path.is_relative_to(root) and path != root else None
