@@ -10,7 +10,6 @@ from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.ledger import LOCATION, Ledger
 from uncertainty.storage.records import ImageRecord
-from uncertainty.storage.saved_files import stamped
 
 from .argument_types import Parser
 from .comfyui import default_comfyui, folders
@@ -65,4 +64,4 @@ def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | No
     if path is None or line["digest"] is None:
         return None
     image = replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
-    return stamped(image, path)
+    return image.stamped(path)

@@ -10,7 +10,6 @@ import folder_paths
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage.ledger import LOCATION, Ledger, LedgerError
 from ...uncertainty.storage.records import records_of
-from ...uncertainty.storage.saved_files import stamped
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> N
     try:
         images = records_of(uncertainty, files)
         if files is not None:
-            images = [stamped(image, output() / image.path) for image in images]
+            images = [image.stamped(output() / image.path) for image in images]
         ledger().add(images)
     except (LedgerError, OSError) as error:
         log.warning("scores were not recorded: %s", error)

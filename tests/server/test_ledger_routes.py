@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -116,23 +117,27 @@ def test_judging_again_samples_nothing(own_server: ComfyServer, nights: list[dic
     assert "sample" not in progress
     assert len(again["judge"]["kept"]) == 1
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)
-    assert told["total"] == 3 * BATCH  # the same images are not recorded again
+    assert told["total"] == 4 * BATCH  # every file is listed,
+    assert {row["of"] for row in told["rows"]} == {3 * BATCH - 1}  # but every image counts once
 
 
 def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     _, whole = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=500)
     scores = [row["score"] for row in whole["rows"]]
-    assert scores == sorted(scores) and len(scores) == whole["total"] == 12
-    assert [row["better_than"] for row in whole["rows"]] == [pytest.approx((11 - place) / 11) for place in range(12)]
+    assert scores == sorted(scores) and len(scores) == whole["total"]
+    better = sorted({row["better_than"] for row in whole["rows"]}, reverse=True)
+    assert better == [pytest.approx((11 - place) / 11) for place in range(12)]
     _, first = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5)
     _, second = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5, after=first["next"])
     assert [row["id"] for row in first["rows"] + second["rows"]] == [row["id"] for row in whole["rows"][:10]]
     assert not any(row["missing"] or row["rejected"] for row in whole["rows"])
     _, groups = asked(own_server, "/uncertainty/ledger/models")
     (group,) = groups["models"]
-    assert group["images"] == 12
+    assert group["images"] == whole["total"]
     assert group["label"] == "DemoModel, euler, 4 steps, CFG 3, latent 32×32"
-    assert asked(own_server, "/uncertainty/ledger", fingerprint=group["fingerprint"], score_max=scores[2])[1]["total"] == 3
+    assert asked(own_server, "/uncertainty/ledger", fingerprint=group["fingerprint"], score_max=scores[2])[1]["total"] == sum(
+        score <= scores[2] for score in scores
+    )
     assert asked(own_server, "/uncertainty/ledger", fingerprint="x")[1]["total"] == 0
     assert asked(own_server, "/uncertainty/ledger", until=1)[1]["total"] == 0
 
@@ -189,6 +194,25 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
     assert (done["moved"], done["failed"]) == (ids, [])
     assert all(file.exists() for file in files)
+
+
+def test_requests_at_the_same_time_lose_no_file(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+    _, told = asked(own_server, "/uncertainty/ledger", limit=500)
+    ids = [row["id"] for row in told["rows"]]
+    files = {path.name: path.read_bytes() for path in (place / "output" / "night").glob("*.png")}
+    assert len(files) == len(ids)
+    for _ in range(5):
+        with ThreadPoolExecutor(6) as several:
+            asks = [
+                several.submit(asked, own_server, f"/uncertainty/ledger/{what}", {"ids": ids})
+                for what in ("reject", "restore") * 3
+            ]
+            assert {ask.result()[0] for ask in asks} == {200}
+        _, told = asked(own_server, "/uncertainty/ledger", limit=500)
+        assert not any(row["missing"] or row["relocated"] for row in told["rows"])
+    _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
+    assert (done["moved"], done["failed"]) == (ids, [])
+    assert {path.name: path.read_bytes() for path in (place / "output" / "night").glob("*.png")} == files
 
 
 @pytest.mark.parametrize("body", [{"ids": []}, {"ids": ["1"]}, {"ids": "../x"}, {"ids": [True]}, {"files": ["a.png"]}, [1], {}])

@@ -177,8 +177,7 @@ def test_a_locked_ledger_costs_no_image(server: ComfyServer) -> None:
 
     recorded = keep(311)
     said = len(server.log.read_text())
-    with ledger(server.base)._open() as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+    with ledger(server.base)._writing():
         unrecorded = keep(312)
     assert "scores were not recorded" in server.log.read_text()[said:]
     recorded |= keep(313)

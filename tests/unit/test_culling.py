@@ -109,7 +109,7 @@ def test_where_there_are_no_links_files_move_too(tmp_path: Path, file: Path, mon
     test_a_taken_name_is_left_alone(tmp_path, file)
 
 
-RACES = 4
+RACES, LONG_RACES = 4, 100
 FILES = 30
 
 
@@ -123,12 +123,12 @@ def _race(root: Path, restoring: bool, seed: int) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_movers_of_several_processes_lose_nothing(tmp_path: Path, killed: bool) -> None:
+def test_movers_of_several_processes_lose_nothing(tmp_path: Path, killed: bool, request: pytest.FixtureRequest) -> None:
     """Six movers at once, half of which bring files back. In every round each file is in one place, with its own content."""
     for number in range(FILES):
         (tmp_path / f"{number}.png").write_text(str(number))
     context = multiprocessing.get_context("fork")
-    for round_number in range(RACES):
+    for round_number in range(LONG_RACES if request.config.getoption("--long") else RACES):
         movers = [
             context.Process(target=_race, args=(tmp_path, restoring, 10 * round_number + index))
             for index, restoring in enumerate([False, True] * 3)
@@ -136,7 +136,7 @@ def test_movers_of_several_processes_lose_nothing(tmp_path: Path, killed: bool) 
         for mover in movers:
             mover.start()
         if killed:
-            time.sleep(0.02 * round_number)
+            time.sleep(0.02 * (round_number % 10))
             for mover in movers[::2]:
                 mover.kill()
         for mover in movers:

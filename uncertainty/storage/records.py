@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..maps import UncertaintyMap
@@ -55,6 +55,11 @@ class ImageRecord:
     def path(self) -> Path:
         """``file`` as a path."""
         return Path(self.file or "")
+
+    def stamped(self, path: Path) -> "ImageRecord":
+        """The record with size and time of its file, which is at ``path``; raise OSError if it is not."""
+        about = path.stat()
+        return replace(self, size=about.st_size, modified=about.st_mtime_ns)
 
     def score(self, name: str) -> float | None:
         """The score of a quantity or baseline; None if absent or not finite."""

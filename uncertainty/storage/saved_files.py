@@ -5,21 +5,10 @@ A file is the one that was recorded if its size and time of change are the recor
 
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 from . import png_entry
 from .records import ImageRecord
-
-
-def stamped(image: ImageRecord, path: Path) -> ImageRecord:
-    """The record with size and time of its file, as it is now.
-
-    Raises:
-        OSError: there is no such file.
-    """
-    about = path.stat()
-    return replace(image, size=about.st_size, modified=about.st_mtime_ns)
 
 
 def is_file_of(image: ImageRecord, path: Path) -> bool:
