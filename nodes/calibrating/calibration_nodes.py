@@ -1,6 +1,7 @@
 """UncertaintyCalibrate, UncertaintyThresholdsSave and UncertaintyThresholdsLoad: thresholds from the maps of many images."""
 
 from comfy_api.latest import io
+from filelock import FileLock
 
 from ...uncertainty.calibration import Calibration
 from ...uncertainty.maps import UncertaintyMap
@@ -60,10 +61,12 @@ class UncertaintyCalibrate(io.ComfyNode):
     def execute(cls, uncertainty: UncertaintyMap, name: str, percentile: float) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
         path = folders.running(name)
-        before = tensor_files.load_calibration(path) if path.exists() else Calibration.like(uncertainty)
-        calibration = before.add(uncertainty)
-        if calibration.count > before.count:
-            tensor_files.save_calibration(path, calibration)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):  # two ComfyUIs may add to one file
+            before = tensor_files.load_calibration(path) if path.exists() else Calibration.like(uncertainty)
+            calibration = before.add(uncertainty)
+            if calibration.count > before.count:
+                tensor_files.save_calibration(path, calibration)
         report = calibration.report(percentile, calibration.count - before.count)
         return io.NodeOutput(calibration.thresholds(percentile), calibration.count, report, ui={"text": [report]})
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,18 @@ def calibrate(pack: Callable[[str], ModuleType]) -> Run:
 def choices(node: Any) -> list[str]:
     (field,) = node.define_schema().inputs
     return list(field.options)
+
+
+def test_two_that_add_to_one_calibration_lose_no_image(calibrate: Run, sampled: Run, folders: Path) -> None:
+    """As two ComfyUIs with one output folder do."""
+    _, found, _ = sampled()
+    values = {name: torch.zeros_like(value) for name, value in found.quantities.items()}
+    maps = [replace(found, quantities={name: value + number for name, value in values.items()}) for number in range(8)]
+    maps = [each.select([0]) for each in maps]
+    with ThreadPoolExecutor(len(maps)) as several:
+        for done in [several.submit(torch.inference_mode()(calibrate), each) for each in maps]:
+            done.result()
+    assert calibrate(maps[0])[1] == len(maps)
 
 
 def test_a_saved_map_is_listed_and_loaded(pack: Callable[[str], ModuleType], sampled: Run, folders: Path) -> None:
@@ -140,7 +153,7 @@ def test_names_stay_in_the_folder(pack: Callable[[str], ModuleType], calibrate: 
     for name in ("", " ", "../x", "a/../../x", "/x", "a/"):
         assert "name must be the name of a file in output/uncertainty" in node.validate_inputs(name=name)
     calibrate(sampled()[1], name="demo/first")
-    assert [path.name for path in (folders / "output" / "uncertainty" / "demo").iterdir()] == ["first.safetensors"]
+    assert [path.name for path in (folders / "output" / "uncertainty" / "demo").glob("[!.]*")] == ["first.safetensors"]
 
 
 def test_saved_thresholds_work_with_their_settings_alone(pack: Callable[[str], ModuleType], sampled: Run, calibrate: Run) -> None:
@@ -208,6 +221,7 @@ def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], Module
         quantities={name: torch.rand(2, 1, 4, 3, 4, 6, generator=rng) for name in found.quantities},
         standard_errors={name: torch.zeros(2, 1) for name in found.quantities},
         mask=left,
+        places=(),
     )
     (frames,) = mask.execute(video, "denoised_variance", 50.0, 0, 0, "").args
     assert frames.shape == (3, 32, 48)
