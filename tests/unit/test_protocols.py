@@ -9,10 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from dev.launcher import mend_torchvision
+from uncertainty.metrics.features import Features
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.records import ImageRecord
 from uncertainty.window import Window
-from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, reconstruction_protocol, report
+from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, protocols, reconstruction_protocol, report
 from uncertainty_runs.evaluation.filtering_protocol import Scored
 from uncertainty_runs.evaluation.judges import Judged, Reference, named, named_probability, nearest
 
@@ -135,6 +136,29 @@ def test_reference_takes_captions_beside_pictures_or_their_names(tmp_path: Path)
     found = Reference.of(tmp_path)
     assert [path.name for path in found.paths] == ["a_cat.png", "b.png"]
     assert found.captions == ("a cat", "a dog")
+
+
+class MeanColour:
+    """The mean of each channel."""
+
+    name = "mean colour"
+    labels: tuple[str, ...] = ()
+
+    def __call__(self, images: torch.Tensor) -> Features:
+        return Features(images.mean((2, 3)), None)
+
+
+def test_features_of_a_picture_that_was_replaced_are_computed_again(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.png", tmp_path / "features.npz"
+    for colour, expected in (("black", 0.0), ("white", 1.0)):
+        Image.new("RGB", (4, 4), colour).save(path)
+        for _ in range(2):  # the second time from the cache
+            embedding, _ = judges.features([path], MeanColour(), cache)
+            assert embedding.tolist() == [[expected] * 3]
+
+
+def test_pictures_with_equal_stems_are_uploaded_under_two_names() -> None:
+    assert len({protocols._uploaded_name(Path(name)) for name in ("a.png", "a.jpg", "a.webp")}) == 3
 
 
 def test_busy_pictures_vary_more(tmp_path: Path) -> None:

@@ -64,15 +64,17 @@ def pixels(path: Path) -> Tensor:
 
 def features(paths: Sequence[Path], extractor: Extractor, cache: Path) -> tuple[Tensor, Tensor | None]:
     """Embeddings (N, D) of pictures, and logits (N, K) if the network has them; kept in the file ``cache``."""
-    names = np.array([path.name for path in paths])
+    # Names alone would not do: a picture that was damaged is generated again under its name.
+    about = [(path.name, path.stat()) for path in paths]
+    files = np.array([f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in about])
     if cache.is_file():
         with np.load(cache) as kept:
-            if np.array_equal(kept["names"], names):
+            if "files" in kept and np.array_equal(kept["files"], files):
                 return torch.from_numpy(kept["embedding"]), torch.from_numpy(kept["logits"]) if "logits" in kept else None
     parts = [extractor(batch) for batch in _batches(paths)]
     embedding = torch.cat([part.embedding.float().cpu() for part in parts])
     logits = [part.logits.float().cpu() for part in parts if part.logits is not None]
-    arrays: dict[str, Any] = {"names": names, "embedding": embedding.numpy()}
+    arrays: dict[str, Any] = {"files": files, "embedding": embedding.numpy()}
     if logits:
         arrays["logits"] = torch.cat(logits).numpy()
     content = io.BytesIO()

@@ -112,7 +112,7 @@ def _reconstructions(arguments: argparse.Namespace, workflow: Workflow, referenc
 
 
 def _uploaded_name(picture: Path) -> str:
-    return f"{picture.stem}.png"
+    return f"{picture.name}.png"  # the whole name, because there may also be one with another suffix
 
 
 def run_guidance(arguments: argparse.Namespace, engine: MakeEngine) -> None:
