@@ -1,4 +1,4 @@
-"""The settings that a map stores about its run: what each means, and what depends on it.
+"""The settings that a map stores about its run: what each means, which values it has, and what depends on it.
 
 Calibrations, fingerprints, the sidebar and the views all read these declarations. A setting that is not declared here, such as
 one from a later version, counts as ``compared``.
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, Kind, listed, named, shown
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -16,51 +18,68 @@ class Setting:
     Attributes:
         name: key in the settings.
         meaning: a few words of explanation.
+        kind: which values it can have.
         compared: whether scores and maps can be compared only if this setting agrees.
         guides: whether it changes the image when guidance is on.
     """
 
     name: str
     meaning: str
+    kind: Kind
     compared: bool = True
     guides: bool = False
 
 
 SETTINGS = (
-    Setting("model", "class of the model and a digest of its weights"),
-    Setting("model_family", "how the model is parameterised"),
-    Setting("samples", "probes at each recorded step"),
-    Setting("estimator", "how quantities are estimated from the probes"),
-    Setting("score_source", "whose prediction is measured"),
-    Setting("window", "part of the schedule that is recorded, from and to"),
-    Setting("steps", "steps asked for"),
-    Setting("total_steps", "steps of the schedule that ran"),
-    Setting("summed_steps", "steps whose maps were added up"),
-    Setting("sampler", "sampler"),
-    Setting("scheduler", "scheduler"),
-    Setting("cfg", "guidance scale of the prompt"),
-    Setting("denoise", "part of the schedule that was sampled"),
-    Setting("sampler_options", "options of a custom sampler"),
-    Setting("guider", "class of the guider"),
-    Setting("guider_options", "options of the guider"),
-    Setting("sigmas", "noise levels of the schedule"),
-    Setting("strength", "strength of guidance", compared=False, guides=True),
-    Setting("percentile", "percentile above which elements are guided", compared=False, guides=True),
-    Setting("direction", "direction of guidance", compared=False, guides=True),
-    Setting("gradient", "how guidance differentiates", compared=False, guides=True),
-    Setting("mask_scope", "what the percentile is taken over", compared=False, guides=True),
-    Setting("mask_side", "side of the percentile that is guided", compared=False, guides=True),
-    Setting("control", "control arm of an experiment", compared=False, guides=True),
-    Setting("seed", "seed of the noise and the probes", compared=False),
-    Setting("prompt", "digest of the encoded prompts", compared=False),
-    Setting("quantity", "default quantity", compared=False),
-    Setting("max_batch", "latents that went through the model at once", compared=False),
-    Setting("evaluations", "extra evaluations of the model", compared=False),
-    Setting("pack_version", "version of this pack", compared=False),
+    Setting("model", "class of the model and a digest of its weights", TEXT),
+    Setting("model_family", "how the model is parameterised", TEXT),
+    Setting("samples", "probes at each recorded step", COUNT),
+    Setting("estimator", "how quantities are estimated from the probes", TEXT),
+    Setting("score_source", "whose prediction is measured", TEXT),
+    Setting("window", "part of the schedule that is recorded, from and to", listed(NUMBER, most=2, least=2)),
+    Setting("steps", "steps asked for", COUNT),
+    Setting("total_steps", "steps of the schedule that ran", COUNT),
+    Setting("summed_steps", "steps whose maps were added up", listed(COUNT)),
+    Setting("sampler", "sampler", TEXT),
+    Setting("scheduler", "scheduler", TEXT),
+    Setting("cfg", "guidance scale of the prompt", NUMBER),
+    Setting("denoise", "part of the schedule that was sampled", NUMBER),
+    Setting("sampler_options", "options of a custom sampler", named(SIMPLE)),
+    Setting("guider", "class of the guider", TEXT),
+    Setting("guider_options", "options of the guider", named(SIMPLE)),
+    Setting("sigmas", "noise levels of the schedule", listed(NUMBER)),
+    Setting("strength", "strength of guidance", NUMBER, compared=False, guides=True),
+    Setting("percentile", "percentile above which elements are guided", NUMBER, compared=False, guides=True),
+    Setting("direction", "direction of guidance", TEXT, compared=False, guides=True),
+    Setting("gradient", "how guidance differentiates", TEXT, compared=False, guides=True),
+    Setting("mask_scope", "what the percentile is taken over", TEXT, compared=False, guides=True),
+    Setting("mask_side", "side of the percentile that is guided", TEXT, compared=False, guides=True),
+    Setting("control", "control arm of an experiment", TEXT, compared=False, guides=True),
+    Setting("seed", "seed of the noise and the probes", SEED, compared=False),
+    Setting("prompt", "digest of the encoded prompts", TEXT, compared=False),
+    Setting("quantity", "default quantity", TEXT, compared=False),
+    Setting("max_batch", "latents that went through the model at once", COUNT, compared=False),
+    Setting("evaluations", "extra evaluations of the model", named(COUNT), compared=False),
+    Setting("pack_version", "version of this pack", TEXT, compared=False),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+# The ledger stores these beside the settings.
+_OF_THE_MAP = {"latent shape": listed(COUNT), "recorded steps": listed(COUNT)}
 GUIDANCE = tuple(setting.name for setting in SETTINGS if setting.guides)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check settings that come from a file; raise ValueError that names the first declared one with an impossible value."""
+    for name, setting in _BY_NAME.items():
+        if name in settings:
+            setting.kind.check(f"setting {name}", settings[name])
+
+
+def possible(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that have an impossible value, which an earlier version took from a file unchecked."""
+    kinds = {**{name: setting.kind for name, setting in _BY_NAME.items()}, **_OF_THE_MAP}
+    return {name: value for name, value in settings.items() if name not in kinds or kinds[name].fits(value)}
 
 
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,16 +96,20 @@ def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint
     """Raise ValueError that starts with the complaint and names every setting that both have but with different values."""
     wrong = {name: (value, now[name]) for name, value in before.items() if name in now and now[name] != value}
     if wrong:
-        listed = "; ".join(f"{name}: {a!r} {when}, {b!r} now" for name, (a, b) in wrong.items())
+        listed = "; ".join(f"{name}: {shown(a)} {when}, {shown(b)} now" for name, (a, b) in wrong.items())
         raise ValueError(f"{complaint} ({listed}).")
 
 
 def in_words(settings: Mapping[str, Any]) -> str:
-    """A short description for the user: model, sampler, steps, CFG, size of the latent."""
-    model = str(settings.get("model", "")).partition(" ")[0] or "unknown model"
-    size = "×".join(str(side) for side in reversed((settings.get("latent shape") or [])[1:]))
-    parts = [model, settings.get("sampler"), f"{settings.get('total_steps')} steps"]
-    if settings.get("cfg") is not None:
-        parts.append(f"CFG {settings['cfg']:g}")
-    parts += [f"latent {size}", "inpainted" if settings.get("masked") else None]
-    return ", ".join(str(part) for part in parts if part)
+    """A short description for the user: model, sampler, steps, CFG, size of the latent. Impossible values are left out."""
+    known = possible(settings)
+    model = known.get("model", "").partition(" ")[0] or "unknown model"
+    parts = [model, known.get("sampler")]
+    if "total_steps" in known:
+        parts.append(f"{known['total_steps']} steps")
+    if "cfg" in known:
+        parts.append(f"CFG {known['cfg']:g}")
+    if "latent shape" in known:
+        parts.append(f"latent {'×'.join(str(side) for side in reversed(known['latent shape'][1:]))}")
+    parts.append("inpainted" if known.get("masked") else None)
+    return ", ".join(part for part in parts if part)

@@ -16,7 +16,7 @@ from uncertainty.storage.ledger import Ledger
 from uncertainty.storage.ledger_query import Query
 from uncertainty.thresholds import Thresholds
 
-SETTINGS = {"samples": 5, "window": [0.9, 0.98], "prompt": 'Größe "x"\n', "denoise": 0.1 + 0.2, "none": None, "deep": {"a": [1]}}
+SETTINGS = {"samples": 5, "window": [0.9, 0.98], "note": 'Größe "x"\n', "denoise": 0.1 + 0.2, "none": None, "deep": {"a": [1]}}
 
 
 def example(mask: Tensor | None = None, images: int = 4, seed: int = 0) -> UncertaintyMap:

@@ -54,7 +54,7 @@ def maps(draw: st.DrawFn, elements: st.SearchStrategy[float] = FLOATS) -> Uncert
         standard_errors={name: values(len(steps), images) for name in QUANTITIES},
         steps=tuple(steps),
         total_steps=31,
-        sigmas=values(len(steps)),
+        sigmas=torch.from_numpy(draw(arrays.arrays(np.float32, len(steps), elements=FINITE))),
         mask=mask,
         settings=draw(st.dictionaries(st.text(), JSON, max_size=4)) | {"seed": draw(st.integers(0, 2**64 - 1))},
     )

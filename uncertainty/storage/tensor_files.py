@@ -4,7 +4,7 @@ This is the only module that needs safetensors, which ComfyUI installs. No other
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..baselines import BASELINES
 from ..calibration import Calibration
+from ..kinds import ANYTHING, COUNT, TEXT, listed, named, shown, whole
 from ..maps import UncertaintyMap
+from ..quantities import QUANTITIES
 from ..scores import Score
+from ..settings import check_settings
 from ..thresholds import Thresholds
+from . import foreign
 from .atomic import atomic_write
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
@@ -26,18 +31,33 @@ SUFFIX = ".safetensors"
 
 # The header's only entry, because safetensors allows only text there.
 _ENTRY = "uncertainty"
+# Far above what this pack writes. Longer headers are not parsed, because every listing of a folder reads all of them.
+MOST_HEADER = 16_000_000
+HEADER_SIZE = 8  # bytes that hold the length of the header
+# What views and nodes are made for: they write files for each image and work for each step.
+MOST_IMAGES = MOST_STEPS = 10_000
+MOST_SCHEDULE = 1_000_000
+# Axes of a map: step, image, channel, then one (sound) to three (video).
+MAP_AXES = range(4, 7)
+_STEPS = listed(whole(0, MOST_SCHEDULE), MOST_STEPS, least=1)
 
 
 def kind_of(path: Path) -> str | None:
     """What a file contains, ``map``, ``calibration`` or ``thresholds``; None if it is not a readable file of this pack."""
     try:
-        return str(_header(path).get("kind"))
+        return str(_header(path)["kind"])
     except (OSError, ValueError):
         return None
 
 
 def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> None:
-    """Write a map atomically. Raises as ``atomic_write``."""
+    """Write a map atomically.
+
+    Raises:
+        OSError: as ``atomic_write``.
+        ValueError: the map could not be read again.
+    """
+    _check_map(measured)
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
     tensors |= _named("baselines", {name: torch.stack(score) for name, score in measured.baselines.items()})
@@ -62,18 +82,55 @@ def load_map(path: Path) -> UncertaintyMap:
     """
     tensors, header = _read(path, MAP)
     with _whole(path):
-        names = header["quantities"]
-        return UncertaintyMap(
+        names = [name for name in foreign.field(header, "quantities", listed(TEXT)) if name in QUANTITIES]
+        if not names:
+            raise ValueError("it has no quantity that this version knows")
+        measured = UncertaintyMap(
             quantities={name: tensors[f"quantities.{name}"] for name in names},
             standard_errors={name: tensors[f"standard_errors.{name}"] for name in names},
-            steps=tuple(header["steps"]),
-            total_steps=header["total_steps"],
+            steps=tuple(foreign.field(header, "steps", _STEPS)),
+            total_steps=foreign.field(header, "total_steps", whole(1, MOST_SCHEDULE)),
             sigmas=tensors["sigmas"],
             mask=tensors.get("mask"),
-            settings=header["settings"],
-            baselines={name: Score(*scores) for name, scores in _group("baselines", tensors).items()},
-            places=tuple(header.get("places", ())),
+            settings=foreign.field(header, "settings", named(ANYTHING)),
+            baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
+            places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT, MOST_IMAGES))),
         )
+        _check_map(measured)
+        return measured
+
+
+def _score(name: str, parts: Tensor) -> Score:
+    """The score of a baseline, from its values and standard errors (2, B)."""
+    if len(parts.shape) != 2 or len(parts) != 2:
+        raise ValueError(f"{name} must have shape (2, B), got {tuple(parts.shape)}")
+    return Score(*parts)
+
+
+def _check_map(measured: UncertaintyMap) -> None:
+    """Raise ValueError for a map that no run makes, before a node works on it."""
+    check_settings(measured.settings)
+    tensors = {**measured.quantities, **{f"standard error of {name}": error for name, error in measured.standard_errors.items()}}
+    tensors |= {name: score.value for name, score in measured.baselines.items()}
+    tensors |= {"sigmas": measured.sigmas} if measured.mask is None else {"sigmas": measured.sigmas, "mask": measured.mask}
+    _check_tensors(tensors, finite=("sigmas", "mask"))
+    shape = measured.shape
+    if len(shape) not in MAP_AXES or shape[0] > MOST_STEPS or shape[1] > MOST_IMAGES:
+        raise ValueError(
+            f"quantities must have shape (steps, images, channels, ...) with 1 to 3 axes for the place and at most {MOST_STEPS} "
+            f"steps and {MOST_IMAGES} images, got {shape}"
+        )
+    if list(measured.steps) != sorted(set(measured.steps)) or measured.total_steps > MOST_SCHEDULE:
+        raise ValueError(f"steps must rise, and total_steps be at most {MOST_SCHEDULE}, got total_steps {measured.total_steps}")
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], finite: Collection[str]) -> None:
+    """Raise ValueError for a tensor that is empty or not float32, or not finite where it must be."""
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or not tensor.numel():
+            raise ValueError(f"{name} must be float32 and not empty, got {tensor.dtype} of shape {tuple(tensor.shape)}")
+        if name in finite and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} must be finite")
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
@@ -88,15 +145,32 @@ def load_calibration(path: Path) -> Calibration:
     """Read a calibration. Adding maps to it gives the same bits as if it had never been saved. Raises as ``load_map``."""
     tensors, header = _read(path, CALIBRATION)
     with _whole(path):
-        return Calibration(
+        calibration = Calibration(
             values=tensors["values"],
             scores=_group("scores", tensors),
             recent=tensors["recent"],
-            count=header["count"],
-            steps=tuple(header["steps"]),
+            count=foreign.field(header, "count", COUNT),
+            steps=tuple(foreign.field(header, "steps", _STEPS)),
             sigmas=tensors["sigmas"],
-            settings=header["settings"],
+            settings=foreign.field(header, "settings", named(ANYTHING)),
         )
+        _check_calibration(calibration)
+        return calibration
+
+
+def _check_calibration(calibration: Calibration) -> None:
+    """Raise ValueError for a calibration that was not made from maps."""
+    check_settings(calibration.settings)
+    values, recent = calibration.values, calibration.recent
+    if len(values.shape) not in MAP_AXES or 0 in values.shape[1:]:
+        raise ValueError(f"values must have shape (images, steps, channels, ...), got {tuple(values.shape)}")
+    if recent.dtype != torch.int64 or recent.ndim != 1:
+        raise ValueError(f"recent must be a row of int64, got {recent.dtype} of shape {tuple(recent.shape)}")
+    if calibration.count:
+        parts = {"values": values, "sigmas": calibration.sigmas, **calibration.scores}
+        _check_tensors(parts, finite=parts)
+    if any(scores.ndim != 1 for scores in (calibration.sigmas, *calibration.scores.values())):
+        raise ValueError("sigmas and scores must be rows of numbers")
 
 
 def save_thresholds(path: Path, thresholds: Thresholds, *, replace: bool = True) -> None:
@@ -109,8 +183,20 @@ def load_thresholds(path: Path) -> Thresholds:
     """Read thresholds. Raises as ``load_map``."""
     tensors, header = _read(path, THRESHOLDS)
     with _whole(path):
-        tau = {int(step): values for step, values in _group("tau", tensors).items()}
-        return Thresholds(dict(sorted(tau.items())), _group("scores", tensors), header["settings"])
+        tau = {_step(step): values for step, values in _group("tau", tensors).items()}
+        settings = foreign.field(header, "settings", named(ANYTHING))
+        thresholds = Thresholds(dict(sorted(tau.items())), _group("scores", tensors), settings)
+        check_settings(thresholds.settings)
+        _check_tensors(tensors, finite=tensors)
+        if any(bool((scores[1:] < scores[:-1]).any()) for scores in thresholds.scores.values()):
+            raise ValueError("its reference scores must be sorted")
+        return thresholds
+
+
+def _step(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= MOST_SCHEDULE):
+        raise ValueError(f"the step of thresholds must be a whole number from 0 to {MOST_SCHEDULE}, got {shown(text)}")
+    return int(text)
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -123,7 +209,8 @@ def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{group}."): tensor for name, tensor in tensors.items() if name.startswith(f"{group}.")}
+    found = {name.removeprefix(f"{group}."): tensor for name, tensor in tensors.items() if name.startswith(f"{group}.")}
+    return {TEXT.check(f"the name of {group}", name): tensor for name, tensor in found.items()}
 
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, replace: bool = True) -> None:
@@ -137,8 +224,8 @@ def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     header = _header(path)
-    if header.get("kind") != kind:
-        raise ValueError(f"{path.name} is a file of kind {header.get('kind')}, not {kind}: load it with the node for its kind.")
+    if header["kind"] != kind:
+        raise ValueError(f"{path.name} is a file of kind {header['kind']}, not {kind}: load it with the node for its kind.")
     with _whole(path), safe_open(path, framework="pt") as file:
         # Cloned, because views of the file would keep Windows from replacing it.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118, it is not a mapping
@@ -146,14 +233,22 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _header(path: Path) -> dict[str, Any]:
     """The header of a file of this pack and version."""
+    foreign.check_file(path)
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(HEADER_SIZE), "little")
+    if size > MOST_HEADER:
+        raise ValueError(f"{path.name} is damaged or of another program: its header claims {size} bytes. Choose another file.")
     with _whole(path), safe_open(path, framework="pt") as file:
         entry = (file.metadata() or {}).get(_ENTRY)
-        header: dict[str, Any] = {**json.loads(entry or "{}")}
+        header = foreign.fields(entry or "{}")
     if entry is None:
         raise ValueError(f"{path.name} was not written by this pack: choose a file that one of its nodes saved.")
-    if header.get("version") != VERSION:
+    with _whole(path):
+        version = foreign.field(header, "version", COUNT)
+        foreign.field(header, "kind", TEXT)
+    if version != VERSION:
         raise ValueError(
-            f"{path.name} has file version {header.get('version')}, but this pack reads version {VERSION}: use the version of "
+            f"{path.name} has file version {version}, but this pack reads version {VERSION}: use the version of "
             "the pack that wrote it, or save it again with this one."
         )
     return header
@@ -164,5 +259,5 @@ def _whole(path: Path) -> Iterator[None]:
     """Turn errors about a damaged file into ValueErrors that name it."""
     try:
         yield
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}): save it again, or choose another file.") from error
