@@ -1,6 +1,8 @@
 """Paths of this pack's files in ComfyUI's folders, and the inputs that name these files."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import folder_paths
@@ -41,7 +43,7 @@ def located(file: str) -> Path:
     """
     name, folder = folder_paths.annotated_filepath(file)
     path = _below(folder or folder_paths.get_input_directory(), name)
-    if path is None or not path.is_file():
+    if path is None or not _is_file(path):
         raise ValueError(f"file {file!r} is not in ComfyUI's folders: choose one from the list (press R to refresh it).")
     return path
 
@@ -90,12 +92,35 @@ def _below(folder: str, name: str) -> Path | None:
     return path if path.is_relative_to(root) else None
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a regular file is there; no, too, for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Everything with this pack's suffix in a folder and those below. Folders that cannot be listed are left out.
+
+    ``Path.rglob`` recurses, and ends in an error where folders lie deep or vanish meanwhile: the nodes that list would be gone.
+    """
+    waiting = [folder]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.name.endswith(SUFFIX):
+                    yield Path(entry.path)
+
+
 def _listed(kind: str) -> list[str]:
     listed = []
     for folder, below, note in (
         (folder_paths.get_output_directory(), FOLDER, " [output]"),
         (folder_paths.get_input_directory(), "", ""),
     ):
-        paths = sorted(Path(folder, below).rglob(f"*{SUFFIX}"))
+        paths = sorted(_files_below(Path(folder, below)))
         listed += [f"{path.relative_to(folder).as_posix()}{note}" for path in paths if kind_of(path) == kind]
     return listed

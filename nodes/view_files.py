@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from comfy_execution.utils import get_executing_context
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..uncertainty.storage.png_entry import as_image
 
 FOLDER = "uncertainty"
-# Number of runs whose files are kept. A view shows only the last run of its node, and a workflow has few views.
+# What is kept: so many runs, and so many bytes. A view shows only the last run of its node, and a workflow has few views.
 MOST_RUNS = 200
+MOST_BYTES = 2_000_000_000
 DIGITS = 12
 STEM = re.compile(rf"[a-z]+_[0-9a-f]{{{DIGITS}}}")
+
+
+# Runs of the views in the prompt that is being executed, by its id. They are kept, because all of them are on the screen.
+_of_prompt: dict[str, set[str]] = {}
 
 
 def new_stem(label: str) -> str:
@@ -26,24 +32,43 @@ def new_stem(label: str) -> str:
 
     Deletes the files of old runs, because ComfyUI empties its temporary folder only when it starts.
     """
-    _forget_all_but(MOST_RUNS)
-    return f"{label}_{secrets.token_hex(DIGITS // 2)}"
+    stem = f"{label}_{secrets.token_hex(DIGITS // 2)}"
+    executing = get_executing_context()
+    prompt = executing.prompt_id if executing else stem
+    if prompt not in _of_prompt:
+        _of_prompt.clear()
+    _of_prompt.setdefault(prompt, set()).add(stem)
+    forget_old_runs()
+    return stem
 
 
-def _forget_all_but(runs: int) -> None:
-    """Delete the files of all runs except the last ``runs``."""
+def forget_old_runs() -> None:
+    """Delete the files of the oldest runs until ``MOST_RUNS`` and ``MOST_BYTES`` hold. Call it when a run has been written.
+
+    The newest run and all runs of its prompt are kept whole, even if they exceed the bounds.
+    """
     latest: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     files: dict[str, list[Path]] = {}
     for path in _folder().iterdir():
         known = STEM.match(path.name)
         if known is None:
             continue  # not a file of a view
         with suppress(FileNotFoundError):  # deleted by a concurrent call
-            latest[known[0]] = max(latest.get(known[0], 0.0), path.stat().st_mtime)
+            status = path.stat()
+            latest[known[0]] = max(latest.get(known[0], 0.0), status.st_mtime)
+            sizes[known[0]] = sizes.get(known[0], 0) + status.st_size
             files.setdefault(known[0], []).append(path)
-    for stem in sorted(latest, key=lambda stem: latest[stem])[: max(0, len(latest) - runs)]:
-        for path in files[stem]:
-            path.unlink(missing_ok=True)
+    kept = set().union(*_of_prompt.values())
+    size, runs = sum(sizes.values()), len(latest)
+    for stem in sorted(latest, key=lambda stem: latest[stem])[:-1]:
+        if runs <= MOST_RUNS and size <= MOST_BYTES:
+            break
+        if stem not in kept:
+            for path in files[stem]:
+                with suppress(OSError):  # a folder of that name, or on Windows a file that is being sent
+                    path.unlink()
+            size, runs = size - sizes[stem], runs - 1
 
 
 def write_tensors(stem: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """DDPM (Ho et al. 2020, arXiv 2006.11239), loaded from a folder of the library diffusers: the weights and ``config.json``."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ..uncertainty.kinds import NUMBER, TEXT, whole
+from ..uncertainty.storage import foreign
+
 CLASS = "UNet2DModel"
+MOST_BYTES = 1_000_000
+MOST_TIMES = 100_000  # ComfyUI makes tables of this length; published models have 1,000
 SCHEDULER = "scheduler_config.json"
 # ComfyUI's names of the schedules, by those of diffusers.
 SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear", "squaredcos_cap_v2": "cosine"}
@@ -15,30 +19,44 @@ SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear", "squaredcos_cap
 def is_folder_of(path: Path) -> bool:
     """Whether the file lies in such a folder."""
     config = path.parent / "config.json"
-    return config.is_file() and json.loads(config.read_text()).get("_class_name") == CLASS
+    return config.is_file() and _settings(config).get("_class_name") == CLASS
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return foreign.read_fields(path, MOST_BYTES)
+    except ValueError as error:
+        raise ValueError(f"{path.name} is damaged ({error}): download it again.") from error
 
 
 def sampling(path: Path) -> dict[str, Any]:
     """Noise schedule as ComfyUI's ``sampling_settings``, from the folder's scheduler or, without one, as published.
 
     Raises:
-        ValueError: the schedule is unknown, or the model does not predict noise.
+        ValueError: the schedule is unknown or impossible, or the model does not predict noise.
     """
-    scheduler: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for place in (path.parent / SCHEDULER, path.parent / "scheduler" / SCHEDULER, path.parent.parent / "scheduler" / SCHEDULER):
         if place.is_file():
-            scheduler = json.loads(place.read_text())
+            given = _settings(place)
             break
-    schedule, prediction = scheduler.get("beta_schedule", "linear"), scheduler.get("prediction_type", "epsilon")
+    published = {"beta_schedule": "linear", "prediction_type": "epsilon", "beta_start": 1e-4, "beta_end": 0.02}
+    given = {**published, "num_train_timesteps": 1000, **given}
+    schedule, prediction = (foreign.field(given, name, TEXT) for name in ("beta_schedule", "prediction_type"))
     if schedule not in SCHEDULES:
         raise ValueError(f"{path.parent.name} has beta_schedule {schedule}, which must be one of {', '.join(SCHEDULES)}.")
     if prediction != "epsilon":
         raise ValueError(f"{path.parent.name} has prediction_type {prediction}: use a model that predicts noise (epsilon).")
     return {
         "beta_schedule": SCHEDULES[schedule],
-        "linear_start": scheduler.get("beta_start", 1e-4),
-        "linear_end": scheduler.get("beta_end", 0.02),
-        "timesteps": scheduler.get("num_train_timesteps", 1000),
+        "linear_start": foreign.field(given, "beta_start", NUMBER),
+        "linear_end": foreign.field(given, "beta_end", NUMBER),
+        "timesteps": foreign.field(given, "num_train_timesteps", whole(1, MOST_TIMES)),
     }
 
 

@@ -30,4 +30,7 @@ def write(shown: Mapping[str, Any], pictures: Tensor) -> dict[str, str]:
         return {"large": large, "small": small}
 
     with ThreadPoolExecutor() as pool:
-        return view_files.write_json(stem, {**shown, "pictures": list(pool.map(of_image, range(len(pictures))))})
+        files = list(pool.map(of_image, range(len(pictures))))
+    data = view_files.write_json(stem, {**shown, "pictures": files})
+    view_files.forget_old_runs()
+    return data

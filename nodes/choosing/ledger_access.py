@@ -49,6 +49,8 @@ def upgrade() -> None:
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
     """Record the images and their files. If that fails, log a warning instead of raising, so that the run continues.
 
+    The map may come from another pack, with settings that are no JSON or names that are no text.
+
     Args:
         uncertainty: the map of the images.
         files: path of each saved image, relative to the output folder.
@@ -60,5 +62,5 @@ def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> N
         if files is not None:
             images = [image.stamped(output() / image.path) for image in images]
         ledger().add(images)
-    except (LedgerError, OSError) as error:
+    except (LedgerError, OSError, ValueError, TypeError, OverflowError) as error:
         log.warning("scores were not recorded: %s", error)

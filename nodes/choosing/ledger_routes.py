@@ -10,18 +10,21 @@ from aiohttp import web
 from PIL import Image
 
 from ...uncertainty.images import heatmaps
+from ...uncertainty.kinds import listed, shown
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
 from ...uncertainty.settings import in_words
-from ...uncertainty.storage import png_entry
+from ...uncertainty.storage import foreign, png_entry
 from ...uncertainty.storage.ledger import Ledger, LedgerError
-from ...uncertainty.storage.ledger_query import Query
+from ...uncertainty.storage.ledger_query import ROW, Query
 from ...uncertainty.storage.records import ImageRecord
 from .. import view_route
-from . import ledger_access, moving_images
+from . import ledger_access, moving_images, request_body
 
 MOST_ROWS = 500
 # Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
+IDS = listed(ROW, most=MOST_MOVES, least=1)
+LONGEST_NUMBER = 20
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,9 +56,11 @@ def _in_words(answer: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await answer(request)
-        except (ValueError, OverflowError) as error:  # OverflowError: an integer too large for SQLite
+        except request_body.BodyTooLargeError as error:
+            return web.json_response({"error": str(error)}, status=413)
+        except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
-        except FileNotFoundError as error:
+        except OSError as error:  # the file is gone, or cannot be read
             return web.json_response({"error": moving_images.in_words(error)}, status=404)
         except LedgerError as error:
             return web.json_response({"error": str(error)}, status=503)
@@ -137,10 +142,10 @@ async def heatmap(request: web.Request) -> web.Response:
 
 
 def _heatmap(given: str) -> bytes:
-    if not given.isdecimal():
-        raise ValueError(f"id must be a number, got {given!r}.")
+    if not (given.isdecimal() and len(given) < LONGEST_NUMBER):
+        raise ValueError(f"id must be a number, got {shown(given)}.")
     ledger = ledger_access.ledger()
-    images = ledger.find([int(given)])
+    images = ledger.find([ROW.check("id", int(given))])
     if not images:
         raise FileNotFoundError(f"the ledger has no saved image {given}.")
     present = moving_images.where_it_is(ledger, images[0])
@@ -161,12 +166,7 @@ def _heatmap(given: str) -> bytes:
 
 def _mover(action: moving_images.Action) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if request.content_type != "application/json":
-            raise ValueError(f"the request must have content type application/json, got {request.content_type}.")
-        given = await request.json()
-        ids = given.get("ids") if isinstance(given, dict) else None
-        if not isinstance(ids, list) or not all(type(each) is int for each in ids) or not 0 < len(ids) <= MOST_MOVES:
-            raise ValueError(f"ids must be a list of 1 to {MOST_MOVES} numbers, got {str(ids)[:100]}.")
+        ids = foreign.field(await request_body.fields(request), "ids", IDS)
         return web.json_response(await asyncio.to_thread(moving_images.move, action, ids))
 
     return handle
@@ -176,7 +176,7 @@ def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError as error:
-        raise ValueError(f"{name} must be a number, got {text!r}.") from error
+        raise ValueError(f"{name} must be a number, got {shown(text)}.") from error
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {text!r}.")
+        raise ValueError(f"{name} must be a finite number, got {shown(text)}.")
     return value

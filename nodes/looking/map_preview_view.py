@@ -45,7 +45,9 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict
         "maps": _write_maps(stem, maps, frames),
         "pictures": pictures,
     }
-    return view_files.write_tensors(stem, _index(uncertainty, maps), about)
+    index = view_files.write_tensors(stem, _index(uncertainty, maps), about)
+    view_files.forget_old_runs()
+    return index
 
 
 def joined(pictures: Tensor, images: int) -> Tensor:

@@ -54,6 +54,13 @@ def fields(text: str | bytes, most: int = MOST_CHARACTERS) -> dict[str, Any]:
     return value
 
 
+def read_fields(path: Path, most: int) -> dict[str, Any]:
+    """The fields of the JSON object in a file of at most ``most`` bytes. Raises as ``fields`` and ``check_file``."""
+    check_file(path)
+    with path.open("rb") as file:
+        return fields(file.read(most + 1), most)
+
+
 def field(fields: Mapping[str, Any], name: str, kind: Kind) -> Any:
     """A field of an object.
 

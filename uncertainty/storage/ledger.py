@@ -21,9 +21,12 @@ from torch import Tensor
 
 from ..choices import check_choice
 from ..choosing.standing import Standing, stand
+from ..kinds import COUNT, NUMBER
 from ..maps import UncertaintyMap
 from ..quantities import QUANTITIES
 from ..scores import bad_end
+from ..settings import possible
+from . import foreign
 from .ledger_query import Query
 from .migrations import VERSION, is_current, migrate, version_of
 from .records import ImageRecord, records_of
@@ -117,6 +120,7 @@ class Ledger:
             raise self._unusable(error) from error
         try:
             connection.row_factory = sqlite3.Row
+            connection.text_factory = lambda stored: stored.decode(errors="replace")  # a damaged text costs its row, not the page
             with connection:
                 yield connection
         except (OSError, sqlite3.Error) as error:
@@ -231,14 +235,17 @@ class Ledger:
             return connection.execute(select, (file,)).fetchone() is not None
 
     def groups(self) -> list[tuple[str, dict[str, Any], int]]:
-        """Every fingerprint of saved images, its settings and its number of images, most images first."""
+        """Every fingerprint of saved images, its settings and its number of images, most images first.
+
+        Settings that cannot be read, or have impossible values, are left out.
+        """
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT fingerprint, settings, images FROM settings JOIN (SELECT fingerprint, count(*) AS images FROM images "
                 f"WHERE rejected IS NOT NULL{self._listed(connection)} GROUP BY fingerprint) "  # nosec B608
                 "USING (fingerprint) ORDER BY images DESC"
             ).fetchall()
-        return [(row["fingerprint"], json.loads(row["settings"]), row["images"]) for row in rows]
+        return [(row["fingerprint"], _settings(row["settings"]), row["images"]) for row in rows]
 
     def better_than(self, images: Sequence[ImageRecord], quantity: str) -> list[tuple[float | None, int]]:
         """For each image, the fraction of the other images of its fingerprint that are less sure, and their number."""
@@ -320,11 +327,23 @@ def _values(image: ImageRecord, moment: float, output: int) -> dict[str, Any]:
     return values
 
 
+def _settings(stored: str) -> dict[str, Any]:
+    """Settings as far as they can be read: earlier versions recorded maps of other programs without checking them."""
+    try:
+        return possible(foreign.fields(stored))
+    except ValueError:
+        return {}
+
+
 def _image(row: sqlite3.Row, models: Mapping[str, str]) -> ImageRecord:
+    """The image of a row. SQLite stores values of any type in any column: those of another type than the column's are absent."""
     scores = {name: (_number(row[name]), _number(row[f"{name}_error"])) for name in QUANTITIES}
     about: dict[str, Any] = {name: row[name] for name in ("id", *COLUMNS)}
     about |= {"seed": _unsigned(row["seed"]), "rejected": bool(row["rejected"])}
-    return ImageRecord(**about, scores=scores, model=models[row["fingerprint"]])
+    about |= {name: about[name] if isinstance(about[name], str) else None for name in ("prompt_digest", "file")}
+    about |= {"place": about["place"] if COUNT.fits(about["place"]) else 0}
+    about |= {"created": about["created"] if NUMBER.fits(about["created"]) else None}
+    return ImageRecord(**about, scores=scores, model=models.get(row["fingerprint"], ""))
 
 
 def _models(connection: sqlite3.Connection) -> dict[str, str]:
@@ -332,8 +351,8 @@ def _models(connection: sqlite3.Connection) -> dict[str, str]:
     return {row["fingerprint"]: row["model"] for row in connection.execute("SELECT fingerprint, model FROM settings")}
 
 
-def _number(stored: float | None) -> float:
-    return math.nan if stored is None else stored
+def _number(stored: object) -> float:
+    return stored if isinstance(stored, float) else math.nan
 
 
 def _signed(seed: int | None) -> int | None:
@@ -341,5 +360,5 @@ def _signed(seed: int | None) -> int | None:
     return seed if seed is None or seed < 1 << 63 else seed - (1 << 64)
 
 
-def _unsigned(stored: int | None) -> int | None:
-    return stored if stored is None else stored % (1 << 64)
+def _unsigned(stored: object) -> int | None:
+    return stored % (1 << 64) if isinstance(stored, int) else None

@@ -1,16 +1,20 @@
 """A query for saved images of the ledger: filters and order."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..choices import check_choice
+from ..kinds import NUMBER, listed, shown, whole
 from ..quantities import DEFAULT_QUANTITY, QUANTITIES
+from . import foreign
 
 SORTS = ("date", "score")
 ORDERS = ("asc", "desc")
 STATES = ("kept", "rejected", "all")
+LONGEST_CURSOR = 200
+ROW = whole(0, (1 << 63) - 1)
+"""Ids of rows, which SQLite limits to 63 bits."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ class Query:
             ValueError: ``cursor`` is not a cursor.
         """
         try:
-            position, number = json.loads(cursor)
-            values = [float(position), int(number)]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"after must be the cursor of a next page, got {cursor!r}.") from error
+            position, number = listed(NUMBER, most=2, least=2).check("after", foreign.parsed(cursor, LONGEST_CURSOR))
+            values = [position, ROW.check("after", number)]
+        except ValueError as error:
+            raise ValueError(f"after must be the cursor of a next page, got {shown(cursor)}.") from error
         return f"({self.column}, id) {'>' if self.order == 'asc' else '<'} (?, ?)", values

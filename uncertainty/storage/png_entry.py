@@ -18,14 +18,23 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
-from ..images.heatmaps import as_pictures
+from ..images.heatmaps import as_pictures, resize
+from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, named, optional
 from ..maps import UncertaintyMap
 from ..quantities import DEFAULT_QUANTITY
+from ..scores import SCORES
+from . import foreign
 from .records import ImageRecord, records_of
 
 ENTRY = "uncertainty"
 VERSION = 1
 COMPRESSION = 4  # same as ComfyUI's SaveImage
+# Most pixels of a small map, far above any latent: a few bytes can claim to be a picture that fills the memory.
+MOST_PIXELS = 4096 * 4096
+# Most pixels of a map that is shown. A larger one is scaled down, because it lies over a smaller picture anyway.
+MOST_SHOWN = 1024 * 1024
+_PNG = Kind("a PNG picture in base64", lambda value: isinstance(value, str))
+_SCORES = named(listed(optional(NUMBER), most=2, least=2))
 
 
 def as_image(picture: Tensor) -> Image.Image:
@@ -75,19 +84,22 @@ def read(path: Path) -> ImageRecord | None:
     if about is None:
         return None
     with _damage_named(path):
+        scores = foreign.field(about, "scores", _SCORES)
         return ImageRecord(
-            scores={name: (_number(value), _number(error)) for name, (value, error) in about["scores"].items()},
-            fingerprint=about["fingerprint"],
-            model=about["model"],
-            seed=about["seed"],
-            place=about["place"],
-            digest=about.get("digest"),
+            scores={name: (_number(value), _number(error)) for name, (value, error) in scores.items() if name in SCORES},
+            fingerprint=foreign.field(about, "fingerprint", TEXT),
+            model=foreign.field(about, "model", TEXT),
+            seed=foreign.field(about, "seed", optional(SEED)),
+            place=foreign.field(about, "place", COUNT),
+            digest=foreign.field({"digest": None, **about}, "digest", optional(TEXT)),
             file=path.name,
         )
 
 
 def read_map(path: Path) -> Tensor | None:
     """The small map of a PNG file, (h, w), scaled from 0 (lowest value) to 1 (highest); None if the file has no entry.
+
+    A map of more than ``MOST_SHOWN`` pixels is scaled down.
 
     Raises:
         OSError: the file cannot be read.
@@ -97,23 +109,28 @@ def read_map(path: Path) -> Tensor | None:
     if about is None:
         return None
     with _damage_named(path):
-        return unpacked(about["map"])
+        return unpacked(foreign.field(about, "map", named(ANYTHING)))
 
 
 def _entry_of(path: Path) -> dict[str, Any] | None:
+    foreign.check_file(path)
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            # Text before the pixels is read with the header, without decoding the pixels.
+            # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
             text = image.info.get(ENTRY) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
         raise ValueError(f"{path.name} is not a readable PNG file.") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path.name} has more pixels than Pillow's limit.") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}).") from error
+    except OSError as error:
+        raise OSError(f"{path.name} cannot be read ({error.strerror or error}).") from error
     if text is None:
         return None
     with _damage_named(path):
-        about: dict[str, Any] = {**json.loads(text)}
-        if about["version"] > VERSION:
+        about = foreign.fields(text)
+        if foreign.field(about, "version", COUNT) > VERSION:
             raise ValueError("it was written by a newer version of this pack: update the pack")
         return about
 
@@ -123,26 +140,32 @@ def _damage_named(path: Path) -> Iterator[None]:
     """Turn errors about a damaged entry into ValueErrors that name the file."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"{path.name} has a damaged entry '{ENTRY}' ({error}).") from error
 
 
 def unpacked(packed: Mapping[str, Any]) -> Tensor:
-    """The small map of an entry, (h, w), scaled from 0 (lowest value) to 1 (highest).
+    """The small map of an entry, (h, w), scaled from 0 (lowest value) to 1 (highest); at most ``MOST_SHOWN`` pixels.
 
     Raises:
-        ValueError: the map is damaged.
+        ValueError: the map is damaged or has more than ``MOST_PIXELS`` pixels.
     """
+    png = foreign.field(packed, "png", _PNG)
     try:
-        with Image.open(io.BytesIO(base64.b64decode(packed["png"])), formats=["PNG"]) as image:
-            return torch.from_numpy(np.array(image.convert("L"), np.float32) / 255)
-    except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises these
+        with Image.open(io.BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"the map in the file claims {image.width} x {image.height} pixels, more than {MOST_PIXELS}")
+            grey = image.convert("L")
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # Pillow raises these
         raise ValueError(f"the map in the file is damaged ({error}).") from error
+    while grey.width * grey.height > MOST_SHOWN:
+        grey = grey.reduce((min(2, grey.width), min(2, grey.height)))
+    return torch.from_numpy(np.array(grey, np.float32) / 255)
 
 
 def _valid(value: float) -> float | None:
     """The value, or None if it is not finite, because JSON has no NaN."""
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def _number(value: float | None) -> float:
@@ -151,6 +174,10 @@ def _number(value: float | None) -> float:
 
 def _packed(picture: Tensor) -> dict[str, Any]:
     """A map (h, w) as an 8-bit grey PNG, and the values that black and white represent."""
+    height, width = picture.shape
+    if height * width > MOST_PIXELS:
+        shrink = math.sqrt(MOST_PIXELS / (height * width))
+        picture = resize(picture[None], max(1, int(height * shrink)), max(1, int(width * shrink)))[0]
     finite = torch.nan_to_num(picture.float(), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = finite.min(), finite.max()
     grey = ((finite - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny) * 255).round().byte()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..maps import UncertaintyMap
 from ..scores import SCORES
+from ..settings import possible
 from .fingerprints import described, fingerprint, image_digests
 
 
@@ -73,20 +74,24 @@ class ImageRecord:
 
 
 def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> list[ImageRecord]:
-    """A record of every image of a map; ``files`` are the paths of the saved images."""
+    """A record of every image of a map; ``files`` are the paths of the saved images.
+
+    Settings with impossible values, in a map that another program made, are absent from the record.
+    """
     names = [name for name in SCORES if name in measured.quantities or name in measured.baselines]
     scores = {name: measured.score(name) for name in names}
     settings, name = json.dumps(described(measured), sort_keys=True), fingerprint(measured)
+    known = possible(measured.settings)
     return [
         ImageRecord(
             scores={kind: (float(score.value[index]), float(score.standard_error[index])) for kind, score in scores.items()},
             fingerprint=name,
-            model=str(measured.settings.get("model", "")),
+            model=known.get("model", ""),
             place=measured.places[index],
-            seed=measured.settings.get("seed"),
+            seed=known.get("seed"),
             digest=digest,
             settings=settings,
-            prompt_digest=measured.settings.get("prompt"),
+            prompt_digest=known.get("prompt"),
             file=None if files is None else files[index],
         )
         for index, digest in enumerate(image_digests(measured))

@@ -15,7 +15,7 @@ def is_file_of(image: ImageRecord, path: Path) -> bool:
     """Whether the file at a path is that of a recorded image."""
     try:
         about = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have this name
         return False
     if not stat.S_ISREG(about.st_mode):
         return False

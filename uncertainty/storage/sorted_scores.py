@@ -66,4 +66,4 @@ def _read(connection: sqlite3.Connection, name: str, quantity: str, after: int) 
     order = f" ORDER BY {quantity}" if after == 0 else ""
     select = f"SELECT {quantity} FROM images WHERE {where} AND {quantity} IS NOT NULL AND copy = 0{order}"  # nosec B608
     rows = connection.execute(select, values)
-    return np.fromiter((row[0] for row in rows), np.float64)
+    return np.fromiter((row[0] for row in rows if isinstance(row[0], float)), np.float64)
