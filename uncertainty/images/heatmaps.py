@@ -60,6 +60,8 @@ def value_range(pictures: Tensor, mode: str) -> tuple[Tensor, Tensor]:
 
 def scaled(pictures: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Pictures (B, h, w) with the range from low to high, (B,), mapped to 0…1. Non-finite values count as 0."""
+    if not bool((high - low).isfinite().all()):  # ends near those of float32, as only a file from elsewhere has them
+        return scaled(pictures.double(), low.double(), high.double()).float()
     low, high = low[:, None, None], high[:, None, None]
     return ((_numbers(pictures) - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
 
