@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from .bootstrap import ROOT, RUNTIME, shown
 
 FINDINGS = RUNTIME / "fuzz"
 MOST_EDITS = 6
+# Stands for lists nested too deeply to be made by json.dumps.
+DEEP = "too deep"
 LENGTH = 8  # bytes at the start of a safetensors file that hold the length of its header
 
 
@@ -54,23 +57,30 @@ class Edits:
 
     def value(self, depth: int = 2) -> Any:
         """Any JSON value."""
-        kind = self.number(0, 7 if depth else 5)
+        kind = self.number(0, 10 if depth else 8)
         simple = (
             None,
             True,
             self.number(-3, 2**40),
             self.provider.ConsumeFloat(),
-            self.provider.ConsumeUnicodeNoSurrogates(12),
+            self.provider.ConsumeUnicode(12),
             -1,
+            10**400,
+            2.0 ** self.number(0, 1023),
+            DEEP,
         )
         if kind < len(simple):
             return simple[kind]
         values = [self.value(depth - 1) for _ in range(self.number(0, 4))]
         return values if kind == len(simple) else {str(index): value for index, value in enumerate(values)}
 
+    def text(self) -> str:
+        """The JSON text of any value, with some edits."""
+        return self.of(dumped(self.value()).encode()).decode(errors="surrogateescape")
+
     def _header(self, content: bytes) -> bytes:
         """The file with an entry of its JSON header replaced or removed, and the length corrected."""
-        with suppress(ValueError, struct.error, KeyError, AttributeError, TypeError):
+        with suppress(ValueError, struct.error, KeyError, AttributeError, TypeError, RecursionError):
             (size,) = struct.unpack("<Q", content[:LENGTH])
             header = json.loads(content[LENGTH : LENGTH + size])
             about = json.loads(header["__metadata__"]["uncertainty"])
@@ -80,10 +90,15 @@ class Edits:
                 where[name] = self.value()
             else:
                 del where[name]
-            header["__metadata__"]["uncertainty"] = json.dumps(about)
+            header["__metadata__"]["uncertainty"] = dumped(about)
             made = json.dumps(header).encode()
             return struct.pack("<Q", len(made)) + made + content[LENGTH + size :]
         return content
+
+
+def dumped(value: Any) -> str:
+    """A value as JSON."""
+    return json.dumps(value).replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000)
 
 
 def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
@@ -96,13 +111,19 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from uncertainty.calibration import Calibration
     from uncertainty.choosing.cut import Rule
     from uncertainty.choosing.selection import select
+    from uncertainty.images import heatmaps
     from uncertainty.images.masks import parse_steps
-    from uncertainty.storage import png_entry, tensor_files
-    from uncertainty.storage.fingerprints import fingerprint
+    from uncertainty.settings import SETTINGS, in_words
+    from uncertainty.storage import foreign, png_entry, tensor_files
+    from uncertainty.storage.fingerprints import described, fingerprint
+    from uncertainty.storage.ledger import Ledger
+    from uncertainty.storage.ledger_query import Query
+    from uncertainty.storage.records import records_of
     from uncertainty_runs.workflow import Workflow
 
     path = folder / "fuzzed"
     uncertainty = made(2)
+    ledger = Ledger(folder / "ledger.sqlite3")
 
     def written(save: Callable[[Path, Any], None], value: Any) -> bytes:
         save(path, value)
@@ -126,7 +147,30 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         select(read.score(), Rule(keep=1), quantity="denoised_variance")
         read.select([0])
         fingerprint(read)
+        in_words(described(read))
         png_entry.entry(read, 0)
+        pictures = heatmaps.as_pictures(read.quantity(next(iter(read.quantities))).sum(0))
+        heatmaps.colorize(heatmaps.normalize(pictures, "batch"), "magma")
+        Calibration.like(read)
+
+    def read_settings(data: bytes) -> None:
+        """Record a map of another program, and list the ledger."""
+        edits = Edits(data)
+        names = [setting.name for setting in SETTINGS]
+        settings = {names[edits.number(0, len(names) - 1)]: edits.value() for _ in range(edits.number(1, 3))}
+        ledger.add(records_of(replace(uncertainty, settings=settings), ["a.png", "b.png"]))
+        for image in ledger.page(Query()).images:
+            json.dumps([image.seed, image.model], allow_nan=False)
+        for _, found, _ in ledger.groups():
+            in_words(found)
+
+    def read_json(data: bytes) -> None:
+        edits = Edits(data)
+        read = foreign.parsed(edits.text())
+        json.dumps(read, ensure_ascii=False, allow_nan=False).encode()
+
+    def read_cursor(data: bytes) -> None:
+        Query().after(Edits(data).text())
 
     def read_calibration(data: bytes) -> None:
         put(data, valid_calibration)
@@ -154,7 +198,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
             if isinstance(where, dict) and where:
                 where[sorted(where)[edits.number(0, len(where) - 1)]] = edits.value()
         text = PngInfo()
-        text.add_text(png_entry.ENTRY, json.dumps(entry))
+        text.add_text(png_entry.ENTRY, dumped(entry))
         Image.new("RGB", (8, 8)).save(path, "PNG", pnginfo=text)
         png_entry.read(path)
         png_entry.read_map(path)
@@ -176,10 +220,13 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         "entry": read_entry,
         "workflow": read_workflow,
         "steps": read_steps,
+        "json": read_json,
+        "cursor": read_cursor,
+        "settings": read_settings,
     }
 
 
-NAMES = ("map", "calibration", "thresholds", "picture", "entry", "workflow", "steps")
+NAMES = ("map", "calibration", "thresholds", "picture", "entry", "workflow", "steps", "json", "cursor", "settings")
 
 
 def fuzz(name: str, seconds: int) -> None:
