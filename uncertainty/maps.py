@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -116,10 +117,15 @@ class UncertaintyMap:
         """
         if steps is None:
             return list(range(len(self.steps)))
-        missing = [step for step in steps if step not in self.steps]
+        missing = [step for step in steps if step not in self._rows]
         if missing or not steps:
             raise ValueError(f"steps must be among the recorded steps {list(self.steps)}, got {list(steps)}.")
-        return [self.steps.index(step) for step in steps]
+        return [self._rows[step] for step in steps]
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        """The index of each step, so that going through thousands of steps takes linear time."""
+        return {step: row for row, step in enumerate(self.steps)}
 
     def score(self, quantity: str = DEFAULT_QUANTITY, steps: Sequence[int] | None = None) -> Score:
         """Mean over elements (inside the mask), summed over the given steps or all recorded ones; or the score of a baseline.

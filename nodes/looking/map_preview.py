@@ -1,5 +1,7 @@
 """UncertaintyMapPreview: show a map, alone or over the images."""
 
+import math
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -10,6 +12,15 @@ from . import map_preview_view
 
 # Usual scale factor between latents and images.
 LATENT_SCALE = 8
+# Most pixels of a picture that is as large as the map says, which may come from a file.
+MOST_PIXELS = 8192 * 8192
+
+
+def image_size(pictures: Tensor) -> tuple[int, int]:
+    """Usual height and width of the images of maps (B, h, w), less for a map of more than 1024 x 1024 elements."""
+    height, width = pictures.shape[1:]
+    scale = min(LATENT_SCALE, max(1, math.isqrt(MOST_PIXELS // (height * width))))
+    return height * scale, width * scale
 
 
 class UncertaintyMapPreview(io.ComfyNode):
@@ -78,7 +89,7 @@ class UncertaintyMapPreview(io.ComfyNode):
         low, high = heatmaps.value_range(map_preview_view.joined(pictures, uncertainty.images), normalize)
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         if images is None:
-            height, width = (size * LATENT_SCALE for size in pictures.shape[1:])
+            height, width = image_size(pictures)
             ends = (end.repeat_interleave(len(pictures) // uncertainty.images) for end in (low, high))
         else:
             height, width = images.shape[1:3]

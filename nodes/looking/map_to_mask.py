@@ -7,7 +7,7 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.images.masks import parse_steps, uncertain_parts
 from ...uncertainty.maps import UncertaintyMap
 from .. import node_inputs
-from .map_preview import LATENT_SCALE
+from .map_preview import image_size
 
 
 class UncertaintyToMask(io.ComfyNode):
@@ -69,5 +69,5 @@ class UncertaintyToMask(io.ComfyNode):
         rows = uncertainty.rows(parse_steps(steps))
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         within = None if uncertainty.mask is None else heatmaps.as_pictures(uncertainty.mask)
-        height, width = (size * LATENT_SCALE for size in pictures.shape[1:]) if images is None else images.shape[1:3]
+        height, width = image_size(pictures) if images is None else images.shape[1:3]
         return io.NodeOutput(uncertain_parts(pictures, percentile, grow, feather, (height, width), within))

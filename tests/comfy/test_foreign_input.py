@@ -320,3 +320,21 @@ def test_what_is_no_file_of_a_view_is_left_alone(views: Views) -> None:
 def test_a_name_that_no_file_can_have_is_not_there(pack: Pack, name: str) -> None:
     answer = pack("nodes.view_route").temporary(SimpleNamespace(match_info={"name": name}))
     assert asyncio.run(answer).status == 204
+
+
+def test_a_large_map_is_enlarged_less(pack: Pack) -> None:
+    size = pack("nodes.looking.map_preview").image_size
+    assert size(torch.empty(1, 1024, 1024)) == (8192, 8192) and size(torch.empty(9, 64, 96)) == (512, 768)
+    for height, width in ((1, 2**26), (4096, 4096), (3000, 1)):
+        tall, wide = size(torch.empty(1, 1, 1).expand(1, height, width))
+        assert tall * wide <= max(2**26, height * width)
+
+
+def test_thousands_of_steps_take_linear_time(pack: Pack) -> None:
+    steps = 10_000
+    values = {"denoised_variance": torch.rand(steps, 1, 1, 2, 2)}
+    errors = {"denoised_variance": torch.zeros(steps, 1)}
+    measured = pack("uncertainty.maps").UncertaintyMap(values, errors, tuple(range(steps)), steps, torch.ones(steps))
+    start = time.perf_counter()
+    pack("uncertainty.images.steps_plot").per_step(measured, "denoised_variance")
+    assert time.perf_counter() - start < 3

@@ -1,6 +1,7 @@
 """Bad input at every node of a real server. ``docs/reliability.md`` shows the messages that these tests see."""
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -71,6 +72,8 @@ def lay_out(base: Path) -> None:
     broken = {
         "other": ({"weight": torch.zeros(2)}, None),
         "newer": (tensors, header(version=99)),
+        "deep header": (tensors, {"uncertainty": "[" * 100_000}),
+        "setting": (tensors, header(settings={"cfg": "7"})),
         "lacking": ({name: tensor for name, tensor in tensors.items() if name != "sigmas"}, header()),
         "ragged": (tensors | {quantity: torch.zeros(1, 9, 1, 2, 2)}, header()),
         "flipped": (tensors | {quantity: torch.full_like(tensors[quantity], torch.nan)}, header()),
@@ -78,6 +81,7 @@ def lay_out(base: Path) -> None:
     for name, (values, about) in broken.items():
         save_file(values, folder / f"{name}.safetensors", about)
     (folder / "folder.safetensors").mkdir()
+    os.mkfifo(folder / "pipe.safetensors")
     (folder / "damaged.safetensors").write_bytes(whole[:100])
     shutil.copy(good, base / "secret.safetensors")
     assert {path.stem for path in folder.iterdir()} >= set(FILES) - {"missing"}

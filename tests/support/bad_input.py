@@ -342,14 +342,17 @@ FILES = {
     "truncated": "that is truncated",
     "long header": "whose header claims 2⁶³ bytes",
     "bad header": "whose header is not JSON",
+    "deep header": "whose header is nested 100,000 levels deep",
     "pickle": "that is a pickle",
     "other": "from another program",
     "calibration": "with a calibration",
     "newer": "from a newer version",
+    "setting": "with a setting of another type",
     "lacking": "that lacks a tensor",
     "ragged": "whose tensors have inconsistent shapes",
     "flipped": "with NaN in it",
     "folder": "that is a folder",
+    "pipe": "that is a pipe",
 }
 FINE = {("UncertaintyMapLoad", "flipped"): "its images have no valid score and rank last"}
 CASES += [

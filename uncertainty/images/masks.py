@@ -10,6 +10,10 @@ from ..guidance import uncertain_elements
 from .heatmaps import resize
 
 
+# Longer texts could name the same steps thousands of times.
+LONGEST = 1000
+
+
 def parse_steps(text: str) -> list[int] | None:
     """Step numbers from a text such as ``45, 46``, ``45-48`` or ``1, 45-48``; None, meaning all steps, for an empty text.
 
@@ -18,6 +22,8 @@ def parse_steps(text: str) -> list[int] | None:
     """
     if not text.strip():
         return None
+    if len(text) > LONGEST:
+        raise ValueError(f"steps must have at most {LONGEST} characters, got {len(text)}.")
     steps: list[int] = []
     for part in text.split(","):
         first, dash, last = (word.strip() for word in part.partition("-"))
