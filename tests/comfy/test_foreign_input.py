@@ -6,9 +6,11 @@ import inspect
 import io
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -125,6 +127,15 @@ def test_a_bad_id_is_named(routes: ModuleType, given: str) -> None:
     assert status == 400 and told["error"].startswith("id must be")
 
 
+def stamp(routes: ModuleType, path: Path) -> None:
+    """Make a file the one of its row."""
+    about = path.stat()
+    with closing(sqlite3.connect(routes.ledger_access.ledger().path)) as connection, connection:
+        connection.execute(
+            "UPDATE images SET size = ?, modified = ? WHERE file = ?", (about.st_size, about.st_mtime_ns, path.name)
+        )
+
+
 def with_map(path: Path, entry: str, side: int) -> None:
     """A picture whose map has this side length."""
     data, about = io.BytesIO(), PngInfo()
@@ -136,11 +147,13 @@ def with_map(path: Path, entry: str, side: int) -> None:
 def test_a_heatmap_of_gigabytes_is_refused_at_once(routes: ModuleType, pack: Pack, tmp_path: Path) -> None:
     entry = pack("uncertainty.storage.png_entry").entry(made(1), 0)
     with_map(tmp_path / "a.png", entry, 13_000)
+    stamp(routes, tmp_path / "a.png")
     start = time.perf_counter()
     status, told = answered(routes, routes.heatmap, match_info={"id": "1"})
     assert status == 400 and "13000 x 13000 pixels" in told["error"]
     assert time.perf_counter() - start < 0.3
     with_map(tmp_path / "b.png", entry, 4000)
+    stamp(routes, tmp_path / "b.png")
     status, picture = answered(routes, routes.heatmap, match_info={"id": "2"})
     assert status == 200 and Image.open(io.BytesIO(picture)).size == (1000, 1000)
 
@@ -156,6 +169,7 @@ def test_a_heatmap_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, 
         os.mkfifo(path)
     else:
         path.mkdir()
+    stamp(routes, path)
     status, told = answered(routes, routes.heatmap, match_info={"id": "1"})
     assert status == (400 if kind == "deep" else 404) and str(tmp_path) not in told["error"]
 
@@ -165,7 +179,7 @@ def asked(routes: ModuleType, ask: Callable[[TestClient], Awaitable[Any]]) -> An
 
     async def run() -> Any:
         app = web.Application(client_max_size=100 * MEGABYTE)
-        app.router.add_post("/reject", routes._in_words(routes._mover(routes.reject)))
+        app.router.add_post("/reject", routes._in_words(routes._mover(routes.moving_images.reject)))
         async with TestClient(TestServer(app)) as client:
             return await ask(client)
 
@@ -226,6 +240,9 @@ def test_images_are_saved_whatever_their_map_says(
     access = pack("nodes.choosing.ledger_access")
     ledger = pack("uncertainty.storage.ledger").Ledger(tmp_path / "ledger.sqlite3")
     monkeypatch.setattr(access, "ledger", lambda: ledger)
+    monkeypatch.setattr(access, "output", lambda: tmp_path)
+    for name in (*(f"{number}.png" for number in range(7)), "odd.png", "\udcff.png"):
+        (tmp_path / name).touch()
     for number, (name, value) in enumerate(
         [
             ("seed", 2**70),

@@ -9,7 +9,6 @@ from torch.nn.functional import conv1d, max_pool2d, pad
 from ..guidance import uncertain_elements
 from .heatmaps import resize
 
-
 # Longer texts could name the same steps thousands of times.
 LONGEST = 1000
 

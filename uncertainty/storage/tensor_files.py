@@ -94,7 +94,7 @@ def load_map(path: Path) -> UncertaintyMap:
             mask=tensors.get("mask"),
             settings=foreign.field(header, "settings", named(ANYTHING)),
             baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
-            places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT, MOST_IMAGES))),
+            places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
         )
         _check_map(measured)
         return measured
