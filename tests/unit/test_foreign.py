@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -211,6 +212,28 @@ def test_text_that_unpacks_to_gigabytes_is_named(tmp_path: Path) -> None:
     assert path.stat().st_size < MILLION
     with pytest.raises(ValueError, match=r"bomb\.png is damaged"):
         png_entry.read(path)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+def test_a_million_chunks_are_not_gone_through(tmp_path: Path, place: bytes) -> None:
+    """Neither in the file, before the pixels, nor anywhere in the map inside it."""
+    path = tmp_path / "x.png"
+    save(path, png_entry.entry(made(1), 0))
+    many = chunk(b"tEXt", b"a\0") * MILLION
+    inside = base64.b64decode(bomb(8)).replace(chunk(place, b"")[:8], many + chunk(place, b"")[:8]) if place == b"IEND" else b""
+    if inside:
+        save(path, changed_entry(map={"png": base64.b64encode(inside).decode()}))
+    else:
+        raw = path.read_bytes()
+        path.write_bytes(raw[: raw.index(b"IDAT") - 4] + many + raw[raw.index(b"IDAT") - 4 :])
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"x\.png .*more than 10000 chunks"):
+        png_entry.read_map(path)
+    assert time.perf_counter() - start < 1
 
 
 def test_rank_goes_past_what_is_no_file(

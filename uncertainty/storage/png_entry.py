@@ -7,10 +7,11 @@ import base64
 import io
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ VERSION = 1
 COMPRESSION = 4  # same as ComfyUI's SaveImage
 # Most pixels of a small map, far above any latent: a few bytes can claim to be a picture that fills the memory.
 MOST_PIXELS = 4096 * 4096
+# Pillow takes a while for each chunk, and a file of a few megabytes can have a million. ComfyUI's and this pack's have hundreds.
+MOST_CHUNKS = 10_000
+CHUNK_HEAD = 8  # bytes: length and type of a chunk, as many as the file's signature has
+CHUNK_END = 4  # bytes of a checksum
 # Most pixels of a map that is shown. A larger one is scaled down, because it lies over a smaller picture anyway.
 MOST_SHOWN = 1024 * 1024
 _PNG = Kind("a PNG picture in base64", lambda value: isinstance(value, str))
@@ -115,7 +120,10 @@ def read_map(path: Path) -> Tensor | None:
 def _entry_of(path: Path) -> dict[str, Any] | None:
     foreign.check_file(path)
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with path.open("rb") as file:
+            _check_chunks(file, last=b"IDAT")
+            file.seek(0)
+            image = Image.open(file, formats=["PNG"])
             # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
             text = image.info.get(ENTRY) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
@@ -135,6 +143,17 @@ def _entry_of(path: Path) -> dict[str, Any] | None:
         return about
 
 
+def _check_chunks(file: BinaryIO, last: bytes) -> None:
+    """Raise ValueError if a PNG file has too many chunks up to the first of type ``last``."""
+    file.seek(CHUNK_HEAD)
+    for _ in range(MOST_CHUNKS):
+        head = file.read(CHUNK_HEAD)
+        if len(head) < CHUNK_HEAD or head.endswith(last):
+            return
+        file.seek(int.from_bytes(head[:4], "big") + CHUNK_END, os.SEEK_CUR)
+    raise ValueError(f"it has more than {MOST_CHUNKS} chunks")
+
+
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
     """Turn errors about a damaged entry into ValueErrors that name the file."""
@@ -150,9 +169,11 @@ def unpacked(packed: Mapping[str, Any]) -> Tensor:
     Raises:
         ValueError: the map is damaged or has more than ``MOST_PIXELS`` pixels.
     """
-    png = foreign.field(packed, "png", _PNG)
+    png = io.BytesIO(base64.b64decode(foreign.field(packed, "png", _PNG)))
+    _check_chunks(png, last=b"IEND")
+    png.seek(0)
     try:
-        with Image.open(io.BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
+        with Image.open(png, formats=["PNG"]) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"the map in the file claims {image.width} x {image.height} pixels, more than {MOST_PIXELS}")
             grey = image.convert("L")
