@@ -316,6 +316,17 @@ def test_a_file_with_an_impossible_setting_is_refused(tmp_path: Path, name: str,
         tensor_files.save_map(path, with_setting(2, name, value))
 
 
+@pytest.mark.parametrize(
+    "value", [10**30, float("nan"), "\ud800", {"\udfff": 1}, [[[]]] * 100_000], ids=lambda value: str(value)[:20]
+)
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, value: object) -> None:
+    """Other packs' guiders may have any attributes."""
+    path = tmp_path / "map.safetensors"
+    with pytest.raises(ValueError, match="the map cannot be saved, because it could not be read again"):
+        tensor_files.save_map(path, made(1, something=value))
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(("name", "value"), [case for case in CASES if case[1] != 10**400], ids=lambda part: str(part)[:20])
 def test_a_ledger_that_holds_an_impossible_setting_is_still_listed(tmp_path: Path, name: str, value: object) -> None:
     """Earlier versions recorded such maps."""

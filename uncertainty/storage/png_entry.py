@@ -24,6 +24,7 @@ from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, 
 from ..maps import UncertaintyMap
 from ..quantities import DEFAULT_QUANTITY
 from ..scores import SCORES
+from ..settings import possible
 from . import foreign
 from .records import ImageRecord, records_of
 
@@ -72,7 +73,7 @@ def entry(measured: UncertaintyMap, image: int) -> str:
             "seed": record.seed,
             "place": record.place,
             "digest": record.digest,
-            "pack_version": measured.settings.get("pack_version"),
+            "pack_version": possible(measured.settings).get("pack_version"),
             "map": _packed(as_pictures(alone.quantity(shown).sum(0))[0]),
         }
     )

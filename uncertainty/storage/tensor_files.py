@@ -214,7 +214,11 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, replace: bool = True) -> None:
-    entry = json.dumps({"kind": kind, "version": VERSION, **header}, allow_nan=False)
+    entry = json.dumps({"kind": kind, "version": VERSION, **header})
+    try:
+        foreign.fields(entry, MOST_HEADER // 2)  # the other half is for the names of tensors
+    except ValueError as error:
+        raise ValueError(f"the {kind} cannot be saved, because it could not be read again ({error}).") from error
     with atomic_write(path, replace=replace) as unfinished:
         try:
             save_file(dict(tensors), unfinished, {_ENTRY: entry})
