@@ -13,6 +13,7 @@ import torch
 from .argument_types import Parser, positive
 from .comfyui import default_comfyui
 from .drawing import Engine, OneByOne, Renderer
+from .engines.ray_cluster import on_this_machine
 from .engines.ray_workers import RayEngine
 from .node_info import Describe
 
@@ -73,7 +74,7 @@ def _gpus() -> int:
     count = torch.cuda.device_count()
     if count > 1:
         try:
-            import ray  # noqa: F401
+            on_this_machine()
         except ImportError:
             print(f"Using one of {count} GPUs, since Ray is not installed. To use all: pip install ray", file=sys.stderr)
             return 1
