@@ -150,7 +150,7 @@ def _log_ends(logs: Path) -> Iterator[str]:
     newest = sorted(logs.glob("worker-*"), key=lambda path: path.stat().st_mtime)[-2:]
     for path in (logs / "raylet.out", logs / "raylet.err", *newest):
         if path.is_file():
-            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             if path.name == "raylet.out":
                 lines = [line for line in lines if WARNINGS.match(line)]
             yield from (f"{path.name}: {line}" for line in lines[-LINES:])

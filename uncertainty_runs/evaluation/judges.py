@@ -17,6 +17,7 @@ from torch import Tensor
 
 from uncertainty.metrics.features import Extractor, imported
 from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.text_files import read_text
 
 from ..run_folder import write_whole
 
@@ -38,13 +39,13 @@ class Reference:
         Raises:
             ValueError: it has none.
         """
-        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES))
+        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()))
         if not paths:
             raise ValueError(f"reference: {folder} has no pictures ({', '.join(PICTURES)}).")
         captions = []
         for path in paths:
             text = path.with_suffix(".txt")
-            captions.append((text.read_text() if text.is_file() else path.stem.replace("_", " ")).strip().lower())
+            captions.append((read_text(text) if text.is_file() else path.stem.replace("_", " ")).strip().lower())
         return cls(paths, tuple(captions))
 
 
