@@ -78,11 +78,11 @@ def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
     if arguments.maps == "sum":
         workflow = workflow.with_options(keep_maps="sum")
     size = arguments.batch or workflow.batch_size()
-    prompts = read_prompts(arguments.prompts) if arguments.prompts else [workflow.prompt()]
+    prompts = read_prompts(arguments.prompts) if arguments.prompts else None
     first, end = arguments.seeds or (0, None)
     wanted = None if arguments.count is None else jobs_for(arguments.count, size)
     if end is not None:
-        most = (end - first) * len(prompts)
+        most = (end - first) * len(prompts or [""])
         if wanted is not None and wanted > most:
             raise ValueError(
                 f"count: {arguments.count} images need {wanted} runs, but --seeds and prompts give only {most}: give more seeds."
