@@ -12,6 +12,7 @@ from .node_info import Describe
 from .plan import Plan, jobs_for, read_prompts
 from .rows import Rows, check_library
 from .run_folder import ROWS
+from .terminal import printable_lines, say
 from .workflow import Workflow
 
 HELP = """\
@@ -56,10 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             draw(engine, planned(arguments, describing(engine)), arguments.output, verify=arguments.verify)
         except KeyboardInterrupt:
-            sys.exit(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}")
+            sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}"))
     count = sum(len(table) for table in Rows(arguments.output / ROWS).batches(["number"]))
-    print(f"{count} images in {arguments.output}")
-    print(f"{program()} rank {shlex.quote(str(arguments.output))} --each-prompt --keep 1")
+    say(f"{count} images in {arguments.output}")
+    say(f"{program()} rank {shlex.quote(str(arguments.output))} --each-prompt --keep 1")
 
 
 def check_amount(arguments: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from .node_info import NodeInfo
 from .plan import Job, Jobs
 from .rows import Row
 from .run_folder import BatchFolder
+from .terminal import printable
 
 # Rows are written this often. If the process is killed, the jobs since the last time are run again.
 SECONDS_BETWEEN_WRITES = 10.0
@@ -117,7 +118,7 @@ def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool =
         missing = folder.missing(verify=verify)
         if missing:
             finished = engine().draw_all((jobs[number] for number in missing), path)
-            _write_rows(folder, finished, Progress(path.name, len(jobs), len(jobs) - len(missing)))
+            _write_rows(folder, finished, Progress(printable(path.name), len(jobs), len(jobs) - len(missing)))
 
 
 def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Progress) -> None:

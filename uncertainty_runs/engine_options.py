@@ -3,7 +3,6 @@
 import argparse
 import functools
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from .drawing import Engine, OneByOne, Renderer
 from .engines.ray_cluster import on_this_machine
 from .engines.ray_workers import RayEngine
 from .node_info import Describe
+from .terminal import warn
 
 
 def add_comfyui(command: Parser) -> None:
@@ -76,7 +76,7 @@ def _gpus() -> int:
         try:
             on_this_machine()
         except ImportError:
-            print(f"Using one of {count} GPUs, since Ray is not installed. To use all: pip install ray", file=sys.stderr)
+            warn(f"Using one of {count} GPUs, since Ray is not installed. To use all: pip install ray")
             return 1
     return max(1, count)
 

@@ -4,13 +4,13 @@ import faulthandler
 import ipaddress
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..comfyui import HOME
+from ..terminal import warn
 
 START_SECONDS = 120.0
 NO_WAITING = "RAY_prestart_worker_first_driver"
@@ -136,7 +136,7 @@ def _ending_after(seconds: float, doing: str) -> Iterator[None]:
     A cluster whose workers cannot start does not answer its first driver, in a call that lets nothing else run in this process,
     not even Ctrl-C: only the system's thread of ``faulthandler`` can end it.
     """
-    print(f"{doing}, for at most {seconds:g} seconds …", file=sys.stderr, flush=True)
+    warn(f"{doing}, for at most {seconds:g} seconds …")
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         yield

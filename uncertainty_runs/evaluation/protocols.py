@@ -19,6 +19,7 @@ from ..graph import read_graph
 from ..plan import Job, Listed, Plan, jobs_for, read_prompts
 from ..rows import check_library
 from ..run_folder import map_of, seconds
+from ..terminal import say
 from ..workflow import Workflow
 from . import course_protocol, figures, filtering_protocol, guidance_protocol, reconstruction_protocol
 from .evaluate_command import DEFAULT_FEATURES
@@ -212,4 +213,4 @@ def _finish(arguments: argparse.Namespace, seconds: Sequence[float]) -> None:
     about = {"count": arguments.count, "seed": arguments.seed, "drawing_seconds": round(sum(seconds))}
     about |= {"workflow": read_graph(arguments.workflow)}
     (arguments.out / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    print(f"results: {arguments.out}")
+    say(f"results: {arguments.out}")
