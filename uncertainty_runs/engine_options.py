@@ -15,6 +15,7 @@ from .drawing import Engine, OneByOne, Renderer
 from .engines.ray_cluster import on_this_machine
 from .engines.ray_workers import RayEngine
 from .node_info import Describe
+from .temporary import remove_abandoned
 from .terminal import warn
 
 
@@ -48,20 +49,24 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     workers = arguments.workers
     if workers is None and arguments.address is None:
         workers = _gpus()
-    several: list[RayEngine] = []
+    made: list[Renderer | RayEngine] = []
 
     @functools.cache
     def engine() -> Engine:
         if workers == 1 and arguments.address is None:
-            return OneByOne(make())
-        several.append(RayEngine(make, workers, arguments.address))
-        return several[0]
+            renderer = make()
+            made.append(renderer)
+            return OneByOne(renderer)
+        several = RayEngine(make, workers, arguments.address)
+        made.append(several)
+        return several
 
     try:
         yield engine
     finally:
-        for each in several:
+        for each in made:
             each.close()
+        remove_abandoned()  # of workers that died
 
 
 def describing(engine: Callable[[], Engine]) -> Describe:

@@ -108,7 +108,7 @@ class Renderer:
 
     def close(self) -> None:
         """Delete ComfyUI's temporary files."""
-        self.comfy.temporary.cleanup()
+        self.comfy.temporary.remove()
 
 
 class Catch:
