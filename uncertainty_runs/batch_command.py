@@ -17,8 +17,10 @@ from .workflow import Workflow
 
 HELP = """\
 Runs a workflow for every prompt and seed, in a ComfyUI in this process, without a web server. FILE is a workflow saved with
-File → Export (API). A KSampler in it becomes KSampler (Uncertainty); nodes behind the decoded images are left out. Images, maps
-and rows are written to --output. Started again, the command runs only what is missing there.
+File → Export (API). The last of its samplers is measured: KSampler, KSampler (Advanced), SamplerCustom, SamplerCustomAdvanced or
+one of this pack's. Prompts may be connected; texts that other nodes put together are refused (all cases: docs/scale.md). Nodes
+behind the decoded images are left out. Images, maps and rows are written to --output. Started again, the command runs only what
+is missing there.
 """
 MAPS = ("none", "sum", "every_step")
 
