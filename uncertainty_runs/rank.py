@@ -78,6 +78,9 @@ def _rows(folder: Path, quantity: str) -> Ranked:
     texts: dict[str, str] = {}
     for table in Rows(folder / ROWS).batches(("file", quantity, f"{quantity}_error", "digest", "fingerprint", "prompt")):
         for line in table.to_pylist():
+            if line["file"] is None:
+                unknown.append("a row names no file.")
+                continue
             place = present(folder / line["file"])
             if place is None:
                 unknown.append(f"{line['file']} is missing: the same batch command draws it again.")

@@ -1,5 +1,6 @@
 """What others wrote reaches the terminal as text only, and what others made in a folder does not stop a command."""
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_rank import save
 
+from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.storage import png_entry
 from uncertainty_runs import command_line
@@ -75,3 +77,13 @@ def test_only_regular_files_are_opened(
     (tmp_path / "rows").mkdir()
     os.mkfifo(tmp_path / "rows" / "000000000-000000000.parquet")
     assert "no image in" in run(monkeypatch, capfd, "rank", tmp_path)
+
+
+def test_commands_print_in_one_way() -> None:
+    """Nothing of the package prints past the function that escapes."""
+    for path in (ROOT / "uncertainty_runs").rglob("*.py"):
+        if path.name != "terminal.py":
+            calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+            assert not [
+                node.lineno for node in calls if ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
+            ], path

@@ -3,17 +3,16 @@
 ``str.splitlines`` also splits at vertical tabs, form feeds and some separators of Unicode, which stand inside prompts.
 """
 
-import codecs
 import re
 from pathlib import Path
 
-# The longer first: one for UTF-32 begins with one for UTF-16.
+# Byte order marks. The longer come first: one of UTF-32 begins with one of UTF-16.
 MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",
-    codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
+    b"\xef\xbb\xbf": "utf-8",
+    b"\xff\xfe\0\0": "utf-32-le",
+    b"\0\0\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
 }
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 

@@ -66,11 +66,12 @@ class Renderer:
         workflow = json.dumps(job.graph)
         rows: list[Row] = []
         for images, measured in results:
-            for record, image in zip(records_of(measured), images, strict=True):
-                texts = {png_entry.ENTRY: png_entry.entry(measured, record.place), "prompt": workflow}
-                place = len(rows)
-                file = keep(folder, image_of(job.number, place), png_entry.png(image, texts))
-                drawn = replace(record, number=job.number, place=place, prompt=job.prompt, seed=job.seed, file=file.name)
+            # The parts of a list are sampled one by one, each from place 0.
+            placed = replace(measured, places=tuple(range(len(rows), len(rows) + len(images))))
+            for index, (record, image) in enumerate(zip(records_of(placed), images, strict=True)):
+                texts = {png_entry.ENTRY: png_entry.entry(placed, index), "prompt": workflow}
+                file = keep(folder, image_of(job.number, record.place), png_entry.png(image, texts))
+                drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
                 rows.append(Row(drawn, file, kept_map, seconds))
         return rows
 

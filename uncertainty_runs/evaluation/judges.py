@@ -148,8 +148,8 @@ def named(prompt: str, texts: Sequence[str]) -> list[int]:
 
 def prompt_numbers(images: Sequence[ImageRecord]) -> Tensor:
     """Number of each image's prompt, (N,); prompts are numbered in the order in which they first occur."""
-    texts = list(dict.fromkeys(image.prompt for image in images))
-    return torch.tensor([texts.index(image.prompt) for image in images])
+    numbers: dict[str | None, int] = {}
+    return torch.tensor([numbers.setdefault(image.prompt, len(numbers)) for image in images])
 
 
 def total_variation(image: Tensor) -> float:
