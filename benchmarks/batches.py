@@ -38,7 +38,7 @@ OPTIONS = ("--base-directory", str(BASE))
 
 def graph() -> dict[str, Any]:
     """The demo's workflow up to its images."""
-    found = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
+    found = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text(encoding="utf-8"))
     found = {number: found[number] for number in ("1", "2", "3", "4", "5", "6")}
     found["4"]["inputs"] |= RUN
     found["5"]["inputs"] |= {"steps": 30}

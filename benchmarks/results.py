@@ -34,7 +34,7 @@ def device() -> str:
 
 def _cpuinfo() -> list[str]:
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def write(name: str, measured: Any, seconds: float) -> None:
@@ -43,7 +43,7 @@ def write(name: str, measured: Any, seconds: float) -> None:
     content = {"date": date.today().isoformat(), "device": device(), "torch": torch.__version__, "seconds": round(seconds)}
     path = FOLDER / f"{name}.json"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content | {"measured": _rounded(measured)}, indent=None) + "\n")
+    temporary.write_text(json.dumps(content | {"measured": _rounded(measured)}, indent=None) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
@@ -59,7 +59,7 @@ def _stored(name: str) -> dict:
     path = FOLDER / f"{name}.json"
     if not path.exists():
         sys.exit(f"error: {path.name} is missing from benchmarks/results: run without --table first.")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read(name: str) -> Any:
@@ -81,7 +81,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def write_table(name: str, table: str) -> None:
     """Print a table and write it to a file."""
     print(table)
-    (FOLDER / f"{name}.md").write_text(f"{heading(name)}\n\n{table}\n")
+    (FOLDER / f"{name}.md").write_text(f"{heading(name)}\n\n{table}\n", encoding="utf-8")
 
 
 def write_figure(name: str, figure: Any) -> None:

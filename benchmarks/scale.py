@@ -50,7 +50,7 @@ def network(dimensions: int, channels: int) -> Any:
 
 def own_memory() -> float:
     """Private memory of this process, in MB."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(lines["RssAnon"].split()[0]) / 1024
 
 

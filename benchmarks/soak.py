@@ -68,7 +68,7 @@ def interrupted(number: int) -> bool:
 def usage(server: ComfyServer) -> dict[str, float]:
     """Memory, open files, threads and temporary files of the server."""
     process = Path("/proc") / str(server.process_id)
-    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in (process / "status").read_text(encoding="utf-8").splitlines())
     return {
         "memory_mb": int(status["VmRSS"].split()[0]) / 1024,
         "files": len(list((process / "fd").iterdir())),

@@ -60,7 +60,7 @@ def draw_sheet(images: dict[str, Tensor], path: Path, columns: int = 2) -> None:
 
 def draw_curve(log: Path, path: Path) -> None:
     """Plot the mean loss of every 50 steps. Where a resumed run logged a step twice, the later entry counts."""
-    with log.open() as file:
+    with log.open(encoding="utf-8") as file:
         losses = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
     steps = sorted(losses)
     figure, axis = pyplot.subplots(figsize=(7, 3), layout="constrained")

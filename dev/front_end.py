@@ -19,9 +19,9 @@ def newer_front_end() -> Path:
         SetupError: the download failed.
     """
     RUNTIME.mkdir(exist_ok=True)
-    with (RUNTIME / "front-end.lock").open("w") as lock:
+    with (RUNTIME / "front-end.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_whole(NEWER, digest(SOURCE.read_text())):
+        if not is_whole(NEWER, digest(SOURCE.read_text(encoding="utf-8"))):
             fetch()
     return NEWER / STATIC
 
@@ -37,6 +37,6 @@ def fetch() -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work, [name for name in archive.namelist() if name.startswith(STATIC)])
     wheel.unlink()
-    write_stamp(work, digest(SOURCE.read_text()))
+    write_stamp(work, digest(SOURCE.read_text(encoding="utf-8")))
     discard(NEWER)
     work.replace(NEWER)

@@ -128,10 +128,12 @@ class ComfyServer:
             with urllib.request.urlopen(f"{self.url}/object_info/{node}", timeout=SILENCE_SECONDS) as response:
                 if node in json.load(response):
                     continue
-            complaints = re.findall(r"^.*uncertainty-sampling.*: (.+)$", self.log.read_text(errors="replace"), re.MULTILINE)
+            complaints = re.findall(
+                r"^.*uncertainty-sampling.*: (.+)$", self.log.read_text(errors="replace", encoding="utf-8"), re.MULTILINE
+            )
             reason = f"ComfyUI says: {complaints[0]}" if complaints else "ComfyUI does not say why"
             raise ServerError(f"the pack did not load, {node} is missing; {reason} (log: {shown(self.log)})")
 
     def _tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        lines = self.log.read_text(errors="replace", encoding="utf-8").splitlines()[-TAIL_LINES:]
         return "\n".join([f"the end of {shown(self.log)}:", *(f"  {line}" for line in lines)])

@@ -14,7 +14,7 @@ SOURCES = ("package.json", "package-lock.json")
 
 def made_from() -> str:
     """Digest of the files that define the packages to install."""
-    return digest(*((DEV / "types" / name).read_text() for name in SOURCES))
+    return digest(*((DEV / "types" / name).read_text(encoding="utf-8") for name in SOURCES))
 
 
 def install() -> None:
@@ -24,7 +24,7 @@ def install() -> None:
         SetupError: the installation failed.
     """
     RUNTIME.mkdir(exist_ok=True)
-    with (RUNTIME / "types.lock").open("w") as lock:
+    with (RUNTIME / "types.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_whole(TYPES, made_from()):
             return

@@ -81,7 +81,7 @@ def write_tensors(stem: str, tensors: Mapping[str, Tensor], about: Mapping[str, 
 def write_json(stem: str, value: Any) -> dict[str, str]:
     """Write a JSON file; ``value`` must not contain NaN."""
     path, file = _place(f"{stem}.json")
-    path.write_text(json.dumps(value, allow_nan=False))
+    path.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
     return file
 
 

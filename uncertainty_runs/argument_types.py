@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .terminal import printable_lines
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose commands may take ComfyUI's own options behind ``--``, wherever their other arguments stand."""
@@ -16,6 +18,10 @@ class Parser(argparse.ArgumentParser):
         """Take everything behind ``--`` as a list ``options``."""
         self.takes_comfyui_options = True
         self.add_argument("options", nargs="*", metavar="-- OPTIONS", help="ComfyUI's own options, behind --")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Messages repeat what was given."""
+        super()._print_message(printable_lines(message), file)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse does it, which by itself would give an empty list to ``options`` before it reaches ``--``."""

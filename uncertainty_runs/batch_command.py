@@ -12,12 +12,15 @@ from .node_info import Describe
 from .plan import Plan, jobs_for, read_prompts
 from .rows import Rows, check_library
 from .run_folder import ROWS
+from .terminal import printable_lines, say
 from .workflow import Workflow
 
 HELP = """\
 Runs a workflow for every prompt and seed, in a ComfyUI in this process, without a web server. FILE is a workflow saved with
-File → Export (API). A KSampler in it becomes KSampler (Uncertainty); nodes behind the decoded images are left out. Images, maps
-and rows are written to --output. Started again, the command runs only what is missing there.
+File → Export (API). The last of its samplers is measured: KSampler, KSampler (Advanced), SamplerCustom, SamplerCustomAdvanced or
+one of this pack's. Prompts may be connected; texts that other nodes put together are refused (all cases: docs/scale.md). Nodes
+behind the decoded images are left out. Images, maps and rows are written to --output. Started again, the command runs only what
+is missing there.
 """
 MAPS = ("none", "sum", "every_step")
 
@@ -56,10 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             draw(engine, planned(arguments, describing(engine)), arguments.output, verify=arguments.verify)
         except KeyboardInterrupt:
-            sys.exit(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}")
+            sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}"))
     count = sum(len(table) for table in Rows(arguments.output / ROWS).batches(["number"]))
-    print(f"{count} images in {arguments.output}")
-    print(f"{program()} rank {shlex.quote(str(arguments.output))} --each-prompt --keep 1")
+    say(f"{count} images in {arguments.output}")
+    say(f"{program()} rank {shlex.quote(str(arguments.output))} --each-prompt --keep 1")
 
 
 def check_amount(arguments: argparse.Namespace) -> None:
@@ -78,11 +81,11 @@ def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
     if arguments.maps == "sum":
         workflow = workflow.with_options(keep_maps="sum")
     size = arguments.batch or workflow.batch_size()
-    prompts = read_prompts(arguments.prompts) if arguments.prompts else [workflow.prompt()]
+    prompts = read_prompts(arguments.prompts) if arguments.prompts else None
     first, end = arguments.seeds or (0, None)
     wanted = None if arguments.count is None else jobs_for(arguments.count, size)
     if end is not None:
-        most = (end - first) * len(prompts)
+        most = (end - first) * len(prompts or [""])
         if wanted is not None and wanted > most:
             raise ValueError(
                 f"count: {arguments.count} images need {wanted} runs, but --seeds and prompts give only {most}: give more seeds."

@@ -6,7 +6,6 @@ ComfyUI's own ``main.start_comfyui`` makes all of it and returns a function that
 import asyncio
 import os
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ import torch
 from .graph import Graph, refusals
 from .node_info import NodeInfo, no_such_node
 from .shared_package import SharedPackage
+from .temporary import TemporaryFolder
 
 # The folder that holds this package: the pack, or site-packages.
 HOME = Path(__file__).resolve().parent.parent
@@ -94,10 +94,10 @@ class Comfy:
     """
 
     def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
-        self.temporary = tempfile.TemporaryDirectory(prefix="uncertainty-")
+        self.temporary = TemporaryFolder()
         shared = SharedPackage()
         sys.meta_path.insert(0, shared)
-        main = _import_main(path, [*_own_options(self.temporary.name, options), *options])
+        main = _import_main(path, [*_own_options(self.temporary.path, options), *options])
         try:
             loop, self.server, _ = main.start_comfyui()
         except SystemExit as error:
@@ -162,11 +162,11 @@ class Comfy:
         _raise_failure(history[number]["status"]["messages"])
 
 
-def _own_options(temporary: str, given: Sequence[str]) -> list[str]:
+def _own_options(temporary: Path, given: Sequence[str]) -> list[str]:
     """Options that let several ComfyUIs run side by side, quietly."""
     # ComfyUI empties its temporary folder and locks its database: each process has its own.
-    own = ["--disable-auto-launch", "--disable-api-nodes", "--temp-directory", temporary]
-    own += ["--database-url", f"sqlite:///{Path(temporary) / 'comfyui.db'}"]
+    own = ["--disable-auto-launch", "--disable-api-nodes", "--temp-directory", str(temporary)]
+    own += ["--database-url", f"sqlite:///{temporary / 'comfyui.db'}"]
     if "--verbose" not in given:
         own += ["--verbose", "ERROR"]
     accelerator = getattr(torch, "accelerator", torch.cuda)  # since torch 2.6

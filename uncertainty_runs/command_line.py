@@ -15,6 +15,7 @@ from uncertainty.scores import BAD_ENDS, SCORES, bad_end
 from . import batch_command, record_command
 from .argument_types import Parser, positive, program
 from .evaluation import evaluate_command
+from .terminal import printable_lines, replace_what_cannot_be_shown
 
 RANK_HELP = """\
 Lists the images of a folder by their scores, best first. Files are moved only with --move. The scores are read from the PNG files
@@ -80,6 +81,7 @@ def _score(text: str) -> float:
 
 def main() -> None:
     """Run the command line of this process; errors end it with one line on stderr."""
+    replace_what_cannot_be_shown()
     arguments = parser().parse_args()
     try:
         arguments.run(arguments)
@@ -88,7 +90,7 @@ def main() -> None:
             raise
         sys.exit(f"error: this command needs the package {PACKAGES[error.name]}: pip install {PACKAGES[error.name]}")
     except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable_lines(error)}")
     except KeyboardInterrupt:
         sys.exit("stopped")
 

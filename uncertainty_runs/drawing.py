@@ -14,6 +14,7 @@ from .node_info import NodeInfo
 from .plan import Job, Jobs
 from .rows import Row
 from .run_folder import BatchFolder
+from .terminal import printable
 
 # Rows are written this often. If the process is killed, the jobs since the last time are run again.
 SECONDS_BETWEEN_WRITES = 10.0
@@ -112,12 +113,12 @@ def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool =
         OSError: a file cannot be written. What was finished before is kept.
         Exception: whatever the engine raises; what was finished before is kept.
     """
-    folder = BatchFolder(path, jobs)
     with _exclusive(path):
+        folder = BatchFolder(path, jobs)
         missing = folder.missing(verify=verify)
         if missing:
             finished = engine().draw_all((jobs[number] for number in missing), path)
-            _write_rows(folder, finished, Progress(path.name, len(jobs), len(jobs) - len(missing)))
+            _write_rows(folder, finished, Progress(printable(path.name), len(jobs), len(jobs) - len(missing)))
 
 
 def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Progress) -> None:
@@ -138,9 +139,10 @@ def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Pr
 
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Rows have one writer. The system releases the lock when its process ends, for whatever reason."""
+    """Only one process writes a folder, and says whose it is. The system releases the lock when the process ends."""
     from filelock import FileLock, Timeout  # torch brings it
 
+    path.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(path / LOCK).acquire(timeout=0)
     except Timeout as error:

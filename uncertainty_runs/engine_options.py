@@ -3,7 +3,6 @@
 import argparse
 import functools
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,11 @@ import torch
 from .argument_types import Parser, positive
 from .comfyui import default_comfyui
 from .drawing import Engine, OneByOne, Renderer
+from .engines.ray_cluster import on_this_machine
 from .engines.ray_workers import RayEngine
 from .node_info import Describe
+from .temporary import remove_abandoned
+from .terminal import warn
 
 
 def add_comfyui(command: Parser) -> None:
@@ -47,20 +49,24 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     workers = arguments.workers
     if workers is None and arguments.address is None:
         workers = _gpus()
-    several: list[RayEngine] = []
+    made: list[Renderer | RayEngine] = []
 
     @functools.cache
     def engine() -> Engine:
         if workers == 1 and arguments.address is None:
-            return OneByOne(make())
-        several.append(RayEngine(make, workers, arguments.address))
-        return several[0]
+            renderer = make()
+            made.append(renderer)
+            return OneByOne(renderer)
+        several = RayEngine(make, workers, arguments.address)
+        made.append(several)
+        return several
 
     try:
         yield engine
     finally:
-        for each in several:
+        for each in made:
             each.close()
+        remove_abandoned()  # of workers that died
 
 
 def describing(engine: Callable[[], Engine]) -> Describe:
@@ -73,9 +79,9 @@ def _gpus() -> int:
     count = torch.cuda.device_count()
     if count > 1:
         try:
-            import ray  # noqa: F401
+            on_this_machine()
         except ImportError:
-            print(f"Using one of {count} GPUs, since Ray is not installed. To use all: pip install ray", file=sys.stderr)
+            warn(f"Using one of {count} GPUs, since Ray is not installed. To use all: pip install ray")
             return 1
     return max(1, count)
 

@@ -1,9 +1,12 @@
 """Graphs in ComfyUI's API format: reading them from files, following their links, and what validation says of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
+
+from uncertainty.storage.text_files import read_text
 
 Graph = dict[str, dict[str, Any]]
 Link = list[Any]
@@ -23,8 +26,17 @@ def read_graph(path: Path) -> Graph:
         WorkflowError: it is not a complete graph in API format.
     """
     try:
-        graph = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from error
+    try:
+        graph = json.loads(text)
+        json.dumps(graph, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise WorkflowError(
+            f"{path.name} has half a surrogate pair in it, which is no text: export it again with {EXPORT}."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise WorkflowError(f"{path.name} is not JSON ({error}).") from error
     if isinstance(graph, dict) and "nodes" in graph:
         raise WorkflowError(f"{path.name} is a workflow for the editor: export it with {EXPORT} and give that file.")
@@ -52,36 +64,36 @@ def is_link(value: Any) -> TypeGuard[Link]:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
-def upstream(graph: Graph, ends: list[str]) -> set[str]:
+def changed(graph: Graph, number: str, **inputs: Any) -> Graph:
+    """The graph with other inputs of one node. The rest is shared with ``graph``: neither may be modified."""
+    node = graph[number]
+    return graph | {number: {**node, "inputs": node["inputs"] | inputs}}
+
+
+def upstream(graph: Graph, ends: Iterable[str]) -> set[str]:
     """Ids of some nodes and of all that they depend on."""
-    needed: set[str] = set()
-    waiting = list(ends)
-    while waiting:
-        number = waiting.pop()
-        if number not in needed:
-            needed.add(number)
-            waiting += [source for _, source in links(graph[number])]
-    return needed
+    return set(nearest(graph, ends))
 
 
-def nearest_with(graph: Graph, start: str, name: str, not_through: tuple[str, ...] = ()) -> str | None:
-    """Id of the nearest node, from ``start`` upstream, whose input ``name`` holds a value; None if there is none.
+def nearest(
+    graph: Graph, starts: Iterable[str], follow: Callable[[str, str, Link], bool] = lambda number, name, link: True
+) -> Iterator[str]:
+    """Ids of some nodes and of all before them, nearest first, each once.
 
     Args:
         graph: all nodes.
-        start: id of the node where the search begins.
-        name: an input that must not be a link.
-        not_through: inputs that are not followed.
+        starts: ids of the nodes where the walk begins.
+        follow: whether a connected input is followed, told by the id of its node, its name and the link.
     """
-    waiting, seen = [start], set[str]()
+    waiting = deque(dict.fromkeys(starts))
+    seen = set(waiting)
     while waiting:
-        number = waiting.pop(0)
-        seen.add(number)
-        inputs = graph[number]["inputs"]
-        if name in inputs and not is_link(inputs[name]):
-            return number
-        waiting += [source for through, source in links(graph[number]) if through not in not_through and source not in seen]
-    return None
+        number = waiting.popleft()
+        yield number
+        for name, source in links(graph[number]):
+            if source not in seen and follow(number, name, graph[number]["inputs"][name]):
+                seen.add(source)
+                waiting.append(source)
 
 
 def refusals(node_errors: Mapping[str, Any]) -> list[str]:

@@ -14,12 +14,16 @@ class NodeError(ValueError):
 
 @dataclass(frozen=True)
 class NodeInput:
-    """An input of a node: its type (``COMBO`` for a list of choices), and what is known of its values, else None."""
+    """An input of a node: its type (``COMBO`` for a list of choices), and what is known of its values, else None.
+
+    ``multiline`` is true of texts that have a field of several lines, as prompts do.
+    """
 
     type: str
     required: bool
     default: Any = None
     maximum: float | None = None
+    multiline: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def _input(declared: Any, *, required: bool) -> NodeInput:
     default = options.get("default")
     if default is None and isinstance(choices, list | tuple) and choices:
         default = choices[0]  # the front-end selects the first
-    return NodeInput(_type(kind), required, default, options.get("max"))
+    return NodeInput(_type(kind), required, default, options.get("max"), options.get("multiline") is True)
 
 
 def _type(declared: Any) -> str:

@@ -6,18 +6,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uncertainty.storage.text_files import lines, read_text
+
 from .graph import Graph
 from .workflow import Workflow
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its number in the plan, its prompt and seed, and the graph, whose last nodes are those of ``Workflow.saving``."""
+    """One run.
+
+    Attributes:
+        number: in the plan.
+        prompt: of all its images.
+        seed: of the run.
+        graph: what is run; its last nodes are those of ``Workflow.saving``.
+        images: how many it must make; None if that is not known.
+    """
 
     number: int
     prompt: str
     seed: int
     graph: Graph
+    images: int | None = None
+
+    def check(self, images: int) -> None:
+        """Raise RuntimeError unless this is the number of images that were planned."""
+        if self.images is not None and images != self.images:
+            raise RuntimeError(
+                f"run {self.number} made {images} images, but {self.images} were planned: nodes of the workflow change how many "
+                "there are. Give the number that a run makes with --batch, or remove these nodes."
+            )
 
 
 class Plan:
@@ -25,7 +44,7 @@ class Plan:
 
     Args:
         workflow: the graph that is run.
-        prompts: each is used in turn.
+        prompts: each is used in turn; None for the workflow's own, which stays as it is.
         seeds: the first seed.
         count: number of jobs.
         batch: images of a job; None for the workflow's own number.
@@ -36,7 +55,7 @@ class Plan:
     def __init__(
         self,
         workflow: Workflow,
-        prompts: Sequence[str],
+        prompts: Sequence[str] | None,
         seeds: int,
         count: int,
         batch: int | None = None,
@@ -44,8 +63,11 @@ class Plan:
         maps: bool = False,
         every_seed_once: bool = False,
     ) -> None:
-        self.workflow, self.prompts, self.first, self.count = workflow, tuple(prompts), seeds, count
-        self.batch, self.maps, self.every_seed_once = batch, maps, every_seed_once
+        self.prompts = (workflow.prompt(),) if prompts is None else tuple(prompts)
+        self.workflow, self.first, self.count = workflow, seeds, count
+        self.batch, self.maps, self.every_seed_once = batch or workflow.batch_size(), maps, every_seed_once
+        # The same for all jobs, which differ only in these inputs.
+        self._graph, self._inputs = workflow.saving(maps=maps), workflow.job_inputs(prompt=prompts is not None)
 
     def __len__(self) -> int:
         """Number of jobs."""
@@ -55,7 +77,7 @@ class Plan:
         """One job."""
         prompt = self.prompts[number % len(self.prompts)]
         seed = self.first + (number if self.every_seed_once else number // len(self.prompts))
-        return Job(number, prompt, seed, self.workflow.drawing(prompt, seed, self.batch).saving(maps=self.maps))
+        return Job(number, prompt, seed, self._inputs.filled(self._graph, prompt, seed, self.batch), self.batch)
 
     def __iter__(self) -> Iterator[Job]:
         """All jobs."""
@@ -94,9 +116,9 @@ def read_prompts(path: Path) -> list[str]:
     """The lines of a file, one prompt each, empty ones left out.
 
     Raises:
-        ValueError: all are empty.
+        ValueError: all are empty, or it is not UTF-8.
     """
-    prompts = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    prompts = [line.strip() for line in lines(read_text(path)) if line.strip()]
     if not prompts:
         raise ValueError(f"prompts: {path} is empty; it must have one prompt per line.")
     return prompts

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from uncertainty.storage.saved_files import is_file_of
 
 from .rows import Rows, check_library, record_in
 from .run_folder import ROWS, present
+from .terminal import printable, say, warn
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ def look(folder: Path, quantity: str) -> Ranked:
 def _files(folder: Path) -> Ranked:
     images, unknown = [], []
     for path in sorted(folder.iterdir()):
-        if not _is_png(path):
+        if path.suffix.lower() != ".png":
+            continue
+        if not path.is_file():  # opening a pipe or a device may wait for ever
+            unknown.append(f"{path.name} is not a regular file.")
             continue
         try:
             image = png_entry.read(path)
@@ -75,6 +78,9 @@ def _rows(folder: Path, quantity: str) -> Ranked:
     texts: dict[str, str] = {}
     for table in Rows(folder / ROWS).batches(("file", quantity, f"{quantity}_error", "digest", "fingerprint", "prompt")):
         for line in table.to_pylist():
+            if line["file"] is None:
+                unknown.append("a row names no file.")
+                continue
             place = present(folder / line["file"])
             if place is None:
                 unknown.append(f"{line['file']} is missing: the same batch command draws it again.")
@@ -114,11 +120,12 @@ def table(ranked: Ranked, kept: set[int], quantity: str, reject: str) -> Iterato
     """One line an image, best first. Each is compared with the images of the folder that have its settings."""
     values, errors = ranked.score(quantity)
     compared, groups = _compared(ranked, values, reject)
-    width = max(len(image.file or "") for image in ranked.images)
+    names = [printable(image.file or "") for image in ranked.images]
+    width = max(map(len, names))
     for index in best_first(values, reject):
         mark = "kept" if index in kept else "rejected"
         score = f"{values[index]:.6g} ± {errors[index]:.2g}"
-        yield f"{ranked.images[index].file:<{width}}  {score}  {compared[index]:<24}  {mark}"
+        yield f"{names[index]:<{width}}  {score}  {compared[index]:<24}  {mark}"
     if groups > 1:
         yield f"the images have {groups} different settings: scores compare only among images with equal settings."
 
@@ -146,21 +153,21 @@ def rank(arguments: argparse.Namespace) -> None:
     if arguments.reject is None:
         arguments.reject = bad_end(arguments.quantity)
     if arguments.move and all(rule is None for rule in (arguments.keep, arguments.percentile, arguments.threshold)):
-        sys.exit("error: --move needs a rule: --keep, --percentile or --threshold.")
+        raise ValueError("--move needs a rule: --keep, --percentile or --threshold.")
     folder = arguments.folder
     if not folder.is_dir():
-        sys.exit(f"error: {folder} is no folder.")
+        raise ValueError(f"{folder} is no folder.")
     if arguments.undo:
         undo(folder)
         return
     ranked = look(folder, arguments.quantity)
     for reason in ranked.unknown:
-        print(f"left out: {reason}", file=sys.stderr)
+        warn(f"left out: {printable(reason)}")
     if not ranked.images:
-        sys.exit(f"error: no image in {folder} has scores.")
+        raise ValueError(f"no image in {folder} has scores.")
     good = kept(ranked, arguments)
     for line in table(ranked, good, arguments.quantity, arguments.reject):
-        print(line)
+        say(line)
     if arguments.move:
         rejected = [image for index, image in enumerate(ranked.images) if index not in good]
         by_path = {folder / image.path: image for image in rejected}
@@ -169,10 +176,10 @@ def rank(arguments: argparse.Namespace) -> None:
             if is_file_of(by_path[path], path):
                 mover.reject(path.name)
             else:
-                print(f"not moved: {path.name} is no longer the file whose score was read.", file=sys.stderr)
+                warn(f"not moved: {printable(path.name)} is no longer the file whose score was read.")
 
         count = _each_in_turn(folder, {path: path.parent for path in by_path}, reject)
-        print(f"moved {count} of {len(ranked.images)} to {_rejected(folder)}; --undo brings them back.")
+        say(f"moved {count} of {len(ranked.images)} to {_rejected(folder)}; --undo brings them back.")
 
 
 def undo(folder: Path) -> None:
@@ -180,7 +187,7 @@ def undo(folder: Path) -> None:
     folders = sorted(folder.glob(_rejected(folder).relative_to(folder).as_posix()))
     files = [path for rejected in folders if rejected.is_dir() for path in sorted(rejected.iterdir()) if _is_png(path)]
     count = _each_in_turn(folder, {path: path.parent.parent for path in files}, lambda mover, path: mover.restore(path.name))
-    print(f"brought {count} back from {_rejected(folder)}.")
+    say(f"brought {count} back from {_rejected(folder)}.")
 
 
 def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover, Path], object]) -> int:

@@ -16,6 +16,7 @@ from .comfyui import default_comfyui, folders
 from .engine_options import add_comfyui
 from .rows import NUMBERS, TEXTS, Rows, check_library, record_in
 from .run_folder import ROWS, present
+from .terminal import say
 
 HELP = """\
 Adds the images of a batch to the ledger of a ComfyUI, whose sidebar then shows them. DIR must be inside ComfyUI's output folder.
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     for images in _images(folder, rows, places.output):
         ledger.add(images)
         count += len(images)
-    print(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
+    say(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
 
 
 def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord]]:
@@ -60,8 +61,10 @@ def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord
 
 
 def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | None:
+    if line["file"] is None or line["digest"] is None:
+        return None
     path = present(folder / line["file"])
-    if path is None or line["digest"] is None:
+    if path is None:
         return None
     image = replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
     return image.stamped(path)

@@ -167,7 +167,7 @@ class Rows:
         """Numbers of the files that count, in order."""
         if not self.folder.is_dir():
             return []
-        found = (NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        found = (NAME.fullmatch(path.name) for path in self.folder.iterdir() if path.is_file())
         every = sorted(((int(match[1]), int(match[2])) for match in found if match), key=lambda part: (part[0], -part[1]))
         parts: list[tuple[int, int]] = []
         for first, last in every:

@@ -12,6 +12,7 @@ from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import atomic_write
 from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.text_files import read_text
 
 from .plan import Jobs
 from .rows import NUMBERS, TEXTS, File, Rows, record_in
@@ -111,8 +112,8 @@ class BatchFolder:
 def _identity(about: Path) -> str | None:
     """What a folder says it is known by; None if it is no batch's."""
     try:
-        found = json.loads(about.read_text())
-    except ValueError:
+        found = json.loads(read_text(about))
+    except (ValueError, RecursionError):
         return None
     return found.get("identity") if isinstance(found, dict) else None
 

@@ -48,7 +48,7 @@ class SharedPackage(MetaPathFinder):
         return ModuleSpec(fullname, _Existing(PACKAGE + name))
 
     def _check_version(self, folder: Path) -> None:
-        match = VERSION.search((folder / PACKAGE / "__init__.py").read_text())
+        match = VERSION.search((folder / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
         version = match[1] if match else "unknown"
         if version != uncertainty.__version__:
             self.refusal = (
@@ -63,7 +63,7 @@ def pack_folder(module: ModuleType) -> Path | None:
     for entry in getattr(module, "__path__", ()):
         folder = Path(entry)
         needed = (folder / "nodes" / "__init__.py", folder / PACKAGE / "__init__.py", folder / "pyproject.toml")
-        if all(file.is_file() for file in needed) and PROJECT.search(needed[-1].read_text()):
+        if all(file.is_file() for file in needed) and PROJECT.search(needed[-1].read_text(encoding="utf-8", errors="replace")):
             return folder
     return None
 

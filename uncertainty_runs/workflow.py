@@ -4,13 +4,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from .graph import Graph, WorkflowError, is_link, nearest_with, read_graph, upstream
+from .graph import Graph, WorkflowError, changed, is_link, nearest, read_graph, upstream
+from .job_inputs import Finder, JobInputs
 from .node_info import Describe
+from .samplers import decoded_sampler, measuring
 
 __all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
 
-# A plain sampler becomes the one that measures.
-TWINS = {"KSampler": "UncertaintyKSampler", "SamplerCustomAdvanced": "UncertaintySamplerCustom"}
 BASELINES, OPTIONS = "UncertaintyBaselines", "UncertaintyOptions"
 
 # Ids of added nodes.
@@ -21,30 +21,32 @@ PICTURE, ENCODE, REPEAT = "evaluation picture", "evaluation encode", "evaluation
 PREFIX = "uncertainty/evaluation"
 
 
+def several_maps(count: int) -> str:
+    """What is said where a run gives several maps, of which a job can keep one."""
+    return (
+        f"the workflow divides the images of a run into {count} batches, so that there is no one map of them: leave out --maps, "
+        "or the node that divides them, such as Rebatch Latents."
+    )
+
+
 class Workflow:
-    """A graph in API format around one sampler. Methods that change something return a changed copy.
+    """A graph in API format around one sampler, the last whose latents are decoded.
+
+    Methods that change something return a copy, which shares with the original whatever is the same. Graphs are never modified.
 
     Args:
         graph: from *File → Export (API)*. A plain sampler in it is replaced by the one that measures, with default settings.
         describe: asks ComfyUI about a node class.
 
     Raises:
-        WorkflowError: it has no sampler, or several.
+        WorkflowError: it has no sampler that can be measured, or several that do not depend on one another.
         NodeError: ComfyUI lacks a node.
     """
 
     def __init__(self, graph: Graph, describe: Describe) -> None:
-        self.graph, self.describe = copy.deepcopy(graph), describe
-        samplers = [number for number, node in graph.items() if node["class_type"] in (*TWINS, *TWINS.values())]
-        if len(samplers) != 1:
-            names = ", ".join((*TWINS, *TWINS.values()))
-            raise WorkflowError(f"the workflow must have exactly one sampler ({names}), it has {len(samplers)}.")
-        self.sampler = samplers[0]
-        node = self.graph[self.sampler]
-        if node["class_type"] in TWINS:
-            plain, twin = describe(node["class_type"]), describe(TWINS[node["class_type"]])
-            added = {name: value for name, value in twin.defaults().items() if name not in plain.inputs}
-            self.graph[self.sampler] = {**node, "class_type": twin.class_type, "inputs": added | node["inputs"]}
+        self.describe = describe
+        self.sampler, self.decoder = decoded_sampler(graph)
+        self.graph = measuring(graph, self.sampler, describe)
 
     @classmethod
     def read(cls, path: Path, describe: Describe) -> "Workflow":
@@ -64,12 +66,21 @@ class Workflow:
         return inputs
 
     def prompt(self) -> str:
-        """The positive prompt."""
-        return str(self.graph[self._text()]["inputs"]["text"])
+        """The positive prompt; different texts of it on lines of their own, empty where nodes put it together."""
+        return self._finder().own_prompt()
 
     def batch_size(self) -> int:
         """Images of one run."""
-        return self._whole_number(self._before("latent_image", "batch_size"), "batch_size")
+        return self._finder().image_count()
+
+    def job_inputs(self, *, prompt: bool = True) -> JobInputs:
+        """Where the seeds, the number of images and, unless it stays as it is, the prompt are set.
+
+        Raises:
+            WorkflowError: one of them cannot be set; the message says why.
+        """
+        find = self._finder()
+        return JobInputs(find.prompts() if prompt else (), find.seeds(), find.images())
 
     def steps(self) -> int:
         """Length of the schedule."""
@@ -84,15 +95,8 @@ class Workflow:
         return self._setting(self._scheduled("denoise"), denoise=denoise)
 
     def drawing(self, prompt: str, seed: int, batch_size: int | None = None) -> "Workflow":
-        """Another prompt, another seed and, where given, another batch size."""
-        changed = self._setting(self._text(), text=prompt)
-        if "seed" in self.inputs:
-            changed.inputs["seed"] = seed
-        else:
-            changed.graph[self._before("noise", "noise_seed")]["inputs"]["noise_seed"] = seed
-        if batch_size is not None:
-            changed.graph[self._before("latent_image", "batch_size")]["inputs"]["batch_size"] = batch_size
-        return changed
+        """Another prompt, other seeds and, where given, another batch size."""
+        return self._with(self.job_inputs().filled(self.graph, prompt, seed, batch_size))
 
     def sampling(self, **inputs: Any) -> "Workflow":
         """Other inputs of the sampler."""
@@ -122,55 +126,50 @@ class Workflow:
             WorkflowError: no model is connected to the sampler or its guider.
         """
         patch, (holder, name) = self.describe(class_type), self._model_input()
-        changed, number = self._copy(), f"evaluation {class_type}"
-        inputs = {patch.input_of_type("MODEL") or "model": changed.graph[holder]["inputs"][name]}
-        changed.graph[number] = {"class_type": class_type, "inputs": inputs | patch.defaults()}
-        changed.graph[holder]["inputs"][name] = [number, patch.output("MODEL")]
-        return changed
+        number = f"evaluation {class_type}"
+        inputs = {patch.input_of_type("MODEL") or "model": self.graph[holder]["inputs"][name]} | patch.defaults()
+        added = self.graph | {number: {"class_type": class_type, "inputs": inputs}}
+        return self._with(changed(added, holder, **{name: [number, patch.output("MODEL")]}))
 
     def from_picture(self, name: str, count: int) -> "Workflow":
         """Start from ``count`` copies of a picture in the input folder instead of an empty latent.
 
         Raises:
-            WorkflowError: no VAE decodes the workflow's latents, or ComfyUI cannot repeat a latent so often.
+            WorkflowError: ComfyUI cannot repeat a latent so often.
         """
         most = self.describe("RepeatLatentBatch").inputs["amount"].maximum
         if most is not None and count > most:
             raise WorkflowError(f"count must be at most {most}, since ComfyUI repeats a latent no more often, got {count}.")
-        changed = self._copy()
-        vae = self.graph[self._decoder()]["inputs"]["vae"]
-        for number, class_type, inputs in (
-            (PICTURE, "LoadImage", {"image": name}),
-            (ENCODE, "VAEEncode", {"pixels": [PICTURE, 0], "vae": vae}),
-            (REPEAT, "RepeatLatentBatch", {"samples": [ENCODE, 0], "amount": count}),
-        ):
-            changed.graph[number] = {"class_type": class_type, "inputs": inputs}
-        changed.inputs["latent_image"] = [REPEAT, 0]
-        return changed
+        vae = self.graph[self.decoder]["inputs"]["vae"]
+        added = {
+            PICTURE: {"class_type": "LoadImage", "inputs": {"image": name}},
+            ENCODE: {"class_type": "VAEEncode", "inputs": {"pixels": [PICTURE, 0], "vae": vae}},
+            REPEAT: {"class_type": "RepeatLatentBatch", "inputs": {"samples": [ENCODE, 0], "amount": count}},
+        }
+        return self._with(changed(self.graph | added, self.sampler, latent_image=[REPEAT, 0]))
 
     def saving(self, *, maps: bool = False) -> Graph:
-        """The graph that saves the sampler's images with their scores and, if asked for, its maps; all else is left out.
-
-        Raises:
-            WorkflowError: no VAE decodes the sampler's latents.
-        """
-        graph = copy.deepcopy(self.graph)
-        uncertainty = [self.sampler, self.describe(graph[self.sampler]["class_type"]).output("UNCERTAINTY")]
-        saved = {"images": [self._decoder(), 0], "filename_prefix": f"{PREFIX}/image", "uncertainty": uncertainty}
-        graph[SAVE] = {"class_type": "UncertaintySaveImage", "inputs": saved}
+        """The graph that saves the sampler's images with their scores and, if asked for, its maps; all else is left out."""
+        uncertainty = [self.sampler, self.describe(self.graph[self.sampler]["class_type"]).output("UNCERTAINTY")]
+        saved = {"images": [self.decoder, 0], "filename_prefix": f"{PREFIX}/image", "uncertainty": uncertainty}
+        added = {SAVE: {"class_type": "UncertaintySaveImage", "inputs": saved}}
         if maps:
             kept = {"uncertainty": uncertainty, "filename_prefix": f"{PREFIX}/map"}
-            graph[MAP] = {"class_type": "UncertaintyMapSave", "inputs": kept}
-        needed = upstream(graph, [SAVE, MAP] if maps else [SAVE])
+            added[MAP] = {"class_type": "UncertaintyMapSave", "inputs": kept}
+        graph = self.graph | added
+        needed = upstream(graph, added)
         return {number: node for number, node in graph.items() if number in needed}
 
-    def _copy(self) -> "Workflow":
-        return Workflow(self.graph, self.describe)
+    def _with(self, graph: Graph) -> "Workflow":
+        other = copy.copy(self)
+        other.graph = graph
+        return other
 
     def _setting(self, number: str, **inputs: Any) -> "Workflow":
-        changed = self._copy()
-        changed.graph[number]["inputs"].update(inputs)
-        return changed
+        return self._with(changed(self.graph, number, **inputs))
+
+    def _finder(self) -> Finder:
+        return Finder(self.graph, self.sampler, self.decoder, self.describe)
 
     def _options_node(self, number: str) -> str | None:
         """Id of the node connected to the input ``options`` of a node."""
@@ -179,13 +178,11 @@ class Workflow:
 
     def _with_options_node(self, number: str, class_type: str, holder: str, keep: str | None, **inputs: Any) -> "Workflow":
         """A new node at the input ``options`` of ``holder``, with its defaults and ``inputs``, and ``keep`` before it."""
-        changed, described = self._copy(), self.describe(class_type)
-        given = described.defaults() | inputs
+        given = self.describe(class_type).defaults() | inputs
         if keep is not None:
             given["options"] = self.graph[holder]["inputs"]["options"]
-        changed.graph[number] = {"class_type": class_type, "inputs": given}
-        changed.graph[holder]["inputs"]["options"] = [number, 0]
-        return changed
+        added = self.graph | {number: {"class_type": class_type, "inputs": given}}
+        return self._with(changed(added, holder, options=[number, 0]))
 
     def _model_input(self) -> tuple[str, str]:
         """Where the sampler's model is connected: a node, the sampler or its guider, and the name of the input."""
@@ -205,24 +202,13 @@ class Workflow:
             raise WorkflowError(f"{name} of node {number} must be a whole number, got {value!r}.")
         return value
 
-    def _decoder(self) -> str:
-        for number, node in self.graph.items():
-            if node["class_type"].startswith("VAEDecode") and node["inputs"].get("samples") == [self.sampler, 0]:
-                return number
-        raise WorkflowError("no VAE Decode is connected to the sampler's first output: add one.")
-
-    def _text(self) -> str:
-        start = "positive" if "positive" in self.inputs else "guider"
-        return self._before(start, "text", not_through=("negative", "model", "clip"))
-
     def _scheduled(self, name: str) -> str:
         """Id of the node that holds ``steps`` or ``denoise``: the sampler, or what makes its noise levels."""
-        return self.sampler if name in self.inputs else self._before("sigmas", name)
-
-    def _before(self, start: str, name: str, not_through: tuple[str, ...] = ()) -> str:
-        """Id of the nearest node before the sampler's input ``start`` whose input ``name`` holds a value."""
-        link = self.inputs.get(start)
-        number = nearest_with(self.graph, link[0], name, not_through) if is_link(link) else None
-        if number is None:
-            raise WorkflowError(f"no node before the sampler's {start} has a {name} that can be set: enter it in a node.")
-        return number
+        if name in self.inputs:
+            return self.sampler
+        link = self.inputs.get("sigmas")
+        for number in nearest(self.graph, [link[0]] if is_link(link) else []):
+            inputs = self.graph[number]["inputs"]
+            if name in inputs and not is_link(inputs[name]):
+                return number
+        raise WorkflowError(f"no node before the sampler's sigmas has a {name} that can be set: enter it in a node.")

@@ -1,5 +1,6 @@
 """Real Ray workers: in a folder and by a Python with a space in their paths, on a running cluster, and where none can start."""
 
+import ipaddress
 import json
 import os
 import shutil
@@ -79,6 +80,43 @@ def check(done: subprocess.CompletedProcess[str], spaced: Path) -> None:
 
 def test_workers_start_in_a_folder_with_a_space(spaced: Path) -> None:
     check(engine(spaced), spaced)
+
+
+LISTENING = """
+import json, psutil
+from uncertainty_runs.engines import ray_workers
+
+class Renderer:
+    def describe(self, class_type):
+        return class_type
+
+    def close(self):
+        pass
+
+engine = ray_workers.RayEngine(Renderer, 2)
+engine.describe("KSampler")
+own = psutil.Process()
+listening = {
+    process.name(): [socket.laddr.ip for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
+    for process in [own, *own.children(recursive=True)]
+}
+print("listening", json.dumps(listening))
+engine.close()
+"""
+
+
+def test_rays_processes_listen_on_this_machine_alone(spaced: Path) -> None:
+    line = [spaced / "environment" / "bin" / "python", "-c", LISTENING]
+    done = subprocess.run(
+        [*map(str, line)], cwd=spaced, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = [text for text in done.stdout.splitlines() if text.startswith("listening")]
+    listening = json.loads(told.removeprefix("listening"))
+    assert {"gcs_server", "raylet"} <= listening.keys()
+    sockets = [(name, address.removeprefix("::ffff:")) for name, addresses in listening.items() for address in addresses]
+    assert len(sockets) >= 4
+    assert [socket for socket in sockets if not ipaddress.ip_address(socket[1]).is_loopback] == []
 
 
 @pytest.fixture

@@ -195,6 +195,56 @@ def test_a_folder_has_one_driver(tmp_path: Path) -> None:
         draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
 
 
+RACE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests/support")
+sys.path.insert(0, "tests/unit")
+from test_rows import plan, row
+from uncertainty_runs.drawing import draw
+
+class Engine:
+    def draw_all(self, jobs, folder):
+        return ([row(job.number, place, job.prompt, folder=folder) for place in range(2)] for job in jobs)
+
+folder, prompt = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    draw(Engine, plan(1, (prompt,)), folder)
+except (RuntimeError, ValueError) as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_of_two_plans_begun_at_once_the_folder_names_the_one_that_generates(turn: int, tmp_path: Path) -> None:
+    folder, prompts = tmp_path / "new" / "folder", ("a cat", "a dog")
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(folder), prompt], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        for prompt in prompts
+    ]  # fmt: skip
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [process.communicate() for process in started]
+    codes = [process.returncode for process in started]
+    assert codes.count(0) == 1, ends
+    prompt = prompts[codes.index(0)]
+    assert {image.prompt for image in BatchFolder(folder, plan(1, (prompt,))).drawn()} == {prompt}
+
+
+def test_who_is_refused_leaves_nothing_in_a_new_folder(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "run.lock"), pytest.raises(RuntimeError, match="another process writes to"):
+        draw(lambda: OneByOne(Nobody()), plan(1), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["run.lock"])
+
+
 class Nobody:
     """Cannot be reached."""
 

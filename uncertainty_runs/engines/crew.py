@@ -1,10 +1,10 @@
 """Workers as they start and die: which of them can be given work, and which are too late."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..terminal import warn
 from . import ray_cluster
 from .ray_cluster import Cluster, WorkersError
 
@@ -73,4 +73,4 @@ class Crew:
         text = f"{len(late)} of {self.count} workers have not started within {limit:g} seconds."
         if not self.started:
             raise WorkersError(f"{text}\n{self.cluster.reasons()}")
-        print(f"{text} The others continue.\n{self.cluster.reasons()}", file=sys.stderr)
+        warn(f"{text} The others continue.\n{self.cluster.reasons()}")

@@ -1,6 +1,5 @@
 """A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses the network."""
 
-import copy
 import json
 import time
 import urllib.error
@@ -12,12 +11,12 @@ from typing import Any
 
 from uncertainty.storage.png_entry import read
 
-from ..graph import Graph, refusals
+from ..graph import Graph, changed, refusals
 from ..node_info import NodeInfo, no_such_node
 from ..plan import Job
 from ..rows import Row
 from ..run_folder import image_of, keep, map_of
-from ..workflow import MAP, PREFIX, SAVE
+from ..workflow import MAP, PREFIX, SAVE, several_maps
 
 Outputs = dict[str, dict[str, list[Any]]]
 
@@ -60,18 +59,20 @@ class Server:
 
         Raises:
             ServerError: ComfyUI rejected the graph, failed or does not answer.
+            RuntimeError: there are more or fewer images than planned.
             ValueError: the images came without scores.
         """
         graph = _own_prefixes(job.graph, folder)
         began = time.monotonic()
         outputs = self.run(graph)
         seconds = time.monotonic() - began
-        kept_map = None
-        if MAP in graph:
-            (file,) = outputs[MAP]["files"]
-            kept_map = keep(folder, map_of(job.number), self.view(file))
+        files, maps = outputs[SAVE]["images"], outputs[MAP]["files"] if MAP in graph else []
+        job.check(len(files))
+        if len(maps) > 1:
+            raise ServerError(several_maps(len(maps)))
+        kept_map = keep(folder, map_of(job.number), self.view(maps[0])) if maps else None
         rows = []
-        for place, file in enumerate(outputs[SAVE]["images"]):
+        for place, file in enumerate(files):
             image = keep(folder, image_of(job.number, place), self.view(file))
             known = read(folder / image.name)
             if known is None:
@@ -153,12 +154,11 @@ class Server:
 
 def _own_prefixes(graph: Graph, folder: Path) -> Graph:
     """The graph with a subfolder for each batch in ComfyUI's output folder, where it keeps copies."""
-    changed = copy.deepcopy(graph)
     for node in (SAVE, MAP):
-        if node in changed:
-            name = changed[node]["inputs"]["filename_prefix"].removeprefix(PREFIX)
-            changed[node]["inputs"]["filename_prefix"] = f"{PREFIX}/{folder.parent.name}/{folder.name}{name}"
-    return changed
+        if node in graph:
+            name = graph[node]["inputs"]["filename_prefix"].removeprefix(PREFIX)
+            graph = changed(graph, node, filename_prefix=f"{PREFIX}/{folder.parent.name}/{folder.name}{name}")
+    return graph
 
 
 def _rejection(answer: dict[str, Any]) -> str:

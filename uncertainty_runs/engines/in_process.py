@@ -1,12 +1,11 @@
 """Jobs run by the ComfyUI of this process. Results go straight to the batch's folder, not through ComfyUI's output folder."""
 
-import copy
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from ..node_info import NodeInfo
 from ..plan import Job
 from ..rows import File, Row
 from ..run_folder import image_of, keep, map_of
-from ..workflow import MAP, SAVE
+from ..workflow import MAP, SAVE, several_maps
 
 CATCH = "uncertainty batch catch"
 
@@ -50,39 +49,56 @@ class Renderer:
 
         Raises:
             ComfyError: ComfyUI rejected the graph, or a node failed.
+            RuntimeError: there are more or fewer images than planned.
             OSError: a file cannot be written.
         """
         began = time.monotonic()
-        images, measured = self._results(job.graph)
+        results = self._results(job.graph)
         seconds = time.monotonic() - began
+        job.check(sum(len(images) for images, _ in results))
         kept_map = None
         if MAP in job.graph:
+            if len(results) > 1:
+                raise ComfyError(several_maps(len(results)))
             name = map_of(job.number)
-            save_map(folder / name, measured)
+            save_map(folder / name, results[0][1])
             kept_map = File.of(name, (folder / name).read_bytes())
         workflow = json.dumps(job.graph)
-        rows = []
-        for record, image in zip(records_of(measured), images, strict=True):
-            texts = {png_entry.ENTRY: png_entry.entry(measured, record.place), "prompt": workflow}
-            file = keep(folder, image_of(job.number, record.place), png_entry.png(image, texts))
-            drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
-            rows.append(Row(drawn, file, kept_map, seconds))
+        rows: list[Row] = []
+        for images, measured in results:
+            # The parts of a list are sampled one by one, each from place 0.
+            placed = replace(measured, places=tuple(range(len(rows), len(rows) + len(images))))
+            for index, (record, image) in enumerate(zip(records_of(placed), images, strict=True)):
+                texts = {png_entry.ENTRY: png_entry.entry(placed, index), "prompt": workflow}
+                file = keep(folder, image_of(job.number, record.place), png_entry.png(image, texts))
+                drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
+                rows.append(Row(drawn, file, kept_map, seconds))
         return rows
 
-    def _results(self, graph: Graph) -> tuple[Tensor, UncertaintyMap]:
-        """Run a graph with its saving nodes replaced by one that hands images (B, H, W, 3) and map to this process."""
-        changed = copy.deepcopy(graph)
-        changed.pop(MAP, None)
-        saved = changed.pop(SAVE)["inputs"]
-        changed[CATCH] = {"class_type": CATCH, "inputs": {name: saved[name] for name in ("images", "uncertainty")}}
+    def _results(self, graph: Graph) -> list[tuple[Tensor, UncertaintyMap]]:
+        """Run a graph with its saving nodes replaced by one that hands images (B, H, W, 3) and map to this process.
+
+        There is one pair, or several where the workflow passes its latents on as a list.
+        """
+        saved = graph[SAVE]["inputs"]
+        inputs = {name: saved[name] for name in ("images", "uncertainty")}
+        changed = {number: node for number, node in graph.items() if number not in (SAVE, MAP)}
+        changed[CATCH] = {"class_type": CATCH, "inputs": inputs}
         try:
-            self.comfy.run(changed)
+            return self._caught(changed)
         except OutOfMemory:  # what filled the memory may have been freed
             try:
-                self.comfy.run(changed)
+                return self._caught(changed)
             except OutOfMemory as error:
                 raise OutOfMemory(f"{error} Give a smaller --batch, and another folder.") from error
-        return Catch.take()
+
+    def _caught(self, graph: Graph) -> list[tuple[Tensor, UncertaintyMap]]:
+        Catch.caught = []
+        self.comfy.run(graph)
+        caught, Catch.caught = Catch.caught, []
+        if not caught:
+            raise ComfyError("the workflow ran but gave no images: another node blocks them.")
+        return caught
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture into ComfyUI's input folder; returns the name that LoadImage knows it by."""
@@ -93,13 +109,13 @@ class Renderer:
 
     def close(self) -> None:
         """Delete ComfyUI's temporary files."""
-        self.comfy.temporary.cleanup()
+        self.comfy.temporary.remove()
 
 
 class Catch:
-    """Output node that keeps images and map until they are taken. Only this process has it, browsers do not know it."""
+    """Output node that keeps what it is given, at every call of a run. Only this process has it, browsers do not know it."""
 
-    caught: tuple[Tensor, UncertaintyMap] | None = None
+    caught: ClassVar[list[tuple[Tensor, UncertaintyMap]]] = []
     CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "uncertainty", "catch", (), True
 
     @classmethod
@@ -122,17 +138,5 @@ class Catch:
             raise ValueError(
                 f"the workflow made {len(images)} images of {uncertainty.images} latents: only still images can be batched."
             )
-        type(self).caught = (images, uncertainty)
+        self.caught.append((images, uncertainty))
         return {}
-
-    @classmethod
-    def take(cls) -> tuple[Tensor, UncertaintyMap]:
-        """The images and the map of the last run.
-
-        Raises:
-            ComfyError: the run gave none.
-        """
-        caught, cls.caught = cls.caught, None
-        if caught is None:
-            raise ComfyError("the workflow ran but gave no images: another node blocks them.")
-        return caught

@@ -1,18 +1,22 @@
 """The Ray cluster that workers run in, and what Ray says when one of them does not start."""
 
 import faulthandler
+import ipaddress
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..comfyui import HOME
+from ..terminal import warn
 
 START_SECONDS = 120.0
 NO_WAITING = "RAY_prestart_worker_first_driver"
+# Where this is 0, Ray's processes have the address 127.0.0.1 and listen there alone. It is Ray's default on Windows and macOS;
+# elsewhere they listen on all interfaces. Ray reads it when it is first imported.
+SEVERAL_MACHINES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 WARNINGS = re.compile(r"^\[[^]]* [WEC] \d+ \d+\]")
 LINES = 3
 
@@ -21,8 +25,20 @@ class WorkersError(RuntimeError):
     """Workers cannot be started, or died; the message says why and what to do."""
 
 
+def on_this_machine() -> Any:
+    """Ray, for a cluster that no other machine can reach.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    os.environ[SEVERAL_MACHINES] = "0"
+    import ray
+
+    return ray
+
+
 class Cluster:
-    """A running Ray cluster, or one that is started on this machine and ends with this process.
+    """A running Ray cluster, or one that is started on this machine, cannot be reached from another, and ends with this process.
 
     Workers find this package by the job's search path. A ``runtime_env`` would do that too, but makes Ray start workers through
     a shell command in which the path of Python is not quoted: if it has a space in it, they never start.
@@ -31,11 +47,13 @@ class Cluster:
         address: of a running cluster; None to start one.
 
     Raises:
-        WorkersError: Ray is missing, or there is no such cluster.
+        WorkersError: Ray is missing, there is no such cluster, or one that is started here could be reached from other machines.
     """
 
     def __init__(self, address: str | None) -> None:
         try:
+            if address is None:
+                on_this_machine()
             import ray
             from ray.job_config import JobConfig
         except ImportError as error:
@@ -52,6 +70,7 @@ class Cluster:
         else:
             with _not_waiting_for_workers():
                 context = ray.init("local", include_dashboard=False, **settings)
+            _check_loopback(ray, context.address_info["node_ip_address"])
         known = getattr(context, "address_info", {})  # empty where ray:// leads to another machine
         self.logs = Path(known["session_dir"]) / "logs" if known else None
 
@@ -85,6 +104,15 @@ class Cluster:
         self.ray.shutdown()
 
 
+def _check_loopback(ray: Any, address: str) -> None:
+    if not ipaddress.ip_address(address).is_loopback:
+        ray.shutdown()
+        raise WorkersError(
+            f"Ray {ray.__version__} would listen on {address}, where other machines can reach it and run code: install a version "
+            "that the tests use (2.60), or leave out --workers."
+        )
+
+
 @contextmanager
 def _not_waiting_for_workers() -> Iterator[None]:
     """A cluster that starts inside answers before its first workers run.
@@ -108,7 +136,7 @@ def _ending_after(seconds: float, doing: str) -> Iterator[None]:
     A cluster whose workers cannot start does not answer its first driver, in a call that lets nothing else run in this process,
     not even Ctrl-C: only the system's thread of ``faulthandler`` can end it.
     """
-    print(f"{doing}, for at most {seconds:g} seconds …", file=sys.stderr, flush=True)
+    warn(f"{doing}, for at most {seconds:g} seconds …")
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         yield
@@ -122,7 +150,7 @@ def _log_ends(logs: Path) -> Iterator[str]:
     newest = sorted(logs.glob("worker-*"), key=lambda path: path.stat().st_mtime)[-2:]
     for path in (logs / "raylet.out", logs / "raylet.err", *newest):
         if path.is_file():
-            lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             if path.name == "raylet.out":
                 lines = [line for line in lines if WARNINGS.match(line)]
             yield from (f"{path.name}: {line}" for line in lines[-LINES:])

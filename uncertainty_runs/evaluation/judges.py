@@ -17,6 +17,7 @@ from torch import Tensor
 
 from uncertainty.metrics.features import Extractor, imported
 from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.text_files import read_text
 
 from ..run_folder import write_whole
 
@@ -38,13 +39,13 @@ class Reference:
         Raises:
             ValueError: it has none.
         """
-        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES))
+        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()))
         if not paths:
             raise ValueError(f"reference: {folder} has no pictures ({', '.join(PICTURES)}).")
         captions = []
         for path in paths:
             text = path.with_suffix(".txt")
-            captions.append((text.read_text() if text.is_file() else path.stem.replace("_", " ")).strip().lower())
+            captions.append((read_text(text) if text.is_file() else path.stem.replace("_", " ")).strip().lower())
         return cls(paths, tuple(captions))
 
 
@@ -147,8 +148,8 @@ def named(prompt: str, texts: Sequence[str]) -> list[int]:
 
 def prompt_numbers(images: Sequence[ImageRecord]) -> Tensor:
     """Number of each image's prompt, (N,); prompts are numbered in the order in which they first occur."""
-    texts = list(dict.fromkeys(image.prompt for image in images))
-    return torch.tensor([texts.index(image.prompt) for image in images])
+    numbers: dict[str | None, int] = {}
+    return torch.tensor([numbers.setdefault(image.prompt, len(numbers)) for image in images])
 
 
 def total_variation(image: Tensor) -> float:

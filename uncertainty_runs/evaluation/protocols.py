@@ -15,9 +15,11 @@ from uncertainty.storage.tensor_files import load_map
 
 from ..drawing import Engine, collect
 from ..engine_options import describing
+from ..graph import read_graph
 from ..plan import Job, Listed, Plan, jobs_for, read_prompts
 from ..rows import check_library
 from ..run_folder import map_of, seconds
+from ..terminal import say
 from ..workflow import Workflow
 from . import course_protocol, figures, filtering_protocol, guidance_protocol, reconstruction_protocol
 from .evaluate_command import DEFAULT_FEATURES
@@ -107,7 +109,7 @@ def _reconstructions(arguments: argparse.Namespace, workflow: Workflow, referenc
     for number, (path, caption) in enumerate(zip(reference.paths, reference.captions, strict=True)):
         noised = reconstruction_protocol.noised(workflow, f"{UPLOADED}/{_uploaded_name(path)}", arguments.count)
         seed = arguments.seed + number
-        jobs.append(Job(number, caption, seed, noised.drawing(caption, seed).saving(maps=True)))
+        jobs.append(Job(number, caption, seed, noised.drawing(caption, seed).saving(maps=True), arguments.count))
     return Listed(jobs)
 
 
@@ -189,7 +191,7 @@ def _workflow(arguments: argparse.Namespace, engine: MakeEngine) -> Workflow:
 def _plan(arguments: argparse.Namespace, workflow: Workflow, *, maps: bool = False) -> Plan:
     """At least ``--count`` images: the prompts in turn, each job with a seed of its own."""
     size = arguments.batch or workflow.batch_size()
-    prompts = read_prompts(arguments.prompts) if arguments.prompts else [workflow.prompt()]
+    prompts = read_prompts(arguments.prompts) if arguments.prompts else None
     jobs = jobs_for(arguments.count, size)
     return Plan(workflow, prompts, arguments.seed, jobs, size, maps=maps, every_seed_once=True)
 
@@ -209,6 +211,6 @@ def _named_after(seen_by: Extractor, judged: Judged) -> dict[str, Tensor]:
 def _finish(arguments: argparse.Namespace, seconds: Sequence[float]) -> None:
     """Write the settings of the evaluation beside its results, and print where they are."""
     about = {"count": arguments.count, "seed": arguments.seed, "drawing_seconds": round(sum(seconds))}
-    about |= {"workflow": json.loads(arguments.workflow.read_text())}
-    (arguments.out / "about.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(f"results: {arguments.out}")
+    about |= {"workflow": read_graph(arguments.workflow)}
+    (arguments.out / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    say(f"results: {arguments.out}")

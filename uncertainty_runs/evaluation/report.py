@@ -71,7 +71,7 @@ def shown(cell: Cell) -> str:
 
 def read_table(folder: Path, name: str) -> Table:
     """Read a table that ``write`` has written."""
-    with (folder / f"{name}.csv").open(newline="") as file:
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         head, *rows = list(csv.reader(file))
     return Table(name, tuple(head), [tuple(_number(cell) for cell in row) for row in rows])
 

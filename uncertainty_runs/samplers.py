@@ -1,0 +1,114 @@
+"""Which sampler of a graph is measured, and the node that measures in its place."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .graph import Graph, WorkflowError, is_link, links, upstream
+from .node_info import Describe
+
+# A plain sampler becomes the one that measures.
+TWINS = {
+    "KSampler": "UncertaintyKSampler",
+    "SamplerCustomAdvanced": "UncertaintySamplerCustom",
+    "KSamplerAdvanced": "UncertaintySamplerCustom",
+    "SamplerCustom": "UncertaintySamplerCustom",
+}
+SAMPLERS = (*TWINS, *dict.fromkeys(TWINS.values()))
+SHOWN = 5
+
+# Ids of added nodes.
+NOISE, GUIDER, SAMPLER, SCHEDULE, SIGMAS = (f"evaluation {name}" for name in ("noise", "guider", "sampler", "schedule", "sigmas"))
+
+# KSamplerAdvanced leaves out one noise level for these, BasicScheduler does not.
+OTHER_SCHEDULES = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
+
+
+def decoded_sampler(graph: Graph) -> tuple[str, str]:
+    """Ids of the sampler that is measured and of the node that decodes its latents.
+
+    Of several samplers whose latents are decoded it is the last one, which depends on all others.
+
+    Raises:
+        WorkflowError: there is none, or there are several that do not depend on one another.
+    """
+    samplers = {number for number, node in graph.items() if node["class_type"] in SAMPLERS}
+    decoders: dict[str, str] = {}
+    for number, node in graph.items():
+        latents = node["inputs"].get("samples")
+        if node["class_type"].startswith("VAEDecode") and is_link(latents) and latents[0] in samplers:
+            decoders.setdefault(latents[0], number)
+    if not samplers:
+        raise WorkflowError(f"the workflow has no sampler that can be measured ({', '.join(SAMPLERS)}): add one.")
+    if not decoders:
+        raise WorkflowError("no VAE Decode is connected to the sampler's first output: add one.")
+    earlier = upstream(graph, [source for sampler in decoders for _, source in links(graph[sampler])])
+    last = [sampler for sampler in decoders if sampler not in earlier]
+    if len(last) != 1:
+        raise WorkflowError(
+            f"the workflow decodes the latents of {len(last)} samplers that do not depend on one another ({_listed(last)}): "
+            "remove all but one, and its decoder."
+        )
+    return last[0], decoders[last[0]]
+
+
+def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
+    """The graph whose sampler ``number`` measures, with default settings where it did not measure before.
+
+    Raises:
+        WorkflowError: it is a KSampler (Advanced) whose settings the sampler that measures does not have.
+        NodeError: ComfyUI lacks a node.
+    """
+    node = graph[number]
+    kind, given = node["class_type"], node["inputs"]
+    if kind not in TWINS:
+        return graph
+    twin, added = describe(TWINS[kind]), dict[str, dict[str, Any]]()
+    inputs = {name: value for name, value in twin.defaults().items() if name not in describe(kind).inputs}
+    if kind == "KSamplerAdvanced":
+        added = dict(_advanced(number, given))
+        given = {"sampler": [SAMPLER, 0], "sigmas": [SIGMAS, 1], "latent_image": given["latent_image"]}
+    elif kind == "SamplerCustom":
+        added = dict(_noise_and_guider(number, given, adds_noise=given.get("add_noise")))
+        given = {name: given[name] for name in ("sampler", "sigmas", "latent_image")}
+    if added:
+        given = {"noise": [NOISE, 0], "guider": [GUIDER, 0]} | given
+    return graph | added | {number: {**node, "class_type": twin.class_type, "inputs": inputs | given}}
+
+
+def _advanced(number: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The nodes that make up a KSampler (Advanced) which samples to the end."""
+    steps, start, end, name = (given.get(each) for each in ("steps", "start_at_step", "end_at_step", "sampler_name"))
+    advice = "Use KSampler or SamplerCustomAdvanced instead."
+    if is_link(end) or not (isinstance(end, int) and end >= (steps if isinstance(steps, int) else 10000)):
+        raise WorkflowError(
+            f"KSamplerAdvanced (node {number}) cannot be measured with end_at_step {end!r}: the last sampler must run to the "
+            f"end, so end_at_step must be at least steps ({steps!r}). {advice}"
+        )
+    if isinstance(start, int) and isinstance(steps, int) and start >= steps:
+        raise WorkflowError(f"KSamplerAdvanced (node {number}) has no step: start_at_step {start} is not below steps {steps}.")
+    if is_link(name) or name in OTHER_SCHEDULES:
+        raise WorkflowError(
+            f"KSamplerAdvanced (node {number}) cannot be measured with sampler_name {name!r}: it must be entered in the node and "
+            f"must not be {', '.join(OTHER_SCHEDULES)}. {advice}"
+        )
+    yield from _noise_and_guider(number, given, adds_noise={"enable": True, "disable": False}.get(str(given.get("add_noise"))))
+    yield SAMPLER, {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
+    schedule = {"model": given["model"], "scheduler": given["scheduler"], "steps": steps, "denoise": 1.0}
+    yield SCHEDULE, {"class_type": "BasicScheduler", "inputs": schedule}
+    yield SIGMAS, {"class_type": "SplitSigmas", "inputs": {"sigmas": [SCHEDULE, 0], "step": start}}
+
+
+def _noise_and_guider(number: str, given: dict[str, Any], *, adds_noise: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not isinstance(adds_noise, bool):
+        raise WorkflowError(f"add_noise of node {number} must be entered in the node, got {given.get('add_noise')!r}.")
+    if adds_noise:
+        yield NOISE, {"class_type": "RandomNoise", "inputs": {"noise_seed": given["noise_seed"]}}
+    else:
+        yield NOISE, {"class_type": "DisableNoise", "inputs": {}}
+    guider = {name: given[name] for name in ("model", "positive", "negative", "cfg")}
+    yield GUIDER, {"class_type": "CFGGuider", "inputs": guider}
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    more = "" if len(numbers) <= SHOWN else f" and {len(numbers) - SHOWN} more"
+    return f"nodes {', '.join(numbers[:SHOWN])}{more}"
