@@ -203,7 +203,7 @@ def test_a_linked_rule_shows_what_the_run_did(each_front_end: "FrontEnd", tmp_pa
         "1": load_scores(each_front_end, [0.5, 0.2, 0.7, 0.1, 0.9, 0.3], "linked"),
         "2": judge(uncertainty=["1", 0]),
         "3": make("PrimitiveInt", value=2),
-        "4": make("PrimitiveFloat", value=0.25),
+        "4": make("PrimitiveFloat", value=0.4),
         "5": make("PrimitiveFloat", value=1.0),
     }
     graph["2"]["inputs"] |= {"keep": ["3", 0], "window_end": ["5", 0]}
@@ -235,11 +235,11 @@ def test_a_linked_rule_shows_what_the_run_did(each_front_end: "FrontEnd", tmp_pa
     shown.node.on(link)
     expect(shown.status).to_contain_text("queue to apply")
     each_front_end.run()
-    expect(shown.status).to_have_text("2 of 6 kept · cut at 0.25")
+    expect(shown.status).to_have_text("3 of 6 kept · cut at 0.4")
     shown.line.focus()
     each_front_end.page.keyboard.press("End")
     assert shown.node.values()["threshold"] == 0
-    expect(shown.status).to_have_text("2 of 6 kept · cut at 0.25")
+    expect(shown.status).to_have_text("3 of 6 kept · cut at 0.4")
     expect(shown.root.locator(".unc-histogram")).to_have_attribute("title", re.compile("threshold comes by link"))
     assert each_front_end.complaints == []
 
