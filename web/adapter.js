@@ -218,13 +218,26 @@ export class NodeHost {
     this.listeners.push(listener);
   }
 
-  /** Call back when a link to the node was made or removed. @param {() => void} listener */
-  onLink(listener) {
+  /** Call back when a link to the node was made or removed, or the node was muted, bypassed or neither. @param {() => void} listener */
+  onWiring(listener) {
     const before = this.node.onConnectionsChange;
     this.node.onConnectionsChange = (...args) => {
       before?.apply(this.node, args);
       listener();
     };
+    let { off } = this;
+    // ComfyUI reports changes of the mode to nobody.
+    const watch = setInterval(() => {
+      if (this.off === off) return;
+      off = this.off;
+      listener();
+    }, 300);
+    this.onRemove(() => clearInterval(watch));
+  }
+
+  /** Why the node does not run; empty if it does. */
+  get off() {
+    return { 2: "muted", 4: "bypassed" }[/** @type {number} */ (this.node.mode)] ?? "";
   }
 
   /** Whether a link gives the value of an input: its widget then has no effect. @param {string} name */

@@ -70,7 +70,7 @@ class FilterView {
       this.#open();
     });
     host.onValue(() => this.#show());
-    host.onLink(() => this.#show());
+    host.onWiring(() => this.#show());
     host.onRemove(() => {
       this.generation++;
       wheelBack();
@@ -157,7 +157,8 @@ class FilterView {
   #show() {
     const { judged } = this;
     if (!judged) return;
-    const rule = this.#rule(judged);
+    const { off } = this.host;
+    const rule = off ? judged.rule : this.#rule(judged);
     this.#arrange(order(judged.scores, rule.reject));
     const changed = RULE.some((name) => rule[name] !== judged.rule[name]);
     const passed = passing(judged.scores, rule);
@@ -171,8 +172,8 @@ class FilterView {
       card.classList.toggle("unc-rejected", !kept.has(index));
     });
     this.histogram.show(judged.scores, kept, this.#position(rule, kept), this.locked);
-    const pending = this.#pending(judged, rule, kept);
-    const remark = passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
+    const pending = off ? `${off}, does not run` : this.#pending(judged, rule, kept);
+    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
     this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
   }
 

@@ -92,7 +92,7 @@ class MapView {
       this.#open();
     });
     host.onValue(() => this.#draw());
-    host.onLink(() => this.#draw());
+    host.onWiring(() => this.#draw());
     host.onRemove(() => {
       this.generation++;
       this.closeLarge();
@@ -180,7 +180,9 @@ class MapView {
       return;
     }
     const wanted = Number(this.#value("step"));
-    this.#say(wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "");
+    const { off } = this.host;
+    const unrecorded = wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "";
+    this.#say(off ? `This node is ${off} and does not run: the map is from its last run.` : unrecorded);
     this.quantities.show(quantity, this.#lock("quantity"));
     this.says.textContent = QUANTITIES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
