@@ -35,7 +35,7 @@ def filled(field: str, name: str, now: datetime | None = None) -> str:
         )
     bad = [letter for letter in FORBIDDEN if letter in whole]
     if bad:
-        raise ValueError(f"{field} must not contain {' '.join(bad)}, which Windows forbids in names of files, got {whole!r}.")
+        raise ValueError(f"{field} must not contain {' '.join(bad)}, which Windows forbids in names of files, got {name!r}.")
     return whole
 
 
