@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..uncertainty.choosing.rejecting import REJECTED
 from ..uncertainty.storage.tensor_files import SUFFIX, kind_of
+from .file_names import filled
 
 FOLDER = "uncertainty"  # below ComfyUI's output folder
 # File systems allow names of 255 bytes; a number, the suffix and ".part" are added to what the user types.
@@ -59,30 +60,38 @@ def running(name: str) -> Path:
     Raises:
         ValueError: the name is not a valid file name, or is outside the folder.
     """
-    _check_name("name", name)
+    name = _check_name("name", name)
     path = _below(f"{folder_paths.get_output_directory()}/{FOLDER}", f"{name}{SUFFIX}")
     if path is None or path.name.strip() == SUFFIX:
         raise ValueError(f"name must be the name of a file in output/{FOLDER}, got {name!r}.")
     return path
 
 
-def check_prefix(filename_prefix: str) -> None:
-    """Raise ValueError if nothing can be saved under the prefix; called before sampling, so that no work is lost."""
-    _check_name("filename_prefix", filename_prefix)
-    if _below(folder_paths.get_output_directory(), filename_prefix) is None:
-        raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {filename_prefix!r}.")
-    if any(part.casefold() == REJECTED for part in Path(os.path.normpath(filename_prefix)).parts[:-1]):
+def check_prefix(filename_prefix: str) -> str:
+    """The prefix with its date filled in; also called before sampling, so that no work is lost.
+
+    Raises:
+        ValueError: nothing can be saved under the prefix.
+    """
+    prefix = _check_name("filename_prefix", filename_prefix)
+    if _below(folder_paths.get_output_directory(), prefix) is None:
+        raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {prefix!r}.")
+    if any(part.casefold() == REJECTED for part in Path(os.path.normpath(prefix)).parts[:-1]):
         raise ValueError(
-            f"filename_prefix must not use a folder named {REJECTED}, which is where rejected images go, got {filename_prefix!r}."
+            f"filename_prefix must not use a folder named {REJECTED}, which is where rejected images go, got {prefix!r}."
         )
+    return prefix
 
 
-def _check_name(field: str, name: str) -> None:
+def _check_name(field: str, name: str) -> str:
+    """The name with its date filled in."""
+    name = filled(field, name)
     if any(ord(letter) < SPACE for letter in name):
         raise ValueError(f"{field} must not contain control characters, got {name!r}.")
     longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)
     if longest > LONGEST:
         raise ValueError(f"{field} must have at most {LONGEST} bytes between slashes, got {longest}: shorten it.")
+    return name
 
 
 def _below(folder: str, name: str) -> Path | None:

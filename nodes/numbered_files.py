@@ -31,7 +31,7 @@ class NumberedFiles:
     """
 
     def __init__(self, filename_prefix: str, width: int = 0, height: int = 0) -> None:
-        folders.check_prefix(filename_prefix)
+        filename_prefix = folders.check_prefix(filename_prefix)
         output = folder_paths.get_output_directory()
         folder, self.name, *_, prefix = folder_paths.get_save_image_path(filename_prefix, output, width, height)
         folders.check_prefix(prefix)  # once more, because placeholders make names longer

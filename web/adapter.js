@@ -13,6 +13,8 @@ import { app } from "../../scripts/app.js";
  *   onExecuted?: (output: Record<string, any>) => void,
  *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => unknown
  * }} Node a graph node with the members that the published types lack
+ * @typedef {{changeTracker?: {nodeOutputs?: Record<string, Record<string, any>>} | null}} Workflow
+ * @typedef {{activeWorkflow: Workflow | null, openWorkflows: Workflow[]}} Workflows
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
  *   `render` fills the element and returns a function that undoes it
  */
@@ -23,6 +25,9 @@ const MEMORY = "uncertainty_view";
 // Results already delivered, by the file they name. ComfyUI delivers all of them again after every undo.
 const heard = new Set();
 
+/** The views by their nodes. @type {WeakMap<object, NodeHost>} */
+const hosts = new WeakMap();
+
 /** @param {Record<string, any> | null} output */
 const reference = (output) => output?.uncertainty_view?.[0]?.filename;
 
@@ -31,28 +36,60 @@ const reference = (output) => output?.uncertainty_view?.[0]?.filename;
  *
  * @param {string} name of the extension
  * @param {Record<string, (host: NodeHost) => void>} views by node id, a function that builds the view inside a new node
+ * @param {Record<string, string>} patterns by node id, the text widget whose placeholders are filled in when the workflow is queued
  * @param {SidebarTab[]} tabs
  */
-export function registerPack(name, views, tabs) {
+export function registerPack(name, views, patterns, tabs) {
   app.registerExtension({
     name,
     nodeCreated(node) {
-      const build = views[node.comfyClass ?? ""];
-      if (build) build(new NodeHost(/** @type {Node} */ (node)));
+      const kind = node.comfyClass ?? "";
+      views[kind]?.(new NodeHost(/** @type {Node} */ (node)));
+      if (patterns[kind]) fillPlaceholders(/** @type {Node} */ (node), patterns[kind]);
     },
     // Nodes of a workflow that ran in the background get their results when the workflow is opened again.
     onNodeOutputsUpdated(/** @type {Record<string, Record<string, any>>} */ outputs) {
       for (const [locator, output] of Object.entries(outputs)) {
         const [id, subgraph] = String(locator).split(":").reverse();
         const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
-        const node = /** @type {Node | null | undefined} */ (graph?.getNodeById(id));
-        if (node?.comfyClass && node.comfyClass in views && !heard.has(reference(output))) node.onExecuted?.(output);
+        const node = graph?.getNodeById(id);
+        if (node && !heard.has(reference(output))) hosts.get(node)?.deliver(output);
       }
     },
     setup() {
       for (const tab of tabs) registerTab(tab);
     },
   });
+}
+
+/**
+ * Queue a text with its placeholders filled in, such as %date:yyyy-MM-dd% or %KSampler.seed%. ComfyUI does this for its own nodes
+ * alone, in the same way. The widget keeps the pattern.
+ *
+ * @param {Node} node
+ * @param {string} name of the widget
+ */
+function fillPlaceholders(node, name) {
+  const widget = node.widgets?.find((each) => each.name === name);
+  if (!widget) return;
+  /** @type {{serializeValue?: () => unknown}} */ (widget).serializeValue = () => {
+    // Not imported from scripts/utils.js, which warns in the console. Without the function, the server fills in the date.
+    const fill = window.comfyAPI?.utils?.applyTextReplacements;
+    return fill && typeof widget.value === "string" ? fill(app, widget.value) : widget.value;
+  };
+}
+
+/**
+ * Whether results belong to a workflow that is open but not shown. ComfyUI also gives them to the node of the same id in the workflow
+ * that is shown.
+ *
+ * @param {Record<string, any>} output
+ */
+function isOfAnotherWorkflow(output) {
+  const { activeWorkflow, openWorkflows } = /** @type {Workflows} */ (/** @type {any} */ (app.extensionManager).workflow);
+  const has = (/** @type {Workflow | null} */ workflow) =>
+    Object.values(workflow?.changeTracker?.nodeOutputs ?? {}).some((each) => reference(each) === reference(output));
+  return !has(activeWorkflow) && openWorkflows.some(has);
 }
 
 /** @param {SidebarTab} tab */
@@ -88,7 +125,10 @@ export class NodeHost {
     this.noting = undefined;
     /** @type {((name: string, value: unknown) => void)[]} */
     this.listeners = [];
+    /** @type {(files: FileRef[]) => void} */
+    this.show = () => {};
     for (const widget of node.widgets ?? []) this.#listen(widget);
+    hosts.set(node, this);
   }
 
   /** Notify `listeners` when a value changes, whether by the user or by `set`.
@@ -133,24 +173,35 @@ export class NodeHost {
     this.node.setDirtyCanvas(true, true);
   }
 
-  /** Call back with the node's outputs after each run. @param {(output: Record<string, any>) => void} listener */
-  onResult(listener) {
-    const before = this.node.onExecuted;
+  /**
+   * Call back with the files of the node's results: after each run, and when the node is restored from a file, a copy or an undo.
+   *
+   * @param {(files: FileRef[]) => void} listener gets one file for each batch; a node whose inputs are lists runs once per batch
+   */
+  onResults(listener) {
+    this.show = listener;
+    const executed = this.node.onExecuted;
     this.node.onExecuted = (output) => {
-      before?.call(this.node, output);
-      heard.add(reference(output));
-      listener(output);
-      this.#tellChange(); // at once, because the user may open another workflow next
+      executed?.call(this.node, output);
+      // Afterwards, because the front-end may not have recorded yet to which workflow the results belong.
+      queueMicrotask(() => isOfAnotherWorkflow(output) || this.deliver(output));
+    };
+    const configured = this.node.onConfigure;
+    this.node.onConfigure = (info) => {
+      configured?.call(this.node, info);
+      if (this.memory.results) listener(this.memory.results);
     };
   }
 
-  /** Call back when the node was restored from a file, a copy or an undo, with widgets and memory set. @param {() => void} listener */
-  onRestore(listener) {
-    const before = this.node.onConfigure;
-    this.node.onConfigure = (info) => {
-      before?.call(this.node, info);
-      listener();
-    };
+  /** Show the results of a run. @param {Record<string, any>} output of the node */
+  deliver(output) {
+    /** @type {FileRef[] | undefined} */
+    const files = output.uncertainty_view;
+    if (!files?.length) return;
+    heard.add(reference(output));
+    this.remember({ results: files });
+    this.show(files);
+    this.#tellChange(); // at once, because the user may open another workflow next
   }
 
   /** @param {() => void} listener */
@@ -165,6 +216,33 @@ export class NodeHost {
   /** Call back when the value of a widget changed. @param {(name: string, value: unknown) => void} listener */
   onValue(listener) {
     this.listeners.push(listener);
+  }
+
+  /** Call back when a link to the node was made or removed, or the node was muted, bypassed or neither. @param {() => void} listener */
+  onWiring(listener) {
+    const before = this.node.onConnectionsChange;
+    this.node.onConnectionsChange = (...args) => {
+      before?.apply(this.node, args);
+      listener();
+    };
+    let { off } = this;
+    // ComfyUI reports changes of the mode to nobody.
+    const watch = setInterval(() => {
+      if (this.off === off) return;
+      off = this.off;
+      listener();
+    }, 300);
+    this.onRemove(() => clearInterval(watch));
+  }
+
+  /** Why the node does not run; empty if it does. */
+  get off() {
+    return { 2: "muted", 4: "bypassed" }[/** @type {number} */ (this.node.mode)] ?? "";
+  }
+
+  /** Whether a link gives the value of an input: its widget then has no effect. @param {string} name */
+  isLinked(name) {
+    return this.node.inputs?.some((input) => input.widget?.name === name && input.link != null) ?? false;
   }
 
   /** @param {string} name */
@@ -254,13 +332,18 @@ export async function ask(path, body) {
   return answer;
 }
 
+// A run that fails or is stopped may have saved images before.
+const ENDS = /** @type {const} */ (["execution_success", "execution_error", "execution_interrupted"]);
+
 /**
- * Call back after every successful run.
+ * Call back after every run, however it ended.
  *
  * @param {() => void} listener
  * @returns {() => void} stops the calls
  */
-export function onRunFinished(listener) {
-  api.addEventListener("execution_success", listener);
-  return () => api.removeEventListener("execution_success", listener);
+export function onRunEnded(listener) {
+  for (const end of ENDS) api.addEventListener(end, listener);
+  return () => {
+    for (const end of ENDS) api.removeEventListener(end, listener);
+  };
 }

@@ -7,3 +7,7 @@ declare module "*/scripts/api.js" {
   import type { ComfyApi } from "@comfyorg/comfyui-frontend-types";
   export const api: ComfyApi;
 }
+/** What the front-end also shares with extensions. */
+interface Window {
+  comfyAPI?: { utils?: { applyTextReplacements?: (app: unknown, text: string) => string } };
+}

@@ -1,4 +1,4 @@
-/** Entry point for ComfyUI's front-end: registers the views inside the nodes, and the sidebar tab. */
+/** Entry point for ComfyUI's front-end: registers the views inside the nodes, the names of files with placeholders, and the sidebar tab. */
 
 import { registerPack } from "./adapter.js";
 import { filterView } from "./filter/view.js";
@@ -9,4 +9,12 @@ import { mapView } from "./viewer/view.js";
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"), here("./filter/filter.css"), here("./ledger/ledger.css"));
 
-registerPack("uncertainty-sampling", { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView }, [ledgerTab]);
+const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView };
+/** Text widgets that name files. */
+const patterns = {
+  UncertaintySaveImage: "filename_prefix",
+  UncertaintyMapSave: "filename_prefix",
+  UncertaintyThresholdsSave: "filename_prefix",
+  UncertaintyCalibrate: "name",
+};
+registerPack("uncertainty-sampling", views, patterns, [ledgerTab]);

@@ -18,7 +18,7 @@ from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs
-from . import filter_view, ledger_access
+from . import filter_view, ledger_access, list_runs
 from .aligned_batch import NOTHING, AlignedBatch
 
 
@@ -198,20 +198,21 @@ def _standing(uncertainty: UncertaintyMap, quantity: str, score: Score) -> Stand
 def _shown(
     batch: AlignedBatch, score: Score, chosen: Selection, rule: Rule, scored: dict[str, Any], counted: Sequence[int]
 ) -> dict[str, Any]:
-    """The result for the view in the node and for API clients."""
+    """The result for the view in the node and for API clients; ComfyUI joins each list over the batches of a run."""
     quantity = scored["quantity"]
-    result = {
-        "scores": [finite(value) for value in score.value],
-        "standard_errors": [finite(value) for value in score.standard_error],
-        "kept": list(chosen.kept),
-    }
+    scores = [finite(value) for value in score.value]
+    errors = [finite(value) for value in score.standard_error]
     mapped = DEFAULT_QUANTITY if quantity in BASELINES else quantity  # a baseline has no map
     pictures = (
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )
-    judged = {**result, "rule": asdict(rule), "scored": scored}
+    judged = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
+    first = list_runs.first_number(len(scores))
     return {
-        **result,
+        "scores": scores,
+        "standard_errors": errors,
+        "kept": [first + index for index in chosen.kept],  # positions in `scores`, which ComfyUI joins over all batches
+        "batches": [len(scores)],
         "quantity": [quantity],
         "text": [chosen.report],
         "uncertainty_view": [filter_view.write(judged, pictures)],

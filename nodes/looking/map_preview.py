@@ -97,4 +97,7 @@ class UncertaintyMapPreview(io.ComfyNode):
             ends = (end.repeat_interleave(frames) for end in (low, high))
         heatmap = heatmaps.colorize(heatmaps.scaled(heatmaps.resize(pictures, height, width), *ends), colormap)
         overlay = heatmap if images is None else heatmaps.overlay(images.float().cpu(), heatmap, opacity)
-        return io.NodeOutput(heatmap, overlay, ui={"uncertainty_view": [map_preview_view.write(uncertainty, images, frames)]})
+        ran = {"quantity": quantity, "step": step, "colormap": colormap, "opacity": opacity, "normalize": normalize}
+        return io.NodeOutput(
+            heatmap, overlay, ui={"uncertainty_view": [map_preview_view.write(uncertainty, images, frames, ran)]}
+        )

@@ -1,7 +1,9 @@
 """Files for the view inside UncertaintyMapPreview: an index, and the maps and pictures of each image."""
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
 
-def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict[str, str]:
+def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Mapping[str, Any]) -> dict[str, str]:
     """Write the files that the browser draws from, and return the index, which lists the others so that they load on demand.
 
     For Q quantities, S steps and B images, the index contains:
@@ -28,6 +30,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict
         uncertainty: maps of B images.
         images: their decoded pictures, (B·each, height, width, 3), or None.
         each: pictures per image.
+        ran: the values that the node's inputs had; the view shows them where they came by links.
     """
     stem = view_files.new_stem("map")
     maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
@@ -44,6 +47,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int) -> dict
         "frames": frames,
         "maps": _write_maps(stem, maps, frames),
         "pictures": pictures,
+        "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps), about)
     view_files.forget_old_runs()

@@ -157,13 +157,9 @@ def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureR
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None:
     """Every change of a widget marks the images at once as the next run will select them."""
-    values = torch.tensor(SCORES).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)
-    found = replace(made(len(SCORES)), quantities=dict.fromkeys(made(1).quantities, values))
-    save_map(each_front_end.server.base / "output" / "uncertainty" / "marks.safetensors", found)
-    graph = {"1": make("UncertaintyMapLoad", file="uncertainty/marks.safetensors [output]"), "2": judge(uncertainty=["1", 0])}
+    graph = {"1": load_scores(each_front_end, SCORES, "marks"), "2": judge(uncertainty=["1", 0])}
     file = tmp_path / "marks.json"
     file.write_text(json.dumps(graph))
-    each_front_end.reload()  # for the new list of files
     each_front_end.open(file)
     each_front_end.run()
     shown = Filter(each_front_end)
@@ -188,6 +184,107 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     assert shown.marks()[1] == sorted(shown.reported("kept"))
     shown.node.set("window_end", 0.9)
     expect(shown.status.locator("em")).to_have_text("queue to score again")
+    assert each_front_end.complaints == []
+
+
+def load_scores(front_end: "FrontEnd", scores: list[float], name: str) -> dict[str, Any]:
+    """Save a map with these scores on the server; returns the node that loads it."""
+    values = torch.tensor(scores).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)
+    found = replace(made(len(scores)), quantities=dict.fromkeys(made(1).quantities, values))
+    save_map(front_end.server.base / "output" / "uncertainty" / f"{name}.safetensors", found)
+    front_end.reload()  # for the new list of files
+    return make("UncertaintyMapLoad", file=f"uncertainty/{name}.safetensors [output]")
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_linked_rule_shows_what_the_run_did(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """Widgets whose values come by links say nothing about the run, and nothing in the view sets them."""
+    graph = {
+        "1": load_scores(each_front_end, [0.5, 0.2, 0.7, 0.1, 0.9, 0.3], "linked"),
+        "2": judge(uncertainty=["1", 0]),
+        "3": make("PrimitiveInt", value=2),
+        "4": make("PrimitiveFloat", value=0.4),
+        "5": make("PrimitiveFloat", value=1.0),
+    }
+    graph["2"]["inputs"] |= {"keep": ["3", 0], "window_end": ["5", 0]}
+    file = tmp_path / "linked.json"
+    file.write_text(json.dumps(graph))
+    each_front_end.open(file)
+    each_front_end.run()
+    shown = Filter(each_front_end)
+    expect(shown.cards).to_have_count(6)
+    shown.node.center()
+    for keep, window_end in ((1, 1.0), (6, 0.5)):
+        shown.node.set("keep", keep)
+        shown.node.set("window_end", window_end)
+        expect(shown.status).to_have_text("2 of 6 kept")
+        assert shown.marks()[1] == [1, 3]
+    shown.node.set("reject", "lowest")
+    expect(shown.status.locator("em")).to_have_text("queue to apply")
+    assert shown.marks()[1] == [2, 4]
+    shown.node.set("reject", "highest")
+    expect(shown.status).to_have_text("2 of 6 kept")
+    for mode, word in ((4, "bypassed"), (2, "muted")):
+        shown.node.on("(node, mode) => { node.mode = mode; }", mode)
+        expect(shown.status).to_have_text(f"2 of 6 kept when it last ran{word}, does not run")
+    shown.node.on("(node) => { node.mode = 0; }")
+    expect(shown.status).to_have_text("2 of 6 kept")
+    shown.node.on("(node) => node.disconnectInput(node.inputs.findIndex((each) => each.name === 'keep'))")
+    expect(shown.status).to_have_text("6 of 6 keptqueue to apply")
+
+    link = """(node) => {
+        const source = window.app.graph.nodes.find((each) => String(each.id) === "4");
+        source.connect(0, node, node.inputs.findIndex((each) => each.name === "threshold"));
+    }"""
+    shown.node.set("mode", "threshold")
+    shown.node.on(link)
+    expect(shown.status).to_contain_text("queue to apply")
+    each_front_end.run()
+    expect(shown.status).to_have_text("3 of 6 kept · cut at 0.4")
+    shown.line.focus()
+    each_front_end.page.keyboard.press("End")
+    assert shown.node.values()["threshold"] == 0
+    expect(shown.status).to_have_text("3 of 6 kept · cut at 0.4")
+    expect(shown.root.locator(".unc-histogram")).to_have_attribute("title", re.compile("threshold comes by link"))
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_batches_of_a_list(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A node whose inputs are lists runs once per batch, and the view shows every batch."""
+    graph = workflow(*SMALL)
+    graph["3"]["inputs"]["batch_size"] = 5
+    graph["11"] = make("RebatchLatents", latents=["3", 0], batch_size=2)
+    graph["4"]["inputs"]["latent_image"] = ["11", 0]
+    graph["7"]["inputs"]["keep"] = 1
+    file = tmp_path / "batches.json"
+    file.write_text(json.dumps(graph))
+    each_front_end.open(file)
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    shown = Filter(each_front_end)
+    shown.node.center()
+    pager = shown.root.get_by_role("group", name="Batches of the run")
+    scores, first = shown.reported("scores"), 0
+    assert shown.reported("batches") == [2, 2, 1]
+    for number, size in enumerate((2, 2, 1), start=1):
+        expect(pager).to_contain_text(f"Batch {number} of 3")
+        expect(shown.cards).to_have_count(size)
+        expect(shown.status).to_have_text(f"1 of {size} kept")
+        batch = scores[first : first + size]
+        assert shown.marks() == (np.argsort(batch, kind="stable").tolist(), [batch.index(min(batch))])
+        assert first + batch.index(min(batch)) == shown.reported("kept")[number - 1]
+        first += size
+        if number == 2:
+            each_front_end.photograph(f"filter-batches-{request.node.callspec.id}", shown.node)
+            shown.node.center()
+        pager.get_by_role("button", name="Next batch").click()
+    expect(pager).to_contain_text("Batch 1 of 3")
+    pager.get_by_role("button", name="Previous batch").click()
+    each_front_end.kept()
+    each_front_end.reload()
+    expect(Filter(each_front_end).root).to_contain_text("Batch 3 of 3")
+    expect(Filter(each_front_end).cards).to_have_count(1)
     assert each_front_end.complaints == []
 
 

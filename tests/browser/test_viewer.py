@@ -128,7 +128,7 @@ class Viewer:
 
     def maps(self, image: int) -> np.ndarray:
         """The map of an image as sent to the page, summed over all steps, (h, w)."""
-        about = json.loads(_header(view(self.front_end.server.url, self.memory()["index"]))["about"])
+        about = json.loads(_header(view(self.front_end.server.url, self.memory()["results"][0]))["about"])
         return load(view(self.front_end.server.url, about["maps"][image]))["denoised_variance"].sum((0, 1))
 
     @property
@@ -296,7 +296,7 @@ def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
 def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
     """The map appears on return to a workflow that ran in the background."""
     page = viewer.front_end.page
-    before = viewer.memory()["index"]
+    before = viewer.memory()["results"]
     viewer.front_end.node("UncertaintyKSampler").set("seed", 4)  # forces new sampling, so that there is time to switch workflows
     for event in ("promptQueued", "execution_success"):
         when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
@@ -308,7 +308,7 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
     assert page.locator(".unc-map").count() == 0
     viewer.front_end.command("Workspace.PreviousOpenedWorkflow")
     viewer.root.locator(".unc-stage").wait_for()
-    viewer.until(lambda: viewer.memory()["index"] != before)
+    viewer.until(lambda: viewer.memory()["results"] != before)
     viewer.shows(viewer.overlays()[0])
 
 
@@ -325,3 +325,58 @@ def test_undo_goes_back_beyond_a_run(viewer: Viewer) -> None:
         page.wait_for_timeout(1000)
     assert viewer.value("quantity") == "denoised_variance"
     viewer.root.locator(".unc-stage").wait_for()
+
+
+def test_results_of_another_workflow_stay_there(viewer: Viewer) -> None:
+    """ComfyUI gives results to the node of the same id in the workflow that is open. A copy of a workflow has the same ids."""
+    page = viewer.front_end.page
+    before = viewer.memory()["results"]
+    viewer.front_end.node("UncertaintyKSampler").set("seed", 6)
+    for event in ("promptQueued", "execution_success"):
+        when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
+        page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
+    page.get_by_role("button", name="Run").first.click()
+    page.evaluate("async () => { await window.promptQueued; }")
+    viewer.front_end.command("Comfy.DuplicateWorkflow")
+    page.wait_for_function("() => window.app.extensionManager.workflow.openWorkflows.length > 1")
+    page.evaluate("async () => { await window.execution_success; }")
+    page.wait_for_timeout(500)
+    assert viewer.memory()["results"] == before
+    viewer.front_end.command("Workspace.PreviousOpenedWorkflow")
+    viewer.until(lambda: viewer.memory()["results"] != before)
+    viewer.root.locator(".unc-stage").wait_for()
+    viewer.shows(viewer.overlays()[0])
+
+
+def test_linked_inputs_and_batches(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The view shows every batch of a run, with the values that came by links instead of those in the widgets."""
+    graph = workflow(batch=3)
+    graph["9"] = {"class_type": "RebatchLatents", "inputs": {"latents": ["4", 0], "batch_size": 2}, "_meta": {"title": "lists"}}
+    graph["10"] = {"class_type": "PrimitiveInt", "inputs": {"value": RECORDED[1]}, "_meta": {"title": "step"}}
+    graph["5"]["inputs"]["latent_image"] = ["9", 0]
+    graph["7"]["inputs"]["step"] = ["10", 0]
+    file = tmp_path / "lists.json"
+    file.write_text(json.dumps(graph))
+    each_front_end.open(file)
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    found = Viewer(each_front_end)
+    found.root.locator(".unc-stage").wait_for()
+    found.node.center()
+    overlays = found.overlays()
+    pager = found.root.get_by_role("group", name="Batches of the run")
+    pager.get_by_text("Batch 1 of 2").wait_for()
+    found.shows(overlays[0])
+    found.node.set("step", -1)
+    slider = found.root.get_by_label("Step", exact=True)
+    assert slider.is_disabled() and f"{RECORDED[1]} of {STEPS}" in found.root.inner_text()
+    found.shows(overlays[0])
+    pager.get_by_role("button", name="Next batch").click()
+    pager.get_by_text("Batch 2 of 2").wait_for()
+    found.shows(overlays[2])
+    each_front_end.photograph(f"viewer-batches-{request.node.callspec.id}", found.node)
+    found.node.center()
+    found.node.on("(node) => node.disconnectInput(node.inputs.findIndex((each) => each.name === 'step'))")
+    found.until(slider.is_enabled)
+    assert f"sum of {len(RECORDED)}" in found.root.inner_text()
+    assert each_front_end.complaints == []

@@ -17,24 +17,33 @@ FILES = sorted((ROOT / "example_workflows").glob("*.json"))
 # The server of the newer front-end samples in fewer steps: that changes the pictures, not how they are shown.
 FEW_STEPS = 8
 VIEW = "uncertainty_view"  # the output of nodes that have a view of this pack
-# Whether a node's results are on the page: its pictures loaded and its view drawn.
-SHOWN = """([id, vue, view]) => {
+# What is missing of a node's results on the page; null if its pictures are loaded and its view is drawn.
+MISSING = """([id, vue, view]) => {
     const { graph, nodeOutputs } = window.app;
     const node = graph.nodes.find((each) => String(each.id) === id);
     const output = nodeOutputs[id] ?? {};
     const part = document.querySelector(`[data-node-id="${id}"]`);
     const pictures = vue && part ? [...part.querySelectorAll("img")] : (node.imgs ?? []);
-    if (output.images?.length && !(pictures.length && pictures.every((each) => each.naturalWidth > 0))) return false;
-    if (!output[view]) return true;
+    if (output.images?.length) {
+        if (!pictures.length) return "its pictures";
+        const empty = pictures.filter((each) => !(each.naturalWidth > 0));
+        if (empty.length) return `pictures: ${empty.map((each) => `${each.src} (complete: ${each.complete})`)}`;
+    }
+    if (!output[view]) return null;
     const { element } = node.widgets.find((each) => each.name === "view");
+    // Every pixel, because a curve of one step is a few pixels of its canvas.
     const painted = (canvas) => {
-        const small = new OffscreenCanvas(8, 8).getContext("2d");
-        small.drawImage(canvas, 0, 0, 8, 8);
-        return small.getImageData(0, 0, 8, 8).data.some((value) => value > 0);
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+        copy.drawImage(canvas, 0, 0);
+        return copy.getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0);
     };
     const canvases = [...element.querySelectorAll("canvas")].filter((each) => each.getBoundingClientRect().width > 0);
+    const said = `; the view says: ${element.innerText.slice(0, 200)}`;
+    if (!canvases.length) return `every canvas${said}`;
+    const blank = canvases.filter((each) => !painted(each));
+    if (blank.length) return `what ${blank.map((each) => each.parentElement.className)} draws${said}`;
     const [first] = element.querySelectorAll("img"); // the others are loaded as they are scrolled to
-    return canvases.length > 0 && canvases.every(painted) && (!first || first.naturalWidth > 0);
+    return !first || first.naturalWidth > 0 ? null : `its first picture ${first.src} (complete: ${first.complete})${said}`;
 }"""
 
 
@@ -59,6 +68,7 @@ def use_few_steps(front_end: "FrontEnd") -> None:
 @pytest.mark.parametrize(("file", "each_front_end"), RUNS, indirect=["each_front_end"])
 def test_file_runs_and_shows_what_came_out(each_front_end: "FrontEnd", file: Path, request: pytest.FixtureRequest) -> None:
     page = each_front_end.page
+    name = f"{file.stem}-{request.node.callspec.params['each_front_end']}"
     each_front_end.open(file)
     assert page.evaluate("() => window.app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
     if each_front_end.server.front_end:
@@ -70,8 +80,7 @@ def test_file_runs_and_shows_what_came_out(each_front_end: "FrontEnd", file: Pat
     )
     for node in each_front_end.nodes():
         if node.id in reported:
-            page.wait_for_function(SHOWN, arg=[node.id, each_front_end.vue, VIEW])
-    name = f"{file.stem}-{request.node.callspec.params['each_front_end']}"
+            each_front_end.until_nothing_is_missing(MISSING, [node.id, each_front_end.vue, VIEW], f"{name}-missing-{node.id}")
     each_front_end.photograph(name)
     for node in each_front_end.nodes():
         if VIEW in reported.get(node.id, []):

@@ -82,3 +82,30 @@ def test_files_of_old_runs_go(pack: Callable[[str], ModuleType], tmp_path: Path,
     view_files.new_stem("filter")
     kept = {f"{stem}{part}.json" for stem in stems[-3:] for part in ("", "_0_0")}
     assert {path.name for path in folder.iterdir()} == kept | {"mine.txt"}
+
+
+def test_answers_of_several_batches_are_joined(pack: Callable[[str], ModuleType]) -> None:
+    """A node whose inputs are lists runs once per batch. ComfyUI joins the answers, so ``kept`` counts over all scores."""
+    from comfy_execution.utils import CurrentNodeContext
+
+    def answers(prompt: str, sizes: list[int]) -> dict[str, list[Any]]:
+        joined: dict[str, list[Any]] = {}
+        for entry, size in enumerate(sizes):
+            values = torch.arange(float(size)).flip(0).reshape(1, size, 1, 1, 1).expand(1, size, 2, 4, 4)  # the last is the best
+            quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
+            errors = dict.fromkeys(quantities, torch.zeros(1, size))
+            found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
+            with CurrentNodeContext(prompt, "7", entry):
+                ui = (
+                    pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE | {"keep": 1}).ui
+                )
+            for name, entries in ui.items():
+                joined.setdefault(name, []).extend(entries)
+        return joined
+
+    for prompt in ("first", "second"):
+        found = answers(prompt, [2, 3, 1])
+        assert (found["batches"], found["kept"]) == ([2, 3, 1], [1, 4, 5])
+        assert [found["scores"][image] for image in found["kept"]] == [0, 0, 0]
+        assert [json.loads(read(file))["kept"] for file in found["uncertainty_view"]] == [[1], [2], [0]]
+    assert answers("second", [2])["kept"] == [1]

@@ -299,6 +299,9 @@ CASES = [
     Case("UncertaintySaveImage", "filename_prefix", "an absolute path", "/out"),
     Case("UncertaintySaveImage", "filename_prefix", "300 characters", _long("x")),
     Case("UncertaintySaveImage", "filename_prefix", "a NUL character", "bad\0name"),
+    Case("UncertaintySaveImage", "filename_prefix", "a colon in the time", "bad/%date:hh:mm%"),
+    Case("UncertaintySaveImage", "filename_prefix", "a widget that does not exist", "bad/%No such node.width%"),
+    Case("UncertaintySaveImage", "filename_prefix", "a date", "bad/%date:yyyy-MM-dd%", works="the date is filled in"),
     Case("UncertaintySaveImage", "filename_prefix", "letters of other scripts", "bad/猫 ü", works="the file gets this name"),
     Case("UncertaintyMapSave", "filename_prefix", "a path outside the folder", "../../out"),
     Case("UncertaintyMapSave", "filename_prefix", "300 characters", _long("x")),
@@ -310,6 +313,7 @@ CASES = [
     Case("UncertaintyCalibrate", "name", "a path outside the folder", "../x"),
     Case("UncertaintyCalibrate", "name", "300 characters", _long("x")),
     Case("UncertaintyCalibrate", "name", "a NUL character", "bad\0name"),
+    Case("UncertaintyCalibrate", "name", "a colon", "a: b"),
     Case("UncertaintyCalibrate", "name", "letters of other scripts", "bad/猫 ü", works="the file gets this name"),
     Case(
         "UncertaintyCalibrate",

@@ -86,8 +86,9 @@ export function histogram(element, { cut, step }) {
      * @param {(number | null)[]} scores
      * @param {Set<number>} kept
      * @param {number} cutPosition
+     * @param {string} locked why the cut cannot be moved; empty if it can
      */
-    show(scores, kept, cutPosition) {
+    show(scores, kept, cutPosition, locked) {
       const values = /** @type {number[]} */ (scores.filter((score) => score !== null));
       element.hidden = !values.length;
       if (!values.length) return;
@@ -107,6 +108,9 @@ export function histogram(element, { cut, step }) {
       };
       (made ?? build()).plot.setData([bins, counted(() => true), counted((index) => kept.has(index))]);
       place();
+      element.title = locked;
+      element.classList.toggle("unc-locked", Boolean(locked));
+      line.setAttribute("aria-disabled", String(Boolean(locked)));
       line.setAttribute("aria-valuemin", String(low));
       line.setAttribute("aria-valuemax", String(high));
       line.setAttribute("aria-valuenow", String(cutPosition));

@@ -4,6 +4,7 @@ import { fileUrl } from "../adapter.js";
 import { h, reveal } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
+import { batchPager, PAGER } from "../shared/pager.js";
 import { keepWheel } from "../shared/wheel.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
@@ -19,9 +20,11 @@ import { cutAt, order, passing } from "./rule.js";
  */
 
 const WAITING = "Queue to see the images by score.";
-const GONE = "The server has deleted these results with its temporary files. Queue again to see them.";
+const GONE = "These results are not among the server's temporary files any more. Queue again to see them.";
 const WIDTH = 440;
 const HEIGHT = 500;
+/** @type {(keyof Rule)[]} */
+const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
 const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass"];
 
@@ -34,7 +37,9 @@ class FilterView {
   /** @param {NodeHost} host */
   constructor(host) {
     this.host = host;
-    /** @type {Judged | null} */
+    /** The results of the last run, one file for each batch. @type {FileRef[]} */
+    this.files = [];
+    /** The batch shown. @type {Judged | null} */
     this.judged = null;
     /** @type {{card: HTMLElement, verdict: HTMLElement}[]} by image */
     this.cards = [];
@@ -48,7 +53,8 @@ class FilterView {
     this.plot = h("div", { className: "unc-histogram" });
     this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
-    const element = h("div", { className: "unc unc-filter" }, this.message, this.body);
+    this.pager = batchPager((by) => this.#browse(by));
+    const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
@@ -59,14 +65,12 @@ class FilterView {
       step: (by) => this.#step(by),
     });
     host.attach(element);
-    host.onResult((output) => {
-      const file = output.uncertainty_view?.[0];
-      if (!file) return;
-      host.remember({ judged: file });
-      this.#open(file);
+    host.onResults((files) => {
+      this.files = files;
+      this.#open();
     });
-    host.onRestore(() => host.memory.judged && this.#open(host.memory.judged));
     host.onValue(() => this.#show());
+    host.onWiring(() => this.#show());
     host.onRemove(() => {
       this.generation++;
       wheelBack();
@@ -75,25 +79,37 @@ class FilterView {
     });
   }
 
-  /** Load the results of a run. @param {FileRef} file */
-  async #open(file) {
+  /** The number of the batch to show. */
+  get batch() {
+    return Math.min(this.host.memory.batch ?? 0, this.files.length - 1);
+  }
+
+  /** Show another batch of the run, wrapping at the ends. @param {number} by */
+  #browse(by) {
+    this.host.remember({ batch: (this.batch + by + this.files.length) % this.files.length });
+    this.#open();
+  }
+
+  /** Load the results of a batch. */
+  async #open() {
     const generation = ++this.generation;
     let [judged, problem] = [/** @type {Judged | null} */ (null), GONE];
     try {
-      judged = await load(file);
+      judged = await load(this.files[this.batch]);
     } catch (error) {
       problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
     }
     if (generation !== this.generation) return;
     this.closeLarge();
     this.judged = judged;
+    this.pager.show(this.batch, this.files.length);
     this.message.hidden = Boolean(judged);
     this.body.hidden = !judged;
     if (!judged) {
       this.message.textContent = problem;
       return;
     }
-    this.host.grow(WIDTH, HEIGHT);
+    this.host.grow(WIDTH, HEIGHT + (this.files.length > 1 ? PAGER : 0));
     this.#fill(judged);
     this.#show();
   }
@@ -124,10 +140,10 @@ class FilterView {
     return `image ${index} · ${score === null ? "no valid score" : `score ${measured(score, standard_errors[index] ?? 0)}`}`;
   }
 
-  /** The current values of the node's inputs. @returns {Rule} */
-  get rule() {
-    const number = (/** @type {string} */ name) => Number(this.host.get(name));
-    const word = (/** @type {string} */ name) => String(this.host.get(name));
+  /** The rule of the next run: the values of the widgets, and what the last run got by links. @param {Judged} judged @returns {Rule} */
+  #rule({ rule: ran }) {
+    const number = (/** @type {"keep" | "percentile" | "threshold"} */ name) => (this.host.isLinked(name) ? ran[name] : Number(this.host.get(name)));
+    const word = (/** @type {"mode" | "reject" | "when_none_pass"} */ name) => (this.host.isLinked(name) ? ran[name] : String(this.host.get(name)));
     return {
       mode: word("mode"),
       keep: number("keep"),
@@ -139,23 +155,32 @@ class FilterView {
   }
 
   #show() {
-    const { judged, rule } = this;
+    const { judged } = this;
     if (!judged) return;
+    const { off } = this.host;
+    const rule = off ? judged.rule : this.#rule(judged);
     this.#arrange(order(judged.scores, rule.reject));
+    const changed = RULE.some((name) => rule[name] !== judged.rule[name]);
     const passed = passing(judged.scores, rule);
     const valid = this.ordered.filter((index) => judged.scores[index] !== null);
     const best = passed?.length === 0 && rule.when_none_pass === "keep_best_one" ? valid.slice(0, 1) : [];
-    const kept = new Set(passed ? [...passed, ...best] : judged.kept);
+    const kept = new Set(changed && passed ? [...passed, ...best] : judged.kept);
     this.cards.forEach(({ card, verdict }, index) => {
       const mark = kept.has(index) ? "✓ kept" : "✕ rejected";
       if (verdict.textContent === mark) return; // writing the same text would trigger a new layout
       verdict.textContent = mark;
       card.classList.toggle("unc-rejected", !kept.has(index));
     });
-    this.histogram.show(judged.scores, kept, this.#position(rule, kept));
-    const pending = this.#pending(judged, rule, kept);
-    const remark = passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
+    this.histogram.show(judged.scores, kept, this.#position(rule, kept), this.locked);
+    const pending = off ? `${off}, does not run` : this.#pending(judged, rule, kept);
+    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
     this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
+  }
+
+  /** Why the cut cannot be moved; empty if it can. */
+  get locked() {
+    const linked = ["mode", "threshold"].filter((name) => this.host.isLinked(name));
+    return linked.length ? `The cut cannot be moved here: ${linked.join(" and ")} ${linked.length > 1 ? "come" : "comes"} by link.` : "";
   }
 
   /** Put the cards in order, but only if the order changed: a card that is moved loses the focus. @param {number[]} ordered */
@@ -187,7 +212,8 @@ class FilterView {
 
   /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
   #pending({ scored, rule: ran, kept: before, scores }, rule, kept) {
-    if (Object.entries(scored).some(([name, value]) => this.host.get(name) !== value)) return "queue to score again";
+    const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
+    if (rescored) return "queue to score again";
     if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "queue to rank";
     const same = kept.size === before.length && before.every((index) => kept.has(index));
     return same ? "" : "queue to apply";
@@ -195,15 +221,17 @@ class FilterView {
 
   /** Move the cut to a score. @param {number} value */
   #cut(value) {
-    if (!this.judged || this.judged.scores.every((score) => score === null)) return;
-    this.host.set("threshold", cutAt(this.judged.scores, value, this.rule.reject));
+    const { judged } = this;
+    if (!judged || this.locked || judged.scores.every((score) => score === null)) return;
+    this.host.set("threshold", cutAt(judged.scores, value, this.#rule(judged).reject));
     this.host.set("mode", "threshold");
   }
 
   /** Move the cut past that many images; ±Infinity moves it past all. @param {number} by */
   #step(by) {
-    const { judged, rule } = this;
+    const { judged } = this;
     if (!judged) return;
+    const rule = this.#rule(judged);
     const passed = passing(judged.scores, rule) ?? judged.kept;
     const here = this.#position(rule, new Set(passed));
     // In single precision, and with the limit on the same side as in `passing`.

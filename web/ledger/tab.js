@@ -1,6 +1,6 @@
 /** The sidebar tab: lists the ledger's images, sorts and filters them, and moves rejected ones away or back. */
 
-import { onRunFinished } from "../adapter.js";
+import { onRunEnded } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { Controls } from "./controls.js";
 import { Grid } from "./grid.js";
@@ -73,7 +73,7 @@ class LedgerTab {
     home.append(this.element);
     this.grid.attached();
     this.#refresh();
-    const stop = onRunFinished(() => this.#refresh());
+    const stop = onRunEnded(() => this.#refresh());
     return () => {
       stop();
       this.element.remove();

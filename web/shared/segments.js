@@ -23,10 +23,12 @@ export function segments(className, label, choices, choose) {
   });
   return {
     element,
-    /** @param {string} chosen */
-    show(chosen) {
+    /** @param {string} chosen @param {string} [locked] why no other can be chosen; empty if one can */
+    show(chosen, locked = "") {
+      element.title = locked;
       buttons.forEach((button, i) => {
         button.setAttribute("aria-checked", String(choices[i].name === chosen));
+        button.disabled = Boolean(locked);
         button.tabIndex = choices[i].name === chosen ? 0 : -1;
       });
     },

@@ -21,7 +21,9 @@ export function stepCurve(element, choose) {
   /** @param {uPlot} plot */
   function shadeWindow(plot) {
     if (!course.window) return;
-    const [first, end] = course.window.map((part) => stepFrom(part, course.total));
+    let [first, end] = course.window.map((part) => stepFrom(part, course.total));
+    // Between two steps lies no step: the samplers then take the nearest, which is the one recorded.
+    if (end <= first) [first, end] = [course.steps[0], course.steps[course.steps.length - 1] + 1];
     const { left, top, width, height } = plot.bbox;
     const from = Math.max(left, plot.valToPos(first - 0.5, "x", true));
     const to = Math.min(left + width, plot.valToPos(end - 0.5, "x", true));

@@ -11,8 +11,9 @@ export const SUM = -1;
  * @typedef {import("../shared/safetensors.js").Tensor} Tensor
  * @typedef {{
  *   quantities: string[], total_steps: number, window: [number, number] | null, guided: boolean, frames: number,
- *   maps: FileRef[], pictures: FileRef[][]
- * }} About
+ *   maps: FileRef[], pictures: FileRef[][],
+ *   ran: {quantity: string, step: number, colormap: string, opacity: number, normalize: string}
+ * }} About `ran`: the values of the node's inputs in that run
  */
 
 /** The index file of a preview: everything except the maps. */

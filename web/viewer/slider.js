@@ -12,8 +12,10 @@ export function slider(label, changed) {
   const row = h("label", { className: "unc-slider" }, h("span", {}, label), input, output);
   return {
     row,
-    /** @param {number} value @param {number} last @param {string} text */
-    show(value, last, text) {
+    /** @param {number} value @param {number} last @param {string} text @param {string} [locked] why the slider cannot be moved; empty if it can */
+    show(value, last, text, locked = "") {
+      input.disabled = Boolean(locked);
+      row.title = locked;
       input.max = String(last);
       input.value = String(value);
       input.setAttribute("aria-valuetext", text);

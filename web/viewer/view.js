@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
+import { batchPager, PAGER } from "../shared/pager.js";
 import { QUANTITIES } from "../shared/quantities.js";
 import { segments } from "../shared/segments.js";
 import { stepCurve } from "./curve.js";
@@ -17,7 +18,7 @@ const WIDTH = 420;
 const HEIGHT = 610;
 
 const WAITING = "Queue to see the map here.";
-const GONE = "The server has deleted this map with its temporary files. Queue again to see it.";
+const GONE = "This map is not among the server's temporary files any more. Queue again to see it.";
 
 /** @param {NodeHost} host */
 export function mapView(host) {
@@ -28,6 +29,8 @@ class MapView {
   /** @param {NodeHost} host */
   constructor(host) {
     this.host = host;
+    /** The results of the last run, one file for each batch. @type {import("../adapter.js").FileRef[]} */
+    this.files = [];
     /** @type {MapIndex | null} */
     this.index = null;
     this.image = 0;
@@ -37,7 +40,7 @@ class MapView {
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     const choices = Object.entries(QUANTITIES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
-    this.quantities = segments("unc-segments", "Quantity", choices, (name) => host.set("quantity", name));
+    this.quantities = segments("unc-segments", "Quantity", choices, (name) => this.#choose("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
     this.stage = new Stage((text) => (this.readout.textContent = text || this.hint()));
@@ -55,15 +58,15 @@ class MapView {
       h("div", { className: "unc-ends" }, ...this.ends),
     );
     this.strip = batchStrip((by) => this.browse(by));
-    this.step = slider("Step", (row) => host.set("step", this.index?.steps[row] ?? SUM));
+    this.step = slider("Step", (row) => this.#choose("step", this.index?.steps[row] ?? SUM));
     this.frames = slider("Frame", (frame) => {
       this.frame = frame;
       host.remember({ frame });
       this.#draw();
     });
-    this.opacity = slider("Heatmap", (part) => host.set("opacity", part / 20));
+    this.opacity = slider("Heatmap", (part) => this.#choose("opacity", part / 20));
     const plot = h("div", { className: "unc-plot", role: "img", "aria-label": "Uncertainty per step" });
-    this.curve = stepCurve(plot, (step) => host.set("step", step));
+    this.curve = stepCurve(plot, (step) => this.#choose("step", step));
     this.caption = h("p", { className: "unc-caption" });
     this.body = h(
       "div",
@@ -77,20 +80,19 @@ class MapView {
       h("div", { className: "unc-sliders" }, this.step.row, this.frames.row, this.opacity.row),
       h("div", { className: "unc-course" }, this.caption, plot),
     );
-    this.element = h("div", { className: "unc unc-map" }, this.message, this.body);
+    this.pager = batchPager((by) => this.#browseBatches(by));
+    this.element = h("div", { className: "unc unc-map" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging a slider must not move the node.
     this.element.addEventListener("keydown", (event) => event.stopPropagation());
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
     host.attach(this.element);
-    host.onResult((output) => {
-      const file = output.uncertainty_view?.[0];
-      if (!file) return;
-      host.remember({ index: file });
-      this.#open(file);
+    host.onResults((files) => {
+      this.files = files;
+      this.#open();
     });
-    host.onRestore(() => host.memory.index && this.#open(host.memory.index));
     host.onValue(() => this.#draw());
+    host.onWiring(() => this.#draw());
     host.onRemove(() => {
       this.generation++;
       this.closeLarge();
@@ -114,12 +116,24 @@ class MapView {
     this.#say(text);
   }
 
-  /** Load a preview. @param {import("../adapter.js").FileRef} file */
-  async #open(file) {
+  /** The number of the batch to show. */
+  get batch() {
+    return Math.min(this.host.memory.batch ?? 0, this.files.length - 1);
+  }
+
+  /** Show another batch of the run, wrapping at the ends. @param {number} by */
+  #browseBatches(by) {
+    this.host.remember({ batch: (this.batch + by + this.files.length) % this.files.length });
+    this.#open();
+  }
+
+  /** Load the maps of a batch. */
+  async #open() {
     const generation = ++this.generation;
+    this.pager.show(this.batch, this.files.length);
     let index = null;
     try {
-      index = await MapIndex.load(file);
+      index = await MapIndex.load(this.files[this.batch]);
     } catch (error) {
       if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
       return;
@@ -131,36 +145,50 @@ class MapView {
     this.image = Math.min(this.host.memory.image ?? 0, index.images - 1);
     this.frame = Math.min(this.host.memory.frame ?? 0, index.about.frames - 1);
     this.body.hidden = false;
-    this.host.grow(WIDTH, HEIGHT + (index.images > 1 ? 46 : 0) + (index.about.frames > 1 ? 26 : 0));
+    const more = (index.images > 1 ? 46 : 0) + (index.about.frames > 1 ? 26 : 0) + (this.files.length > 1 ? PAGER : 0);
+    this.host.grow(WIDTH, HEIGHT + more);
     await this.#draw();
   }
 
+  /** The value of an input: the widget's, or what the last run got by a link. @param {"quantity" | "step" | "colormap" | "opacity" | "normalize"} name */
+  #value(name) {
+    return this.index && this.host.isLinked(name) ? this.index.about.ran[name] : this.host.get(name);
+  }
+
+  /** Set a widget, unless a link gives the value. @param {string} name @param {string | number} value */
+  #choose(name, value) {
+    if (!this.host.isLinked(name)) this.host.set(name, value);
+    else this.#draw(); // puts the slider back
+  }
+
   get shownQuantity() {
-    return String(this.host.get("quantity"));
+    return String(this.#value("quantity"));
   }
 
   /** The step to show: the node's, or the sum if the node's step was not recorded. */
   get shownStep() {
-    const step = Number(this.host.get("step"));
+    const step = Number(this.#value("step"));
     return this.index?.steps.includes(step) ? step : SUM;
   }
 
   /** Draw everything according to the node's widgets. */
   async #draw() {
-    const { index, host, image, frame, shownQuantity: quantity, shownStep: step } = this;
-    if (!index || !(quantity in QUANTITIES)) return; // the widget may be linked to another node
+    const { index, image, frame, shownQuantity: quantity, shownStep: step } = this;
+    if (!index) return;
     if (!index.about.quantities.includes(quantity)) {
       this.#say(`This map has no ${quantity}: it was made by a version that did not measure it. Choose another quantity.`);
       return;
     }
-    const wanted = Number(host.get("step"));
-    this.#say(wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "");
-    this.quantities.show(quantity);
+    const wanted = Number(this.#value("step"));
+    const { off } = this.host;
+    const unrecorded = wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "";
+    this.#say(off ? `This node is ${off} and does not run: the map is from its last run.` : unrecorded);
+    this.quantities.show(quantity, this.#lock("quantity"));
     this.says.textContent = QUANTITIES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
-    const range = index.range(quantity, step, image, String(host.get("normalize")));
-    const colormap = index.colormap(String(host.get("colormap")));
-    const opacity = Number(host.get("opacity"));
+    const range = index.range(quantity, step, image, String(this.#value("normalize")));
+    const colormap = index.colormap(String(this.#value("colormap")));
+    const opacity = Number(this.#value("opacity"));
     this.#showLegend(range, colormap);
     this.#showSliders(index, step, opacity);
     this.#showCourse(index, quantity, step);
@@ -189,14 +217,19 @@ class MapView {
     [low, (low + high) / 2, high].forEach((value, i) => (this.ends[i].textContent = short(value)));
   }
 
+  /** Why a control has no effect; empty if it has one. @param {string} name */
+  #lock(name) {
+    return this.host.isLinked(name) ? `${name} comes by link` : "";
+  }
+
   /** @param {MapIndex} index @param {number} step @param {number} opacity */
   #showSliders({ steps, sigmas, about }, step, opacity) {
     const row = step === SUM ? steps.length : steps.indexOf(step);
-    this.step.show(row, steps.length, step === SUM ? `sum of ${steps.length}` : `${step} of ${about.total_steps} · σ ${short(sigmas[row])}`);
+    this.step.show(row, steps.length, step === SUM ? `sum of ${steps.length}` : `${step} of ${about.total_steps} · σ ${short(sigmas[row])}`, this.#lock("step"));
     this.frames.row.hidden = about.frames < 2;
     this.frames.show(this.frame, about.frames - 1, `${this.frame + 1} of ${about.frames}`);
     this.opacity.row.hidden = about.pictures.length === 0;
-    this.opacity.show(Math.round(opacity * 20), 20, `${Math.round(opacity * 100)} %`);
+    this.opacity.show(Math.round(opacity * 20), 20, `${Math.round(opacity * 100)} %`, this.#lock("opacity"));
   }
 
   /** @param {MapIndex} index @param {string} quantity @param {number} step */

@@ -1,0 +1,46 @@
+"""Placeholders in the names of files, and the characters that a name must not contain.
+
+ComfyUI's page fills in ``%date:…%`` and ``%Node.widget%`` before it queues a workflow. A name that comes by a link or through the
+API has not been there: the server fills in the date, with the page's pattern letters, but knows no widgets.
+"""
+
+import re
+from datetime import datetime
+
+# Windows forbids them. A file with such a name could not be copied there, and a colon would hide it behind another file.
+FORBIDDEN = '<>:"|?*'
+DATE = re.compile(r"%date:([^%]+)%")
+LETTERS = re.compile("dd?|MM?|hh?|mm?|ss?|yyyy|yy")
+OF_A_NODE = re.compile(r"%[^%./]+\.[^%./]+%")
+
+
+def filled(field: str, name: str, now: datetime | None = None) -> str:
+    """The name with its date filled in.
+
+    Args:
+        field: the input that holds the name, for messages.
+        name: what the user typed.
+        now: the date; by default the present.
+
+    Raises:
+        ValueError: a placeholder was not filled in, or the name contains a forbidden character.
+    """
+    moment = now or datetime.now()
+    whole = DATE.sub(lambda found: LETTERS.sub(lambda letters: _part(letters[0], moment), found[1]), name)
+    unknown = OF_A_NODE.search(whole)
+    if unknown:
+        raise ValueError(
+            f"{field} contains {unknown[0]}, which names no node and widget of the open workflow: correct it. Only ComfyUI's "
+            "page fills in values of widgets; in names that come by a link or through the API, write the value itself."
+        )
+    bad = [letter for letter in FORBIDDEN if letter in whole]
+    if bad:
+        raise ValueError(f"{field} must not contain {' '.join(bad)}, which Windows forbids in names of files, got {name!r}.")
+    return whole
+
+
+def _part(letters: str, now: datetime) -> str:
+    values = {"d": now.day, "M": now.month, "h": now.hour, "m": now.minute, "s": now.second}
+    if letters[0] == "y":
+        return str(now.year)[-len(letters) :]
+    return str(values[letters[0]]).zfill(len(letters))

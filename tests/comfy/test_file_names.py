@@ -1,0 +1,54 @@
+"""Names of files: dates are filled in by the server too, and what no file system should see is refused before sampling."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+NOW = datetime(2026, 3, 4, 5, 6, 7)
+DATES = {
+    "%date:yyyy-MM-dd%/image": "2026-03-04/image",
+    "a_%date:yyMMdd_hhmmss%_%date:d.M%": "a_260304_050607_4.3",
+    "%date:h-m-s%": "5-6-7",
+    "plain %year% 100%": "plain %year% 100%",
+}
+REFUSED = {
+    "%date:hh:mm%/image": "must not contain :",
+    'a<b>"|?*': 'must not contain < > " | ? \\*',
+    "%Empty Latent Image.width%": "names no node and widget",
+}
+
+
+@pytest.mark.parametrize("pattern", DATES)
+def test_the_server_fills_in_dates(pack: Callable[[str], ModuleType], pattern: str) -> None:
+    assert pack("nodes.file_names").filled("name", pattern, NOW) == DATES[pattern]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_names_that_windows_forbids(pack: Callable[[str], ModuleType], name: str) -> None:
+    folders = pack("nodes.folders")
+    with pytest.raises(ValueError, match=f"filename_prefix .*{REFUSED[name]}"):
+        folders.check_prefix(name)
+    with pytest.raises(ValueError, match=f"name .*{REFUSED[name]}"):
+        folders.running(name)
+    for kind in ("choosing.save_image.UncertaintySaveImage", "looking.map_files.UncertaintyMapSave"):
+        module, _, node = kind.rpartition(".")
+        assert REFUSED[name].replace("\\", "") in getattr(pack(f"nodes.{module}"), node).validate_inputs(filename_prefix=name)
+
+
+def test_a_saved_file_has_the_date_in_its_name(pack: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    import folder_paths
+
+    before = folder_paths.get_output_directory()
+    folder_paths.set_output_directory(str(tmp_path))
+    try:
+        shown = pack("nodes.numbered_files").NumberedFiles("uncertainty/%date:yyyy%/map").write(".safetensors", Path.touch)
+        running = pack("nodes.folders").running("night_%date:yyyy%")
+    finally:
+        folder_paths.set_output_directory(before)
+    year = str(datetime.now().year)
+    assert (tmp_path / "uncertainty" / year / "map_00001_.safetensors").is_file()
+    assert shown["subfolder"] == f"uncertainty/{year}"
+    assert running == tmp_path / "uncertainty" / f"night_{year}.safetensors"
