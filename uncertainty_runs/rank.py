@@ -81,7 +81,7 @@ def _rows(folder: Path, quantity: str) -> Ranked:
             if line["file"] is None:
                 unknown.append("a row names no file.")
                 continue
-            place = present(folder / line["file"])
+            place = present(folder, line["file"])
             if place is None:
                 unknown.append(f"{line['file']} is missing: the same batch command draws it again.")
             elif place.parent.name != rejecting.REJECTED:

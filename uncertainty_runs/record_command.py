@@ -63,7 +63,7 @@ def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord
 def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | None:
     if line["file"] is None or line["digest"] is None:
         return None
-    path = present(folder / line["file"])
+    path = present(folder, line["file"])
     if path is None:
         return None
     image = replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)

@@ -11,9 +11,12 @@ from typing import Any
 from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import atomic_write
+from uncertainty.storage.foreign import fields
+from uncertainty.storage.paths import below
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.text_files import read_text
 
+from .graph import MOST_VALUES
 from .plan import Jobs
 from .rows import NUMBERS, TEXTS, File, Rows, record_in
 
@@ -98,7 +101,7 @@ class BatchFolder:
         name, size, checksum = file
         if name is None:
             return True
-        path = present(self.path / name)
+        path = present(self.path, name)
         if path is None or path.stat().st_size != size:
             return False
         return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
@@ -112,10 +115,10 @@ class BatchFolder:
 def _identity(about: Path) -> str | None:
     """What a folder says it is known by; None if it is no batch's."""
     try:
-        found = json.loads(read_text(about))
-    except (ValueError, RecursionError):
+        identity = fields(read_text(about), values=MOST_VALUES).get("identity")
+    except ValueError:
         return None
-    return found.get("identity") if isinstance(found, dict) else None
+    return identity if isinstance(identity, str) else None
 
 
 def seconds(folder: Path) -> list[float]:
@@ -132,6 +135,9 @@ def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
             yield record_in(line, folder)
 
 
-def present(path: Path) -> Path | None:
-    """A file at its place, or in the folder for rejected ones beside it; None if it is in neither."""
+def present(folder: Path, name: str) -> Path | None:
+    """A file of a folder at its place, or in the folder for rejected ones beside it; None if it is in neither, or outside."""
+    path = below(folder, name)
+    if path is None:
+        return None
     return next((place for place in (path, path.parent / REJECTED / path.name) if place.is_file()), None)

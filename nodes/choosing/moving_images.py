@@ -9,8 +9,9 @@ from typing import Any
 from ...uncertainty.choosing import rejecting
 from ...uncertainty.choosing.rejecting import Mover
 from ...uncertainty.storage.ledger import Ledger, LedgerError
+from ...uncertainty.storage.paths import below
 from ...uncertainty.storage.records import ImageRecord
-from ...uncertainty.storage.saved_files import below, is_file_of
+from ...uncertainty.storage.saved_files import is_file_of
 from . import ledger_access
 
 # Names with a number that are looked for, if other files had the name when the file was moved.

@@ -191,6 +191,7 @@ def test_what_cannot_be_evaluated_is_said(graph: dict[str, dict[str, Any]], word
     [
         (json.dumps({"nodes": [], "links": []}), "Export (API)"),
         ("no json", "is not JSON"),
+        ("[" * 100_000, "nested"),
         (json.dumps([1, 2]), "is not a workflow in API format"),
         (
             json.dumps(without("2")),

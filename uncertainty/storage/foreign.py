@@ -23,12 +23,13 @@ MOST_DIGITS = 20
 _STRING, _BRACKET = re.compile(r'"[^"]*"?'), re.compile(r"[\[{\]}]")
 
 
-def parsed(text: str | bytes, most: int = MOST_CHARACTERS) -> Any:
+def parsed(text: str | bytes, most: int = MOST_CHARACTERS, values: int = MOST_VALUES) -> Any:
     """The value of a JSON text.
 
     Args:
         text: the text; bytes are UTF-8.
         most: largest length that is read.
+        values: largest number of values in it.
 
     Raises:
         ValueError: it is not JSON, longer, has too many values or levels, or has numbers or texts that cannot be stored.
@@ -37,7 +38,7 @@ def parsed(text: str | bytes, most: int = MOST_CHARACTERS) -> Any:
         raise ValueError(f"its JSON is {len(text)} characters long, more than {most}")
     if isinstance(text, bytes):
         text = text.decode()
-    _check_extent(text)
+    _check_extent(text, values)
     value = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
     try:
         json.dumps(value, ensure_ascii=False).encode()
@@ -46,9 +47,9 @@ def parsed(text: str | bytes, most: int = MOST_CHARACTERS) -> Any:
     return value
 
 
-def fields(text: str | bytes, most: int = MOST_CHARACTERS) -> dict[str, Any]:
+def fields(text: str | bytes, most: int = MOST_CHARACTERS, values: int = MOST_VALUES) -> dict[str, Any]:
     """The fields of a JSON object. Raises as ``parsed``, and for other values than objects."""
-    value = parsed(text, most)
+    value = parsed(text, most, values)
     if not isinstance(value, dict):
         raise ValueError(f"its JSON must be an object, got a {type(value).__name__}")
     return value
@@ -78,12 +79,12 @@ def check_file(path: Path) -> None:
         raise FileNotFoundError(f"{path.name} does not exist, or is not a regular file.")
 
 
-def _check_extent(text: str) -> None:
+def _check_extent(text: str, values: int) -> None:
     """Check how many values a JSON text has and how deep they lie, without recursion and in little more memory than the text."""
     unescaped = text.replace("\\\\", "").replace('\\"', "")
-    outside = _STRING.sub("", unescaped) if unescaped.count('"') <= 4 * MOST_VALUES else "," * (MOST_VALUES + 1)
-    if sum(map(outside.count, ",[]{}")) > MOST_VALUES:
-        raise ValueError(f"its JSON has more than {MOST_VALUES} values")
+    outside = _STRING.sub("", unescaped) if unescaped.count('"') <= 4 * values else "," * (values + 1)
+    if sum(map(outside.count, ",[]{}")) > values:
+        raise ValueError(f"its JSON has more than {values} values")
     depth = 0
     for bracket in _BRACKET.finditer(outside):
         depth += 1 if bracket[0] in "[{" else -1

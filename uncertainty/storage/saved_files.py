@@ -3,7 +3,6 @@
 A file is the one that was recorded if its size and time of change are the recorded ones, or else if the entry inside it is.
 """
 
-import os
 import stat
 from pathlib import Path
 
@@ -30,10 +29,3 @@ def is_file_of(image: ImageRecord, path: Path) -> bool:
     if inside.digest is not None:
         return inside.digest == image.digest
     return (inside.fingerprint, inside.seed, inside.place) == (image.fingerprint, image.seed, image.place)
-
-
-def below(folder: Path, name: str) -> Path | None:
-    """Path of a name in a folder; None if it leads outside. Links are followed, as ComfyUI does: a subfolder may be a link."""
-    root = Path(os.path.normpath(folder.absolute()))
-    path = Path(os.path.normpath(root / name))
-    return path if path.is_relative_to(root) and path != root else None
