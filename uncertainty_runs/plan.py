@@ -1,4 +1,4 @@
-"""The runs of a batch in a fixed order. Any worker can do any of them at any time, and the result is the same."""
+"""The runs of a batch in a fixed order. Any worker can run any of them at any time with the same result."""
 
 import hashlib
 import json
@@ -84,7 +84,7 @@ class Plan:
         return (self[number] for number in range(self.count))
 
     def identity(self) -> str:
-        """Tells the folders of different plans apart. It does not depend on ``count``, so a plan can be extended."""
+        """Digest that identifies the folder of this plan. It does not depend on ``count``, so a plan can be extended."""
         return identity(self[0], self.prompts)
 
 
@@ -94,7 +94,7 @@ class Listed(tuple[Job, ...]):
     __slots__ = ()
 
     def identity(self) -> str:
-        """Tells the folders of different lists apart."""
+        """Digest that identifies the folder of this list."""
         return identity(self[0], tuple(job.prompt for job in self))
 
 
@@ -108,15 +108,15 @@ def identity(first: Job, prompts: Sequence[str]) -> str:
 
 
 def jobs_for(images: int, batch: int) -> int:
-    """How many jobs of ``batch`` images make at least ``images``."""
+    """Number of jobs of ``batch`` images that make at least ``images``."""
     return -(-images // batch)
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The lines of a file, one prompt each, empty ones left out.
+    """The prompts in a file, one per line; empty lines are left out.
 
     Raises:
-        ValueError: all are empty, or it is not UTF-8.
+        ValueError: all lines are empty, or the file is not UTF-8.
     """
     prompts = [line.strip() for line in lines(read_text(path)) if line.strip()]
     if not prompts:

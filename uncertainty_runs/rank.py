@@ -1,4 +1,4 @@
-"""``uncertainty rank``: images of a folder by their scores, which the PNG files hold, or the rows of a batch."""
+"""The command ``rank``: lists the images of a folder by their scores, from the PNG files or from the rows of a batch."""
 
 import argparse
 import itertools
@@ -25,21 +25,21 @@ from .terminal import printable, say, warn
 
 @dataclass(frozen=True)
 class Ranked:
-    """Images of a folder that have scores, and the reason for each that has none."""
+    """The images of a folder that have scores, and for each of the others why it has none."""
 
     folder: Path
     images: list[ImageRecord]
     unknown: list[str]
 
     def score(self, quantity: str, rows: list[int] | None = None) -> Score:
-        """Of all images, or of some."""
+        """Scores of all images, or of some."""
         images = self.images if rows is None else [self.images[row] for row in rows]
         values = torch.tensor([image.scores[quantity] for image in images]).reshape(-1, 2)
         return Score(values[:, 0], values[:, 1])
 
 
 def look(folder: Path, quantity: str) -> Ranked:
-    """Read the rows of a batch, or else the PNG files of the folder, not of those below it.
+    """Read the rows of a batch, or else the PNG files of the folder; subfolders are not searched.
 
     Raises:
         ValueError: the quantity was not measured for some of them.
@@ -72,7 +72,7 @@ def _files(folder: Path) -> Ranked:
 
 
 def _rows(folder: Path, quantity: str) -> Ranked:
-    """Images that were rejected before are left out, like those of other folders."""
+    """The images of a batch, without those that were rejected before."""
     check_library()
     images, unknown = [], []
     texts: dict[str, str] = {}
@@ -92,10 +92,10 @@ def _rows(folder: Path, quantity: str) -> Ranked:
 
 
 def kept(ranked: Ranked, arguments: argparse.Namespace) -> set[int]:
-    """Indices of what is kept: everything, unless a rule was given; by each prompt on its own, or over all.
+    """Indices of the images to keep: all without a rule, which applies to each prompt separately or to all images.
 
     Raises:
-        ValueError: the images do not know their prompts.
+        ValueError: the prompts of the images are unknown.
     """
     groups: dict[str | None, list[int]] = {}
     for index, image in enumerate(ranked.images):
@@ -117,7 +117,7 @@ def kept(ranked: Ranked, arguments: argparse.Namespace) -> set[int]:
 
 
 def table(ranked: Ranked, kept: set[int], quantity: str, reject: str) -> Iterator[str]:
-    """One line an image, best first. Each is compared with the images of the folder that have its settings."""
+    """One line per image, best first. Each is compared with the images of the folder that have equal settings."""
     values, errors = ranked.score(quantity)
     compared, groups = _compared(ranked, values, reject)
     names = [printable(image.file or "") for image in ranked.images]
@@ -131,7 +131,7 @@ def table(ranked: Ranked, kept: set[int], quantity: str, reject: str) -> Iterato
 
 
 def _compared(ranked: Ranked, values: torch.Tensor, reject: str) -> tuple[dict[int, str], int]:
-    """What is said of each image's standing, and how many groups of equal settings there are."""
+    """How each image compares with the others, and the number of groups with equal settings."""
     groups: dict[str, list[int]] = {}
     for index, image in enumerate(ranked.images):
         groups.setdefault(image.fingerprint, []).append(index)
@@ -183,7 +183,7 @@ def rank(arguments: argparse.Namespace) -> None:
 
 
 def undo(folder: Path) -> None:
-    """Bring everything back that was rejected."""
+    """Move all rejected images back."""
     folders = sorted(folder.glob(_rejected(folder).relative_to(folder).as_posix()))
     files = [path for rejected in folders if rejected.is_dir() for path in sorted(rejected.iterdir()) if _is_png(path)]
     count = _each_in_turn(folder, {path: path.parent.parent for path in files}, lambda mover, path: mover.restore(path.name))

@@ -1,8 +1,8 @@
-"""One row an image, in Parquet files: its record, and the files that hold it. Needs pyarrow.
+"""One row per image, in Parquet files: its record, and the files that hold it. Needs pyarrow.
 
-Files are only added, and each is complete: an addition is a file of its own, named after its number. As small files gather they
-are merged into one that is named after the numbers of all. A file whose numbers lie within another's is left over from a merge
-that was cut off, and is ignored. So every row is there once, whatever was killed when.
+Each addition is a file of its own, named after its number. Several small files are merged into one, named after the first and
+the last of their numbers. A file whose numbers lie within those of another is left from an interrupted merge, and is ignored. So
+every row exists once, whenever a process is killed.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ MERGED_AT_ONCE = 16
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
 ROWS_AT_ONCE = 8192
 
-# What a row takes from its record by name.
+# Fields of the record that a row has under the same names.
 NUMBERS = ("number", "place", "seed")
 TEXTS = ("prompt", "fingerprint", "model", "settings", "digest", "prompt_digest")
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the folder: where it lies below it, its bytes, and their SHA-256."""
+    """A file of the folder: its path relative to the folder, its size in bytes, and its SHA-256."""
 
     name: str
     size: int
@@ -36,7 +36,7 @@ class File:
 
     @classmethod
     def of(cls, name: str, content: bytes) -> "File":
-        """What is said of a file with this content."""
+        """The description of a file with this content."""
         return cls(name, len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -45,7 +45,7 @@ class Row:
     """One image of a batch.
 
     Attributes:
-        record: the image with its scores; ``number`` is that of its job, ``file`` lies below the batch's folder.
+        record: the image with its scores; ``number`` is that of its job, ``file`` is relative to the folder of the batch.
         image: its file.
         map: the file of the job's map, if maps are kept.
         seconds: how long the job took.
@@ -57,7 +57,7 @@ class Row:
     seconds: float
 
     def flat(self) -> dict[str, Any]:
-        """As a line of the table."""
+        """As a row of the table."""
         record = self.record
         flat: dict[str, Any] = {"id": f"{record.number:07}_{record.place:03}", "seconds": self.seconds}
         flat |= {name: getattr(record, name) for name in (*NUMBERS, *TEXTS)}
@@ -69,7 +69,7 @@ class Row:
 
 
 def record_in(line: Mapping[str, Any], folder: Path | None = None) -> ImageRecord:
-    """The record in a line of the table, as far as its columns were read; ``folder`` makes its file a full path."""
+    """The record in a row of the table, with the columns that were read; ``folder`` makes its file a full path."""
     scores = {
         name: (line[name], math.nan if line.get(f"{name}_error") is None else line[f"{name}_error"])
         for name in SCORES
@@ -82,7 +82,7 @@ def record_in(line: Mapping[str, Any], folder: Path | None = None) -> ImageRecor
 
 
 def check_library() -> None:
-    """Say what is missing before hours of work.
+    """Report a missing package before hours of work.
 
     Raises:
         RuntimeError: pyarrow is not installed.
@@ -94,13 +94,13 @@ def check_library() -> None:
 
 
 class Rows:
-    """The rows in a folder, for one writer and any number of readers."""
+    """The rows in a folder. It has one writer and any number of readers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __bool__(self) -> bool:
-        """Whether any were written."""
+        """Whether there are any."""
         return bool(self._parts())
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -130,7 +130,7 @@ class Rows:
         return pa.concat_tables([empty, *self.batches(columns)])
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Take out the rows of some jobs, so that they are drawn again."""
+        """Remove the rows of some jobs, so that they run again."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -182,7 +182,7 @@ class Rows:
         return self.folder / f"{first:09}-{last:09}.parquet"
 
     def clean(self) -> None:
-        """Delete what cut off merges and writes left over; for the one writer, as it begins."""
+        """Delete what interrupted merges and writes left; for the one writer, when it starts."""
         keep = set(self._paths())
         for path in self.folder.glob(f"*.parquet.*{UNFINISHED}"):
             path.unlink(missing_ok=True)
@@ -203,7 +203,7 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
     schema = pa.schema([_schema().field(name) for name in columns])
     try:
         with pq.ParquetFile(path) as file:
-            # A file of an earlier version lacks the columns that came since: they are empty.
+            # Columns that a file of an earlier version lacks are empty.
             present = [name for name in columns if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=present):
                 table = pa.Table.from_batches([batch])

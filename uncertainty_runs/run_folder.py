@@ -1,4 +1,4 @@
-"""A batch's folder: images, maps and rows; whole or absent, in a fixed order, gone on with where it was stopped."""
+"""The folder of a batch: images, maps and rows. Every file is complete or absent, and names follow from the plan."""
 
 import hashlib
 import json
@@ -27,23 +27,23 @@ READERS, FILES_A_READER = 8, 256
 
 
 def image_of(number: int, place: int) -> str:
-    """Where an image lies, below the folder."""
+    """Path of an image, relative to the folder."""
     return f"images/{number // JOBS_A_FOLDER:05}/{number:07}_{place:03}.png"
 
 
 def map_of(number: int) -> str:
-    """Where the map of a job lies, below the folder."""
+    """Path of the map of a job, relative to the folder."""
     return f"maps/{number // JOBS_A_FOLDER:05}/{number:07}.safetensors"
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """A file, whole or not at all."""
+    """Write a file completely or not at all."""
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(content)
 
 
 def keep(folder: Path, name: str, content: bytes) -> File:
-    """Write a file below the folder, and describe it."""
+    """Write a file into the folder, and describe it."""
     write_whole(folder / name, content)
     return File.of(name, content)
 
@@ -52,11 +52,11 @@ class BatchFolder:
     """The folder of one plan.
 
     Args:
-        path: the folder, made if it is not there.
+        path: the folder; it is made if it does not exist.
         jobs: the whole plan.
 
     Raises:
-        ValueError: it holds another plan.
+        ValueError: it belongs to another plan.
     """
 
     def __init__(self, path: Path, jobs: Jobs) -> None:
@@ -68,7 +68,7 @@ class BatchFolder:
             raise ValueError(f"{path} holds images of another workflow, other prompts or other settings: give another folder.")
 
     def missing(self, *, verify: bool = False) -> list[int]:
-        """Numbers of the jobs that are to be drawn; rows of damaged or missing files are taken out.
+        """Numbers of the jobs to run. Rows whose files are damaged or missing are removed.
 
         Args:
             verify: read every file and compare its checksum, not only its size.
@@ -81,7 +81,7 @@ class BatchFolder:
             numbers = table["number"].to_pylist()
             lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
             parts = [lines[start : start + FILES_A_READER] for start in range(0, len(lines), FILES_A_READER)]
-            with ThreadPoolExecutor(READERS) as readers:  # which wait for a network file system
+            with ThreadPoolExecutor(READERS) as readers:  # reading may wait for a network
                 good = chain.from_iterable(readers.map(lambda part: [self._good(line, verify) for line in part], parts))
                 for number, is_whole in zip(numbers, good, strict=True):
                     if not is_whole:
@@ -93,11 +93,11 @@ class BatchFolder:
         return [number for number in range(len(done)) if not done[number] or number in damaged]
 
     def _good(self, line: tuple[Any, ...], verify: bool) -> bool:
-        """Whether image and map of a row are whole."""
+        """Whether image and map of a row are complete."""
         return self._whole(line[:3], verify) and self._whole(line[3:], verify)
 
     def _whole(self, file: tuple[str | None, int | None, str | None], verify: bool) -> bool:
-        """Whether a file is there as its row says, perhaps rejected since."""
+        """Whether a file is as its row says, possibly in the folder for rejected files."""
         name, size, checksum = file
         if name is None:
             return True
@@ -113,7 +113,7 @@ class BatchFolder:
 
 
 def _identity(about: Path) -> str | None:
-    """What a folder says it is known by; None if it is no batch's."""
+    """The identity that a folder holds; None if it is not the folder of a batch."""
     try:
         identity = fields(read_text(about), values=MOST_VALUES).get("identity")
     except ValueError:
@@ -128,7 +128,7 @@ def seconds(folder: Path) -> list[float]:
 
 
 def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
-    """The images of a folder, out of its rows, with the full paths of their files."""
+    """The images in the rows of a folder, with the full paths of their files."""
     scores = [name for score in SCORES for name in (score, f"{score}_error")]
     for table in rows.batches((*NUMBERS, *TEXTS, "file", *scores)):
         for line in table.to_pylist():

@@ -15,6 +15,10 @@ TWINS = {
 }
 SAMPLERS = (*TWINS, *dict.fromkeys(TWINS.values()))
 SHOWN = 5
+NEEDED = {
+    "KSamplerAdvanced": ("model", "positive", "negative", "cfg", "noise_seed", "scheduler", "start_at_step", "latent_image"),
+    "SamplerCustom": ("model", "positive", "negative", "cfg", "noise_seed", "sampler", "sigmas", "latent_image"),
+}
 
 # Ids of added nodes.
 NOISE, GUIDER, SAMPLER, SCHEDULE, SIGMAS = (f"evaluation {name}" for name in ("noise", "guider", "sampler", "schedule", "sigmas"))
@@ -64,6 +68,11 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
         return graph
     twin, added = describe(TWINS[kind]), dict[str, dict[str, Any]]()
     inputs = {name: value for name, value in twin.defaults().items() if name not in describe(kind).inputs}
+    missing = [name for name in NEEDED.get(kind, ()) if name not in given]
+    if missing:
+        raise WorkflowError(
+            f"{kind} (node {number}) lacks its input {missing[0]}: connect or enter it, and export the workflow again."
+        )
     if kind == "KSamplerAdvanced":
         added = dict(_advanced(number, given))
         given = {"sampler": [SAMPLER, 0], "sigmas": [SIGMAS, 1], "latent_image": given["latent_image"]}

@@ -164,6 +164,7 @@ def test_a_run_that_starts_from_a_picture_makes_one_image() -> None:
         (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"end_at_step": 10})), "end_at_step must be at least steps"),
         (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"sampler_name": "uni_pc"})), "sampler_name 'uni_pc'"),
         (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"start_at_step": 20})), "has no step"),
+        (changed(TWO, nlast=node("SamplerCustom", latent_image=["5", 0])), "SamplerCustom (node last) lacks its input model"),
         (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"add_noise": ["4", 0]})), "add_noise of node last must be"),
     ],
 )  # fmt: skip
