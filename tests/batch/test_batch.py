@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,7 +52,7 @@ def finished(command: "Command", tmp_path_factory: pytest.TempPathFactory) -> Pa
     done = command(folder)
     assert done.returncode == 0, done.stderr
     assert f"{RUNS * SIZE} images in" in done.stdout
-    assert f"python -m uncertainty rank {folder}" in done.stdout
+    assert f"python -m uncertainty rank {shlex.quote(str(folder))}" in done.stdout
     assert f"{RUNS}/{RUNS}" in done.stderr
     assert "denoised_variance" in done.stderr  # statistics beside rate and time left
     return folder
