@@ -27,6 +27,8 @@ class Window:
 
     def steps(self, total: int) -> range:
         """The steps inside the window, in a schedule of ``total`` steps; the nearest step if there are none."""
+        if total < 1:
+            return range(0)
         inside = self.among(range(total), total)
         if inside:
             return range(inside[0], inside[-1] + 1)
@@ -38,7 +40,11 @@ class Window:
         return [step for step in steps if self.start <= step / total < self.end]
 
 
-def step_of(sigma: float, schedule: Tensor) -> int:
+# Covers samplers that compute the noise level with a few float32 operations.
+TOLERANCE = 1e-5
+
+
+def step_of(sigma: float, schedule: Tensor, tolerance: float = TOLERANCE) -> int:
     """Zero-based step of a model call at ``sigma``: the last step that starts at or above this noise level.
 
     Only the noise level counts: the corrector call at the end of a step of Heun's method belongs to the next step.
@@ -46,7 +52,7 @@ def step_of(sigma: float, schedule: Tensor) -> int:
     Args:
         sigma: noise level of the call.
         schedule: descending noise levels of the run, shape (steps + 1,).
+        tolerance: relative error of the noise level.
     """
-    # The tolerance covers samplers that compute the noise level with a few float32 operations.
-    reached = int((schedule[:-1].double() * (1 + 1e-5) >= sigma).sum())
+    reached = int((schedule[:-1].double() * (1 + tolerance) >= sigma).sum())
     return max(reached - 1, 0)

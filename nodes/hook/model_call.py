@@ -71,15 +71,22 @@ class Call:
 
 
 class Baseline(Protocol):
-    """A score measured along with the map; ``name`` is one of ``BASELINES``."""
+    """A score measured along with the map; ``name`` is one of ``BASELINES``.
+
+    A baseline that evaluates the model may observe a call only when the image is finished, so that nothing attached to the model
+    notices.
+    """
 
     name: str
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
         """Called before sampling with the schedule and the measured steps. Raise ValueError if the model is not supported."""
 
+    def evaluates(self, step: int) -> bool:
+        """Whether observing a call of this step may evaluate the model; if not, the baseline observes it during sampling."""
+
     def observe(self, call: Call) -> None:
-        """Called for every model call."""
+        """Called for every model call, in order."""
 
     def score(self) -> Tensor | None:
         """The score (B,), after sampling; None if no call was measured."""

@@ -1,6 +1,6 @@
 """Model options for probes, without stateful hooks, and for calls that also collect the predictions CFG combines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
@@ -47,12 +47,3 @@ def with_predictions(model_options: dict, predictions: list[Tensor]) -> dict:
     options = model_options | {"transformer_options": transformer}
     add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, catch, options, is_model_options=True)
     return options
-
-
-def tiles(conds: Mapping[str, Sequence[Mapping[str, Any]]], images: int) -> bool:
-    """Whether images keep their own conditioning when probes are batched, as ComfyUI repeats it to the size of the batch."""
-    entries = [entry for group in conds.values() for cond in group for entry in cond.get("model_conds", {}).values()]
-    tensors = [getattr(entry, "cond", None) for entry in entries]
-    tensors += [part for value in tensors if isinstance(value, list) for part in value]
-    sizes = {len(value) for value in tensors if isinstance(value, Tensor)}
-    return all(images % size == 0 for size in sizes)

@@ -2,20 +2,25 @@
 
 ``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model, it wraps every model call, records the
 steps of its window and returns a guided x̂0. ``guide_every_sampling`` creates a run for each sampling of a model.
+
+A run that only measures keeps the model calls of its window and probes when the image is finished: whatever is attached to the
+model cannot notice the probes before, and an error in measuring costs the map, never the image.
 """
 
 import copy
-from collections import Counter
+import logging
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management
 import comfy.samplers
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ... import uncertainty
@@ -27,15 +32,22 @@ from ...uncertainty.options import RunSettings
 from ...uncertainty.quantities import DEFAULT_QUANTITY
 from ...uncertainty.recorder import Recorder
 from ...uncertainty.thresholds import Thresholds
-from ...uncertainty.window import step_of
-from . import baselines
+from . import attached, baselines
 from .differentiation import fitting
 from .guided_step import RunGuidance
 from .live_preview import with_map
 from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
-from .probe_options import KEY, tiles, with_predictions, without_state
+from .moment import Moment
+from .probe_options import KEY, with_predictions, without_state
+from .seen_call import SeenCall
+from .step_count import StepCount
+
+log = logging.getLogger(__name__)
+
+# Key of the wrapper around all other wrappers of the sampler.
+AROUND = f"{KEY}_around"
 
 # ComfyUI also requires this multiple of its memory estimate to be free before it enlarges a batch.
 MEMORY_MARGIN = 1.5
@@ -69,6 +81,10 @@ class UncertaintyRun:
         self.recorded = Recorder(settings.options.keep_maps, 0)
         self.calls: Counter[int] = Counter()
         self.schedule = torch.empty(0)
+        self.steps = StepCount(self.schedule)
+        self.kept: deque[tuple[Moment, SeenCall]] = deque()
+        self.waits = settings.strength == 0
+        self.failure = ""
         self.window_steps = range(0)
         self.mask: Tensor | None = None
         self.family = ""
@@ -82,23 +98,27 @@ class UncertaintyRun:
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model with this run attached."""
         clone = model.clone()
-        for kind, wrapper in self._wrappers():
-            clone.add_wrapper_with_key(kind, KEY, wrapper)
+        self._add_to(clone.wrappers)
         return clone
 
     def attach_to_guider(self, guider: Any) -> Any:
         """A copy of the guider with this run attached to its model; the original guider is unchanged."""
-        attached = copy.copy(guider)
-        attached.model_patcher = self.attach(guider.model_patcher)
-        return attached
+        copied = copy.copy(guider)
+        copied.model_patcher = self.attach(guider.model_patcher)
+        return copied
 
     def attach_to_options(self, model_options: dict) -> None:
         """Attach this run to the model options of one sampling, which must not be shared with others."""
-        for kind, wrapper in self._wrappers():
-            add_wrapper_with_key(kind, KEY, wrapper, model_options, is_model_options=True)
+        self._add_to(model_options.setdefault("transformer_options", {}).setdefault("wrappers", {}))
 
-    def _wrappers(self) -> tuple[tuple[str, Callable[..., Tensor]], ...]:
-        return (WrappersMP.SAMPLER_SAMPLE, self._sample), (WrappersMP.PREDICT_NOISE, self._predict_noise)
+    def _add_to(self, wrappers: dict[str, dict]) -> None:
+        """Add this run to wrappers by kind and key, of which the first is the outermost."""
+        others = dict(wrappers.get(WrappersMP.SAMPLER_SAMPLE, {}))
+        outside, inside = others.pop(AROUND, []), others.pop(KEY, [])
+        # Inside, so that the schedule is the one that the sampler gets. Around, so that nothing happens to the image afterwards.
+        around = {AROUND: [self._around_sampler, *outside]}
+        wrappers[WrappersMP.SAMPLER_SAMPLE] = around | others | {KEY: [*inside, self._sample]}
+        wrappers.setdefault(WrappersMP.PREDICT_NOISE, {}).setdefault(KEY, []).append(self._predict_noise)
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The map of the recorded steps; at least one step must have been recorded."""
@@ -138,6 +158,48 @@ class UncertaintyRun:
             **self.described,
         }
 
+    def check_reached(self, guider: str, steps: int) -> None:
+        """After a sampling of so many steps: whether the guider let this run see its model calls.
+
+        If it did not, a run that only measures has no map.
+
+        Raises:
+            ValueError: the image should have been guided.
+        """
+        unseen = not self.steps.calls or bool(self.steps.silent.intersection(self.window_steps))
+        if steps < 1 or self.calls or not unseen:
+            return
+        if self.settings.strength != 0:
+            raise ValueError(
+                f"strength must be 0 with {guider}, which calls the model past the hooks that guide it, so that the image would "
+                "not be guided: set strength to 0, or use another guider, such as CFGGuider."
+            )
+        self.failure = f"{guider} calls the model past the hooks that measure it. Use another guider, such as CFGGuider."
+
+    def _around_sampler(self, executor: Callable[..., Tensor], guider: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Wraps everything that happens to the sampler: probes the calls that were kept when all of it is over."""
+        sampled = executor(guider, *args, **kwargs)
+        self.check_reached(type(guider).__name__, self.steps.total)
+        if self.settings.strength != 0 and self.window_steps and not self.calls:
+            log.warning("uncertainty guidance changed nothing, because no model call fell inside the window.")
+        while self.kept and not self.failure:
+            self._measure_kept(*self.kept.popleft())
+        return sampled
+
+    def _measure_kept(self, moment: Moment, seen: SeenCall) -> None:
+        try:
+            with moment.restored():
+                self._handle(seen)
+        except Exception as error:
+            self._lose_map(error)
+
+    def _lose_map(self, error: Exception) -> None:
+        """Note why there is no map, unless the user interrupted the run."""
+        if isinstance(error, comfy.model_management.InterruptProcessingException):
+            raise error
+        log.error("measuring uncertainty failed; the image is not affected.", exc_info=error)
+        self.failure = f"measuring it failed: {error or type(error).__name__}"
+
     def _sample(
         self,
         executor: Callable[..., Tensor],
@@ -152,17 +214,46 @@ class UncertaintyRun:
     ) -> Tensor:
         """Wraps the sampler: stores its schedule, and raises errors before sampling if the run cannot be measured."""
         self.schedule = sigmas.detach().float().cpu()
+        self.steps = StepCount(self.schedule)
+        self.calls.clear()
+        self.kept.clear()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
-        self.window_steps = self.settings.window.steps(len(self.schedule) - 1)
+        self.window_steps = self.settings.window.steps(self.steps.total)
         folder = Path(folder_paths.get_temp_directory()) / KEY
         self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
         self._take_mask(denoise_mask)
+        self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
             callback = with_map(callback, guider, lambda: self.shown)
-        return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+        return executor(guider, sigmas, extra_args, self._reporting(callback), noise, latent_image, denoise_mask, disable_pbar)
+
+    def _reporting(self, callback: Callable[..., None] | None) -> Callable[..., None]:
+        """The sampler's step callback, which also counts its steps."""
+
+        def called(step: int, *args: Any, **kwargs: Any) -> None:
+            self.steps.report(int(step))
+            if callback is not None:
+                callback(step, *args, **kwargs)
+
+        return called
+
+    def _look_around(self, guider: Any, model_options: dict) -> None:
+        """Decide when to probe, and name in the log what else is attached to the model and could notice probes."""
+        live, guides = self.settings.options.live_preview, self.settings.strength != 0
+        others = attached.foreign(guider, without_state(model_options))
+        self.waits = not guides and (not live or bool(others))
+        names = ", ".join(others)
+        if others and guides:
+            log.warning(
+                "uncertainty guidance calls the model between the sampler's own calls, and %s takes part in these calls. If it "
+                "keeps state from call to call, as step caches do, remove it or set strength to 0.",
+                names,
+            )
+        elif others and live:
+            log.warning("live_preview shows no map, because %s could notice probes during sampling.", names)
 
     def _check(self, guider: Any, sigmas: Tensor, noise: Tensor) -> None:
         """Raise ValueError if this run cannot be measured or guided."""
@@ -193,25 +284,49 @@ class UncertaintyRun:
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
     ) -> Tensor:
-        """Wraps one model call: returns x̂0, records its step if not yet recorded, and guides it if strength is not 0."""
+        """Wraps one model call: returns x̂0, guided if strength is not 0, and measures or keeps the call."""
         model_options = model_options or {}
         predictions: list[Tensor] = []
         observed = with_predictions(model_options, predictions) if self.baselines else model_options
         denoised: Tensor = executor(x, timestep, observed, seed)
-        if not self.window_steps:
+        try:
+            step = self.steps.step(timestep)
+            if not self.window_steps or self.failure:
+                return denoised
+            measures = step in self.window_steps and (self.settings.strength != 0 or not self.calls[step])
+            seen = SeenCall(
+                executor, x, timestep, without_state(model_options), seed, step, self.calls[step], denoised, predictions,
+                measures, self.baselines, x.device,
+            )  # fmt: skip
+            self.calls[step] += measures
+            return self._keep(seen) if self.waits else self._handle(seen)
+        except Exception as error:
+            if self.settings.strength != 0:
+                raise
+            self._lose_map(error)
             return denoised
-        step = step_of(float(timestep.max()), self.schedule)
-        measures = step in self.window_steps and (self.settings.strength != 0 or step not in self.recorded)
-        if not measures and not self.baselines:
-            return denoised
-        call = self._call(executor, x, timestep, without_state(model_options), seed, step, denoised, predictions)
-        for baseline in self.baselines:
+
+    def _keep(self, seen: SeenCall) -> Tensor:
+        """Keep a call until the image is finished, if it will evaluate the model; return its x̂0."""
+        waiting = [baseline for baseline in self.baselines if baseline.evaluates(seen.step)]
+        looking = [baseline for baseline in self.baselines if baseline not in waiting]
+        if looking:
+            self._handle(replace(seen, measures=False, baselines=looking))
+        if seen.measures or waiting:
+            self.kept.append((Moment.of(seen.executor.class_obj), seen.copied(waiting)))
+        return seen.denoised
+
+    def _handle(self, seen: SeenCall) -> Tensor:
+        """Let the baselines observe a call, and measure it; return its x̂0, guided if strength is not 0."""
+        if not seen.measures and not seen.baselines:
+            return seen.denoised
+        call = self._call(seen)
+        for baseline in seen.baselines:
             baseline.observe(call.asked_by(baseline.name))
-        return self._measure(call, denoised) if measures else denoised
+        return self._measure(call, seen.denoised) if seen.measures else seen.denoised
 
     def _measure(self, call: Call, denoised: Tensor) -> Tensor:
         """Measure and record a call; return the guided x̂0', or ``denoised`` if strength is 0."""
-        self.calls[call.step] += 1
         measured, probes_per_call = measure(call, self.settings)
         if self.settings.options.live_preview:
             shown = measured.quantities[DEFAULT_QUANTITY]
@@ -222,38 +337,29 @@ class UncertaintyRun:
             return denoised
         return self.guidance(call, measured, denoised, probes_per_call)
 
-    def _call(
-        self,
-        executor: Any,
-        x: Tensor,
-        timestep: Tensor,
-        options: dict,
-        seed: int | None,
-        step: int,
-        denoised: Tensor,
-        predictions: Sequence[Tensor],
-    ) -> Call:
+    def _call(self, seen: SeenCall) -> Call:
         """The call, for baselines, measurement and guidance."""
-        guider = executor.class_obj
+        guider = seen.executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
-        predict = self._predictor(executor, options, seed)
+        predict = self._predictor(seen.executor, seen.options, seen.seed)
+        x, timestep = seen.x.to(seen.device), seen.timestep.to(seen.device)
 
         def noising(sigma: Tensor) -> Noising:
             return from_noise_scaling(scaling, sigma)
 
         return Call(
             guider=guider,
-            step=step,
-            number=self.calls[step],
+            step=seen.step,
+            number=seen.number,
             images=self._indices(len(x)),
             x=x.float(),
             sigma=timestep.float().expand(len(x)),
-            denoised=denoised.float(),
+            denoised=seen.denoised.to(seen.device).float(),
             noising=noising,
             predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)).float(),
-            passes_per_call=self._probes_per_call(guider, x),
-            predictions=predictions,
-            options=options,
+            passes_per_call=self._probes_per_call(guider, seen.options, x),
+            predictions=seen.predictions,
+            options=seen.options,
             mask=None if self.mask is None else self.mask.to(x.device),
             evaluations=self.evaluations,
         )
@@ -269,10 +375,9 @@ class UncertaintyRun:
     def _indices(self, count: int) -> Sequence[int]:
         return self.images if len(self.images) == count else range(count)
 
-    def _probes_per_call(self, guider: Any, x: Tensor) -> int:
+    def _probes_per_call(self, guider: Any, options: dict, x: Tensor) -> int:
         """Number of probes of the batch per call of the model, at least one."""
-        # Context windows find their step in the schedule by the noise level of a single image.
-        if "context_handler" in guider.model_options or not tiles(guider.conds, len(x)):
+        if not attached.joins_copies(guider, options, len(x)):
             return 1
         if self.settings.options.max_batch:
             return max(1, self.settings.options.max_batch // len(x))
@@ -305,7 +410,10 @@ def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds:
             raise ValueError("latent_image packs several latents (video with sound), which cannot be guided yet.")
         run = UncertaintyRun(replace(settings, seed=seed or 0), range(len(noise)), {}, thresholds, records=False)
         run.attach_to_options(executor.class_obj.model_options)
-        return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
+        # A guider that goes past the wrappers of the sampler is noticed here.
+        sampled = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
+        run.check_reached(type(executor.class_obj).__name__, len(sigmas) - 1)
+        return sampled
 
     clone = model.clone()
     clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sample)

@@ -74,15 +74,16 @@ def outputs() -> list[io.Output]:
 
 def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
-    if run.recorded.steps:
+    if run.recorded.steps and not run.failure:
         measured = run.uncertainty_map()
         # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
         return measured, measured.score().value.tolist()
-    blocked = ExecutionBlocker(
-        "The image is finished but has no uncertainty map, because no model call fell inside the window. Check steps, denoise, "
-        f"window_start and window_end, or use a sampler other than {sampler}."
+    reason = run.failure or (
+        "no model call fell inside the window. Check steps, denoise, window_start and window_end, or use a sampler other than "
+        f"{sampler}."
     )
+    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {reason}")
     return blocked, [blocked]
 
 

@@ -158,7 +158,7 @@ def test_compiled_models(sampling: Sampling, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["LTX-Video", "HunyuanVideo"])
 def test_known_frames_of_a_video_stay_clean(
-    name: str, sampling: Sampling, tmp_path: Path, pack: Callable[[str], ModuleType]
+    name: str, sampling: Sampling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In image to video, these models get the known frames without noise, also in the probes."""
     family = FAMILIES[name]
@@ -169,12 +169,13 @@ def test_known_frames_of_a_video_stay_clean(
     known = loaded.model.model.process_latent_in(latent)[:, :, 0]
     seen: list[torch.Tensor] = []
 
-    def watch(apply: Callable, args: dict) -> torch.Tensor:
-        seen.append(args["input"][:, :, 0])
-        return apply(args["input"], args["timestep"], **args["c"])
+    apply = loaded.model.model.apply_model
 
-    model = loaded.model.clone()
-    model.set_model_unet_function_wrapper(watch)
-    sampling.node(loaded, model=model, batch=1, latent_image={"samples": latent, "noise_mask": mask}, strength=1.0)
+    def watch(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        seen.append(x[:, :, 0])
+        return apply(x, *args, **kwargs)
+
+    monkeypatch.setattr(loaded.model.model, "apply_model", watch)
+    sampling.node(loaded, batch=1, latent_image={"samples": latent, "noise_mask": mask}, strength=1.0)
     assert max(len(frames) for frames in seen) > 2
     assert all(torch.allclose(frames, known.expand_as(frames), atol=1e-5) for frames in seen)

@@ -49,9 +49,13 @@ class BayesDiff:
                 f"{', '.join(guider.conds)}: disconnect laplace."
             )
 
+    def evaluates(self, step: int) -> bool:
+        """One step out of five carries variance."""
+        return step % bayesdiff.EVERY == 0 and step + 1 < len(self.schedule)
+
     def observe(self, call: Call) -> None:
         """Propagate variance in one step out of five."""
-        if call.step % bayesdiff.EVERY or call.step <= self.last or call.step + 1 >= len(self.schedule):
+        if not self.evaluates(call.step) or call.step <= self.last:
             return
         self.last, self.mask = call.step, call.mask
         sigma = float(call.sigma.max())

@@ -25,6 +25,10 @@ class CfgRejection(SummedScore):
                 "cfg_rejection off."
             )
 
+    def evaluates(self, step: int) -> bool:
+        """Never: it compares what the sampler's own call predicted."""
+        return False
+
     def measure(self, call: Call) -> Tensor:
         """The difference of this step, (B,); 0 at the first step of a flow model, which sees pure noise."""
         if [prediction.shape for prediction in call.predictions] != [call.x.shape] * 2:

@@ -27,6 +27,10 @@ class SummedScore:
         """Select the steps of the window."""
         self.steps = window
 
+    def evaluates(self, step: int) -> bool:
+        """Whether the step is one of the sum, each of which may evaluate the model."""
+        return step in self.steps
+
     def observe(self, call: Call) -> None:
         """Add the step of this call unless it has been added before."""
         if call.step in self.steps and call.step not in self.parts:
