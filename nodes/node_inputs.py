@@ -1,9 +1,10 @@
 """Inputs and types shared by several nodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comfy_api.latest import io
+from comfy_execution.validation import validate_node_input
 from torch import Tensor
 
 from ..uncertainty import options, thresholds
@@ -76,6 +77,7 @@ def check_inputs(
     window_start: float | None = None,
     window_end: float | None = None,
     checks: Sequence[tuple[Callable[[Any], object], Any]] = (),
+    input_types: Mapping[str, Any] | None = None,
     **choices: str | None,
 ) -> bool | str:
     """Return value for a node's ``validate_inputs``: True, or a message about a wrong value typed into the node.
@@ -87,14 +89,13 @@ def check_inputs(
         window_start: checked together with ``window_end``.
         window_end: checked together with ``window_start``.
         checks: pairs of a function that raises ValueError and the value it checks.
+        input_types: types of the linked inputs, by id, for nodes with choices: ComfyUI then leaves the check of links to them.
         choices: values of the combo inputs, by id.
     """
     try:
-        inputs = node.define_schema().inputs if choices else []
-        allowed = {field.id: field.options for field in inputs if isinstance(field, io.Combo.Input)}
-        for name, value in choices.items():
-            if value is not None:
-                check_choice(name, value, allowed[name])
+        if input_types:
+            _check_links(node, input_types)
+        check_choices(node, **choices)
         if window_start is not None and window_end is not None:
             Window(window_start, window_end)
         for check, value in checks:
@@ -103,6 +104,38 @@ def check_inputs(
     except ValueError as error:
         return str(error)
     return True
+
+
+def check_choices(node: type[io.ComfyNode], **choices: str | None) -> None:
+    """Check choices that may have come through links; None is not checked.
+
+    Raises:
+        ValueError: a value is not among the choices of its input.
+    """
+    given = {name: value for name, value in choices.items() if value is not None}
+    inputs = node.define_schema().inputs if given else []
+    allowed = {field.id: field.options for field in inputs if isinstance(field, io.Combo.Input)}
+    for name, value in given.items():
+        check_choice(name, value, allowed[name])
+
+
+def _check_links(node: type[io.ComfyNode], input_types: Mapping[str, Any]) -> None:
+    """Check the types of links as ComfyUI does, but take choices in every form: as a list, COMBO, text or a wildcard.
+
+    ComfyUI itself takes the lists of other packs' selectors only at nodes of its older kind. The value is checked when it comes.
+
+    Raises:
+        ValueError: a link has another type.
+    """
+    for field in node.define_schema().inputs:
+        received, expected = input_types.get(field.id), field.get_io_type()
+        if received is None or validate_node_input(received, expected):
+            continue
+        if isinstance(field, io.Combo.Input) and (not isinstance(received, str) or received in ("STRING", "*")):
+            continue
+        raise ValueError(
+            f"Return type mismatch between linked nodes: {field.id}, received_type({received}) mismatch input_type({expected})"
+        )
 
 
 def check_types(**given: Any) -> None:

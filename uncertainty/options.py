@@ -9,7 +9,8 @@ from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS
 from .gradients import GRADIENTS
 from .guidance import MASK_SCOPES, MASK_SIDES
-from .probes import check_samples
+from .plain_numbers import real, whole
+from .probes import SEEDS, check_samples
 from .recorder import KEEP
 from .window import Window
 
@@ -51,7 +52,7 @@ class Options:
     control: str = "none"
 
     def __post_init__(self) -> None:
-        """Check every choice; raise ValueError naming the field."""
+        """Check every field; raise ValueError naming the field."""
         choices = {
             "estimator": ESTIMATORS,
             "gradient": GRADIENTS,
@@ -64,6 +65,8 @@ class Options:
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
+        object.__setattr__(self, "max_batch", whole("max_batch", self.max_batch))
+        object.__setattr__(self, "live_preview", bool(self.live_preview))
         if self.max_batch < 0:
             raise ValueError(f"max_batch must be 0 or more, got {self.max_batch}.")
         for name in self.baselines:
@@ -82,7 +85,12 @@ class RunSettings:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        """Check the ranges; raise ValueError naming the field."""
+        """Make all numbers Python's own and check the ranges; raise ValueError naming the field."""
+        object.__setattr__(self, "samples", whole("samples", self.samples))
+        object.__setattr__(self, "strength", real("strength", self.strength))
+        object.__setattr__(self, "percentile", real("percentile", self.percentile))
+        # torch takes negative seeds and counts them from 2⁶⁴ down.
+        object.__setattr__(self, "seed", whole("seed", self.seed) % SEEDS)
         check_samples(self.samples)
         if not math.isfinite(self.strength):
             raise ValueError(f"strength must be a finite number, got {self.strength}.")

@@ -23,6 +23,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 MIN_SAMPLES = 2
 
+SEEDS = 2**64
+"""Seeds are numbers below this one."""
+
 # Keeps these random streams independent of others that are seeded with the same numbers.
 _DOMAIN = 0x756E6365
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, Kind, listed, named, shown
+from .plain_numbers import canonical
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Setting:
         kind: which values it can have.
         compared: whether scores and maps can be compared only if this setting agrees.
         guides: whether it changes the image when guidance is on.
+        fraction: whether its numbers may be fractions, so that 3 and 3.0 are the same.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Setting:
     kind: Kind
     compared: bool = True
     guides: bool = False
+    fraction: bool = False
 
 
 SETTINGS = (
@@ -36,20 +39,20 @@ SETTINGS = (
     Setting("samples", "probes at each recorded step", COUNT),
     Setting("estimator", "how quantities are estimated from the probes", TEXT),
     Setting("score_source", "whose prediction is measured", TEXT),
-    Setting("window", "part of the schedule that is recorded, from and to", listed(NUMBER, most=2, least=2)),
+    Setting("window", "part of the schedule that is recorded, from and to", listed(NUMBER, most=2, least=2), fraction=True),
     Setting("steps", "steps asked for", COUNT),
     Setting("total_steps", "steps of the schedule that ran", COUNT),
     Setting("summed_steps", "steps whose maps were added up", listed(COUNT)),
     Setting("sampler", "sampler", TEXT),
     Setting("scheduler", "scheduler", TEXT),
-    Setting("cfg", "guidance scale of the prompt", NUMBER),
-    Setting("denoise", "part of the schedule that was sampled", NUMBER),
-    Setting("sampler_options", "options of a custom sampler", named(SIMPLE)),
+    Setting("cfg", "guidance scale of the prompt", NUMBER, fraction=True),
+    Setting("denoise", "part of the schedule that was sampled", NUMBER, fraction=True),
+    Setting("sampler_options", "options of a custom sampler", named(SIMPLE), fraction=True),
     Setting("guider", "class of the guider", TEXT),
-    Setting("guider_options", "options of the guider", named(SIMPLE)),
-    Setting("sigmas", "noise levels of the schedule", listed(NUMBER)),
-    Setting("strength", "strength of guidance", NUMBER, compared=False, guides=True),
-    Setting("percentile", "percentile above which elements are guided", NUMBER, compared=False, guides=True),
+    Setting("guider_options", "options of the guider", named(SIMPLE), fraction=True),
+    Setting("sigmas", "noise levels of the schedule", listed(NUMBER), fraction=True),
+    Setting("strength", "strength of guidance", NUMBER, compared=False, guides=True, fraction=True),
+    Setting("percentile", "percentile above which elements are guided", NUMBER, compared=False, guides=True, fraction=True),
     Setting("direction", "direction of guidance", TEXT, compared=False, guides=True),
     Setting("gradient", "how guidance differentiates", TEXT, compared=False, guides=True),
     Setting("mask_scope", "what the percentile is taken over", TEXT, compared=False, guides=True),
@@ -83,13 +86,17 @@ def possible(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that must agree if scores or maps are compared."""
-    return {name: value for name, value in settings.items() if name not in _BY_NAME or _BY_NAME[name].compared}
+    """The settings that must agree if scores or maps are compared; equal settings in one form."""
+    return {name: _canonical(name, value) for name, value in settings.items() if name not in _BY_NAME or _BY_NAME[name].compared}
 
 
 def of_guidance(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that determine what guidance did to the image; none if guidance was off."""
-    return {name: settings.get(name) for name in GUIDANCE} if settings.get("strength") else {}
+    return {name: _canonical(name, settings.get(name)) for name in GUIDANCE} if settings.get("strength") else {}
+
+
+def _canonical(name: str, value: Any) -> Any:
+    return canonical(value, fraction=name in _BY_NAME and _BY_NAME[name].fraction)
 
 
 def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint: str, when: str) -> None:

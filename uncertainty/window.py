@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .plain_numbers import real
+
 
 @dataclass(frozen=True)
 class Window:
@@ -19,7 +21,9 @@ class Window:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        for name, value in (("window_start", self.start), ("window_end", self.end)):
+        for field, name in (("start", "window_start"), ("end", "window_end")):
+            value = real(name, getattr(self, field))
+            object.__setattr__(self, field, value)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {value}.")
         if self.start >= self.end:

@@ -1,10 +1,13 @@
 """UncertaintyCalibrate, UncertaintyThresholdsSave and UncertaintyThresholdsLoad: thresholds from the maps of many images."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from filelock import FileLock
 
 from ...uncertainty.calibration import Calibration
 from ...uncertainty.maps import UncertaintyMap
+from ...uncertainty.plain_numbers import real
 from ...uncertainty.storage import tensor_files
 from ...uncertainty.thresholds import Thresholds
 from .. import folders, node_inputs
@@ -60,7 +63,7 @@ class UncertaintyCalibrate(io.ComfyNode):
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, name: str, percentile: float) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
-        path = folders.running(name)
+        path, percentile = folders.running(name), real("percentile", percentile)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):  # two ComfyUIs may add to one file
             before = tensor_files.load_calibration(path) if path.exists() else Calibration.like(uncertainty)
@@ -118,12 +121,12 @@ class UncertaintyThresholdsLoad(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, checks=[(folders.located, file)])
+    def validate_inputs(cls, file: str | None = None, input_types: dict[str, Any] | None = None) -> bool | str:
+        return node_inputs.check_inputs(cls, checks=[(folders.located, file)], input_types=input_types)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> int:
-        return folders.changed(file)
+    def fingerprint_inputs(cls, file: str | None) -> int | None:
+        return None if file is None else folders.changed(file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

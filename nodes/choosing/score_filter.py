@@ -110,10 +110,10 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_start: float | None = None,
         window_end: float | None = None,
         when_none_pass: str | None = None,
+        input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        return node_inputs.check_inputs(
-            cls, window_start, window_end, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass
-        )
+        choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
+        return node_inputs.check_inputs(cls, window_start, window_end, input_types=input_types, **choices)
 
     @classmethod
     def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:
@@ -140,6 +140,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
     ) -> io.NodeOutput:
         """Score the images, apply the rule and split the batch."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
+        node_inputs.check_choices(cls, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass)
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
         rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass)
         counted = _counted(uncertainty, Window(window_start, window_end))

@@ -1,6 +1,7 @@
 """UncertaintyBaselines: what only experiments need, baselines beside the map and control arms of guidance."""
 
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -60,8 +61,8 @@ class UncertaintyBaselines(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, control: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, control=control)
+    def validate_inputs(cls, control: str | None = None, input_types: dict[str, Any] | None = None) -> bool | str:
+        return node_inputs.check_inputs(cls, input_types=input_types, control=control)
 
     @classmethod
     def execute(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...uncertainty.baselines.laplace import Laplace, posterior, squared_gradients
 from ...uncertainty.noising import from_noise_scaling
+from ...uncertainty.plain_numbers import whole
 from .. import node_inputs
 from ..hook.last_layer import LastLayer
 
@@ -66,16 +67,16 @@ class UncertaintyLaplaceFit(io.ComfyNode):
                 f"positive has {len(positive)} prompts for {len(images)} images: connect one prompt, or one for each image."
             )
         prompts = positive if len(positive) > 1 else positive * len(images)
-        fitting = _Fitting(passes[0], seed[0])
+        fits = {"passes": whole("passes", passes[0]), "seed": whole("seed", seed[0])}
+        fitting = _Fitting(**fits)
         bar = comfy.utils.ProgressBar(len(images))
         for image, prompt in zip(images, prompts, strict=True):
             guider = comfy.samplers.CFGGuider(model[0])
             guider.set_conds(prompt, prompt)
             guider.set_cfg(1.0)
-            guider.sample(torch.zeros_like(image), image, fitting, torch.ones(2), disable_pbar=True, seed=seed[0])
+            guider.sample(torch.zeros_like(image), image, fitting, torch.ones(2), disable_pbar=True, seed=fits["seed"])
             bar.update(1)
-        settings = {"images": len(images), "passes": passes[0], "seed": seed[0]}
-        return io.NodeOutput(fitting.result(settings))
+        return io.NodeOutput(fitting.result({"images": len(images), **fits}))
 
 
 class _Fitting(comfy.samplers.Sampler):

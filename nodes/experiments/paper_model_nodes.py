@@ -46,6 +46,10 @@ class UncertaintyPixelModelLoader(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, input_types: dict[str, Any] | None = None) -> bool | str:
+        return node_inputs.check_inputs(cls, input_types=input_types)
+
+    @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         model, pixels = load.load(Path(folder_paths.get_full_path_or_raise(FOLDER, file)))
         if pixels:

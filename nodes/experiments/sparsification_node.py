@@ -1,5 +1,7 @@
 """UncertaintySparsification: tests whether uncertainty is high where an image is wrong."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -49,12 +51,13 @@ class UncertaintySparsification(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, quantity: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, quantity=quantity)
+    def validate_inputs(cls, quantity: str | None = None, input_types: dict[str, Any] | None = None) -> bool | str:
+        return node_inputs.check_inputs(cls, input_types=input_types, quantity=quantity)
 
     @classmethod
     def execute(cls, uncertainty: UncertaintyMap, images: Tensor, ground_truth: Tensor, quantity: str) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
+        node_inputs.check_choices(cls, quantity=quantity)
         results = error_map.of_images(ground_truth[..., :3].cpu(), images[..., :3].cpu(), uncertainty, quantity)
         picture = sparsification_plot.plot(results, f"Sparsification by {quantity}")
         return io.NodeOutput(picture[None], [each.ause for each in results], [each.aurg for each in results])

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import comfy.hooks
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
-
-from .differentiation import networks
 
 # Kinds of wrappers around what a probe calls.
 AROUND_PROBES = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
@@ -27,7 +26,7 @@ def attachments(guider: Any, options: Mapping[str, Any]) -> list[Any]:
 def foreign(guider: Any, options: Mapping[str, Any]) -> list[str]:
     """Names of the attachments that are not ComfyUI's own and may keep state between calls."""
     functions = (_function(attached) for attached in attachments(guider, options))
-    others = (function for function in functions if function.__module__.partition(".")[0] not in COMFYUI)
+    others = (function for function in functions if _is_foreign(function))
     # A pack's module may be named by the path of its folder.
     return list(dict.fromkeys(f"{each.__module__.rpartition('/')[2]}.{each.__qualname__}" for each in others))
 
@@ -38,11 +37,11 @@ def joins_copies(guider: Any, options: Mapping[str, Any], images: int) -> bool:
     ComfyUI repeats the prompts to the size of the batch. Nobody repeats what an attachment holds for each image, such as a
     reference or a weight, so that with attachments each call gets one copy.
     """
-    conds = [cond for group in guider.conds.values() for cond in group]
+    conds = [cond for group in guider.conds.values() for cond in group or ()]
     if "context_handler" in guider.model_options or attachments(guider, options):
         # Context windows find their step in the schedule by the noise level of a single image.
         return False
-    if any("control" in cond or "gligen" in cond for cond in conds):
+    if any("control" in cond or "gligen" in cond for cond in conds) or _is_foreign(type(guider)):
         return False
     return tiles(conds, images)
 
@@ -78,10 +77,18 @@ def _of_model(guider: Any) -> Iterator[Any]:
     for injections in patcher.injections.values():
         yield from (injection.inject for injection in injections)
     yield from (patch for name, patch in patcher.object_patches.items() if name.partition(".")[0] == "diffusion_model")
-    for network in networks(guider):
+    for cond in (cond for group in guider.conds.values() for cond in group or ()):
+        hooks = getattr(cond.get("hooks"), "hooks", ())
+        yield from (hook for hook in hooks if not isinstance(hook, comfy.hooks.WeightHook))
+    networks = [guider.inner_model, *(loaded.model for loaded in getattr(guider, "loaded_models", ()))]
+    for network in networks:
         for module in network.modules():
             yield from module._forward_hooks.values()
             yield from module._forward_pre_hooks.values()
+
+
+def _is_foreign(function: Any) -> bool:
+    return (function.__module__ or "").partition(".")[0] not in COMFYUI
 
 
 def _function(attached: Any) -> Any:

@@ -26,7 +26,7 @@ class Moment:
         groups = {
             id(hook.hook_keyframe): hook.hook_keyframe
             for conds in guider.conds.values()
-            for cond in conds
+            for cond in conds or ()
             for hook in getattr(cond.get("hooks"), "hooks", ())
         }
         return cls(guider, dict(vars(guider)), tuple((group, dict(vars(group))) for group in groups.values()))

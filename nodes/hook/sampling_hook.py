@@ -408,7 +408,8 @@ def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds:
     ) -> Tensor:
         if len(others.get("latent_shapes") or ()) > 1:
             raise ValueError("latent_image packs several latents (video with sound), which cannot be guided yet.")
-        run = UncertaintyRun(replace(settings, seed=seed or 0), range(len(noise)), {}, thresholds, records=False)
+        seeded = replace(settings, seed=0 if seed is None else seed)
+        run = UncertaintyRun(seeded, range(len(noise)), {}, thresholds, records=False)
         run.attach_to_options(executor.class_obj.model_options)
         # A guider that goes past the wrappers of the sampler is noticed here.
         sampled = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)

@@ -1,5 +1,7 @@
 """UncertaintyMapSave and UncertaintyMapLoad: save and load maps."""
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ...uncertainty.maps import UncertaintyMap
@@ -53,12 +55,12 @@ class UncertaintyMapLoad(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, checks=[(folders.located, file)])
+    def validate_inputs(cls, file: str | None = None, input_types: dict[str, Any] | None = None) -> bool | str:
+        return node_inputs.check_inputs(cls, checks=[(folders.located, file)], input_types=input_types)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> int:
-        return folders.changed(file)
+    def fingerprint_inputs(cls, file: str | None) -> int | None:
+        return None if file is None else folders.changed(file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

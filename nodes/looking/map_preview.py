@@ -1,6 +1,7 @@
 """UncertaintyMapPreview: show a map, alone or over the images."""
 
 import math
+from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -66,9 +67,14 @@ class UncertaintyMapPreview(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, quantity: str | None = None, colormap: str | None = None, normalize: str | None = None
+        cls,
+        quantity: str | None = None,
+        colormap: str | None = None,
+        normalize: str | None = None,
+        input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        return node_inputs.check_inputs(cls, quantity=quantity, colormap=colormap, normalize=normalize)
+        choices = {"quantity": quantity, "colormap": colormap, "normalize": normalize}
+        return node_inputs.check_inputs(cls, input_types=input_types, **choices)
 
     @classmethod
     def execute(
@@ -83,6 +89,7 @@ class UncertaintyMapPreview(io.ComfyNode):
     ) -> io.NodeOutput:
         """Draw heatmap and overlay, and write the files with which the view in the node can draw all others."""
         node_inputs.check_types(uncertainty=uncertainty)
+        node_inputs.check_choices(cls, quantity=quantity, colormap=colormap, normalize=normalize)
         rows = uncertainty.rows(None if step < 0 else [step])
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         # All frames of a video share a colour scale, so that colours do not flicker.

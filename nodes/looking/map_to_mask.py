@@ -1,5 +1,7 @@
 """UncertaintyToMask: turns a map into a mask."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -51,8 +53,10 @@ class UncertaintyToMask(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, quantity: str | None = None, steps: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, checks=[(parse_steps, steps)], quantity=quantity)
+    def validate_inputs(
+        cls, quantity: str | None = None, steps: str | None = None, input_types: dict[str, Any] | None = None
+    ) -> bool | str:
+        return node_inputs.check_inputs(cls, checks=[(parse_steps, steps)], input_types=input_types, quantity=quantity)
 
     @classmethod
     def execute(
@@ -66,6 +70,7 @@ class UncertaintyToMask(io.ComfyNode):
         images: Tensor | None = None,
     ) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
+        node_inputs.check_choices(cls, quantity=quantity)
         rows = uncertainty.rows(parse_steps(steps))
         pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
         within = None if uncertainty.mask is None else heatmaps.as_pictures(uncertainty.mask)

@@ -9,6 +9,7 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from torch import Tensor
 
 from ...uncertainty.options import Options, RunSettings
+from ...uncertainty.plain_numbers import plain
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs
@@ -75,7 +76,8 @@ class UncertaintySamplerCustom(io.ComfyNode):
             )
         measuring_inputs.check_latents(latent_image, instead="SamplerCustomAdvanced")
         window = Window(window_start, window_end)
-        settings = RunSettings(samples, strength, percentile, window, noise.seed, options or Options())
+        seed = 0 if noise.seed is None else noise.seed
+        settings = RunSettings(samples, strength, percentile, window, seed, options or Options())
         described = _describe(guider, sampler, sigmas)
         run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)
         sampled = SamplerCustomAdvanced.execute(noise, run.attach_to_guider(guider), sampler, sigmas, latent_image)
@@ -98,5 +100,6 @@ def _describe(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, Any]:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that JSON can hold; infinities, which it cannot hold, become text."""
-    plain = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
-    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in plain.items()}
+    numbers = {name: plain(value) for name, value in values.items()}
+    held = {name: value for name, value in numbers.items() if isinstance(value, bool | int | float | str)}
+    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in held.items()}

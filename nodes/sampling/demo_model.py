@@ -1,5 +1,7 @@
 """UncertaintyDemoModel: loads the small model that ships with the pack, or a checkpoint in its place."""
 
+from typing import Any
+
 import folder_paths
 from comfy_api.latest import io
 
@@ -51,11 +53,14 @@ class UncertaintyDemoModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, family: str | None = None, checkpoint: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, family=family, checkpoint=checkpoint)
+    def validate_inputs(
+        cls, family: str | None = None, checkpoint: str | None = None, input_types: dict[str, Any] | None = None
+    ) -> bool | str:
+        return node_inputs.check_inputs(cls, input_types=input_types, family=family, checkpoint=checkpoint)
 
     @classmethod
     def execute(cls, family: str = demo.FAMILIES[0], checkpoint: str = DEMO) -> io.NodeOutput:
+        node_inputs.check_choices(cls, family=family, checkpoint=checkpoint)
         if checkpoint == DEMO:
             return io.NodeOutput(*demo.load(family))
         return io.NodeOutput(*comfy_nodes.CheckpointLoaderSimple().load_checkpoint(checkpoint))

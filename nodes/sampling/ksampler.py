@@ -8,6 +8,7 @@ from comfy_api.latest import io
 import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 
 from ...uncertainty.options import Options, RunSettings
+from ...uncertainty.plain_numbers import real, whole
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs
@@ -82,8 +83,10 @@ class UncertaintyKSampler(io.ComfyNode):
         scheduler: str | None = None,
         window_start: float | None = None,
         window_end: float | None = None,
+        input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        return node_inputs.check_inputs(cls, window_start, window_end, sampler_name=sampler_name, scheduler=scheduler)
+        choices = {"sampler_name": sampler_name, "scheduler": scheduler}
+        return node_inputs.check_inputs(cls, window_start, window_end, input_types=input_types, **choices)
 
     @classmethod
     def execute(
@@ -108,6 +111,9 @@ class UncertaintyKSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         node_inputs.check_types(thresholds=thresholds, options=options)
         measuring_inputs.check_latents(latent_image, instead="KSampler")
+        node_inputs.check_choices(cls, sampler_name=sampler_name, scheduler=scheduler)
+        steps, cfg, denoise = whole("steps", steps), real("cfg", cfg), real("denoise", denoise)
+        seed = whole("seed", seed)
         settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())
         described = {"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler, "denoise": denoise}
         run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)

@@ -6,6 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
+from ...uncertainty.plain_numbers import whole
 from .. import node_inputs
 from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
@@ -97,4 +98,7 @@ def check_latents(latent_image: dict, instead: str) -> None:
 
 def image_indices(latent_image: dict) -> Sequence[int]:
     """Index of each image in the batch that it was created in."""
-    return latent_image.get("batch_index") or range(len(latent_image["samples"]))
+    given = latent_image.get("batch_index")
+    if given is None or not len(given):
+        return range(len(latent_image["samples"]))
+    return [whole("batch_index", index) for index in given]

@@ -1,6 +1,7 @@
 """UncertaintyOptions: settings of the estimator and of guidance that most users leave alone."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -114,9 +115,11 @@ class UncertaintyOptions(io.ComfyNode):
         mask_side: str | None = None,
         score_source: str | None = None,
         keep_maps: str | None = None,
+        input_types: dict[str, Any] | None = None,
     ) -> bool | str:
         return node_inputs.check_inputs(
             cls,
+            input_types=input_types,
             estimator=estimator,
             gradient=gradient,
             direction=direction,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..choices import check_choice
+from ..plain_numbers import real, whole
 from ..scores import BAD_ENDS, badness
 from .standing import Standing
 
@@ -37,7 +38,10 @@ class Rule:
     when_none_pass: str = "block"
 
     def __post_init__(self) -> None:
-        """Check every choice; raise ValueError naming the field."""
+        """Make all numbers Python's own and check every choice; raise ValueError naming the field."""
+        object.__setattr__(self, "keep", whole("keep", self.keep))
+        object.__setattr__(self, "percentile", real("percentile", self.percentile))
+        object.__setattr__(self, "threshold", real("threshold", self.threshold))
         check_choice("mode", self.mode, MODES)
         check_choice("reject", self.reject, BAD_ENDS)
         check_choice("when_none_pass", self.when_none_pass, WHEN_NONE_PASS)
