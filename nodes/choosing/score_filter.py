@@ -112,8 +112,16 @@ class UncertaintyScoreFilter(io.ComfyNode):
         when_none_pass: str | None = None,
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        choices = {"mode": mode, "quantity": quantity, "reject": reject, "when_none_pass": when_none_pass}
-        return node_inputs.check_inputs(cls, window_start, window_end, input_types=input_types, **choices)
+        return node_inputs.check_inputs(
+            cls,
+            window_start,
+            window_end,
+            input_types=input_types,
+            mode=mode,
+            quantity=quantity,
+            reject=reject,
+            when_none_pass=when_none_pass,
+        )
 
     @classmethod
     def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:

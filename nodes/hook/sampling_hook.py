@@ -166,15 +166,16 @@ class UncertaintyRun:
         Raises:
             ValueError: the image should have been guided.
         """
-        unseen = not self.steps.calls or bool(self.steps.silent.intersection(self.window_steps))
-        if steps < 1 or self.calls or not unseen:
+        silent = bool(self.steps.silent.intersection(self.window_steps))
+        if steps < 1 or self.calls or (self.steps.calls and not silent):
             return
+        who = f"{guider}, or a step cache, answers" if self.steps.calls else f"{guider} calls the model"
         if self.settings.strength != 0:
             raise ValueError(
-                f"strength must be 0 with {guider}, which calls the model past the hooks that guide it, so that the image would "
-                "not be guided: set strength to 0, or use another guider, such as CFGGuider."
+                f"strength must be 0, because {who} past the hooks that guide, and the image would not be guided: set strength "
+                "to 0, or use another guider, such as CFGGuider."
             )
-        self.failure = f"{guider} calls the model past the hooks that measure it. Use another guider, such as CFGGuider."
+        self.failure = f"{who} past the hooks that measure. Use another guider, such as CFGGuider."
 
     def _around_sampler(self, executor: Callable[..., Tensor], guider: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Wraps everything that happens to the sampler: probes the calls that were kept when all of it is over."""
@@ -298,7 +299,8 @@ class UncertaintyRun:
                 executor, x, timestep, without_state(model_options), seed, step, self.calls[step], denoised, predictions,
                 measures, self.baselines, x.device,
             )  # fmt: skip
-            self.calls[step] += measures
+            if measures:
+                self.calls[step] += 1
             return self._keep(seen) if self.waits else self._handle(seen)
         except Exception as error:
             if self.settings.strength != 0:

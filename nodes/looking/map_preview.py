@@ -73,8 +73,7 @@ class UncertaintyMapPreview(io.ComfyNode):
         normalize: str | None = None,
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        choices = {"quantity": quantity, "colormap": colormap, "normalize": normalize}
-        return node_inputs.check_inputs(cls, input_types=input_types, **choices)
+        return node_inputs.check_inputs(cls, input_types=input_types, quantity=quantity, colormap=colormap, normalize=normalize)
 
     @classmethod
     def execute(

@@ -85,8 +85,9 @@ class UncertaintyKSampler(io.ComfyNode):
         window_end: float | None = None,
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        choices = {"sampler_name": sampler_name, "scheduler": scheduler}
-        return node_inputs.check_inputs(cls, window_start, window_end, input_types=input_types, **choices)
+        return node_inputs.check_inputs(
+            cls, window_start, window_end, input_types=input_types, sampler_name=sampler_name, scheduler=scheduler
+        )
 
     @classmethod
     def execute(

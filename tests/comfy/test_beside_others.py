@@ -1,5 +1,6 @@
 """Beside what other packs attach: the image is untouched at strength 0, and maps and steps are right or refused in words."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -200,14 +201,15 @@ def test_probes_see_the_hint_of_a_t2i_adapter(
 
 
 class PastTheHooks:
-    """A guider that calls its model itself."""
+    """A guider that calls its model itself, below a noise level."""
 
-    def __new__(cls, loaded: Loaded) -> Any:
+    def __new__(cls, loaded: Loaded, below: float = math.inf) -> Any:
         import comfy.samplers
 
         class DirectGuider(comfy.samplers.CFGGuider):
-            def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-                return self.predict_noise(*args, **kwargs)
+            def __call__(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+                predict = self.predict_noise if float(timestep[0]) < below else super().__call__
+                return predict(x, timestep, *args, **kwargs)
 
         guider = DirectGuider(loaded.model)
         guider.set_conds(loaded.positive, loaded.negative)
@@ -224,12 +226,16 @@ def test_a_guider_past_the_hooks_is_named(
     inputs = custom(unet)
     output, _, found, _ = node(PastTheHooks(unet), inputs)
     assert torch.equal(output["samples"], plain(PastTheHooks(unet), inputs)[0]["samples"])
-    assert "because DirectGuider calls the model past the hooks that measure it" in blocked(found)
-    with pytest.raises(ValueError, match="strength must be 0 with DirectGuider, which calls the model past the hooks"):
+    assert "because DirectGuider calls the model past the hooks that measure" in blocked(found)
+    with pytest.raises(ValueError, match="strength must be 0, because DirectGuider calls the model past the hooks that guide"):
         node(PastTheHooks(unet), inputs, strength=50.0)
+    below = float(inputs["sigmas"][1])
+    assert "because DirectGuider, or a step cache, answers past the hooks" in blocked(node(PastTheHooks(unet, below), inputs)[2])
+    with pytest.raises(ValueError, match="strength must be 0, because DirectGuider, or a step cache, answers past the hooks"):
+        node(PastTheHooks(unet, below), inputs, strength=50.0)
     guide = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
     guided = replace(unet, model=guide(unet.model, **(MEASURING | {"strength": 1.0})).args[0])
-    with pytest.raises(ValueError, match="strength must be 0 with DirectGuider"):
+    with pytest.raises(ValueError, match="strength must be 0, because DirectGuider"):
         plain(PastTheHooks(guided), inputs)
     # Without steps there is nothing to guide.
     node(PastTheHooks(unet), custom(unet, sigmas=torch.FloatTensor([])), strength=1.0)
