@@ -94,6 +94,39 @@ def test_patches_with_state_do_not_notice_a_measuring_run(
     assert found.steps == (3, 4)
 
 
+@pytest.mark.parametrize("name", STATEFUL)
+def test_nor_do_they_notice_baselines(name: str, unet: Loaded, sampling: Sampling, pack: Callable[[str], Any]) -> None:
+    options = pack("uncertainty.options").Options(baselines=("paper_score", "cfg_rejection"))
+    latent, found, _ = sampling.node(unet, model=STATEFUL[name](unet.model), options=options)
+    assert torch.equal(latent["samples"], sampling.plain(unet, model=STATEFUL[name](unet.model)))
+    assert set(found.baselines) == {"paper_score", "cfg_rejection"}
+
+
+def test_a_guider_with_state_does_not_notice_a_measuring_run(
+    unet: Loaded,
+    node: Callable,  # noqa: F811
+    plain: Callable,  # noqa: F811
+) -> None:
+    import comfy.samplers
+
+    class Ramp(comfy.samplers.CFGGuider):
+        """Raises its scale with each prediction."""
+
+        def predict_noise(self, *args: Any, **kwargs: Any) -> Tensor:
+            self.cfg += 0.5
+            return super().predict_noise(*args, **kwargs)
+
+    def guider() -> Any:
+        ramp = Ramp(unet.model)
+        ramp.set_conds(unet.positive, unet.negative)
+        return ramp
+
+    output, denoised, found, _ = node(guider(), custom(unet))
+    expected = plain(guider(), custom(unet))
+    assert torch.equal(output["samples"], expected[0]["samples"]) and torch.equal(denoised["samples"], expected[1]["samples"])
+    assert found.steps == (2, 3)
+
+
 @pytest.mark.parametrize("hidden", [Exception("a patch of another pack"), torch.cuda.OutOfMemoryError()], ids=["error", "memory"])
 def test_an_error_while_measuring_costs_the_map_alone(
     hidden: Exception, unet: Loaded, sampling: Sampling, caplog: pytest.LogCaptureFixture
@@ -328,7 +361,9 @@ def test_latents_in_half_precision(strength: float, dtype: torch.dtype, unet: Lo
     sigmas = torch.cat([torch.linspace(1.0, 0.8, 30), torch.zeros(1)])  # neighbours differ by less than half precision
     watched, levels = levels_of(unet)
     latent = {"samples": unet.latent(2)["samples"].to(dtype)}
-    found = node(cfg(watched), custom(watched, sigmas=sigmas, latent_image=latent), strength=strength, **ALL_STEPS)[2]
-    assert found.steps == tuple(range(30))
+    last = 30 if strength == 0 else 3
+    window = {"window_start": 0.0, "window_end": last / 30}
+    found = node(cfg(watched), custom(watched, sigmas=sigmas, latent_image=latent), strength=strength, **window)[2]
+    assert found.steps == tuple(range(last))
     if strength == 0:
         assert found.sigmas.tolist() == levels[:30]
