@@ -5,6 +5,8 @@ SET_UP := "$(PYTHON)" dev/bootstrap.py
 DEMO := $(SET_UP) --layer demo run
 EVIDENCE := $(SET_UP) --layer evidence run
 TEST := $(SET_UP) --layer test run
+# Two processes, which share out the files in their order: the longest come first.
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test bench soak evidence train train-report train-latent train-judge pictures clean
 
@@ -36,7 +38,7 @@ test:
 	@$(TEST) -m bandit -q -c pyproject.toml -r uncertainty uncertainty_runs nodes paper_models demo __init__.py
 	@$(TEST) -m dev.typecheck_python
 	@$(TEST) -m dev.typecheck
-	@$(TEST) -m pytest
+	@$(TEST) -m pytest $(TWO_AT_ONCE)
 
 bench:
 	@$(EVIDENCE) -m dev.launcher -m benchmarks.estimator $(ARGS)

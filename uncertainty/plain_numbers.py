@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .kinds import LARGEST
+
 
 def plain(value: Any) -> Any:
     """A number of NumPy, or a tensor or array with one element, as a number of Python; any other value unchanged."""
@@ -44,5 +46,5 @@ def canonical(value: Any, *, fraction: bool) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if fraction:
-        return float(value)
-    return int(value) if float(value).is_integer() else value
+        return float(value) if abs(value) <= LARGEST else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -134,11 +134,14 @@ def test_repair_mends_the_broken_cat(server: ComfyServer) -> None:
     named = {node.get("title"): str(node["id"]) for node in workflow("repair_loop")["nodes"]}
     judged = outputs[named["Keep the Better"]]
     scores = np.reshape(judged["scores"], (2, 2))
-    assert judged["kept"] == scores.argmin(1).tolist()
+    # The node runs once for each pair; what is kept is counted over all scores.
+    assert judged["batches"] == [2, 2]
+    chosen = [kept - 2 * pair for pair, kept in enumerate(judged["kept"])]
+    assert chosen == scores.argmin(1).tolist()
     assert scores[1, 1] < 0.9 * scores[1, 0]
     pairs = pixels(server, outputs[named["Before, After, Before, After …"]]).reshape(2, 2, 64, 64, 3)
     kept = pixels(server, outputs[named["Save the Better"]])
-    assert all(np.array_equal(kept[image], pairs[image, judged["kept"][image]]) for image in range(2))
+    assert all(np.array_equal(kept[image], pairs[image, chosen[image]]) for image in range(2))
     masks = pixels(server, outputs[named["Parts to Redo"]])[..., 0].reshape(2, 64, 8, 64, 8).max((2, 4))
     for (before, after), mask in zip(pairs.astype(int), masks, strict=True):
         untouched = np.stack([np.roll(mask, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]).max(0) == 0

@@ -65,3 +65,9 @@ def test_one_form_keeps_what_samplers_store() -> None:
     """Fingerprints of earlier files stay: these are the forms that the samplers' own inputs have."""
     stored = {"cfg": 8.0, "steps": 20, "denoise": 1.0, "window": [0.9, 0.98], "sampler": "euler", "total_steps": 20, "samples": 5}
     assert json.dumps(compared(stored)) == json.dumps(stored)
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400), float("inf"), 1e300])
+def test_numbers_beyond_all_settings_are_left_as_they_are(huge: float) -> None:
+    for name in ("cfg", "steps", "of another pack"):
+        assert compared({name: huge}) == {name: huge}

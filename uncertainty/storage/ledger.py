@@ -173,7 +173,7 @@ class Ledger:
             settings = {(image.fingerprint, image.model, image.settings) for image in images}
             connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
             for image in images:
-                _add(connection, image, moment, output)
+                self._add(connection, image, moment, output)
 
     def standing(self, name: str, quantity: str, scores: Tensor, digests: Collection[str] = ()) -> Standing:
         """The standing of scores among all recorded scores and themselves, whether or not these images are recorded.
@@ -275,6 +275,36 @@ class Ledger:
             row = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM images").fetchone()
         return int(row[0]), int(row[1])
 
+    def _add(self, connection: sqlite3.Connection, image: ImageRecord, moment: float, output: int) -> None:
+        """Give an image a row, or its file to a row that has none or whose file was moved away."""
+        values = _values(image, moment, output)
+        of_the_file = {name: values[name] for name in OF_THE_FILE}
+        if image.file is not None:
+            # A name belongs to the image that was saved last.
+            connection.execute(
+                "UPDATE images SET file = NULL, size = NULL, modified = NULL, rejected = NULL "
+                "WHERE file = ? AND output = ? AND digest != ?",
+                (image.file, output, image.digest),
+            )
+        rows = connection.execute(
+            "SELECT id, copy, file, output FROM images WHERE digest = ? ORDER BY copy", (image.digest,)
+        ).fetchall()
+        if image.file is None and rows:
+            return
+        same = [row["id"] for row in rows if (row["file"], row["output"]) == (image.file, output)]
+        free = [row["id"] for row in rows if row["file"] is None or (row["output"] == output and self._is_gone(row["file"]))]
+        for number in (same or free)[:1]:
+            setting = ", ".join(f"{name} = ?" for name in of_the_file)
+            connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
+            return
+        values["copy"] = rows[-1]["copy"] + 1 if rows else 0
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO images ({names}) VALUES ({marks})", tuple(values.values()))  # nosec B608
+
+    def _is_gone(self, file: str) -> bool:
+        """Whether a file is no longer in the output folder."""
+        return bool(self.output) and not Path(self.output, file).is_file()
+
     def _listed(self, connection: sqlite3.Connection) -> str:
         """The condition for rows whose files may be in this output folder; empty if that is all rows, as almost always."""
         known = connection.execute("SELECT id, path FROM outputs").fetchall()
@@ -288,33 +318,6 @@ def _output_number(connection: sqlite3.Connection, output: str) -> int:
     """Id of an output folder, which is added if it is new."""
     connection.execute("INSERT OR IGNORE INTO outputs (path) VALUES (?)", (output,))
     return int(connection.execute("SELECT id FROM outputs WHERE path = ?", (output,)).fetchone()[0])
-
-
-def _add(connection: sqlite3.Connection, image: ImageRecord, moment: float, output: int) -> None:
-    """Give an image a row, or its file to a row that has none."""
-    values = _values(image, moment, output)
-    of_the_file = {name: values[name] for name in OF_THE_FILE}
-    if image.file is not None:
-        # A name belongs to the image that was saved last.
-        connection.execute(
-            "UPDATE images SET file = NULL, size = NULL, modified = NULL, rejected = NULL "
-            "WHERE file = ? AND output = ? AND digest != ?",
-            (image.file, output, image.digest),
-        )
-    rows = connection.execute(
-        "SELECT id, copy, file, output FROM images WHERE digest = ? ORDER BY copy", (image.digest,)
-    ).fetchall()
-    if image.file is None and rows:
-        return
-    same = [row["id"] for row in rows if (row["file"], row["output"]) == (image.file, output)]
-    free = [row["id"] for row in rows if row["file"] is None]
-    for number in (same or free)[:1]:
-        setting = ", ".join(f"{name} = ?" for name in of_the_file)
-        connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
-        return
-    values["copy"] = rows[-1]["copy"] + 1 if rows else 0
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO images ({names}) VALUES ({marks})", tuple(values.values()))  # nosec B608
 
 
 def _values(image: ImageRecord, moment: float, output: int) -> dict[str, Any]:
