@@ -211,8 +211,9 @@ class Ledger:
             if after is not None:
                 condition, more = query.after(after)
                 where, values = f"{where} AND {condition}", [*values, *more]
+            # The first condition is about ``rejected``. The plus sign keeps SQLite from its index, which is not in this order.
             rows = connection.execute(
-                f"SELECT * FROM images WHERE {where} "  # nosec B608
+                f"SELECT * FROM images WHERE +{where} "  # nosec B608
                 f"ORDER BY {query.column} {direction}, id {direction} LIMIT ?",
                 [*values, limit],
             ).fetchall()

@@ -51,7 +51,7 @@ def _files_are_identified(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE images")
     connection.execute("ALTER TABLE rows RENAME TO images")
     connection.execute("CREATE INDEX by_file ON images (file, output)")
-    connection.execute("CREATE INDEX by_state ON images (rejected, output)")  # small, so that counting is fast
+    connection.execute("CREATE INDEX by_state ON images (rejected, output, fingerprint)")  # small, so that counting is fast
     for name in ("created", *(name for name in QUANTITIES if name in kept)):
         _index(connection, name)
 
