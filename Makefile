@@ -49,7 +49,7 @@ bench:
 	@$(EVIDENCE) -m benchmarks.batches $(ARGS)
 
 soak:
-	@$(TEST) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/unit/test_killed.py tests/unit/test_culling.py
+	@$(TEST) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/server/test_ledger_routes.py tests/unit/test_killed.py tests/unit/test_culling.py
 	@$(TEST) -m dev.fuzz --seconds 120
 	@$(TEST) -m benchmarks.soak $(ARGS)
 

@@ -196,12 +196,14 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     assert all(file.exists() for file in files)
 
 
-def test_requests_at_the_same_time_lose_no_file(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+def test_requests_at_the_same_time_lose_no_file(
+    own_server: ComfyServer, nights: list[dict[str, Any]], place: Path, request: pytest.FixtureRequest
+) -> None:
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)
     ids = [row["id"] for row in told["rows"]]
     files = {path.name: path.read_bytes() for path in (place / "output" / "night").glob("*.png")}
     assert len(files) == len(ids)
-    for _ in range(5):
+    for _ in range(50 if request.config.getoption("--long") else 5):
         with ThreadPoolExecutor(6) as several:
             asks = [
                 several.submit(asked, own_server, f"/uncertainty/ledger/{what}", {"ids": ids})
