@@ -9,6 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..uncertainty.choosing.rejecting import REJECTED
+from ..uncertainty.storage.paths import below, is_file
 from ..uncertainty.storage.tensor_files import SUFFIX, kind_of
 from .file_names import filled
 
@@ -43,8 +44,8 @@ def located(file: str) -> Path:
         ValueError: the file does not exist, or is outside ComfyUI's folders.
     """
     name, folder = folder_paths.annotated_filepath(file)
-    path = _below(folder or folder_paths.get_input_directory(), name)
-    if path is None or not _is_file(path):
+    path = below(Path(folder or folder_paths.get_input_directory()), name)
+    if path is None or not is_file(path):
         raise ValueError(f"file {file!r} is not in ComfyUI's folders: choose one from the list (press R to refresh it).")
     return path
 
@@ -61,7 +62,7 @@ def running(name: str) -> Path:
         ValueError: the name is not a valid file name, or is outside the folder.
     """
     name = _check_name("name", name)
-    path = _below(f"{folder_paths.get_output_directory()}/{FOLDER}", f"{name}{SUFFIX}")
+    path = below(Path(folder_paths.get_output_directory(), FOLDER), f"{name}{SUFFIX}")
     if path is None or path.name.strip() == SUFFIX:
         raise ValueError(f"name must be the name of a file in output/{FOLDER}, got {name!r}.")
     return path
@@ -74,7 +75,7 @@ def check_prefix(filename_prefix: str) -> str:
         ValueError: nothing can be saved under the prefix.
     """
     prefix = _check_name("filename_prefix", filename_prefix)
-    if _below(folder_paths.get_output_directory(), prefix) is None:
+    if below(Path(folder_paths.get_output_directory()), prefix) is None:
         raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {prefix!r}.")
     if any(part.casefold() == REJECTED for part in Path(os.path.normpath(prefix)).parts[:-1]):
         raise ValueError(
@@ -94,21 +95,6 @@ def _check_name(field: str, name: str) -> str:
     return name
 
 
-def _below(folder: str, name: str) -> Path | None:
-    """Path of the name in the folder, or None if the name leads outside it."""
-    root = Path(os.path.normpath(Path(folder).absolute()))
-    path = Path(os.path.normpath(root / name))
-    return path if path.is_relative_to(root) else None
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a regular file is there; no, too, for names that no file can have."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def _files_below(folder: Path) -> Iterator[Path]:
     """Everything with this pack's suffix in a folder and those below. Folders that cannot be listed are left out.
 
@@ -126,10 +112,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _listed(kind: str) -> list[str]:
     listed = []
-    for folder, below, note in (
+    for folder, part, note in (
         (folder_paths.get_output_directory(), FOLDER, " [output]"),
         (folder_paths.get_input_directory(), "", ""),
     ):
-        paths = sorted(_files_below(Path(folder, below)))
+        paths = sorted(_files_below(Path(folder, part)))
         listed += [f"{path.relative_to(folder).as_posix()}{note}" for path in paths if kind_of(path) == kind]
     return listed

@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 from aiohttp import web
 
+from ..uncertainty.storage.paths import is_file
 from .view_files import FOLDER
 
 # Only these are served: the folder may also hold uploads, and an uploaded HTML page would run with ComfyUI's origin.
@@ -18,13 +19,6 @@ async def temporary(request: web.Request) -> web.StreamResponse:
     """The file of that name, or status 204 (no content) if it does not exist."""
     name = request.match_info["name"]
     path = Path(folder_paths.get_temp_directory()) / FOLDER / name
-    if path.name != name or path.suffix not in SUFFIXES or not _is_file(path):
+    if path.name != name or path.suffix not in SUFFIXES or not is_file(path):
         return web.Response(status=204)
     return web.FileResponse(path)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no file can have this name
-        return False

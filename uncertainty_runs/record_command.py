@@ -66,5 +66,4 @@ def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | No
     path = present(folder, line["file"])
     if path is None:
         return None
-    image = replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
-    return image.stamped(path)
+    return replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)

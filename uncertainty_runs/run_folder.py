@@ -10,9 +10,9 @@ from typing import Any
 
 from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
-from uncertainty.storage.atomic import atomic_write
+from uncertainty.storage.atomic import write_whole
 from uncertainty.storage.foreign import fields
-from uncertainty.storage.paths import below
+from uncertainty.storage.paths import file_below
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.text_files import read_text
 
@@ -34,12 +34,6 @@ def image_of(number: int, place: int) -> str:
 def map_of(number: int) -> str:
     """Path of the map of a job, relative to the folder."""
     return f"maps/{number // JOBS_A_FOLDER:05}/{number:07}.safetensors"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all."""
-    with atomic_write(path) as unfinished:
-        unfinished.write_bytes(content)
 
 
 def keep(folder: Path, name: str, content: bytes) -> File:
@@ -137,7 +131,7 @@ def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
 
 def present(folder: Path, name: str) -> Path | None:
     """A file of a folder at its place, or in the folder for rejected ones beside it; None if it is in neither, or outside."""
-    path = below(folder, name)
+    path = file_below(folder, name)
     if path is None:
         return None
     return next((place for place in (path, path.parent / REJECTED / path.name) if place.is_file()), None)

@@ -9,7 +9,6 @@ import folder_paths
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage.ledger import LOCATION, Ledger, LedgerError
-from ...uncertainty.storage.records import records_of
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +57,6 @@ def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> N
     if not _recording:
         return
     try:
-        images = records_of(uncertainty, files)
-        if files is not None:
-            images = [image.stamped(output() / image.path) for image in images]
-        ledger().add(images)
+        ledger().record(uncertainty, files)
     except (LedgerError, OSError, ValueError, TypeError, OverflowError) as error:
         log.warning("scores were not recorded: %s", error)

@@ -145,13 +145,11 @@ def _heatmap(given: str) -> bytes:
     if not (given.isdecimal() and len(given) < LONGEST_NUMBER):
         raise ValueError(f"id must be a number, got {shown(given)}.")
     ledger = ledger_access.ledger()
-    images = ledger.find([ROW.check("id", int(given))])
-    if not images:
-        raise FileNotFoundError(f"the ledger has no saved image {given}.")
-    present = moving_images.where_it_is(ledger, images[0])
+    recorded = moving_images.saved_image(ledger, ROW.check("id", int(given)))
+    present = moving_images.where_it_is(ledger, recorded)
     path = None if present is None else moving_images.path_of(present)
     if path is None:
-        raise FileNotFoundError(f"{images[0].path.name} is no longer in its folder.")
+        raise FileNotFoundError(f"{recorded.path.name} is no longer in its folder.")
     values = png_entry.read_map(path)
     if values is None:
         raise FileNotFoundError(f"{path.name} contains no map, because it was saved without metadata.")

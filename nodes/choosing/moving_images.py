@@ -9,7 +9,7 @@ from typing import Any
 from ...uncertainty.choosing import rejecting
 from ...uncertainty.choosing.rejecting import Mover
 from ...uncertainty.storage.ledger import Ledger, LedgerError
-from ...uncertainty.storage.paths import below
+from ...uncertainty.storage.paths import file_below
 from ...uncertainty.storage.records import ImageRecord
 from ...uncertainty.storage.saved_files import is_file_of
 from . import ledger_access
@@ -81,9 +81,17 @@ def in_words(error: Exception) -> str:
     return str(error)
 
 
+def saved_image(ledger: Ledger, number: int) -> ImageRecord:
+    """The saved image with this id; raise FileNotFoundError if there is none."""
+    images = ledger.find([number])
+    if not images:
+        raise FileNotFoundError(f"the ledger has no saved image {number}.")
+    return images[0]
+
+
 def path_of(image: ImageRecord) -> Path | None:
     """Path of the image's file as recorded; None if it is outside the output folder."""
-    return below(ledger_access.output(), image.file or "")
+    return file_below(ledger_access.output(), image.file or "")
 
 
 def where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord | None:
@@ -113,10 +121,7 @@ def _recorded_where_it_is(ledger: Ledger, number: int) -> ImageRecord:
     Raises:
         FileNotFoundError: the ledger no longer has the image, or its file is in neither folder.
     """
-    images = ledger.find([number])
-    if not images:
-        raise FileNotFoundError(f"the ledger has no saved image {number}.")
-    (image,) = images
+    image = saved_image(ledger, number)
     present = where_it_is(ledger, image)
     if present is None:
         raise FileNotFoundError(f"{image.path.name} is no longer in its folder.")

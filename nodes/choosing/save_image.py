@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 from typing import Any
 
 from comfy.cli_args import args
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import png_entry
-from ...uncertainty.storage.atomic import atomic_write
+from ...uncertainty.storage.atomic import write_whole
 from .. import folders, node_inputs
 from ..numbered_files import NumberedFiles
 from . import ledger_access
@@ -68,7 +67,7 @@ class UncertaintySaveImage(io.ComfyNode):
         shown = []
         for index, image in enumerate(images):
             content = png_entry.png(image, cls._about(uncertainty, index))
-            shown.append(files.write(".png", functools.partial(_write_new, content), index))
+            shown.append(files.write(".png", functools.partial(write_whole, content=content, replace=False), index))
         ledger_access.record(uncertainty, [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown])
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 
@@ -81,8 +80,3 @@ class UncertaintySaveImage(io.ComfyNode):
         workflow = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
         workflow.pop(png_entry.ENTRY, None)  # another pack's, under the name of this pack's entry
         return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **workflow}
-
-
-def _write_new(content: bytes, path: Path) -> None:
-    with atomic_write(path, replace=False) as unfinished:
-        unfinished.write_bytes(content)

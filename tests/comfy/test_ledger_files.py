@@ -231,8 +231,8 @@ def test_no_map_replaces_a_map(comfy: Comfy, tmp_path: Path, prefix: str) -> Non
 def test_a_number_that_another_process_takes_is_left_to_it(comfy: Comfy, tmp_path: Path) -> None:
     files = comfy.pack("nodes.numbered_files").NumberedFiles("x")
     (tmp_path / "output" / "x_00001_.png").write_text("another's")
-    writer = comfy.pack("nodes.choosing.save_image")._write_new
-    shown = files.write(".png", lambda path: writer(b"ours", path))
+    write_whole = comfy.pack("uncertainty.storage.atomic").write_whole
+    shown = files.write(".png", lambda path: write_whole(path, b"ours", replace=False))
     assert shown["filename"] == "x_00002_.png"
     assert (tmp_path / "output" / "x_00001_.png").read_text() == "another's"
     assert len(list((tmp_path / "output").iterdir())) == 2

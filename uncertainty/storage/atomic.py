@@ -40,6 +40,12 @@ def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a file atomically. Arguments and errors as for ``atomic_write``."""
+    with atomic_write(path, replace=replace) as unfinished:
+        unfinished.write_bytes(content)
+
+
 def rename_to_new(source: Path, target: Path) -> None:
     """Rename a file, but never over another file. At every moment the file has one of its two names, or both.
 

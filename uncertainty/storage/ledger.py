@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,11 @@ class Ledger:
         Raises:
             LedgerError: the file cannot be used.
         """
-        with self._connected(self.path if self._has_rows() else ":memory:") as connection:
-            if version_of(connection) == 0:
-                migrate(connection, self.path)  # in memory
+        with ExitStack() as opened:
+            connection = opened.enter_context(self._connected(self.path if self.path.exists() else ":memory:"))
+            if version_of(connection) == 0:  # there is no file, or an empty one of a process that was killed at once
+                connection = opened.enter_context(self._connected(":memory:"))
+                migrate(connection, self.path)
             self._refuse_newer(connection)
             if not is_current(connection):
                 raise LedgerError(f"the ledger {self.path.name} was written by an older version of this pack: restart ComfyUI.")
@@ -127,13 +129,6 @@ class Ledger:
             raise self._unusable(error) from error
         finally:
             connection.close()
-
-    def _has_rows(self) -> bool:
-        """Whether the file exists and was ever written to: a process that is killed at once leaves an empty one."""
-        if not self.path.exists():
-            return False
-        with self._connected(self.path) as connection:
-            return version_of(connection) > 0
 
     def _unusable(self, error: Exception) -> LedgerError:
         reason = error.strerror if isinstance(error, OSError) else error  # without the path of the file
@@ -166,7 +161,13 @@ class Ledger:
         return images[0].fingerprint
 
     def add(self, images: Sequence[ImageRecord], now: float | None = None) -> None:
-        """Record images in one transaction. An image has one row for each of its files, or one if it has none."""
+        """Record images in one transaction. An image has one row for each of its files, or one if it has none.
+
+        Raises:
+            OSError: a file is not in the output folder, whose files are recorded with size and time.
+        """
+        if self.output:
+            images = [image if image.file is None else image.stamped(Path(self.output, image.file)) for image in images]
         moment = time.time() if now is None else now
         with self._writing() as connection:
             output = _output_number(connection, self.output)

@@ -1,11 +1,28 @@
-"""Names of files that come from elsewhere, such as rows of a table, and must stay in a folder."""
+"""Names of files that come from elsewhere, such as inputs of nodes or rows of a table, and must stay in a folder."""
 
 import os
 from pathlib import Path
 
 
 def below(folder: Path, name: str) -> Path | None:
-    """Path of a name in a folder; None if it leads outside. Links are followed, as ComfyUI does: a subfolder may be a link."""
+    """Path of a name in a folder, or the folder itself; None if the name leads outside.
+
+    Links are followed, as ComfyUI does: a subfolder may be a link.
+    """
     root = Path(os.path.normpath(folder.absolute()))
     path = Path(os.path.normpath(root / name))
-    return path if path.is_relative_to(root) and path != root else None
+    return path if path.is_relative_to(root) else None
+
+
+def file_below(folder: Path, name: str) -> Path | None:
+    """Path of a file in a folder; None if the name leads outside or to the folder itself."""
+    path = below(folder, name)
+    return None if path == below(folder, "") else path
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file is there; no, too, for names that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

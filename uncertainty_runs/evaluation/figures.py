@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from uncertainty.quantities import QUANTITIES
+from uncertainty.storage.atomic import write_whole
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
 
-from ..run_folder import map_of, write_whole
+from ..run_folder import map_of
 from .judges import Reference, pixels
 from .reconstruction_protocol import Measured, maps_of
 from .report import Table

@@ -16,10 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from uncertainty.metrics.features import Extractor, imported
+from uncertainty.storage.atomic import write_whole
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.text_files import read_text
-
-from ..run_folder import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 AT_ONCE = 64

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..run_folder import write_whole
+from uncertainty.storage.atomic import write_whole
 
 Cell = str | int | float
 
