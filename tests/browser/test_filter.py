@@ -141,9 +141,7 @@ class Filter:
 @pytest.fixture
 def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Filter]:
     """The filter after a run of the workflow, centred. Pictures are ``SMALL`` unless a test sets another size."""
-    file = tmp_path / "filtering.json"
-    file.write_text(json.dumps(workflow(*getattr(request, "param", SMALL))))
-    each_front_end.open(file)
+    each_front_end.open_graph(workflow(*getattr(request, "param", SMALL)), tmp_path / "filtering.json")
     each_front_end.fix_seeds()
     found = Filter(each_front_end)
     found.node.on("(node) => { node.pos = [0, -3000]; }")  # away from other nodes, which grow when they show images
@@ -158,9 +156,7 @@ def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureR
 def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None:
     """Every change of a widget marks the images at once as the next run will select them."""
     graph = {"1": load_scores(each_front_end, SCORES, "marks"), "2": judge(uncertainty=["1", 0])}
-    file = tmp_path / "marks.json"
-    file.write_text(json.dumps(graph))
-    each_front_end.open(file)
+    each_front_end.open_graph(graph, tmp_path / "marks.json")
     each_front_end.run()
     shown = Filter(each_front_end)
     expect(shown.cards).to_have_count(len(SCORES))
@@ -207,9 +203,7 @@ def test_a_linked_rule_shows_what_the_run_did(each_front_end: "FrontEnd", tmp_pa
         "5": make("PrimitiveFloat", value=1.0),
     }
     graph["2"]["inputs"] |= {"keep": ["3", 0], "window_end": ["5", 0]}
-    file = tmp_path / "linked.json"
-    file.write_text(json.dumps(graph))
-    each_front_end.open(file)
+    each_front_end.open_graph(graph, tmp_path / "linked.json")
     each_front_end.run()
     shown = Filter(each_front_end)
     expect(shown.cards).to_have_count(6)
@@ -257,9 +251,7 @@ def test_batches_of_a_list(each_front_end: "FrontEnd", tmp_path: Path, request: 
     graph["11"] = make("RebatchLatents", latents=["3", 0], batch_size=2)
     graph["4"]["inputs"]["latent_image"] = ["11", 0]
     graph["7"]["inputs"]["keep"] = 1
-    file = tmp_path / "batches.json"
-    file.write_text(json.dumps(graph))
-    each_front_end.open(file)
+    each_front_end.open_graph(graph, tmp_path / "batches.json")
     each_front_end.fix_seeds()
     each_front_end.run()
     shown = Filter(each_front_end)

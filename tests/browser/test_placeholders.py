@@ -1,6 +1,5 @@
 """Names of files: the page fills in placeholders for this pack's nodes as for ComfyUI's own; the widgets keep the patterns."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +29,7 @@ def test_placeholders_are_filled_in(each_front_end: "FrontEnd", tmp_path: Path) 
     }
     for node in graph.values():
         node["_meta"] = {"title": "KSampler for tests" if node["class_type"] == "KSampler" else node["class_type"]}
-    file = tmp_path / "names.json"
-    file.write_text(json.dumps(graph))
-    each_front_end.open(file)
+    each_front_end.open_graph(graph, tmp_path / "names.json")
     each_front_end.fix_seeds()
     year, day = each_front_end.page.evaluate(DATE)
     exported = each_front_end.exported()

@@ -68,6 +68,17 @@ class Viewer:
         """The node, looked up each time: loading a workflow replaces it."""
         return self.front_end.node(NODE, self.number)
 
+    def queue_and_leave(self, seed: int, command: str) -> None:
+        """Queue with a new seed, so that there is time, and go to another workflow; ``window.execution_success`` is the end."""
+        page = self.front_end.page
+        self.front_end.node("UncertaintyKSampler").set("seed", seed)
+        for event in ("promptQueued", "execution_success"):
+            when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
+            page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
+        page.get_by_role("button", name="Run").first.click()
+        page.evaluate("async () => { await window.promptQueued; }")
+        self.front_end.command(command)
+
     @property
     def root(self) -> Locator:
         """The element of the view."""
@@ -145,9 +156,7 @@ def _header(file: bytes) -> dict[str, str]:
 @pytest.fixture
 def viewer(each_front_end: "FrontEnd", tmp_path: Path) -> Iterator[Viewer]:
     """The view after a run of the workflow, centred."""
-    file = tmp_path / "looking.json"
-    file.write_text(json.dumps(workflow()))
-    each_front_end.open(file)
+    each_front_end.open_graph(workflow(), tmp_path / "looking.json")
     each_front_end.fix_seeds()
     each_front_end.run()
     found = Viewer(each_front_end)
@@ -297,13 +306,7 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
     """The map appears on return to a workflow that ran in the background."""
     page = viewer.front_end.page
     before = viewer.memory()["results"]
-    viewer.front_end.node("UncertaintyKSampler").set("seed", 4)  # forces new sampling, so that there is time to switch workflows
-    for event in ("promptQueued", "execution_success"):
-        when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
-        page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
-    page.get_by_role("button", name="Run").first.click()
-    page.evaluate("async () => { await window.promptQueued; }")
-    viewer.front_end.command("Comfy.NewBlankWorkflow")
+    viewer.queue_and_leave(4, "Comfy.NewBlankWorkflow")
     page.evaluate("async () => { await window.execution_success; }")
     assert page.locator(".unc-map").count() == 0
     viewer.front_end.command("Workspace.PreviousOpenedWorkflow")
@@ -331,13 +334,7 @@ def test_results_of_another_workflow_stay_there(viewer: Viewer) -> None:
     """ComfyUI gives results to the node of the same id in the workflow that is open. A copy of a workflow has the same ids."""
     page = viewer.front_end.page
     before = viewer.memory()["results"]
-    viewer.front_end.node("UncertaintyKSampler").set("seed", 6)
-    for event in ("promptQueued", "execution_success"):
-        when = f"(resolve) => window.app.api.addEventListener('{event}', resolve, {{ once: true }})"
-        page.evaluate(f"() => {{ window.{event} = new Promise({when}); }}")
-    page.get_by_role("button", name="Run").first.click()
-    page.evaluate("async () => { await window.promptQueued; }")
-    viewer.front_end.command("Comfy.DuplicateWorkflow")
+    viewer.queue_and_leave(6, "Comfy.DuplicateWorkflow")
     page.wait_for_function("() => window.app.extensionManager.workflow.openWorkflows.length > 1")
     page.evaluate("async () => { await window.execution_success; }")
     page.wait_for_timeout(500)
@@ -355,9 +352,7 @@ def test_linked_inputs_and_batches(each_front_end: "FrontEnd", tmp_path: Path, r
     graph["10"] = {"class_type": "PrimitiveInt", "inputs": {"value": RECORDED[1]}, "_meta": {"title": "step"}}
     graph["5"]["inputs"]["latent_image"] = ["9", 0]
     graph["7"]["inputs"]["step"] = ["10", 0]
-    file = tmp_path / "lists.json"
-    file.write_text(json.dumps(graph))
-    each_front_end.open(file)
+    each_front_end.open_graph(graph, tmp_path / "lists.json")
     each_front_end.fix_seeds()
     each_front_end.run()
     found = Viewer(each_front_end)

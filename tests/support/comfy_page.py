@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +138,11 @@ class FrontEnd:
             [file.read_text(), file.name],
         )
         self.page.wait_for_function("name => document.title.includes(name)", arg=file.stem)
+
+    def open_graph(self, graph: Mapping[str, Any], file: Path) -> None:
+        """Drop a graph in API format on the canvas, as a file of that name."""
+        file.write_text(json.dumps(graph))
+        self.open(file)
 
     def run(self) -> None:
         """Press Run and wait for the end of the run."""

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from called import called
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.choosing.rejecting import LOCK
@@ -22,7 +23,6 @@ from uncertainty.images.heatmaps import as_pictures
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage import png_entry
 from uncertainty.storage.fingerprints import fingerprint
-from uncertainty_runs import command_line as command
 
 Rank = Callable[..., "Done"]
 
@@ -58,13 +58,8 @@ class Done:
 @pytest.fixture
 def rank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Rank:
     def run(folder: Path, *arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["uncertainty", "rank", str(folder), *arguments])
         capsys.readouterr()
-        failed = ""
-        try:
-            command.main()
-        except SystemExit as end:
-            failed = str(end.code or "")
+        failed = called(monkeypatch, "rank", folder, *arguments)
         told = capsys.readouterr()
         return Done(told.out, told.err + failed, bool(failed))
 

@@ -2,16 +2,15 @@
 
 import ast
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from test_rank import save
 
+from called import called
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.storage import png_entry
-from uncertainty_runs import command_line
 from uncertainty_runs.terminal import printable, printable_lines
 
 HOSTILE = "a\x1b[2J\x9b31m\r\x07\u202egnp\u2028\udcff"
@@ -19,12 +18,7 @@ HOSTILE = "a\x1b[2J\x9b31m\r\x07\u202egnp\u2028\udcff"
 
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Everything that a command prints."""
-    monkeypatch.setattr(sys, "argv", ["uncertainty", *map(str, arguments)])
-    failed = ""
-    try:
-        command_line.main()
-    except SystemExit as end:
-        failed = str(end.code or "")
+    failed = called(monkeypatch, *arguments)
     told = capfd.readouterr()
     return told.out + told.err + failed
 

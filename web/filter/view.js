@@ -4,7 +4,7 @@ import { fileUrl } from "../adapter.js";
 import { h, reveal } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
-import { batchPager, PAGER } from "../shared/pager.js";
+import { BatchPager } from "../shared/pager.js";
 import { keepWheel } from "../shared/wheel.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
@@ -37,8 +37,6 @@ class FilterView {
   /** @param {NodeHost} host */
   constructor(host) {
     this.host = host;
-    /** The results of the last run, one file for each batch. @type {FileRef[]} */
-    this.files = [];
     /** The batch shown. @type {Judged | null} */
     this.judged = null;
     /** @type {{card: HTMLElement, verdict: HTMLElement}[]} by image */
@@ -53,7 +51,7 @@ class FilterView {
     this.plot = h("div", { className: "unc-histogram" });
     this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
-    this.pager = batchPager((by) => this.#browse(by));
+    this.pager = new BatchPager(host, () => this.#open());
     const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
@@ -65,10 +63,6 @@ class FilterView {
       step: (by) => this.#step(by),
     });
     host.attach(element);
-    host.onResults((files) => {
-      this.files = files;
-      this.#open();
-    });
     host.onValue(() => this.#show());
     host.onWiring(() => this.#show());
     host.onRemove(() => {
@@ -79,37 +73,26 @@ class FilterView {
     });
   }
 
-  /** The number of the batch to show. */
-  get batch() {
-    return Math.min(this.host.memory.batch ?? 0, this.files.length - 1);
-  }
-
-  /** Show another batch of the run, wrapping at the ends. @param {number} by */
-  #browse(by) {
-    this.host.remember({ batch: (this.batch + by + this.files.length) % this.files.length });
-    this.#open();
-  }
-
   /** Load the results of a batch. */
   async #open() {
     const generation = ++this.generation;
     let [judged, problem] = [/** @type {Judged | null} */ (null), GONE];
     try {
-      judged = await load(this.files[this.batch]);
+      judged = await load(this.pager.file);
     } catch (error) {
       problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
     }
     if (generation !== this.generation) return;
     this.closeLarge();
     this.judged = judged;
-    this.pager.show(this.batch, this.files.length);
+    this.pager.show();
     this.message.hidden = Boolean(judged);
     this.body.hidden = !judged;
     if (!judged) {
       this.message.textContent = problem;
       return;
     }
-    this.host.grow(WIDTH, HEIGHT + (this.files.length > 1 ? PAGER : 0));
+    this.host.grow(WIDTH, HEIGHT + this.pager.height);
     this.#fill(judged);
     this.#show();
   }

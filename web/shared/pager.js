@@ -3,25 +3,58 @@
 import { stepButton } from "./dialog.js";
 import { h } from "./dom.js";
 
-/** Height of the pager in pixels. */
-export const PAGER = 30;
+/** @typedef {import("../adapter.js").FileRef} FileRef */
 
-/** @param {(by: number) => void} browse moves by that many batches */
-export function batchPager(browse) {
-  const text = h("output");
-  const element = h(
-    "div",
-    { className: "unc-pager", role: "group", "aria-label": "Batches of the run", hidden: true },
-    stepButton("‹", "Previous batch", () => browse(-1)),
-    text,
-    stepButton("›", "Next batch", () => browse(1)),
-  );
-  return {
-    element,
-    /** @param {number} current @param {number} count */
-    show(current, count) {
-      element.hidden = count < 2;
-      text.textContent = `Batch ${current + 1} of ${count}`;
-    },
-  };
+const HEIGHT = 30;
+
+export class BatchPager {
+  /** The results of the last run, one file for each batch. @type {FileRef[]} */
+  #files = [];
+
+  /**
+   * @param {import("../adapter.js").NodeHost} host remembers the chosen batch
+   * @param {() => void} open loads the `file` of the chosen batch, after each run and each choice
+   */
+  constructor(host, open) {
+    this.host = host;
+    this.open = open;
+    this.text = h("output");
+    this.element = h(
+      "div",
+      { className: "unc-pager", role: "group", "aria-label": "Batches of the run", hidden: true },
+      stepButton("‹", "Previous batch", () => this.#browse(-1)),
+      this.text,
+      stepButton("›", "Next batch", () => this.#browse(1)),
+    );
+    host.onResults((files) => {
+      this.#files = files;
+      open();
+    });
+  }
+
+  /** The results of the chosen batch. */
+  get file() {
+    return this.#files[this.#batch];
+  }
+
+  /** Height in pixels; 0 while there is nothing to choose. */
+  get height() {
+    return this.#files.length > 1 ? HEIGHT : 0;
+  }
+
+  /** Name the chosen batch. */
+  show() {
+    this.element.hidden = this.#files.length < 2;
+    this.text.textContent = `Batch ${this.#batch + 1} of ${this.#files.length}`;
+  }
+
+  get #batch() {
+    return Math.min(this.host.memory.batch ?? 0, this.#files.length - 1);
+  }
+
+  /** Choose another batch, wrapping at the ends. @param {number} by */
+  #browse(by) {
+    this.host.remember({ batch: (this.#batch + by + this.#files.length) % this.#files.length });
+    this.open();
+  }
 }

@@ -2,7 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
-import { batchPager, PAGER } from "../shared/pager.js";
+import { BatchPager } from "../shared/pager.js";
 import { QUANTITIES } from "../shared/quantities.js";
 import { segments } from "../shared/segments.js";
 import { stepCurve } from "./curve.js";
@@ -29,8 +29,6 @@ class MapView {
   /** @param {NodeHost} host */
   constructor(host) {
     this.host = host;
-    /** The results of the last run, one file for each batch. @type {import("../adapter.js").FileRef[]} */
-    this.files = [];
     /** @type {MapIndex | null} */
     this.index = null;
     this.image = 0;
@@ -80,17 +78,13 @@ class MapView {
       h("div", { className: "unc-sliders" }, this.step.row, this.frames.row, this.opacity.row),
       h("div", { className: "unc-course" }, this.caption, plot),
     );
-    this.pager = batchPager((by) => this.#browseBatches(by));
+    this.pager = new BatchPager(host, () => this.#open());
     this.element = h("div", { className: "unc unc-map" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging a slider must not move the node.
     this.element.addEventListener("keydown", (event) => event.stopPropagation());
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
     host.attach(this.element);
-    host.onResults((files) => {
-      this.files = files;
-      this.#open();
-    });
     host.onValue(() => this.#draw());
     host.onWiring(() => this.#draw());
     host.onRemove(() => {
@@ -116,24 +110,13 @@ class MapView {
     this.#say(text);
   }
 
-  /** The number of the batch to show. */
-  get batch() {
-    return Math.min(this.host.memory.batch ?? 0, this.files.length - 1);
-  }
-
-  /** Show another batch of the run, wrapping at the ends. @param {number} by */
-  #browseBatches(by) {
-    this.host.remember({ batch: (this.batch + by + this.files.length) % this.files.length });
-    this.#open();
-  }
-
   /** Load the maps of a batch. */
   async #open() {
     const generation = ++this.generation;
-    this.pager.show(this.batch, this.files.length);
+    this.pager.show();
     let index = null;
     try {
-      index = await MapIndex.load(this.files[this.batch]);
+      index = await MapIndex.load(this.pager.file);
     } catch (error) {
       if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
       return;
@@ -145,7 +128,7 @@ class MapView {
     this.image = Math.min(this.host.memory.image ?? 0, index.images - 1);
     this.frame = Math.min(this.host.memory.frame ?? 0, index.about.frames - 1);
     this.body.hidden = false;
-    const more = (index.images > 1 ? 46 : 0) + (index.about.frames > 1 ? 26 : 0) + (this.files.length > 1 ? PAGER : 0);
+    const more = (index.images > 1 ? 46 : 0) + (index.about.frames > 1 ? 26 : 0) + this.pager.height;
     this.host.grow(WIDTH, HEIGHT + more);
     await this.#draw();
   }
