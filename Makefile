@@ -8,7 +8,7 @@ TEST := $(SET_UP) --layer test run
 # Two processes, which share out the files in their order: the longest come first.
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test bench soak evidence train train-report train-latent train-judge pictures clean
+.PHONY: help setup demo test bench soak evidence train train-report train-latent train-styles train-judge pictures clean
 
 help:
 	@echo "make demo          a batch from the small model in a real ComfyUI: images, maps, a sheet sorted by score, scores.csv"
@@ -20,6 +20,7 @@ help:
 	@echo "make train         train the small model; ARGS='--steps 13000' passes options"
 	@echo "make train-report  draw the small model's sample sheet and training curve"
 	@echo "make train-latent  train the benchmarks' latent model from the small model, and draw its sample sheet"
+	@echo "make train-styles  train the evidence's model of many styles from the small model"
 	@echo "make train-judge   train the classifier that judges the small model's images in the evidence"
 	@echo "make pictures      take the pictures in README and help pages from the example workflows as they run"
 	@echo "make clean         remove everything that these commands made or downloaded"
@@ -65,6 +66,9 @@ train-report:
 train-latent:
 	@$(EVIDENCE) -m dev.launcher -m benchmarks.train_latent $(ARGS)
 	@$(EVIDENCE) -m dev.launcher -m benchmarks.latent_report
+
+train-styles:
+	@$(EVIDENCE) -m dev.launcher -m testbed.train $(ARGS)
 
 train-judge:
 	@$(EVIDENCE) -m demo.train_classifier $(ARGS)

@@ -69,7 +69,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     def export(ema: dict[str, Tensor], done: int, path: Path = folder / "latest.safetensors") -> None:
         tensors = {demo.UNET_PREFIX + n.removeprefix("unet."): ema[n].half().contiguous().cpu() for n in trained}
         tensors |= {"codec.components": codec.components, "codec.scale": codec.scale}
-        training = {"images": done * demo_train.BATCH, "batch": demo_train.BATCH, "data": demo_train.data.PACKAGE}
+        training = {"images": done * demo_train.BATCH, "batch": demo_train.BATCH, "data": demo_train.data.NOTO.package}
         metadata = {"format": "pt", "modelspec.title": WEIGHTS.stem, "modelspec.license": "Apache-2.0", "base": base}
         metadata |= {"unet_config": json.dumps(config), "training": json.dumps(training)}
         demo_train.write(tensors, metadata, path)

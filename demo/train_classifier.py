@@ -93,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     network, labels, accuracy = train(arguments.steps)
     tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    about = {"labels": json.dumps(labels), "accuracy": f"{accuracy:.4f}", "data": data.PACKAGE}
+    about = {"labels": json.dumps(labels), "accuracy": f"{accuracy:.4f}", "data": data.NOTO.package}
     write(tensors, about, WEIGHTS)
     print(f"accuracy on changed copies {accuracy:.1%}; temperature {float(network.temperature):.2f}; wrote {WEIGHTS.name}")
 

@@ -102,9 +102,9 @@ def test_the_judge_knows_the_demos_pictures_when_they_are_changed() -> None:
 
     judge = extractor("demo.classifier:judge")
     assert len(judge.labels) == 440
-    if not (train_classifier.WORK / data.ARCHIVE).is_file():
+    if not (train_classifier.WORK / data.NOTO.file).is_file():
         pytest.skip("the training pictures were not fetched: make evidence fetches them")
-    pictures = data.load(train_classifier.WORK / data.ARCHIVE)[::9]
+    pictures = data.load(train_classifier.WORK / data.NOTO.file)[::9]
     pixels = torch.stack([picture.pixels for picture in pictures])
     mirrored = torch.tensor([picture.mirrored for picture in pictures])
     seen = judge((train_classifier.changed(pixels, mirrored, torch.Generator().manual_seed(77)) + 1) / 2)
