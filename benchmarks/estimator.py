@@ -21,7 +21,7 @@ from torch import Tensor
 
 from uncertainty.estimators import ESTIMATORS
 from uncertainty.probes import Probes
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.smoothing import as_images, nonlocal_means, radius_for
 
 from . import results, situations
@@ -45,7 +45,7 @@ def image_only(probes: Probes) -> dict[str, Tensor]:
     axes = (1, 2, 3)
     image = (denoised - denoised.mean(axes, keepdim=True)) / denoised.std(axes, keepdim=True) / denoised.shape[1] ** 0.5
     radius = radius_for(*image.shape[-2:])
-    return {n: nonlocal_means(as_images(v), image / 0.5, radius) for n, v in estimated(probes, "control_variate").items()}
+    return {n: nonlocal_means(as_images(v), image / 0.5, radius)[0] for n, v in estimated(probes, "control_variate").items()}
 
 
 def blurred(probes: Probes) -> dict[str, Tensor]:
@@ -68,16 +68,16 @@ CANDIDATES: dict[str, tuple[Callable[[Probes], dict[str, Tensor]], bool]] = {
 
 def reference(situation: situations.Situation) -> tuple[dict[str, Tensor], dict[str, float]]:
     """The reference: the control variate over many probes, (C, h, w) by quantity, and the reliability of its channels' mean."""
-    halves: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
+    halves: dict[str, list[Tensor]] = {name: [] for name in PROBED}
     for half in range(2):
         # In independent blocks, because the mean of unbiased estimates is unbiased.
-        blocks: dict[str, Tensor] = {name: torch.zeros(()) for name in QUANTITIES}
+        blocks: dict[str, Tensor] = {name: torch.zeros(()) for name in PROBED}
         size, count = 64, REFERENCE // 128
         for block in range(count):
             probes = situation.probes(situation.noise(size, 1, seed=1000 + 100 * half + block))
             for name, value in estimated(probes, "control_variate").items():
                 blocks[name] = blocks[name] + value[0] / count
-        for name in QUANTITIES:
+        for name in PROBED:
             halves[name].append(blocks[name])
     maps = {name: torch.stack(pair).mean(0) for name, pair in halves.items()}
     agreement = {name: correlation(*(half.mean(0)[None] for half in pair)).item() for name, pair in halves.items()}
@@ -105,7 +105,7 @@ def measure(situation: situations.Situation) -> dict:
     result: dict = {"sigma": situation.sigma.item(), "prompt": situation.prompt, "quantities": {}}
     maps = {name: function(drawn[special]) for name, (function, special) in CANDIDATES.items()}
     many = situation.probes(situation.noise(max(PLAIN), 1, seed=3))
-    for quantity in QUANTITIES:
+    for quantity in PROBED:
         target = truth[quantity].mean(0)[None]
         paper = maps["paper"][quantity].mean(1)
         signal = target.var() * reliability[quantity]
@@ -151,7 +151,7 @@ def summarise(results_by_situation: list[dict]) -> list[dict]:
     rows = []
     for step in STEPS:
         here = [entry for entry in results_by_situation if entry["step"] == step]
-        for quantity in QUANTITIES:
+        for quantity in PROBED:
             entries = [entry["quantities"][quantity] for entry in here]
             ratios = [entry["noise_ratio"] for entry in entries]
             for samples in PLAIN:
@@ -239,7 +239,7 @@ def draw(rows: list[dict], name: str) -> None:
         "filtered, independent probes": "C2",
         "filtered": "C3",
     }
-    for axis, quantity in zip(axes, QUANTITIES, strict=True):
+    for axis, quantity in zip(axes, PROBED, strict=True):
         for estimator, colour in shown.items():
             line = [row for row in rows if row["quantity"] == quantity and row["estimator"] == estimator]
             levels = [row["sigma"] for row in line]

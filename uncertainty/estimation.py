@@ -12,7 +12,7 @@ from torch import Tensor
 from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS
 from .noising import Noising, variance_exploding
-from .probes import Denoiser, Probes, check_samples, probe_noise, score_probes
+from .probes import BothScores, Denoiser, Probes, check_samples, probe_noise, score_probes, score_probes_both
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ def estimate(
     noising: Callable[[Tensor], Noising] = variance_exploding,
     samples: int = 5,
     seed: int = 0,
+    both: BothScores | None = None,
     noise: Tensor | None = None,
     orthogonal: bool = False,
     center: Tensor | None = None,
@@ -47,6 +48,7 @@ def estimate(
         noising: coefficients of a noise level: ``variance_exploding``, ``rectified_flow``, or a function of the model's own.
         samples: M, at least 2.
         seed: seed of the probe noise.
+        both: predicts probes in place of ``score``, also under the prompt alone; None if ``score`` is the latter.
         noise: probe noise (M, B, C, *spatial), used instead of ``samples`` and ``seed``.
         orthogonal: whether ``noise`` was made by ``probes.orthogonal``.
         center: noise prediction at x, if already known; saves one call.
@@ -69,6 +71,9 @@ def estimate(
     if center is None:
         center = score(x, sigma)
     perturbed = coefficients.renoise(x, center, noise)
-    scores = score_probes(score, perturbed, sigma, probes_per_call)
-    probes = Probes(noise, scores, perturbed, center, coefficients, sigma, orthogonal)
+    if both is None:
+        scores, conditional = score_probes(score, perturbed, sigma, probes_per_call), None
+    else:
+        scores, conditional = score_probes_both(both, perturbed, sigma, probes_per_call)
+    probes = Probes(noise, scores, perturbed, center, coefficients, sigma, orthogonal, conditional)
     return Estimate(declared.maps(probes, mask), probes)

@@ -10,7 +10,7 @@ most, those at the same place. If the noise of M - 1 such elements is orthogonal
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from .noising import Noising, per_image
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``score(x, sigma)``: noise prediction (B, C, *spatial) for x of that shape and sigma (B,)."""
+
+BothScores = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Like a ``Denoiser``, but it also returns the noise prediction under the prompt alone, from the same call."""
 
 MIN_SAMPLES = 2
 
@@ -42,6 +45,8 @@ class Probes:
         noising: coefficients of this noise level.
         sigma: noise level, (B,).
         orthogonal: whether the noise was made by ``orthogonal``; otherwise it is independent from probe to probe.
+        conditional: noise predictions ε_cⁱ at the probes under the prompt alone, same shape as ``scores``; None if the scores
+            are these.
     """
 
     noise: Tensor
@@ -51,6 +56,19 @@ class Probes:
     noising: Noising
     sigma: Tensor
     orthogonal: bool = False
+    conditional: Tensor | None = None
+
+    @property
+    def prompted(self) -> Tensor:
+        """The noise predictions under the prompt alone, (M, B, C, *spatial)."""
+        return self.scores if self.conditional is None else self.conditional
+
+    def only(self, probes: Sequence[int]) -> "Probes":
+        """Some of the probes."""
+        chosen = list(probes)
+        conditional = None if self.conditional is None else self.conditional[chosen]
+        parts = {"noise": self.noise[chosen], "scores": self.scores[chosen], "perturbed": self.perturbed[chosen]}
+        return replace(self, **parts, conditional=conditional)
 
     @property
     def degrees(self) -> int:
@@ -147,8 +165,23 @@ def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_c
         sigma: noise levels (B,).
         probes_per_call: number of probes per call of the network; None for all.
     """
+    (scores,) = _in_calls(lambda z, levels: (score(z, levels),), perturbed, sigma, probes_per_call)
+    return scores
+
+
+def score_probes_both(
+    both: BothScores, perturbed: Tensor, sigma: Tensor, probes_per_call: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Noise predictions of all probes and those under the prompt alone, both like the result of ``score_probes``."""
+    scores, conditional = _in_calls(both, perturbed, sigma, probes_per_call)
+    return scores, conditional
+
+
+def _in_calls(
+    predict: Callable[[Tensor, Tensor], tuple[Tensor, ...]], perturbed: Tensor, sigma: Tensor, probes_per_call: int | None
+) -> list[Tensor]:
     results = []
     for chunk in torch.split(perturbed, probes_per_call or len(perturbed)):
-        predicted = score(chunk.flatten(0, 1), sigma.repeat(len(chunk)))
-        results.append(predicted.to(torch.promote_types(predicted.dtype, torch.float32)).reshape(chunk.shape))
-    return torch.cat(results)
+        predicted = predict(chunk.flatten(0, 1), sigma.repeat(len(chunk)))
+        results.append([each.to(torch.promote_types(each.dtype, torch.float32)).reshape(chunk.shape) for each in predicted])
+    return [torch.cat(parts) for parts in zip(*results, strict=True)]

@@ -64,10 +64,11 @@ def gaussian(mean: Tensor, covariance: Tensor) -> Mixture:
     return Mixture(mean[None], covariance[None], torch.ones(1, dtype=torch.float64))
 
 
-def gaussian_quantities(covariance: Tensor, a: float, b: float) -> dict[str, Tensor]:
-    """The three quantities of Gaussian data, each (D,), whatever x: with P = (a²Σ + b²I)⁻¹.
+def gaussian_quantities(covariance: Tensor, a: float, b: float, offset: Tensor) -> dict[str, Tensor]:
+    """The quantities of Gaussian data, each (D,), for an x̂0 that is ``offset`` (D,) away from the mean: with P = (a²Σ + b²I)⁻¹.
 
-    score variance diag(b⁴P²); posterior variance diag(C), C = Σ - a²ΣPΣ; denoised variance (a/b)²·diag(C²).
+    score variance diag(b⁴P²); posterior variance diag(C), C = Σ - a²ΣPΣ; denoised variance (a/b)²·diag(C²); denoising loss, with
+    x̂0(a·x̂0 + b·n) - x̂0 = -b²P·offset + (a/b)·C·n, the denoised variance plus (b²P·offset)². The first three hold for every x̂0.
     """
     identity = torch.eye(len(covariance), dtype=torch.float64)
     precision = torch.linalg.inv(a**2 * covariance + b**2 * identity)
@@ -76,6 +77,7 @@ def gaussian_quantities(covariance: Tensor, a: float, b: float) -> dict[str, Ten
         "score_variance": b**4 * (precision @ precision).diagonal(),
         "posterior_variance": posterior.diagonal(),
         "denoised_variance": (a / b) ** 2 * (posterior @ posterior).diagonal(),
+        "denoising_loss": (a / b) ** 2 * (posterior @ posterior).diagonal() + (b**2 * precision @ offset).square(),
     }
 
 

@@ -1,5 +1,7 @@
 """The estimators, the gradient and the guidance against distributions solved on paper."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from scipy.stats import chi2
@@ -11,7 +13,8 @@ from uncertainty import rectified_flow, variance_exploding
 from uncertainty.estimators import centered
 from uncertainty.gradients import exact_gradient, forward_only_gradient
 from uncertainty.probes import Probes, orthogonal
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
+from uncertainty.quantities.drift import Drift
 
 SHAPE = (2, 2, 3)
 DIM = 12
@@ -36,7 +39,8 @@ def test_gaussian_map_lies_within_its_chi_square_bounds(family: str, sigma: floa
     data = gaussian(normal(DIM, seed=1), covariance)
     level = torch.tensor(sigma, dtype=torch.float64)
     coefficients = noising(level)
-    expected = gaussian_quantities(covariance, float(coefficients.a), float(coefficients.b))["score_variance"]
+    a, b = float(coefficients.a), float(coefficients.b)
+    expected = gaussian_quantities(covariance, a, b, torch.zeros(DIM, dtype=torch.float64))["score_variance"]
     samples = 40
     x = normal(3, *SHAPE, seed=2)
     noise = normal(samples, 3, *SHAPE, seed=3)
@@ -56,12 +60,12 @@ def test_all_quantities_converge_to_their_closed_form(family: str, estimator: st
     data = gaussian(torch.zeros(DIM, dtype=torch.float64), covariance)
     level = torch.tensor(0.4, dtype=torch.float64)
     coefficients = noising(level)
-    expected = gaussian_quantities(covariance, float(coefficients.a), float(coefficients.b))
+    a, b = float(coefficients.a), float(coefficients.b)
+    x = normal(1, *SHAPE, seed=7)
+    expected = gaussian_quantities(covariance, a, b, data.denoised(x, a, b).flatten())
     noise = normal(20_000, 1, *SHAPE, seed=6)
-    found = uncertainty.estimate(
-        getattr(data, name), normal(1, *SHAPE, seed=7), level, noising=noising, noise=noise, estimator=estimator
-    )
-    for quantity in QUANTITIES:
+    found = uncertainty.estimate(getattr(data, name), x, level, noising=noising, noise=noise, estimator=estimator)
+    for quantity in PROBED:
         torch.testing.assert_close(found.quantities[quantity].flatten(), expected[quantity], rtol=0.05, atol=0.03)
 
 
@@ -94,13 +98,15 @@ def test_orthogonal_probes_are_unbiased_on_gaussian_data(family: str, samples: i
     data = gaussian(torch.zeros(DIM, dtype=torch.float64), covariance)
     level = torch.tensor(0.4, dtype=torch.float64)
     coefficients = noising(level)
-    expected = gaussian_quantities(covariance, float(coefficients.a), float(coefficients.b))
+    a, b = float(coefficients.a), float(coefficients.b)
+    x = normal(1, *SHAPE, seed=7)
+    expected = gaussian_quantities(covariance, a, b, data.denoised(x, a, b).flatten())
     draws = 3000
     found = uncertainty.estimate(
-        getattr(data, name), normal(1, *SHAPE, seed=7).expand(draws, *SHAPE), level, noising=noising,
+        getattr(data, name), x.expand(draws, *SHAPE), level, noising=noising,
         noise=orthogonal_noise(samples, draws, seed=28), orthogonal=True, estimator="control_variate",
     )  # fmt: skip
-    for quantity in QUANTITIES:
+    for quantity in PROBED:
         values = found.quantities[quantity].flatten(1)
         # Five standard errors of the mean over the draws.
         assert ((values.mean(0) - expected[quantity]).abs() < 5 * values.std(0) / draws**0.5).all(), quantity
@@ -120,7 +126,7 @@ def test_orthogonal_probes_err_by_less_than_a_part_in_m_elsewhere(samples: int) 
         data.noise_prediction, x.expand(draws, *SHAPE), level, noise=orthogonal_noise(samples, draws, seed=30), orthogonal=True,
         estimator="control_variate",
     ).quantities  # fmt: skip
-    for quantity in ("score_variance", "denoised_variance"):
+    for quantity in ("score_variance", "denoised_variance", "denoising_loss"):
         error = found[quantity].mean(0) - limit[quantity][0]
         statistical = 5 * found[quantity].std(0) / draws**0.5 + 0.03 * limit[quantity][0]
         assert (error.abs() < limit[quantity][0] / samples + statistical).all(), quantity
@@ -137,7 +143,7 @@ def test_orthogonal_probes_are_less_noisy() -> None:
             data.noise_prediction, x, level, noise=noise, orthogonal=special, estimator="control_variate"
         ).quantities
         spread.append({name: float(value.var(0).mean()) for name, value in found.items()})
-    assert all(spread[1][name] < 0.8 * spread[0][name] for name in QUANTITIES), spread
+    assert all(spread[1][name] < 0.8 * spread[0][name] for name in PROBED), spread
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -222,7 +228,7 @@ def test_flow_and_exploding_maps_agree(sigma: float) -> None:
     level = torch.tensor(sigma, dtype=torch.float64)
     flow = uncertainty.guide(data.flow_noise_prediction, x, level, noising=rectified_flow, noise=noise)
     exploding = uncertainty.guide(data.noise_prediction, x / (1 - level), level / (1 - level), noise=noise)
-    for quantity in QUANTITIES:
+    for quantity in PROBED:
         torch.testing.assert_close(flow.estimate.quantities[quantity], exploding.estimate.quantities[quantity])
     torch.testing.assert_close(flow.gradient, exploding.gradient)
     assert torch.equal(flow.mask, exploding.mask)
@@ -243,7 +249,7 @@ def test_standard_error_tells_how_much_scores_scatter(estimator: str, orthogonal
         data.noise_prediction, x.expand(draws, *SHAPE), level, noise=noise, orthogonal=orthogonally, estimator=estimator
     )
     told = uncertainty.ESTIMATORS[estimator].standard_errors(found.probes, None)
-    for name in QUANTITIES:
+    for name in PROBED:
         ratio = told[name].square().mean().sqrt() / found.quantities[name].flatten(1).mean(1).std()
         # The jackknife of a variance over six draws errs on the safe side.
         assert 0.9 < ratio < 1.6, (name, ratio)
@@ -267,3 +273,92 @@ def test_centered_is_variance_plus_squared_bias() -> None:
     probes = Probes(noise, scores, noise, center, variance_exploding(one), one)
     found = centered.maps(probes)["score_variance"]
     torch.testing.assert_close(found, scores.var(0, correction=0) + (scores.mean(0) - center).square())
+
+
+def guided(prompted: Mixture, unprompted: Mixture, cfg: float, name: str) -> tuple[Callable, Callable]:
+    """Noise prediction after CFG, alone and with the one under the prompt."""
+
+    def both(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        conditional, unconditional = getattr(prompted, name)(x, sigma), getattr(unprompted, name)(x, sigma)
+        return unconditional + cfg * (conditional - unconditional), conditional
+
+    return lambda x, sigma: both(x, sigma)[0], both
+
+
+@pytest.mark.parametrize("estimator", ["paper", "control_variate"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_under_cfg_the_posterior_variance_is_that_of_the_prompt(family: str, estimator: str) -> None:
+    """Where guided predictions give w·C_c - (w - 1)·C_u, which is below 0 here."""
+    noising, name = FAMILIES[family]
+    covariance = random_covariance(DIM, 5)
+    score, both = guided(*(gaussian(torch.zeros(DIM, dtype=torch.float64), scale * covariance) for scale in (0.3, 3)), 3.0, name)
+    level = torch.tensor(0.6, dtype=torch.float64)
+    coefficients = noising(level)
+    a, b = float(coefficients.a), float(coefficients.b)
+    noise = normal(20_000, 1, *SHAPE, seed=40)
+    x = normal(1, *SHAPE, seed=41)
+    found = uncertainty.estimate(score, x, level, noising=noising, noise=noise, both=both, estimator=estimator)
+    offset = (x - b * score(x, level.expand(1))) / a
+    expected, wide = (gaussian_quantities(scale * covariance, a, b, offset.flatten()) for scale in (0.3, 3))
+    for quantity in ("posterior_variance", "denoising_loss"):
+        torch.testing.assert_close(found.quantities[quantity].flatten(), expected[quantity], rtol=0.05, atol=0.08)
+    alone = uncertainty.estimate(score, x, level, noising=noising, noise=noise, estimator=estimator).quantities
+    limit = 3 * expected["posterior_variance"] - 2 * wide["posterior_variance"]
+    torch.testing.assert_close(alone["posterior_variance"].flatten(), limit, rtol=0.05, atol=0.08)
+    assert (limit < 0).any() and (found.quantities["posterior_variance"] > 0).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_variances_are_two_quantities_and_not_three(family: str) -> None:
+    """U = 1 + (a/b)²·(denoised variance - 2·posterior variance), for the same predictions and any probes."""
+    noising, name = FAMILIES[family]
+    data, level = three_bumps(), torch.tensor(0.7, dtype=torch.float64)
+    for special in (False, True):
+        noise = orthogonal_noise(5, 2, seed=42) if special else normal(5, 2, *SHAPE, seed=42)
+        found = uncertainty.estimate(
+            getattr(data, name), normal(2, *SHAPE, seed=43), level, noising=noising, noise=noise, orthogonal=special,
+            estimator="control_variate",
+        ).quantities  # fmt: skip
+        ratio = (noising(level).a / noising(level).b) ** 2
+        rest = 1 + ratio * (found["denoised_variance"] - 2 * found["posterior_variance"])
+        torch.testing.assert_close(found["score_variance"], rest)
+
+
+def test_score_variance_rises_again_where_two_images_compete() -> None:
+    """High means sure, until (a/b)²·C has an eigenvalue of about 2."""
+    sure, unsure = {}, {}
+    for distance, found in ((0.2, sure), (4.8, unsure)):
+        direction = torch.ones(DIM, dtype=torch.float64) / DIM**0.5
+        means = torch.stack([distance * direction, -distance * direction])
+        narrow = 0.05**2 * torch.eye(DIM, dtype=torch.float64).expand(2, DIM, DIM)
+        data = Mixture(means, narrow, torch.tensor([0.5, 0.5], dtype=torch.float64))
+        noise = normal(20_000, 1, *SHAPE, seed=44)
+        x = torch.zeros(1, *SHAPE, dtype=torch.float64)
+        level = torch.tensor(1.2, dtype=torch.float64)
+        values = uncertainty.estimate(data.noise_prediction, x, level, noise=noise, estimator="control_variate").quantities
+        found.update({name: float(value.mean()) for name, value in values.items()})
+    assert unsure["posterior_variance"] > 5 * sure["posterior_variance"]
+    assert unsure["score_variance"] > sure["score_variance"]
+
+
+def test_a_loss_is_a_variance_and_the_error_that_it_does_not_see() -> None:
+    noise, scores, prompted = (normal(6, 2, *SHAPE, seed=seed) for seed in (45, 46, 47))
+    one = torch.ones(2, dtype=torch.float64)
+    probes = Probes(noise, scores, noise, normal(2, *SHAPE, seed=48), variance_exploding(2 * one), 2 * one, conditional=prompted)
+    missed = 2 * (noise - prompted)  # x̂0_c(x̂ⁱ) - x̂0
+    expected = missed.var(0, correction=0) + missed.mean(0).square()
+    for estimator in ("paper", "control_variate"):
+        torch.testing.assert_close(uncertainty.ESTIMATORS[estimator].maps(probes, None)["denoising_loss"], expected)
+
+
+def test_drift_adds_up_the_changes_of_the_last_third() -> None:
+    images = normal(9, 2, *SHAPE, seed=49).float()
+    drift = Drift(9)
+    for step, image in enumerate(images):
+        drift.see(step, image)
+        drift.see(step, image + 1)  # a second call of the step
+    assert drift.map is not None
+    torch.testing.assert_close(drift.map, images[5:].diff(dim=0).square().sum(0))
+    once = Drift(1)
+    once.see(0, images[0])
+    assert once.map is None

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from ..probes import MIN_SAMPLES, Probes
-from ..quantities import QUANTITIES
+from ..quantities import PROBED
 from .estimator import Estimator, Maps
 from .jackknife import jackknife_variance, mean_over_elements, unknown
 
 
 def contributions(probes: Probes) -> Maps:
     """The terms of each probe for each quantity, (M, B, C, *spatial)."""
-    terms = {name: quantity.terms(probes) for name, quantity in QUANTITIES.items()}
+    terms = {name: quantity.terms(probes) for name, quantity in PROBED.items()}
     if probes.orthogonal:
         # By construction, an element's own noise has mean square 1. Its part of a term varies, but cancels in the sum.
         own = probes.deviations[0].square() - 1
@@ -23,15 +23,15 @@ def contributions(probes: Probes) -> Maps:
     return terms
 
 
-def total(terms: Maps, degrees: int) -> Maps:
+def total(terms: Maps, probes: Probes) -> Maps:
     """The quantities, from the ``contributions`` of the probes."""
-    means = {name: values.sum(0) / degrees for name, values in terms.items()}
-    return {name: QUANTITIES[name].known + mean if QUANTITIES[name].known else mean for name, mean in means.items()}
+    means = {name: values.sum(0) / PROBED[name].degrees(probes) for name, values in terms.items()}
+    return {name: PROBED[name].known + mean if PROBED[name].known else mean for name, mean in means.items()}
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
     """Each quantity, estimated from the terms it declares."""
-    return total(contributions(probes), probes.degrees)
+    return total(contributions(probes), probes)
 
 
 def standard_errors(probes: Probes, mask: Tensor | None = None) -> Maps:
@@ -41,7 +41,7 @@ def standard_errors(probes: Probes, mask: Tensor | None = None) -> Maps:
     means = {
         name: torch.stack([mean_over_elements(term, mask) for term in terms]) for name, terms in contributions(probes).items()
     }
-    return {name: jackknife_variance(values).sqrt() for name, values in means.items()}
+    return {name: jackknife_variance(values, PROBED[name].centred).sqrt() for name, values in means.items()}
 
 
 ESTIMATOR = Estimator(

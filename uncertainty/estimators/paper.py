@@ -3,14 +3,14 @@
 from torch import Tensor
 
 from ..probes import Probes
-from ..quantities import QUANTITIES
+from ..quantities import PROBED
 from .estimator import Estimator, Maps
 from .jackknife import leave_one_out
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
     """The plain sample estimate of each quantity."""
-    return {name: quantity.plain(probes) for name, quantity in QUANTITIES.items()}
+    return {name: quantity.plain(probes) for name, quantity in PROBED.items()}
 
 
 ESTIMATOR = Estimator(

@@ -6,7 +6,7 @@ Var_i(x̂0ⁱ) = (b/a)²·Var_i(eⁱ - nⁱ) ≈ (a/b)²·diag(C²),  C = Cov[x0
 from torch import Tensor
 
 from ..probes import Probes, ratio_squared
-from .quantity import Quantity
+from .quantity import ProbedQuantity
 
 
 def plain(probes: Probes) -> Tensor:
@@ -20,7 +20,7 @@ def terms(probes: Probes) -> Tensor:
     return ratio_squared(probes) * (scores - noise).square()
 
 
-QUANTITY = Quantity(
+QUANTITY = ProbedQuantity(
     name="denoised_variance",
     label="Image change",
     meaning="How much the finished image still changes when noise is added and removed again. High means unsure.",

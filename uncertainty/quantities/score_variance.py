@@ -8,7 +8,7 @@ It falls as the posterior variance rises, until (a/b)²·C has an eigenvalue of 
 from torch import Tensor
 
 from ..probes import Probes
-from .quantity import Quantity
+from .quantity import ProbedQuantity
 
 
 def plain(probes: Probes) -> Tensor:
@@ -22,7 +22,7 @@ def terms(probes: Probes) -> Tensor:
     return scores.square() - noise.square()
 
 
-QUANTITY = Quantity(
+QUANTITY = ProbedQuantity(
     name="score_variance",
     label="Noise (paper)",
     meaning="How much the predicted noise varies (the paper's map). High means sure.",
