@@ -37,22 +37,15 @@ TYPES: dict[str, tuple[type, str]] = {
 
 
 def quantity_input() -> io.Combo.Input:
-    """The choice of a quantity."""
+    """The choice of a quantity or of a baseline."""
     return io.Combo.Input(
         "quantity",
-        options=list(QUANTITIES),
+        options=list(SCORES),
         default=DEFAULT_QUANTITY,
         tooltip="Which quantity to use. "
-        + " ".join(f"{name}: {_as_part(quantity.meaning)}" for name, quantity in QUANTITIES.items()),
+        + " ".join(f"{name}: {_as_part(quantity.meaning)}" for name, quantity in QUANTITIES.items())
+        + " The others are measured by Uncertainty Baselines.",
     )
-
-
-def score_input() -> io.Combo.Input:
-    """The choice of a score: a quantity or a baseline."""
-    quantities = quantity_input()
-    quantities.options = list(SCORES)
-    quantities.tooltip += " The other scores are measured by Uncertainty Baselines."
-    return quantities
 
 
 def _as_part(sentence: str) -> str:

@@ -9,13 +9,14 @@ from .estimators import ESTIMATORS
 from .guidance import Guided, guide
 from .maps import UncertaintyMap
 from .noising import Noising, rectified_flow, variance_exploding
-from .quantities import QUANTITIES
+from .quantities import PROBED, QUANTITIES
 from .scores import Score
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ESTIMATORS",
+    "PROBED",
     "QUANTITIES",
     "Estimate",
     "Guided",

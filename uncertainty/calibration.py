@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .maps import UncertaintyMap
+from .quantities import QUANTITIES
 from .settings import check_agreement, compared
 from .thresholds import Thresholds
 
@@ -69,10 +70,14 @@ class Calibration:
 
     @classmethod
     def like(cls, measured: UncertaintyMap) -> "Calibration":
-        """An empty calibration for maps like this one."""
+        """An empty calibration for maps like this one.
+
+        Raises:
+            ValueError: the map was made without probes.
+        """
         return cls(
             values=measured.values[:, 0][None][:0],
-            scores={name: torch.empty(0) for name in measured.quantities},
+            scores={name: torch.empty(0) for name in measured.names if name in QUANTITIES},
             recent=torch.empty(0, dtype=torch.int64),
             count=0,
             steps=measured.steps,
@@ -152,6 +157,8 @@ class Calibration:
         return "\n".join(lines)
 
     def _check(self, measured: UncertaintyMap) -> None:
+        if not measured.quantities:
+            raise ValueError("the map has no recorded steps, because samples was 0: set samples to 5.")
         if measured.mask is not None:
             raise ValueError("the map has a noise mask, so part of the image was not sampled: calibrate without a noise mask.")
         check_agreement(

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .baselines import BASELINES
 from .choices import check_choice
-from .quantities import DEFAULT_QUANTITY, QUANTITIES
-from .scores import Score
+from .estimators import mean_over_elements
+from .quantities import DEFAULT_QUANTITY, PROBED, QUANTITIES
+from .scores import SCORES, Score
 
 PAPER_QUANTITY = "score_variance"
 
@@ -22,7 +23,8 @@ class UncertaintyMap:
     """Uncertainty of a batch over the recorded steps. Immutable.
 
     Attributes:
-        quantities: by name, float32 CPU tensors (S, B, C, *spatial). Quantities added in later versions are absent.
+        quantities: by name, those that were probed, float32 CPU tensors (S, B, C, *spatial). Quantities added in later versions
+            are absent; without probes (S = 0) all are.
         standard_errors: by name, standard error of the mean over elements, (S, B).
         steps: the S recorded steps, zero-based, in sampling order.
         total_steps: length of the schedule.
@@ -30,6 +32,7 @@ class UncertaintyMap:
         mask: where sampling was allowed to change the image, (B, 1, *spatial), or None.
         settings: the settings needed to reproduce the map, JSON-serialisable.
         baselines: measured baseline scores of the same images, by name.
+        of_run: maps that belong to the whole run instead of a step, of quantities and baselines by name, (B, C, *spatial).
         places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
     """
 
@@ -41,6 +44,7 @@ class UncertaintyMap:
     mask: Tensor | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     baselines: Mapping[str, Score] = field(default_factory=dict)
+    of_run: Mapping[str, Tensor] = field(default_factory=dict)
     places: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -49,11 +53,12 @@ class UncertaintyMap:
         Raises:
             ValueError: a part is missing, or shapes or steps disagree.
         """
-        for name in ("quantities", "standard_errors", "settings", "baselines"):
+        for name in ("quantities", "standard_errors", "settings", "baselines", "of_run"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._check_quantities()
         self._check_steps()
-        recorded, images, _, *spatial = self.shape
+        recorded, images, *element = self.shape
+        spatial = element[1:]
         object.__setattr__(self, "places", tuple(self.places) or tuple(range(images)))
         if len(self.places) != images:
             raise ValueError(f"the map's places must be one index for each of its {images} images, got {len(self.places)}.")
@@ -63,6 +68,7 @@ class UncertaintyMap:
         expected["sigmas"] = self.sigmas, (recorded,)
         for name, score in self.baselines.items():
             expected |= {f"{part} of {name}": (tensor, (images,)) for part, tensor in score._asdict().items()}
+        expected |= {name: (values, (images, *element)) for name, values in self.of_run.items()}
         if self.mask is not None:
             expected["mask"] = self.mask, (images, 1, *spatial)
         for name, (tensor, shape) in expected.items():
@@ -72,18 +78,28 @@ class UncertaintyMap:
 
     def _check_quantities(self) -> None:
         shapes = {name: tuple(values.shape) for name, values in self.quantities.items()}
-        if len(set(shapes.values())) != 1 or self.shape[0] != len(self.steps):
+        if not shapes and not self.of_run:
+            raise ValueError("the map must have a quantity, but nothing was measured.")
+        if len(set(shapes.values())) > 1 or self.shape[0] != len(self.steps):
             raise ValueError(f"the map's quantities must all have shape (S={len(self.steps)}, B, C, ...), got {shapes}.")
 
     def _check_steps(self) -> None:
         steps, total = self.steps, self.total_steps
-        if not (steps and all(type(step) is int for step in (*steps, total)) and 0 <= min(steps) <= max(steps) < total):
+        whole = all(type(step) is int for step in (*steps, total))
+        if not (whole and total > 0 and all(0 <= step < total for step in steps)):
             raise ValueError(f"the map's steps must be integers from 0 to total_steps - 1, got {steps} with total_steps {total}.")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of every quantity: (S, B, C, *spatial)."""
-        return tuple(next(iter(self.quantities.values())).shape) if self.quantities else (0,)
+        """Shape of every probed quantity: (S, B, C, *spatial)."""
+        if self.quantities:
+            return tuple(next(iter(self.quantities.values())).shape)
+        return (0, *next(iter(self.of_run.values())).shape)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities and baselines that this map has a map of, in the order of choices."""
+        return tuple(name for name in SCORES if name in self.quantities or name in self.of_run)
 
     @property
     def values(self) -> Tensor:
@@ -95,19 +111,50 @@ class UncertaintyMap:
         """Number of images B."""
         return self.shape[1]
 
+    @property
+    def default(self) -> str:
+        """The quantity to use where none is asked for."""
+        return DEFAULT_QUANTITY if DEFAULT_QUANTITY in self.names else self.names[0]
+
     def quantity(self, name: str) -> Tensor:
-        """One quantity, (S, B, C, *spatial).
+        """One probed quantity, (S, B, C, *spatial).
 
         Raises:
-            ValueError: the quantity is unknown, or this map was made by a version that did not measure it.
+            ValueError: the quantity is unknown, or this map does not have it.
         """
-        if name in self.quantities:
-            return self.quantities[name]
-        check_choice("quantity", name, QUANTITIES)
-        raise ValueError(
-            f"this map has no {name}: the version that made it did not measure it. Sample again, or choose one of "
-            f"{', '.join(self.quantities)}."
-        )
+        if name not in self.quantities:
+            raise self._absent(name)
+        return self.quantities[name]
+
+    def summed(self, name: str, steps: Sequence[int] | None = None) -> Tensor:
+        """A quantity or baseline, summed over the given steps or all recorded ones, or of the whole run: (B, C, *spatial).
+
+        Raises:
+            ValueError: the name is unknown, this map does not have it, it belongs to the whole run but steps were given, or a
+                step was not recorded.
+        """
+        if name in self.of_run:
+            self._check_whole(name, steps)
+            return self.of_run[name]
+        return self.quantity(name)[self.rows(steps)].sum(0)
+
+    def _check_whole(self, name: str, steps: Sequence[int] | None) -> None:
+        if steps is not None and list(steps) != list(self.steps):
+            raise ValueError(
+                f"{name} belongs to the whole run and has no steps: show all steps (-1), or leave the window at 0 to 1."
+            )
+
+    def _absent(self, name: str) -> ValueError:
+        """Why there is no such quantity or baseline, and what to do."""
+        check_choice("quantity", name, SCORES)
+        there = f"choose one of {', '.join(self.names)}"
+        if name in BASELINES:
+            return ValueError(f"{name} was not measured with this map: {BASELINES[name].measured_by}, or {there}.")
+        if name in PROBED and self.settings.get("samples") == 0:
+            return ValueError(f"this map has no {name}, because samples was 0: set samples to 5, or {there}.")
+        if name in QUANTITIES and name not in PROBED:
+            return ValueError(f"this map has no {name}: its run had too few steps, or another version made it. Or {there}.")
+        return ValueError(f"this map has no {name}: the version that made it did not measure it. Sample again, or {there}.")
 
     def rows(self, steps: Sequence[int] | None) -> list[int]:
         """Indices of the given steps along the first axis; all indices if None.
@@ -128,31 +175,22 @@ class UncertaintyMap:
         return {step: row for row, step in enumerate(self.steps)}
 
     def score(self, quantity: str = DEFAULT_QUANTITY, steps: Sequence[int] | None = None) -> Score:
-        """Mean over elements (inside the mask), summed over the given steps or all recorded ones; or the score of a baseline.
+        """Mean over elements (inside the mask), summed over the given steps or all recorded ones, or of the whole run.
 
         Raises:
-            ValueError: the quantity is unknown, the baseline was not measured, steps were given for a baseline, or a step was
-                not recorded.
+            ValueError: as ``summed``.
         """
-        if quantity in BASELINES:
-            return self._baseline(quantity, steps)
+        if quantity in self.baselines:
+            self._check_whole(quantity, steps)
+            return self.baselines[quantity]
+        if quantity in self.of_run:
+            means = mean_over_elements(self.summed(quantity, steps), self.mask)
+            return Score(means, torch.zeros_like(means))  # nothing was drawn at random
         values = self.quantity(quantity)
         rows = self.rows(steps)
-        chosen = values[rows].flatten(3)
-        if self.mask is None:
-            means = chosen.flatten(2).mean(2)
-        else:
-            weights = self.mask.to(chosen).flatten(2)[None].expand_as(chosen)
-            means = (chosen * weights).sum((2, 3)) / weights.sum((2, 3))
+        means = torch.stack([mean_over_elements(values[row], self.mask) for row in rows])
         error = self.standard_errors[quantity][rows].square().sum(0).sqrt()
         return Score(means.sum(0), error)
-
-    def _baseline(self, name: str, steps: Sequence[int] | None) -> Score:
-        if name not in self.baselines:
-            raise ValueError(f"{name} was not measured with this map: {BASELINES[name].measured_by}.")
-        if steps is not None:
-            raise ValueError(f"{name} is one number per image and has no steps: leave the window at 0 to 1.")
-        return self.baselines[name]
 
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
         """The map of the given images, in the given order."""
@@ -163,5 +201,6 @@ class UncertaintyMap:
             standard_errors={name: e[:, chosen] for name, e in self.standard_errors.items()},
             mask=None if self.mask is None else self.mask[chosen],
             baselines={name: Score(value[chosen], error[chosen]) for name, (value, error) in self.baselines.items()},
+            of_run={name: values[chosen] for name, values in self.of_run.items()},
             places=tuple(self.places[image] for image in images),
         )

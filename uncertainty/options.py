@@ -75,7 +75,10 @@ class Options:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of one run: M probes per step, guidance strength λ, percentile p, window, seed of the probes, and options."""
+    """Settings of one run: M probes per step, guidance strength λ, percentile p, window, seed of the probes, and options.
+
+    With M = 0 nothing is probed: only what costs no evaluation is recorded.
+    """
 
     samples: int
     strength: float
@@ -91,7 +94,10 @@ class RunSettings:
         object.__setattr__(self, "percentile", real("percentile", self.percentile))
         # torch takes negative seeds and counts them from 2⁶⁴ down.
         object.__setattr__(self, "seed", whole("seed", self.seed) % SEEDS)
-        check_samples(self.samples)
+        if self.samples != 0:
+            check_samples(self.samples)
+        elif self.strength != 0:
+            raise ValueError(f"strength must be 0 if samples is 0, got {self.strength}: guidance needs probes.")
         if not math.isfinite(self.strength):
             raise ValueError(f"strength must be a finite number, got {self.strength}.")
         if not 0 <= self.percentile <= 100:

@@ -66,9 +66,13 @@ class Probes:
     def only(self, probes: Sequence[int]) -> "Probes":
         """Some of the probes."""
         chosen = list(probes)
-        conditional = None if self.conditional is None else self.conditional[chosen]
-        parts = {"noise": self.noise[chosen], "scores": self.scores[chosen], "perturbed": self.perturbed[chosen]}
-        return replace(self, **parts, conditional=conditional)
+        return replace(
+            self,
+            noise=self.noise[chosen],
+            scores=self.scores[chosen],
+            perturbed=self.perturbed[chosen],
+            conditional=None if self.conditional is None else self.conditional[chosen],
+        )
 
     @property
     def degrees(self) -> int:
@@ -95,7 +99,9 @@ def ratio_squared(probes: Probes) -> Tensor:
 def check_samples(samples: int) -> None:
     """Raise ValueError if there are too few probes for a variance."""
     if samples < MIN_SAMPLES:
-        raise ValueError(f"samples must be at least {MIN_SAMPLES}, got {samples}: a variance needs two probes.")
+        raise ValueError(
+            f"samples must be at least {MIN_SAMPLES}, got {samples}: a variance needs two. (0 records what costs nothing.)"
+        )
 
 
 def orthogonal(noise: Tensor) -> Tensor:

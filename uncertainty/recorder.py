@@ -71,6 +71,8 @@ class Recorder:
 
     def parts(self) -> dict[str, Any]:
         """Arguments for an ``UncertaintyMap``: quantities, standard errors, steps and noise levels."""
+        if not self.steps:
+            return {"quantities": {}, "standard_errors": {}, "steps": (), "sigmas": torch.empty(0)}
         order = [len(self.steps) - 1]
         rows: slice | list[int] = slice(0, 1)
         if self.keep != "sum":

@@ -39,6 +39,7 @@ SETTINGS = (
     Setting("samples", "probes at each recorded step", COUNT),
     Setting("estimator", "how quantities are estimated from the probes", TEXT),
     Setting("score_source", "whose prediction is measured", TEXT),
+    Setting("prompted_by", "whose prediction stands for that under the prompt alone, if not the prompt's own", TEXT),
     Setting("window", "part of the schedule that is recorded, from and to", listed(NUMBER, most=2, least=2), fraction=True),
     Setting("steps", "steps asked for", COUNT),
     Setting("total_steps", "steps of the schedule that ran", COUNT),

@@ -16,7 +16,7 @@ LARGE, SMALL = 1024, 192
 
 def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int]) -> Tensor:
     """Pictures to show if no images are connected: the maps in one colour scale; for videos, the first frame."""
-    maps = heatmaps.as_pictures(uncertainty.quantity(quantity)[uncertainty.rows(steps)].sum(0))
+    maps = heatmaps.as_pictures(uncertainty.summed(quantity, steps))
     first = maps[:: len(maps) // uncertainty.images]
     return heatmaps.colorize(heatmaps.normalize(first, "batch"), heatmaps.COLORMAPS[0])
 

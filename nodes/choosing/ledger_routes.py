@@ -3,15 +3,16 @@
 import asyncio
 import io
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from PIL import Image
 
+from ...uncertainty.baselines import BASELINES, Baseline
 from ...uncertainty.images import heatmaps
 from ...uncertainty.kinds import listed, shown
-from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
+from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
 from ...uncertainty.storage import foreign, png_entry
 from ...uncertainty.storage.ledger import Ledger, LedgerError
@@ -69,10 +70,14 @@ def _in_words(answer: Handler) -> Handler:
 
 
 async def quantities(request: web.Request) -> web.Response:
-    """All quantities, with their labels and meanings for the views."""
-    shown = ("name", "label", "meaning", "high_is_sure")
-    listed = [{field: getattr(quantity, field) for field in shown} for quantity in QUANTITIES.values()]
-    return web.json_response({"quantities": listed, "default": DEFAULT_QUANTITY})
+    """All quantities and baselines, with their labels and meanings for the views."""
+
+    def described(scores: Mapping[str, Quantity | Baseline]) -> list[dict[str, Any]]:
+        shown = ("name", "label", "meaning", "high_is_sure")
+        return [{field: getattr(score, field) for field in shown} for score in scores.values()]
+
+    listed = {"quantities": described(QUANTITIES), "baselines": described(BASELINES), "default": DEFAULT_QUANTITY}
+    return web.json_response(listed)
 
 
 async def rows(request: web.Request) -> web.Response:

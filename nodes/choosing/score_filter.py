@@ -12,7 +12,6 @@ from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
 from ...uncertainty.choosing.selection import Selection, select
 from ...uncertainty.choosing.standing import Standing
 from ...uncertainty.maps import UncertaintyMap
-from ...uncertainty.quantities import DEFAULT_QUANTITY
 from ...uncertainty.scores import BAD_ENDS, Score, finite
 from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from ...uncertainty.thresholds import Thresholds
@@ -74,7 +73,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     round=0.000001,
                     tooltip="The score that separates kept from rejected images (mode threshold).",
                 ),
-                node_inputs.score_input(),
+                node_inputs.quantity_input(),
                 io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which scores to reject: the highest or the lowest."),
                 *node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count towards the score."),
                 io.Combo.Input(
@@ -156,8 +155,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             _check_reference(uncertainty, quantity, counted)
         if thresholds is not None:
             _check_thresholds(uncertainty, thresholds)
-        everything = quantity in BASELINES and counted == list(uncertainty.steps)
-        score = uncertainty.score(quantity, None if everything else counted)
+        score = uncertainty.score(quantity, counted)
         standing = _standing(uncertainty, quantity, score) if mode == "reference" and thresholds is None else None
         chosen = select(score, rule, quantity=quantity, thresholds=thresholds, standing=standing)
         kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
@@ -175,7 +173,9 @@ class UncertaintyScoreFilter(io.ComfyNode):
 
 
 def _counted(uncertainty: UncertaintyMap, window: Window) -> list[int]:
-    """The recorded steps that count for the score; raise ValueError if there are none."""
+    """The recorded steps that count for the score; raise ValueError if there are none but could be."""
+    if not uncertainty.steps:
+        return []
     counted = window.among(uncertainty.steps, uncertainty.total_steps)
     if not counted:
         raise ValueError(
@@ -211,7 +211,7 @@ def _shown(
     quantity = scored["quantity"]
     scores = [finite(value) for value in score.value]
     errors = [finite(value) for value in score.standard_error]
-    mapped = DEFAULT_QUANTITY if quantity in BASELINES else quantity  # a baseline has no map
+    mapped = quantity if quantity in batch.uncertainty.names else batch.uncertainty.default
     pictures = (
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )

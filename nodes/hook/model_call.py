@@ -25,7 +25,7 @@ class Call:
         sigma: noise levels, (B,).
         denoised: denoised image from the model, float32.
         noising: computes the coefficients of a noise level.
-        predict: computes the denoised image for any latents and noise levels, float32.
+        predict: computes the denoised image for any latents and noise levels, float32, and the one under the prompt alone.
         passes_per_call: number of probes of the batch per call of the model.
         predictions: the denoised images that CFG combined, with and without the prompt if there were two.
         options: model options without hooks that keep state between calls, for direct calls of the model.
@@ -42,7 +42,7 @@ class Call:
     sigma: Tensor
     denoised: Tensor
     noising: Callable[[Tensor], Noising]
-    predict: Callable[[Tensor, Tensor], Tensor]
+    predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     passes_per_call: int
     predictions: Sequence[Tensor]
     options: dict
@@ -60,6 +60,10 @@ class Call:
 
     def score(self, z: Tensor, sigma: Tensor) -> Tensor:
         """Noise prediction at latents z, (M·B, C, *spatial)."""
+        return self.both_scores(z, sigma)[0]
+
+    def both_scores(self, z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise prediction at latents z, (M·B, C, *spatial), and the one under the prompt alone."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         copies = len(z) // len(self.x)
         self.count(copies)
@@ -67,7 +71,9 @@ class Call:
             # The area outside the mask stays unchanged, because some video models need their known frames without noise.
             free, known = (t.repeat(copies, *[1] * (z.ndim - 1)) for t in (self.mask > 0, self.x))
             z = torch.where(free, z, known.to(z))
-        return self.noising(sigma).noise_prediction(z, self.predict(z, sigma))
+        level = self.noising(sigma)
+        denoised, prompted = self.predict(z, sigma)
+        return level.noise_prediction(z, denoised), level.noise_prediction(z, prompted)
 
 
 class Baseline(Protocol):
@@ -90,6 +96,9 @@ class Baseline(Protocol):
 
     def score(self) -> Tensor | None:
         """The score (B,), after sampling; None if no call was measured."""
+
+    def map(self) -> Tensor | None:
+        """What the score is made of, (B, C, *spatial); None if no call was measured or the baseline has no map."""
 
 
 def stream(*parts: int) -> int:

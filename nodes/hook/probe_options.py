@@ -1,6 +1,6 @@
 """Model options for probes, without stateful hooks, and for calls that also collect the predictions CFG combines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
@@ -39,6 +39,22 @@ def with_predictions(model_options: dict, predictions: list[Tensor]) -> dict:
         predictions[:] = executor(*args)
         return list(predictions)
 
+    return _around_prompts(model_options, catch)
+
+
+def with_prediction_of(model_options: dict, prompt: Sequence[Any], predictions: list[Tensor]) -> dict:
+    """Options for one call that also appends the prediction under ``prompt``, one of the guider's, to ``predictions``."""
+
+    def catch(executor: Callable[..., list[Tensor]], model: Any, prompts: Sequence[Any], *args: Any) -> list[Tensor]:
+        made = executor(model, prompts, *args)
+        predictions.extend(prediction for asked, prediction in zip(prompts, made, strict=True) if asked is prompt)
+        return made
+
+    return _around_prompts(model_options, catch)
+
+
+def _around_prompts(model_options: dict, catch: Callable[..., list[Tensor]]) -> dict:
+    """A copy of the options with a wrapper around the evaluation of all prompts."""
     transformer = dict(model_options.get("transformer_options", {}))
     transformer["wrappers"] = {
         kind: {key: list(wrappers) for key, wrappers in by_key.items()}

@@ -4,7 +4,8 @@
 steps of its window and returns a guided x̂0. ``guide_every_sampling`` creates a run for each sampling of a model.
 
 A run that only measures keeps the model calls of its window and probes when the image is finished: whatever is attached to the
-model cannot notice the probes before, and an error in measuring costs the map, never the image.
+model cannot notice the probes before, and an error in measuring costs the map, never the image. What costs no evaluation, such as
+the drift, is taken from the calls as they pass by.
 """
 
 import copy
@@ -29,7 +30,8 @@ from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.noising import Noising, from_noise_scaling
 from ...uncertainty.options import RunSettings
-from ...uncertainty.quantities import DEFAULT_QUANTITY
+from ...uncertainty.quantities import DEFAULT_QUANTITY, drift
+from ...uncertainty.quantities.drift import Drift
 from ...uncertainty.recorder import Recorder
 from ...uncertainty.thresholds import Thresholds
 from . import attached, baselines
@@ -40,7 +42,7 @@ from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .moment import Moment
-from .probe_options import KEY, with_predictions, without_state
+from .probe_options import KEY, with_prediction_of, with_predictions, without_state
 from .seen_call import SeenCall
 from .step_count import StepCount
 
@@ -83,6 +85,8 @@ class UncertaintyRun:
         self.schedule = torch.empty(0)
         self.steps = StepCount(self.schedule)
         self.kept: deque[tuple[Moment, SeenCall]] = deque()
+        self.drift = Drift(0)
+        self.unprompted = False
         self.waits = settings.strength == 0
         self.failure = ""
         self.window_steps = range(0)
@@ -121,15 +125,30 @@ class UncertaintyRun:
         wrappers.setdefault(WrappersMP.PREDICT_NOISE, {}).setdefault(KEY, []).append(self._predict_noise)
 
     def uncertainty_map(self) -> UncertaintyMap:
-        """The map of the recorded steps; at least one step must have been recorded."""
-        return UncertaintyMap(
+        """The map of the recorded steps and of the whole run; something must have been measured."""
+        measured = UncertaintyMap(
             **self.recorded.parts(),
             total_steps=len(self.schedule) - 1,
             mask=self.mask,
             settings=self._all_settings(),
             baselines=baselines.scores(self.baselines),
-            places=self.images if len(self.images) == len(set(self.images)) == self.recorded.images else (),
+            of_run=self._of_run(),
         )
+        named = len(self.images) == len(set(self.images)) == measured.images
+        return replace(measured, places=self.images) if named else measured
+
+    @property
+    def has_map(self) -> bool:
+        """Whether anything was measured."""
+        return not self.failure and bool(self.recorded.steps or (self.settings.samples == 0 and self._of_run()))
+
+    def _of_run(self) -> dict[str, Tensor]:
+        """Maps of the whole run, (B, C, *spatial) on the CPU."""
+        maps = baselines.maps(self.baselines)
+        if self.drift.map is not None:
+            inside = self.drift.map if self.mask is None else self.drift.map * (self.mask > 0).to(self.drift.map)
+            maps = {drift.QUANTITY.name: inside.cpu(), **maps}
+        return maps
 
     def _all_settings(self) -> dict[str, Any]:
         """The settings needed to reproduce the map; call it after sampling has started."""
@@ -146,6 +165,7 @@ class UncertaintyRun:
             "mask_scope": options.mask_scope,
             "mask_side": options.mask_side,
             "score_source": options.score_source,
+            **({"prompted_by": "guided"} if self.unprompted else {}),
             "control": options.control,
             **({"summed_steps": self.recorded.steps} if options.keep_maps == "sum" else {}),
             "seed": self.settings.seed,
@@ -222,6 +242,7 @@ class UncertaintyRun:
         self.window_steps = self.settings.window.steps(self.steps.total)
         folder = Path(folder_paths.get_temp_directory()) / KEY
         self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
+        self.drift = Drift(self.steps.total)
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
@@ -292,9 +313,13 @@ class UncertaintyRun:
         denoised: Tensor = executor(x, timestep, observed, seed)
         try:
             step = self.steps.step(timestep)
-            if not self.window_steps or self.failure:
+            if self.failure:
                 return denoised
-            measures = step in self.window_steps and (self.settings.strength != 0 or not self.calls[step])
+            if self.records:
+                self.drift.see(step, denoised)
+            if not self.window_steps and self.settings.samples:
+                return denoised
+            measures = self._measures(step)
             seen = SeenCall(
                 executor, x, timestep, without_state(model_options), seed, step, self.calls[step], denoised, predictions,
                 measures, self.baselines, x.device,
@@ -307,6 +332,11 @@ class UncertaintyRun:
                 raise
             self._lose_map(error)
             return denoised
+
+    def _measures(self, step: int) -> bool:
+        """Whether the next call of this step is probed: in a run that only measures, the first one."""
+        probed = self.settings.samples > 0 and step in self.window_steps
+        return probed and (self.settings.strength != 0 or not self.calls[step])
 
     def _keep(self, seen: SeenCall) -> Tensor:
         """Keep a call until the image is finished, if it will evaluate the model; return its x̂0."""
@@ -358,7 +388,7 @@ class UncertaintyRun:
             sigma=timestep.float().expand(len(x)),
             denoised=seen.denoised.to(seen.device).float(),
             noising=noising,
-            predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)).float(),
+            predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)),
             passes_per_call=self._probes_per_call(guider, seen.options, x),
             predictions=seen.predictions,
             options=seen.options,
@@ -366,13 +396,37 @@ class UncertaintyRun:
             evaluations=self.evaluations,
         )
 
-    def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """Predicts the denoised image of probes, bypassing all other wrappers, which must not see the probes."""
+    def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Predicts the denoised image of probes and the one under the prompt alone.
+
+        It bypasses all other wrappers, which must not see the probes.
+        """
         guider = executor.class_obj
-        if self.settings.options.score_source == "guided":
-            return lambda z, sigma: executor.original(z, sigma, options, seed)
-        positive = guider.conds["positive"]
-        return lambda z, sigma: comfy.samplers.sampling_function(guider.inner_model, z, sigma, None, positive, 1.0, options, seed)
+        positive = guider.conds.get("positive")
+
+        def conditional(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            made = comfy.samplers.sampling_function(guider.inner_model, z, sigma, None, positive, 1.0, options, seed).float()
+            return made, made
+
+        def guided(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            caught: list[Tensor] = []
+            made = executor.original(z, sigma, with_prediction_of(options, positive, caught), seed).float()
+            if len(caught) != 1:
+                self._note_unprompted(guider)
+                return made, made
+            return made, caught[0].float()
+
+        return conditional if self.settings.options.score_source == "conditional" else guided
+
+    def _note_unprompted(self, guider: Any) -> None:
+        """Say once that there is no single prediction under the prompt alone, and what is taken instead."""
+        if not self.unprompted:
+            log.warning(
+                "posterior_variance and denoising_loss are measured with the guided prediction, because %s does not evaluate its "
+                "positive prompt by itself.",
+                type(guider).__name__,
+            )
+        self.unprompted = True
 
     def _indices(self, count: int) -> Sequence[int]:
         return self.images if len(self.images) == count else range(count)

@@ -20,11 +20,13 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
 
     - ``scores``, ``standard_errors`` and ``spreads`` (standard deviation over the elements inside the mask), (Q, S, B);
     - ``ranges``, (Q, S + 1, B + 1, 2), the ends of the colour scale; the last step is the sum, the last image is the batch;
+    - ``scores_of_run`` and ``standard_errors_of_run``, (R, B), and ``ranges_of_run``, (R, B + 1, 2), of the R maps that belong to
+      the whole run;
     - ``steps`` and ``sigmas``, (S,);
     - the colour tables.
 
-    Each image has a file with its maps by quantity, (S, frames, h, w), and one with its picture in grey. Each video has one such
-    picture per latent frame, the nearest decoded one.
+    Each image has a file with its maps by quantity, (S, frames, h, w) or, of the whole run, (1, frames, h, w), and one with its
+    picture in grey. Each video has one such picture per latent frame, the nearest decoded one.
 
     Args:
         uncertainty: maps of B images.
@@ -34,6 +36,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
     """
     stem = view_files.new_stem("map")
     maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
+    of_run = {name: _pictures(values[None], uncertainty.images) for name, values in uncertainty.of_run.items()}
     frames = _frames(uncertainty)
     pictures = []
     if images is not None:
@@ -41,15 +44,16 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
         pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
     about = {
         "quantities": list(maps),
+        "of_run": list(of_run),
         "total_steps": uncertainty.total_steps,
         "window": uncertainty.settings.get("window"),
         "guided": bool(uncertainty.settings.get("strength")),
         "frames": frames,
-        "maps": _write_maps(stem, maps, frames),
+        "maps": _write_maps(stem, maps | of_run, frames),
         "pictures": pictures,
         "ran": dict(ran),
     }
-    index = view_files.write_tensors(stem, _index(uncertainty, maps), about)
+    index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
     view_files.forget_old_runs()
     return index
 
@@ -66,12 +70,15 @@ def _pictures(values: Tensor, images: int) -> Tensor:
 
 def _frames(uncertainty: UncertaintyMap) -> int:
     """Number of latent frames of a video; 1 for images."""
-    first = next(iter(uncertainty.quantities.values()))[0]
+    first = uncertainty.summed(uncertainty.default)
     return len(heatmaps.as_pictures(first)) // uncertainty.images
 
 
 def _index(uncertainty: UncertaintyMap, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the index."""
+    """Tensors of the index, without those of the whole run."""
+    colours = {f"colormap.{name}": (heatmaps.colormap(name) * 255).round().byte() for name in heatmaps.COLORMAPS}
+    if not maps:
+        return {"steps": torch.empty(0, dtype=torch.int32), "sigmas": torch.empty(0), **colours}
     scores = [[uncertainty.score(name, [step]) for step in uncertainty.steps] for name in maps]
     return {
         "scores": torch.stack([torch.stack([score.value for score in row]) for row in scores]),
@@ -80,7 +87,19 @@ def _index(uncertainty: UncertaintyMap, maps: dict[str, Tensor]) -> dict[str, Te
         "ranges": torch.stack([_ranges(steps) for steps in maps.values()]),
         "steps": torch.tensor(uncertainty.steps, dtype=torch.int32),
         "sigmas": uncertainty.sigmas.float(),
-        **{f"colormap.{name}": (heatmaps.colormap(name) * 255).round().byte() for name in heatmaps.COLORMAPS},
+        **colours,
+    }
+
+
+def _index_of_run(uncertainty: UncertaintyMap, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the index for maps of the whole run, each (1, B, h, w)."""
+    if not maps:
+        return {}
+    scores = [uncertainty.score(name) for name in maps]
+    return {
+        "scores_of_run": torch.stack([score.value for score in scores]),
+        "standard_errors_of_run": torch.stack([score.standard_error for score in scores]),
+        "ranges_of_run": torch.stack([_ranges(values)[-1] for values in maps.values()]),
     }
 
 

@@ -71,8 +71,7 @@ class UncertaintyToMask(io.ComfyNode):
     ) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
         node_inputs.check_choices(cls, quantity=quantity)
-        rows = uncertainty.rows(parse_steps(steps))
-        pictures = heatmaps.as_pictures(uncertainty.quantity(quantity)[rows].sum(0))
+        pictures = heatmaps.as_pictures(uncertainty.summed(quantity, parse_steps(steps)))
         within = None if uncertainty.mask is None else heatmaps.as_pictures(uncertainty.mask)
         height, width = image_size(pictures) if images is None else images.shape[1:3]
         return io.NodeOutput(uncertain_parts(pictures, percentile, grow, feather, (height, width), within))

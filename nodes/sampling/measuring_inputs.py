@@ -23,9 +23,12 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
         io.Int.Input(
             "samples",
             default=5,
-            min=2,
+            min=0,
             max=64,
-            tooltip="How many noisy copies to denoise per step of the window (M). More take longer but make the map less noisy.",
+            tooltip=(
+                "How many noisy copies to denoise per step of the window (M), at least 2. More take longer but make the map less "
+                "noisy. 0 denoises none and records only what costs no time, such as drift."
+            ),
         ),
         io.Float.Input(
             "strength",
@@ -68,24 +71,34 @@ def outputs() -> list[io.Output]:
             "scores",
             display_name="scores",
             is_output_list=True,
-            tooltip="One score per image: denoised_variance summed over the recorded steps. High means unsure.",
+            tooltip=(
+                "One score per image: denoised_variance summed over the recorded steps, or drift if samples is 0. High means "
+                "unsure."
+            ),
         ),
     ]
 
 
 def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
-    if run.recorded.steps and not run.failure:
+    if run.has_map:
         measured = run.uncertainty_map()
         # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
-        return measured, measured.score().value.tolist()
-    reason = run.failure or (
+        return measured, measured.score(measured.default).value.tolist()
+    reason = run.failure or _nothing(run, sampler)
+    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {reason}")
+    return blocked, [blocked]
+
+
+def _nothing(run: UncertaintyRun, sampler: str) -> str:
+    """Why nothing was measured, and what to do."""
+    if run.settings.samples == 0:
+        return "samples is 0, and a run without CFG of so few steps has nothing that costs no time. Set samples to 5."
+    return (
         "no model call fell inside the window. Check steps, denoise, window_start and window_end, or use a sampler other than "
         f"{sampler}."
     )
-    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {reason}")
-    return blocked, [blocked]
 
 
 def check_latents(latent_image: dict, instead: str) -> None:

@@ -26,7 +26,7 @@ def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
 
     def run(kind: str, **inputs: Any) -> list[np.ndarray]:
         values = torch.arange(float(COUNT)).reshape(1, COUNT, 1, *[1] * len(SPATIAL[kind])).expand(1, COUNT, 2, *SPATIAL[kind])
-        quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
+        quantities = dict.fromkeys(pack("uncertainty").PROBED, values)
         errors = dict.fromkeys(quantities, torch.zeros(1, COUNT))
         found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
         ui = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE, **inputs).ui
@@ -92,7 +92,7 @@ def test_answers_of_several_batches_are_joined(pack: Callable[[str], ModuleType]
         joined: dict[str, list[Any]] = {}
         for entry, size in enumerate(sizes):
             values = torch.arange(float(size)).flip(0).reshape(1, size, 1, 1, 1).expand(1, size, 2, 4, 4)  # the last is the best
-            quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
+            quantities = dict.fromkeys(pack("uncertainty").PROBED, values)
             errors = dict.fromkeys(quantities, torch.zeros(1, size))
             found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
             with CurrentNodeContext(prompt, "7", entry):

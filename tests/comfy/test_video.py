@@ -14,7 +14,7 @@ LOOK = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opaci
 @pytest.fixture
 def video_map(pack: Callable[[str], ModuleType]) -> Any:
     """Three videos of four latent frames; frame t of video v has the value 10·v + t."""
-    quantities = pack("uncertainty").QUANTITIES
+    quantities = pack("uncertainty").PROBED
     values = (10.0 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES)).reshape(1, VIDEOS, 1, FRAMES, 1, 1)
     errors = torch.zeros(1, VIDEOS)
     values = values.expand(1, VIDEOS, 16, FRAMES, 4, 6)

@@ -11,7 +11,7 @@ from PIL import Image
 from bad_input import GROUND, OPTIONS, SAMPLER
 from dev.client import Graph, make, run, view
 from dev.server import ComfyServer
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.storage import tensor_files
 
 Result = tuple[np.ndarray, dict[str, np.ndarray]]
@@ -37,13 +37,13 @@ def result(server: ComfyServer, queued: Graph, folder: Path) -> Result:
     path = folder / "map.safetensors"
     path.write_bytes(view(server.url, outputs["map"]["files"][0]))
     found = tensor_files.load_map(path)
-    return np.stack(pictures), {name: found.quantities[name].numpy() for name in QUANTITIES}
+    return np.stack(pictures), {name: found.quantities[name].numpy() for name in PROBED}
 
 
 def check_equal(one: Result, other: Result) -> None:
     """Check that two results are equal bit for bit."""
     assert np.array_equal(one[0], other[0])
-    assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in QUANTITIES)
+    assert all(one[1][name].tobytes() == other[1][name].tobytes() for name in PROBED)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_batches_of_probes_round_alike(server: ComfyServer, tmp_path: Path) -> N
     """Batches of other sizes may use other kernels, so maps agree to float32 rounding. Images are equal bit for bit."""
     first, other = (result(server, graph(0.0, max_batch=size), tmp_path) for size in (0, 1))
     assert np.array_equal(first[0], other[0])
-    for name in QUANTITIES:
+    for name in PROBED:
         np.testing.assert_allclose(first[1][name], other[1][name], rtol=1e-3, atol=1e-5)
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from uncertainty.maps import UncertaintyMap
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 
 
 def made(images: int, seed: int = 0, **settings: object) -> UncertaintyMap:
@@ -11,8 +11,8 @@ def made(images: int, seed: int = 0, **settings: object) -> UncertaintyMap:
     generator = torch.Generator().manual_seed(seed)
     values = torch.rand(1, images, 2, 4, 4, generator=generator) * 0.1 + torch.arange(images).reshape(1, -1, 1, 1, 1)
     return UncertaintyMap(
-        quantities=dict.fromkeys(QUANTITIES, values + seed / 1000),
-        standard_errors=dict.fromkeys(QUANTITIES, torch.full((1, images), 0.01)),
+        quantities=dict.fromkeys(PROBED, values + seed / 1000),
+        standard_errors=dict.fromkeys(PROBED, torch.full((1, images), 0.01)),
         steps=(3,),
         total_steps=4,
         sigmas=torch.tensor([0.5]),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap
+from uncertainty import PROBED, UncertaintyMap
 from uncertainty import settings as declared
 from uncertainty.calibration import KEPT, Calibration
 from uncertainty.thresholds import Thresholds
@@ -20,8 +20,8 @@ SETTINGS = {"samples": 5, "window": [0.9, 0.98], "model": "a1b2", "seed": 3, "st
 def measured(values: Tensor, steps: tuple[int, ...] = (7,), **changed: Any) -> UncertaintyMap:
     """A map with these score variances (S, B, C, *spatial); the other quantities are two and three times as much."""
     return UncertaintyMap(
-        quantities={name: factor * values for factor, name in enumerate(QUANTITIES, start=1)},
-        standard_errors={name: torch.zeros(values.shape[:2]) for name in QUANTITIES},
+        quantities={name: factor * values for factor, name in enumerate(PROBED, start=1)},
+        standard_errors={name: torch.zeros(values.shape[:2]) for name in PROBED},
         steps=steps,
         total_steps=10,
         sigmas=torch.arange(len(steps), 0, -1.0),
@@ -72,7 +72,7 @@ def test_scores_are_sorted_and_those_of_the_maps() -> None:
     values = torch.rand(2, 6, 3, 4, 5, generator=torch.Generator().manual_seed(2))
     found = measured(values, (7, 8))
     scores = calibrated([found]).thresholds(95).scores
-    for name in QUANTITIES:
+    for name in PROBED:
         assert torch.equal(scores[name], found.score(name).value.sort().values)
 
 
@@ -84,7 +84,7 @@ def test_what_is_kept_stays_the_same_size_over_10_000_images() -> None:
         if state.count >= KEPT:
             sizes.add(tuple(t.numel() for t in (state.values, state.recent, *state.scores.values())))
     assert state is not None and state.count == 10_000
-    assert sizes == {(KEPT, KEPT, KEPT, KEPT, KEPT)}
+    assert sizes == {(KEPT,) * (2 + len(PROBED))}
 
 
 def test_the_rank_of_tau_is_off_by_no_more_than_stated() -> None:
@@ -172,7 +172,7 @@ def test_the_report_says_how_many_and_how_exact() -> None:
     # The numbers 0 to 100, the quantities once, twice and three times.
     assert lines[2:] == [
         f"{name}: median score {50 * factor}, 90 % between {5 * factor} and {95 * factor}"
-        for factor, name in enumerate(QUANTITIES, start=1)
+        for factor, name in enumerate(PROBED, start=1)
     ]
     assert "0 of them new (all were already counted)" in state.report(95, 0)
     assert "from 512 kept images: within 1.9 points of 95 at 95 %" in calibrated(numbered(600, 100)).report(95, 100)

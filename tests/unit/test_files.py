@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap
+from uncertainty import PROBED, UncertaintyMap
 from uncertainty.calibration import KEPT, Calibration
 from uncertainty.storage import png_entry, tensor_files
 from uncertainty.storage.ledger import Ledger
@@ -24,8 +24,8 @@ def example(mask: Tensor | None = None, images: int = 4, seed: int = 0) -> Uncer
     one = torch.randn(2, images, 3, 4, 5, generator=rng)
     one[0, 0, 0, 0, 0] = -0.0
     return UncertaintyMap(
-        quantities={name: one if name == next(iter(QUANTITIES)) else one.square() for name in QUANTITIES},
-        standard_errors={name: torch.full((2, images), torch.nan) for name in QUANTITIES},
+        quantities={name: one if name == next(iter(PROBED)) else one.square() for name in PROBED},
+        standard_errors={name: torch.full((2, images), torch.nan) for name in PROBED},
         steps=(45, 46),
         total_steps=50,
         sigmas=torch.tensor([0.5, 0.2]),
@@ -39,7 +39,7 @@ def test_a_map_comes_back_as_it_was(tmp_path: Path, mask: Tensor | None) -> None
     found, path = example(mask), tmp_path / "new folder" / "map.safetensors"
     tensor_files.save_map(path, found)
     again = tensor_files.load_map(path)
-    for name in QUANTITIES:
+    for name in PROBED:
         assert again.quantities[name].numpy().tobytes() == found.quantities[name].numpy().tobytes()
         assert again.standard_errors[name].numpy().tobytes() == found.standard_errors[name].numpy().tobytes()
     assert torch.equal(again.sigmas, found.sigmas)
@@ -51,10 +51,10 @@ def test_a_map_comes_back_as_it_was(tmp_path: Path, mask: Tensor | None) -> None
 
 def test_views_of_one_tensor_can_be_saved(tmp_path: Path) -> None:
     path = tmp_path / "map.safetensors"
-    shared = torch.rand(3, 2, 2, 6, 3, 5).transpose(3, 4)
-    found = replace(example(images=2), quantities=dict(zip(QUANTITIES, shared, strict=True)), mask=None)
+    shared = torch.rand(len(PROBED), 2, 2, 6, 3, 5).transpose(3, 4)
+    found = replace(example(images=2), quantities=dict(zip(PROBED, shared, strict=True)), mask=None)
     tensor_files.save_map(path, found)
-    assert all(torch.equal(tensor_files.load_map(path).quantities[name], found.quantities[name]) for name in QUANTITIES)
+    assert all(torch.equal(tensor_files.load_map(path).quantities[name], found.quantities[name]) for name in PROBED)
 
 
 def test_a_stopped_calibration_goes_on_with_the_same_bits(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_stopped_calibration_goes_on_with_the_same_bits(tmp_path: Path) -> Non
     again = tensor_files.load_calibration(path)
     assert again.count == straight.count > KEPT
     assert torch.equal(again.values, straight.values) and torch.equal(again.recent, straight.recent)
-    assert all(torch.equal(again.scores[name], straight.scores[name]) for name in QUANTITIES)
+    assert all(torch.equal(again.scores[name], straight.scores[name]) for name in PROBED)
     assert again.settings == straight.settings and again.steps == straight.steps
     assert torch.equal(again.thresholds(95).tau[46], straight.thresholds(95).tau[46])
 
@@ -93,8 +93,8 @@ def test_the_header_is_json_that_others_can_read(tmp_path: Path) -> None:
     told = json.loads(header["__metadata__"]["uncertainty"])
     assert told["kind"] == "map" and told["settings"] == SETTINGS and told["steps"] == [45, 46]
     assert set(load_file(path)) == {
-        *(f"quantities.{name}" for name in QUANTITIES),
-        *(f"standard_errors.{name}" for name in QUANTITIES),
+        *(f"quantities.{name}" for name in PROBED),
+        *(f"standard_errors.{name}" for name in PROBED),
         "sigmas",
     }
 
@@ -130,7 +130,7 @@ def test_missing_parts_are_noticed(tmp_path: Path, part: str) -> None:
     path = tmp_path / "map.safetensors"
     tensor_files.save_map(path, example())
     tensors = load_file(path)
-    header = {"kind": "map", "version": 1, "quantities": list(QUANTITIES), "steps": [45, 46], "total_steps": 50, "settings": {}}
+    header = {"kind": "map", "version": 1, "quantities": list(PROBED), "steps": [45, 46], "total_steps": 50, "settings": {}}
     if part == "tensor":
         del tensors["quantities.score_variance"]
     elif part == "field":
@@ -148,7 +148,7 @@ def test_a_quantity_that_the_writer_did_not_know_is_absent_and_not_damaged(tmp_p
     less = {name: values for name, values in found.quantities.items() if name != "posterior_variance"}
     tensor_files.save_map(path, replace(found, quantities=less))
     again = tensor_files.load_map(path)
-    assert list(again.quantities) == ["score_variance", "denoised_variance"]
+    assert list(again.quantities) == ["score_variance", "denoised_variance", "denoising_loss"]
     with pytest.raises(ValueError, match="this map has no posterior_variance: the version that made it did not measure it"):
         again.quantity("posterior_variance")
     entry = png_entry.entry(again, 0)

@@ -14,7 +14,7 @@ import torch
 
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED, QUANTITIES
 from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, LedgerError
 from uncertainty.storage.ledger_query import Query
@@ -120,7 +120,7 @@ def test_scores_that_are_no_numbers_are_nowhere_ranked(ledger: Ledger) -> None:
     found = made(3)
     broken = found.values.clone()
     broken[:, 1] = torch.nan
-    name = ledger.record(replace(found, quantities=dict.fromkeys(QUANTITIES, broken)), files(3))
+    name = ledger.record(replace(found, quantities=dict.fromkeys(PROBED, broken)), files(3))
     assert ledger.standing(name, "denoised_variance", torch.empty(0)).count == 2
     assert ledger.page(Query()).total == 3
     assert ledger.page(Query(sort="score")).total == 2

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap
+from uncertainty import PROBED, UncertaintyMap
 
 
 def example(shape: tuple[int, ...] = (3, 4, 5), mask: Tensor | None = None) -> UncertaintyMap:
     rng = torch.Generator().manual_seed(0)
     return UncertaintyMap(
-        quantities={name: torch.rand(2, 4, *shape, generator=rng) for name in QUANTITIES},
-        standard_errors={name: torch.tensor([[3.0] * 4, [4.0] * 4]) for name in QUANTITIES},
+        quantities={name: torch.rand(2, 4, *shape, generator=rng) for name in PROBED},
+        standard_errors={name: torch.tensor([[3.0] * 4, [4.0] * 4]) for name in PROBED},
         steps=(7, 8),
         total_steps=10,
         sigmas=torch.tensor([0.5, 0.2]),
@@ -72,5 +72,5 @@ def test_a_quantity_that_an_earlier_version_did_not_measure_is_absent() -> None:
     assert torch.equal(earlier.select([1]).values, everything.values[:, [1]])
     with pytest.raises(ValueError, match="this map has no denoised_variance: the version that made it did not measure it"):
         earlier.score()
-    with pytest.raises(ValueError, match="quantities must all have shape"):
+    with pytest.raises(ValueError, match="must have a quantity, but nothing was measured"):
         UncertaintyMap({}, {}, **parts)

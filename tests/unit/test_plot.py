@@ -8,15 +8,15 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
-from uncertainty import QUANTITIES, UncertaintyMap
+from uncertainty import PROBED, UncertaintyMap
 from uncertainty.images import canvas, steps_plot
 
 
 def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14.6146) -> UncertaintyMap:
     """A map whose images (S, B) have these uncertainties in every quantity."""
     return UncertaintyMap(
-        quantities=dict.fromkeys(QUANTITIES, values[..., None, None, None].expand(*values.shape, 3, 4, 4)),
-        standard_errors={name: torch.zeros(values.shape) for name in QUANTITIES},
+        quantities=dict.fromkeys(PROBED, values[..., None, None, None].expand(*values.shape, 3, 4, 4)),
+        standard_errors={name: torch.zeros(values.shape) for name in PROBED},
         steps=tuple(steps),
         total_steps=total,
         sigmas=torch.linspace(sigma, 0.0292, total)[list(steps)],
@@ -25,7 +25,7 @@ def measured(values: Tensor, steps: Sequence[int], total: int, sigma: float = 14
 
 def coloured(picture: Tensor, quantity: str) -> Tensor:
     """Where the pure colour of a panel's line is, (height, width)."""
-    colour = QUANTITIES[quantity].color
+    colour = PROBED[quantity].color
     wanted = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return (picture - wanted).abs().max(-1).values < 0.02
 
@@ -63,9 +63,9 @@ def test_every_panel_draws_its_line() -> None:
     rising = torch.linspace(0, 1, 8)[:, None].repeat(1, 3)
     found = measured(rising, range(8), 8)
     picture = steps_plot.plot(found)
-    assert picture.shape == (steps_plot.HEAD + 3 * steps_plot.PANEL + steps_plot.FOOT, steps_plot.WIDTH, 3)
+    assert picture.shape == (steps_plot.HEAD + len(PROBED) * steps_plot.PANEL + steps_plot.FOOT, steps_plot.WIDTH, 3)
     assert picture.min() >= 0 and picture.max() <= 1
-    for number, quantity in enumerate(reversed(QUANTITIES)):
+    for number, quantity in enumerate(reversed(PROBED)):
         line = coloured(picture, quantity)[panel(number)].nonzero().float()
         left, right = (
             line[(line[:, 1] - x).abs() < 3, 0].mean() for x in (steps_plot.LEFT + 44, steps_plot.WIDTH - steps_plot.RIGHT - 44)
@@ -77,7 +77,7 @@ def test_every_panel_draws_its_line() -> None:
 
 def test_the_band_is_one_standard_deviation_wide() -> None:
     found = measured(torch.tensor([[1.0, 3.0]]).repeat(5, 1), range(5), 5)
-    column = steps_plot.plot(found)[panel(0), steps_plot.WIDTH // 2 + 60]
+    column = steps_plot.plot(found)[panel(1), steps_plot.WIDTH // 2 + 60]
     ground = torch.tensor([int(canvas.FIELD[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     # Grid lines are grey, the band is orange.
     band = (column[:, 0] - column[:, 2] > ground[0] - ground[2] + 0.1).sum()
@@ -87,16 +87,16 @@ def test_the_band_is_one_standard_deviation_wide() -> None:
 @pytest.mark.parametrize(("steps", "images"), [(1, 1), (1, 4), (2, 1), (60, 2)])
 def test_every_number_of_steps_and_images_is_drawn(steps: int, images: int) -> None:
     picture = steps_plot.plot(measured(torch.rand(steps, images) - 0.5, range(steps), 70))
-    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(reversed(QUANTITIES)))
+    assert all(coloured(picture, quantity)[panel(number)].sum() > 20 for number, quantity in enumerate(reversed(PROBED)))
 
 
 def test_flat_zero_and_broken_values_are_drawn() -> None:
     values = torch.zeros(3, 2)
-    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
+    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(len(PROBED) - 1)].any()
     values[1, 0] = torch.nan
-    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(2)].any()
+    assert coloured(steps_plot.plot(measured(values, range(3), 3)), "score_variance")[panel(len(PROBED) - 1)].any()
     nothing = steps_plot.plot(measured(torch.full((3, 2), torch.inf), range(3), 3))
-    assert not coloured(nothing, "score_variance")[panel(2)].any()
+    assert not coloured(nothing, "score_variance")[panel(len(PROBED) - 1)].any()
 
 
 @pytest.mark.parametrize(

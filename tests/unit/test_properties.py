@@ -21,7 +21,7 @@ from uncertainty.images import heatmaps
 from uncertainty.images.masks import parse_steps, uncertain_parts
 from uncertainty.maps import UncertaintyMap
 from uncertainty.options import Options, RunSettings
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.storage import png_entry, tensor_files
 from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, Query
@@ -50,8 +50,8 @@ def maps(draw: st.DrawFn, elements: st.SearchStrategy[float] = FLOATS) -> Uncert
 
     mask = torch.ones(images, 1, *spatial) if draw(st.booleans()) else None
     return UncertaintyMap(
-        quantities={name: values(*shape) for name in QUANTITIES},
-        standard_errors={name: values(len(steps), images) for name in QUANTITIES},
+        quantities={name: values(*shape) for name in PROBED},
+        standard_errors={name: values(len(steps), images) for name in PROBED},
         steps=tuple(steps),
         total_steps=31,
         sigmas=torch.from_numpy(draw(arrays.arrays(np.float32, len(steps), elements=FINITE))),
@@ -79,8 +79,8 @@ def test_a_saved_map_is_the_map(tmp_path: Path, found: UncertaintyMap) -> None:
     path = tmp_path / "map.safetensors"
     tensor_files.save_map(path, found)
     read = tensor_files.load_map(path)
-    assert all(same(read.quantities[name], found.quantities[name]) for name in QUANTITIES)
-    assert all(same(read.standard_errors[name], found.standard_errors[name]) for name in QUANTITIES)
+    assert all(same(read.quantities[name], found.quantities[name]) for name in PROBED)
+    assert all(same(read.standard_errors[name], found.standard_errors[name]) for name in PROBED)
     assert (read.steps, read.total_steps, dict(read.settings)) == (found.steps, found.total_steps, dict(found.settings))
     assert fingerprint(read) == fingerprint(found)
     assert image_digests(read) == image_digests(found)
@@ -99,7 +99,7 @@ def test_what_a_picture_knows_can_be_read_again(tmp_path: Path, found: Uncertain
         Image.new("RGB", (8, 8)).save(path, pnginfo=about)
         known = png_entry.read(path)
         assert known is not None and known.place == image and known.seed == found.settings["seed"]
-        for name in QUANTITIES:
+        for name in PROBED:
             value = float(found.score(name).value[image])
             read = known.scores[name][0]
             assert read == value if math.isfinite(value) else math.isnan(read)
@@ -201,7 +201,11 @@ def test_settings_are_valid_or_refused_by_name(
     if refusal:
         assert refusal.split()[0] in ("samples", "strength", "percentile", "max_batch")
     else:
-        assert math.isfinite(made.strength) and 0 <= made.percentile <= 100 and made.samples >= 2
+        assert (
+            math.isfinite(made.strength)
+            and 0 <= made.percentile <= 100
+            and (made.samples >= 2 or (made.samples, made.strength) == (0, 0))
+        )
     if estimator not in ("filtered", "control_variate", "paper", "centered"):
         with pytest.raises(ValueError, match="estimator must be one of"):
             Options(estimator=estimator)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dev.launcher import mend_torchvision
 from uncertainty.metrics.features import Features
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.storage.records import ImageRecord
 from uncertainty.window import Window
 from uncertainty_runs.evaluation import course_protocol, filtering_protocol, judges, protocols, reconstruction_protocol, report
@@ -93,7 +93,7 @@ def test_the_course_finds_the_steps_that_rank() -> None:
     _, quality = scored()
     noise = torch.randn(2, len(quality), generator=torch.Generator().manual_seed(9))
     scores = torch.stack([noise[0], -quality, noise[1]])
-    found = course_protocol.Course(dict.fromkeys(QUANTITIES, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
+    found = course_protocol.Course(dict.fromkeys(PROBED, scores), (2, 5, 9), 10, (3.0, 1.0, 0.1))
     assert found.within(Window(0.5, 1.0)) == [1, 2]
     prompts = torch.arange(PROMPTS).repeat_interleave(EACH)
     rows = course_protocol.ranking(found, prompts, {"q": quality}, [[0], [1], [1, 2]], "t").rows[:3]

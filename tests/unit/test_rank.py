@@ -20,7 +20,7 @@ from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.choosing.rejecting import LOCK
 from uncertainty.images.heatmaps import as_pictures
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.storage import png_entry
 from uncertainty.storage.fingerprints import fingerprint
 
@@ -146,7 +146,7 @@ def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> No
     found = made(3)
     broken = found.values.clone()
     broken[:, 1] = torch.nan
-    found = replace(found, quantities=dict.fromkeys(QUANTITIES, broken))
+    found = replace(found, quantities=dict.fromkeys(PROBED, broken))
     for image in range(3):
         save(tmp_path / f"{image}.png", png_entry.entry(found, image))
     told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uncertainty.maps import UncertaintyMap
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.recorder import KEEP, Recorder
 
 STEPS, SHAPE = 3, (2, 4, 5, 6)
@@ -19,8 +19,8 @@ def recorded(keep: str, folder: Path | None = None, order: tuple[int, ...] = (45
     recorder = Recorder(keep, STEPS, folder)
     for step in order:
         generator = torch.Generator().manual_seed(step)
-        values: dict[str, Tensor] = {name: torch.rand(SHAPE, generator=generator) for name in QUANTITIES}
-        errors = {name: torch.rand(SHAPE[0], generator=generator) for name in QUANTITIES}
+        values: dict[str, Tensor] = {name: torch.rand(SHAPE, generator=generator) for name in PROBED}
+        errors = {name: torch.rand(SHAPE[0], generator=generator) for name in PROBED}
         assert step not in recorder
         recorder.record(step, values, errors, sigma=float(100 - step))
         assert step in recorder
@@ -29,8 +29,8 @@ def recorded(keep: str, folder: Path | None = None, order: tuple[int, ...] = (45
 
 def test_on_the_disk_it_is_the_same_map(tmp_path: Path) -> None:
     memory, disk = recorded("every_step"), recorded("on_disk", tmp_path)
-    assert all(torch.equal(memory.quantities[name], disk.quantities[name]) for name in QUANTITIES)
-    assert all(torch.equal(memory.standard_errors[name], disk.standard_errors[name]) for name in QUANTITIES)
+    assert all(torch.equal(memory.quantities[name], disk.quantities[name]) for name in PROBED)
+    assert all(torch.equal(memory.standard_errors[name], disk.standard_errors[name]) for name in PROBED)
     assert memory.steps == disk.steps == (45, 46, 47)
     assert torch.equal(memory.sigmas, disk.sigmas)
     assert list(tmp_path.iterdir()) == []  # the name is gone, the content goes with the map
@@ -43,7 +43,7 @@ def test_on_the_disk_it_is_the_same_map(tmp_path: Path) -> None:
 def test_the_sum_has_the_same_scores() -> None:
     every, total = recorded("every_step"), recorded("sum")
     assert total.values.shape == (1, *SHAPE) and total.steps == (47,)
-    for name in QUANTITIES:
+    for name in PROBED:
         for one, other in zip(every.score(name), total.score(name), strict=True):
             torch.testing.assert_close(one, other)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uncertainty import QUANTITIES, UncertaintyMap, metrics
+from uncertainty import PROBED, UncertaintyMap, metrics
 from uncertainty.images import sparsification_plot
 from uncertainty.metrics import error_map, sparsification
 
@@ -79,8 +79,8 @@ def test_bad_input_is_named(given: tuple, words: str) -> None:
 def made(values: torch.Tensor) -> UncertaintyMap:
     """A map of one step whose every quantity has these values (B, C, h, w)."""
     return UncertaintyMap(
-        quantities=dict.fromkeys(QUANTITIES, values[None]),
-        standard_errors={name: torch.zeros(1, len(values)) for name in QUANTITIES},
+        quantities=dict.fromkeys(PROBED, values[None]),
+        standard_errors={name: torch.zeros(1, len(values)) for name in PROBED},
         steps=(1,),
         total_steps=2,
         sigmas=torch.ones(1),

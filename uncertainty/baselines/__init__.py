@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import bayesdiff, cfg_rejection, mc_dropout, paper_score
+from . import bayesdiff, cfg_rejection, mc_dropout, paper_score, score_acceleration
 from .baseline import Baseline
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
@@ -17,6 +17,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             mc_dropout.BASELINE,
             bayesdiff.BASELINE,
             cfg_rejection.BASELINE,
+            score_acceleration.BASELINE,
         )
     }
 )

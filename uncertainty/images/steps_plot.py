@@ -21,7 +21,13 @@ def per_step(measured: UncertaintyMap, quantity: str) -> tuple[Tensor, Tensor]:
 
 
 def plot(measured: UncertaintyMap) -> Tensor:
-    """The picture, (height, width, 3), 0 to 1. Steps with non-finite values are left out."""
+    """The picture, (height, width, 3), 0 to 1. Steps with non-finite values are left out.
+
+    Raises:
+        ValueError: no step was recorded.
+    """
+    if not measured.steps:
+        raise ValueError("the map has no recorded steps to plot, because samples was 0: set samples to 5.")
     shown = [quantity for name, quantity in QUANTITIES.items() if name in measured.quantities][::-1]
     canvas = Canvas(WIDTH, HEAD + len(shown) * PANEL + FOOT)
     images = "1 image" if measured.images == 1 else f"mean of {measured.images} images, band: ± one standard deviation"

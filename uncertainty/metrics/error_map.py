@@ -36,7 +36,7 @@ def of_images(ground_truth: Tensor, prediction: Tensor, measured: UncertaintyMap
             f"ground_truth {tuple(ground_truth.shape)} and images {tuple(prediction.shape)} must have the same size, and as many "
             f"images as the map ({measured.images}): connect the images of this map."
         )
-    maps = measured.quantity(quantity).sum(0)
+    maps = measured.summed(quantity)
     results = []
     for real, made, values in zip(truth, prediction, maps, strict=True):
         right, wrong = (picture.permute(2, 0, 1) for picture in (real, made))

@@ -4,6 +4,8 @@ import json
 from hashlib import blake2b
 from typing import Any
 
+import torch
+
 from ..maps import UncertaintyMap
 from ..settings import compared, of_guidance
 
@@ -33,7 +35,8 @@ def image_digests(measured: UncertaintyMap) -> list[str]:
     about = described(measured) | of_guidance(measured.settings)
     about |= {name: measured.settings.get(name) for name in OF_THE_IMAGE}
     run = json.dumps(about, sort_keys=True).encode()
-    maps = (image.contiguous().numpy().tobytes() for image in measured.values.transpose(0, 1))
+    told = measured.values if measured.quantities else torch.stack(list(measured.of_run.values()))
+    maps = (image.contiguous().numpy().tobytes() for image in told.transpose(0, 1))
     return [_digest(run + str(place).encode() + values) for place, values in zip(measured.places, maps, strict=True)]
 
 

@@ -22,7 +22,6 @@ from torch import Tensor
 from ..images.heatmaps import as_pictures, resize
 from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, named, optional
 from ..maps import UncertaintyMap
-from ..quantities import DEFAULT_QUANTITY
 from ..scores import SCORES
 from ..settings import possible
 from . import foreign
@@ -61,7 +60,6 @@ def entry(measured: UncertaintyMap, image: int) -> str:
     """The text entry of one image of a map."""
     alone = measured.select([image])  # so that the cost per entry does not grow with the batch
     (record,) = records_of(alone)
-    shown = DEFAULT_QUANTITY if DEFAULT_QUANTITY in alone.quantities else next(iter(alone.quantities))
     return json.dumps(
         {
             "version": VERSION,
@@ -74,7 +72,7 @@ def entry(measured: UncertaintyMap, image: int) -> str:
             "place": record.place,
             "digest": record.digest,
             "pack_version": possible(measured.settings).get("pack_version"),
-            "map": _packed(as_pictures(alone.quantity(shown).sum(0))[0]),
+            "map": _packed(as_pictures(alone.summed(alone.default))[0]),
         }
     )
 

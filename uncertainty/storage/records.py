@@ -78,7 +78,7 @@ def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> 
 
     Settings with impossible values, in a map that another program made, are absent from the record.
     """
-    names = [name for name in SCORES if name in measured.quantities or name in measured.baselines]
+    names = [name for name in SCORES if name in measured.names or name in measured.baselines]
     scores = {name: measured.score(name) for name in names}
     settings, name = json.dumps(described(measured), sort_keys=True), fingerprint(measured)
     known = possible(measured.settings)

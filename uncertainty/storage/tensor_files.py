@@ -19,7 +19,7 @@ from ..calibration import Calibration
 from ..kinds import ANYTHING, COUNT, TEXT, listed, named, shown, whole
 from ..maps import UncertaintyMap
 from ..quantities import QUANTITIES
-from ..scores import Score
+from ..scores import SCORES, Score
 from ..settings import check_settings
 from ..thresholds import Thresholds
 from . import foreign
@@ -40,6 +40,7 @@ MOST_SCHEDULE = 1_000_000
 # Axes of a map: step, image, channel, then one (sound) to three (video).
 MAP_AXES = range(4, 7)
 _STEPS = listed(whole(0, MOST_SCHEDULE), MOST_STEPS, least=1)
+_NO_STEPS = listed(whole(0, MOST_SCHEDULE), 0)
 
 
 def kind_of(path: Path) -> str | None:
@@ -61,6 +62,7 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
     tensors |= _named("baselines", {name: torch.stack(score) for name, score in measured.baselines.items()})
+    tensors |= _named("of_run", measured.of_run)
     if measured.mask is not None:
         tensors["mask"] = _own(measured.mask)
     header = {
@@ -83,17 +85,19 @@ def load_map(path: Path) -> UncertaintyMap:
     tensors, header = _read(path, MAP)
     with _whole(path):
         names = [name for name in foreign.field(header, "quantities", listed(TEXT)) if name in QUANTITIES]
-        if not names:
+        of_run = {name: values for name, values in _group("of_run", tensors).items() if name in SCORES}
+        if not names and not of_run:
             raise ValueError("it has no quantity that this version knows")
         measured = UncertaintyMap(
             quantities={name: tensors[f"quantities.{name}"] for name in names},
             standard_errors={name: tensors[f"standard_errors.{name}"] for name in names},
-            steps=tuple(foreign.field(header, "steps", _STEPS)),
+            steps=tuple(foreign.field(header, "steps", _STEPS if names else _NO_STEPS)),
             total_steps=foreign.field(header, "total_steps", whole(1, MOST_SCHEDULE)),
             sigmas=tensors["sigmas"],
             mask=tensors.get("mask"),
             settings=foreign.field(header, "settings", named(ANYTHING)),
             baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
+            of_run=of_run,
             places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
         )
         _check_map(measured)
@@ -112,7 +116,11 @@ def _check_map(measured: UncertaintyMap) -> None:
     check_settings(measured.settings)
     tensors = {**measured.quantities, **{f"standard error of {name}": error for name, error in measured.standard_errors.items()}}
     tensors |= {name: score.value for name, score in measured.baselines.items()}
-    tensors |= {"sigmas": measured.sigmas} if measured.mask is None else {"sigmas": measured.sigmas, "mask": measured.mask}
+    tensors |= {f"the map of {name}": values for name, values in measured.of_run.items()}
+    if measured.steps:
+        tensors["sigmas"] = measured.sigmas
+    if measured.mask is not None:
+        tensors["mask"] = measured.mask
     _check_tensors(tensors, finite=("sigmas", "mask"))
     shape = measured.shape
     if len(shape) not in MAP_AXES or shape[0] > MOST_STEPS or shape[1] > MOST_IMAGES:

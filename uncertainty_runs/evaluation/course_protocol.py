@@ -9,7 +9,7 @@ from torch import Tensor
 from uncertainty.maps import UncertaintyMap
 from uncertainty.metrics.intervals import bootstrap, clusters
 from uncertainty.metrics.ranking import spearman, within_groups
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.window import Window
 
 from .filtering_protocol import RESAMPLES
@@ -31,9 +31,9 @@ class Course:
     @classmethod
     def of(cls, maps: Iterable[UncertaintyMap]) -> "Course":
         """Read off maps, one after the other: together they may not fit into memory."""
-        parts: dict[str, list[Tensor]] = {quantity: [] for quantity in QUANTITIES}
+        parts: dict[str, list[Tensor]] = {quantity: [] for quantity in PROBED}
         for found in maps:
-            for quantity in QUANTITIES:
+            for quantity in PROBED:
                 parts[quantity].append(torch.stack([found.score(quantity, [step]).value for step in found.steps]))
         scores = {quantity: torch.cat(values, 1) for quantity, values in parts.items()}
         return cls(scores, found.steps, found.total_steps, tuple(found.sigmas.tolist()))
@@ -48,11 +48,11 @@ def course(found: Course, name: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for row, step in enumerate(found.steps):
         cells: list[Cell] = [step, found.sigmas[row]]
-        for quantity in QUANTITIES:
+        for quantity in PROBED:
             cells += [float(found.scores[quantity][row].mean()), float(found.scores[quantity][row].std())]
         rows.append(tuple(cells))
     head = ["step", "sigma"]
-    for quantity in QUANTITIES:
+    for quantity in PROBED:
         head += [quantity, f"{quantity}, spread over images"]
     return Table(name, tuple(head), rows)
 
@@ -70,7 +70,7 @@ def ranking(found: Course, prompts: Tensor, qualities: Mapping[str, Tensor], par
     rows: list[tuple[Cell, ...]] = []
     for quality, values in qualities.items():
         right = within_groups(values, prompts)
-        for quantity in QUANTITIES:
+        for quantity in PROBED:
             for chosen in parts:
                 left = within_groups(found.scores[quantity][list(chosen)].sum(0), prompts)
 

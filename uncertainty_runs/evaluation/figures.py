@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from uncertainty.quantities import QUANTITIES
+from uncertainty.quantities import PROBED
 from uncertainty.storage.atomic import write_whole
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
@@ -73,13 +73,13 @@ def examples(images: Sequence[ImageRecord], reference: Reference, folder: Path, 
     """Some reconstructions with the real picture, their error, and the maps of the paper's steps, each in its own range."""
     first = {image.number: image for image in reversed(images)}
     chosen = [first[number] for number in sorted(first)][:: max(1, len(first) // rows)][:rows]
-    made, axes = _figure(len(chosen), 3 + len(QUANTITIES), (1.6, 1.6))
+    made, axes = _figure(len(chosen), 3 + len(PROBED), (1.6, 1.6))
     for row, (line, image) in enumerate(zip(axes, chosen, strict=True)):
         number = image.number
         truth, prediction = pixels(reference.paths[number]), pixels(image.path)
         maps = maps_of(load_map(folder / map_of(number)), image.place, truth.shape, "paper")
         shown = {"real": truth, "reconstruction": prediction, "error": (truth - prediction).abs().mean(0)}
-        shown |= {quantity: maps[quantity].mean(0) for quantity in QUANTITIES}
+        shown |= {quantity: maps[quantity].mean(0) for quantity in PROBED}
         for axis, (title, picture) in zip(line, shown.items(), strict=True):
             axis.imshow((picture.permute(1, 2, 0) if picture.ndim == 3 else picture).numpy(), cmap="magma")
             axis.set_title(title if row == 0 else "", fontsize=8)

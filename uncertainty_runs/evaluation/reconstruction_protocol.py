@@ -90,6 +90,7 @@ def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: 
             maps[quantity, part] = values
             if QUANTITIES[quantity].high_is_sure:
                 maps[f"{quantity}, lowest first", part] = -values
+    maps |= {(name, "run"): at_size(values[place], truth.shape) for name, values in measured.of_run.items()}
     edges = torch.zeros_like(prediction)
     edges[:, 1:] += prediction.diff(dim=1).abs()
     edges[:, :, 1:] += prediction.diff(dim=2).abs()

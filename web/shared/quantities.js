@@ -4,11 +4,16 @@ import { ask } from "../adapter.js";
 
 /** @typedef {{name: string, label: string, meaning: string, high_is_sure: boolean}} Quantity */
 
-/** @type {{quantities: Quantity[], default: string}} */
+/** @type {{quantities: Quantity[], baselines: Quantity[], default: string}} */
 const declared = await ask("/uncertainty/quantities");
 
-/** By name, in the order in which they are offered. @type {Record<string, Quantity>} */
-export const QUANTITIES = Object.fromEntries(declared.quantities.map((quantity) => [quantity.name, quantity]));
+/** @param {Quantity[]} listed @returns {Record<string, Quantity>} by name, in the order in which they are offered */
+const byName = (listed) => Object.fromEntries(listed.map((quantity) => [quantity.name, quantity]));
+
+export const QUANTITIES = byName(declared.quantities);
+
+/** Quantities and baselines. */
+export const SCORES = byName([...declared.quantities, ...declared.baselines]);
 
 /** Name of the one that is shown first. */
 export const DEFAULT_QUANTITY = declared.default;

@@ -17,12 +17,17 @@ export function segments(className, label, choices, choose) {
   element.addEventListener("keydown", (event) => {
     const by = towards(event);
     if (!by) return;
-    const next = buttons[(buttons.indexOf(/** @type {HTMLButtonElement} */ (event.target)) + by + buttons.length) % buttons.length];
+    const offered = buttons.filter((button) => !button.hidden);
+    const next = offered[(offered.indexOf(/** @type {HTMLButtonElement} */ (event.target)) + by + offered.length) % offered.length];
     next.click();
     next.focus({ preventScroll: true });
   });
   return {
     element,
+    /** Offer only these choices. @param {string[]} names */
+    offer(names) {
+      buttons.forEach((button, i) => (button.hidden = !names.includes(choices[i].name)));
+    },
     /** @param {string} chosen @param {string} [locked] why no other can be chosen; empty if one can */
     show(chosen, locked = "") {
       element.title = locked;

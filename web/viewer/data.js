@@ -10,10 +10,10 @@ export const SUM = -1;
  * @typedef {import("../adapter.js").FileRef} FileRef
  * @typedef {import("../shared/safetensors.js").Tensor} Tensor
  * @typedef {{
- *   quantities: string[], total_steps: number, window: [number, number] | null, guided: boolean, frames: number,
+ *   quantities: string[], of_run: string[], total_steps: number, window: [number, number] | null, guided: boolean, frames: number,
  *   maps: FileRef[], pictures: FileRef[][],
  *   ran: {quantity: string, step: number, colormap: string, opacity: number, normalize: string}
- * }} About `ran`: the values of the node's inputs in that run
+ * }} About `of_run`: what belongs to the whole run instead of a step; `ran`: the values of the node's inputs in that run
  */
 
 /** The index file of a preview: everything except the maps. */
@@ -42,17 +42,35 @@ export class MapIndex {
     return this.tensors[tensor].data[(q * this.steps.length + row) * this.images + image];
   }
 
-  /** Rows of the recorded steps that make up a step, or the sum. @param {number} step */
-  rows(step) {
+  /** Names of everything that there is a map of. */
+  get names() {
+    return [...this.about.quantities, ...this.about.of_run];
+  }
+
+  /** Whether it has a map of each step. @param {string} quantity */
+  hasSteps(quantity) {
+    return this.about.quantities.includes(quantity);
+  }
+
+  /** Rows of the recorded steps that make up a step, or the sum. @param {string} quantity @param {number} step */
+  rows(quantity, step) {
+    if (!this.hasSteps(quantity)) return [0];
     return step === SUM ? this.steps.map((_, row) => row) : [this.steps.indexOf(step)];
   }
 
   /** Score and standard error. @param {string} quantity @param {number} step @param {number} image */
   score(quantity, step, image) {
-    const rows = this.rows(step);
+    if (!this.hasSteps(quantity)) return this.#scoreOfRun(quantity, image);
+    const rows = this.rows(quantity, step);
     const value = rows.reduce((sum, row) => sum + this.#at("scores", quantity, row, image), 0);
     const error = Math.hypot(...rows.map((row) => this.#at("standard_errors", quantity, row, image)));
     return { value, error };
+  }
+
+  /** @param {string} quantity @param {number} image */
+  #scoreOfRun(quantity, image) {
+    const at = this.about.of_run.indexOf(quantity) * this.images + image;
+    return { value: this.tensors.scores_of_run.data[at], error: this.tensors.standard_errors_of_run.data[at] };
   }
 
   /** Standard deviation over the elements of one step's map. @param {string} quantity @param {number} row @param {number} image */
@@ -71,11 +89,17 @@ export class MapIndex {
    */
   range(quantity, step, image, normalize) {
     if (normalize === "absolute") return [0, 1];
+    const column = normalize === "batch" ? this.images : image;
+    if (!this.hasSteps(quantity)) return this.#ends("ranges_of_run", this.about.of_run.indexOf(quantity), column);
     const q = this.about.quantities.indexOf(quantity);
     const row = step === SUM ? this.steps.length : this.steps.indexOf(step);
-    const column = normalize === "batch" ? this.images : image;
-    const at = ((q * (this.steps.length + 1) + row) * (this.images + 1) + column) * 2;
-    const { data } = this.tensors.ranges;
+    return this.#ends("ranges", q * (this.steps.length + 1) + row, column);
+  }
+
+  /** @param {string} tensor of shape (rows, B + 1, 2) @param {number} row @param {number} column @returns {[number, number]} */
+  #ends(tensor, row, column) {
+    const at = (row * (this.images + 1) + column) * 2;
+    const { data } = this.tensors[tensor];
     return [data[at], data[at + 1]];
   }
 
@@ -99,7 +123,7 @@ export class MapIndex {
 
 /** The maps of one image. */
 export class ImageMaps {
-  /** @param {Record<string, Tensor>} tensors each (S, frames, h, w) */
+  /** @param {Record<string, Tensor>} tensors each (S, frames, h, w), or (1, frames, h, w) of the whole run */
   constructor(tensors) {
     this.tensors = tensors;
   }

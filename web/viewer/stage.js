@@ -57,7 +57,7 @@ export class Stage {
     const [maps, ground] = await Promise.all([this.#maps(index, shown.image), this.#ground(index, shown.image, shown.frame)]);
     if (generation !== this.generation) return true;
     if (!maps) return false;
-    const values = maps.picture(shown.quantity, index.rows(shown.step), shown.frame);
+    const values = maps.picture(shown.quantity, index.rows(shown.quantity, shown.step), shown.frame);
     const { height, width } = ground ?? enlarged(values);
     Object.assign(this.canvas, { width, height });
     this.canvas.setAttribute("aria-label", `Uncertainty map of image ${shown.image}`);

@@ -3,7 +3,7 @@
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
-import { QUANTITIES } from "../shared/quantities.js";
+import { SCORES } from "../shared/quantities.js";
 import { segments } from "../shared/segments.js";
 import { stepCurve } from "./curve.js";
 import { MapIndex, SUM } from "./data.js";
@@ -37,7 +37,7 @@ class MapView {
     this.generation = 0;
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
-    const choices = Object.entries(QUANTITIES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
+    const choices = Object.entries(SCORES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
     this.quantities = segments("unc-segments", "Quantity", choices, (name) => this.#choose("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
@@ -66,6 +66,7 @@ class MapView {
     const plot = h("div", { className: "unc-plot", role: "img", "aria-label": "Uncertainty per step" });
     this.curve = stepCurve(plot, (step) => this.#choose("step", step));
     this.caption = h("p", { className: "unc-caption" });
+    this.course = h("div", { className: "unc-course" }, this.caption, plot);
     this.body = h(
       "div",
       { className: "unc-map-body", hidden: true },
@@ -76,7 +77,7 @@ class MapView {
       legend,
       this.strip.element,
       h("div", { className: "unc-sliders" }, this.step.row, this.frames.row, this.opacity.row),
-      h("div", { className: "unc-course" }, this.caption, plot),
+      this.course,
     );
     this.pager = new BatchPager(host, () => this.#open());
     this.element = h("div", { className: "unc unc-map" }, this.pager.element, this.message, this.body);
@@ -144,6 +145,12 @@ class MapView {
     else this.#draw(); // puts the slider back
   }
 
+  /** Why a step cannot be shown. @param {MapIndex} index @param {string} quantity @param {number} wanted */
+  #notThisStep(index, quantity, wanted) {
+    if (!index.hasSteps(quantity)) return `${SCORES[quantity].label} belongs to the whole run and has no steps.`;
+    return `Step ${wanted} was not recorded: showing the sum.`;
+  }
+
   get shownQuantity() {
     return String(this.#value("quantity"));
   }
@@ -158,23 +165,27 @@ class MapView {
   async #draw() {
     const { index, image, frame, shownQuantity: quantity, shownStep: step } = this;
     if (!index) return;
-    if (!index.about.quantities.includes(quantity)) {
-      this.#say(`This map has no ${quantity}: it was made by a version that did not measure it. Choose another quantity.`);
+    this.quantities.offer(index.names);
+    if (!index.names.includes(quantity)) {
+      this.#say(`This map has no ${quantity}: it was not measured in this run. Choose another quantity.`);
       return;
     }
     const wanted = Number(this.#value("step"));
     const { off } = this.host;
-    const unrecorded = wanted >= 0 && step === SUM ? `Step ${wanted} was not recorded: showing the sum.` : "";
+    const unrecorded = wanted >= 0 && step === SUM ? this.#notThisStep(index, quantity, wanted) : "";
     this.#say(off ? `This node is ${off} and does not run: the map is from its last run.` : unrecorded);
     this.quantities.show(quantity, this.#lock("quantity"));
-    this.says.textContent = QUANTITIES[quantity].meaning;
+    this.says.textContent = SCORES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
     const range = index.range(quantity, step, image, String(this.#value("normalize")));
     const colormap = index.colormap(String(this.#value("colormap")));
     const opacity = Number(this.#value("opacity"));
     this.#showLegend(range, colormap);
+    const hasSteps = index.hasSteps(quantity);
     this.#showSliders(index, step, opacity);
-    this.#showCourse(index, quantity, step);
+    this.step.row.hidden = !hasSteps;
+    this.course.hidden = !hasSteps;
+    if (hasSteps) this.#showCourse(index, quantity, step);
     this.readout.textContent = this.hint();
     const { generation } = this;
     try {

@@ -3,29 +3,49 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from ....uncertainty.options import RunSettings
 from ....uncertainty.scores import Score
 from ..model_call import Baseline
 from .bayesdiff_run import BayesDiff
-from .cfg_rejection_run import CfgRejection
+from .cfg_rejection_run import CfgRejection, FreeCfgRejection
 from .mc_dropout_run import McDropout
 from .paper_score_run import PaperScore
+from .score_acceleration_run import ScoreAcceleration
 
 RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
     PaperScore.name: PaperScore,
     McDropout.name: McDropout,
     BayesDiff.name: BayesDiff,
     CfgRejection.name: CfgRejection,
+    ScoreAcceleration.name: ScoreAcceleration,
 }
 
 
 def baselines_of(settings: RunSettings) -> list[Baseline]:
-    """The baselines selected in a run's options."""
-    return [RUNS[name](settings) for name in settings.options.baselines]
+    """The baselines selected in a run's options, and without probes all that cost nothing."""
+    asked = settings.options.baselines
+    if settings.samples == 0:
+        _check_free(asked)
+        return [CfgRejection(settings) if asked else FreeCfgRejection(settings)]
+    return [RUNS[name](settings) for name in asked]
+
+
+def _check_free(names: Sequence[str]) -> None:
+    """Raise ValueError for a baseline that evaluates the model, if samples is 0."""
+    for name in names:
+        if name != CfgRejection.name:
+            raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or turn {name} off.")
 
 
 def scores(baselines: Sequence[Baseline]) -> dict[str, Score]:
     """The measured scores by name; their standard errors are NaN, because they are not known."""
     measured = {baseline.name: baseline.score() for baseline in baselines}
     return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in measured.items() if value is not None}
+
+
+def maps(baselines: Sequence[Baseline]) -> dict[str, Tensor]:
+    """The measured maps by name, (B, C, *spatial)."""
+    measured = {baseline.name: baseline.map() for baseline in baselines}
+    return {name: values.float().cpu() for name, values in measured.items() if values is not None}

@@ -100,3 +100,9 @@ class BayesDiff:
     def score(self) -> Tensor | None:
         """Mean variance over the elements of each image, (B,)."""
         return None if self.variance is None else mean_over_elements(self.variance, self.mask).cpu()
+
+    def map(self) -> Tensor | None:
+        """Variance of the image, (B, C, *spatial)."""
+        if self.variance is None or self.mask is None:
+            return self.variance
+        return torch.where(self.mask > 0, self.variance, 0)

@@ -19,18 +19,23 @@ class CfgRejection(SummedScore):
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
         """Select the first steps, regardless of the window; raise ValueError for a run without CFG."""
         self.steps = cfg_rejection.EARLY.steps(len(schedule) - 1)
-        if set(guider.conds) != {"positive", "negative"} or guider.cfg == 1:
+        if not self.applies_to(guider):
             raise ValueError(
                 "cfg_rejection needs one positive prompt, one negative prompt and a cfg other than 1: change these, or turn "
                 "cfg_rejection off."
             )
+
+    @staticmethod
+    def applies_to(guider: Any) -> bool:
+        """Whether CFG compares a prompt with another."""
+        return set(guider.conds) == {"positive", "negative"} and guider.cfg != 1
 
     def evaluates(self, step: int) -> bool:
         """Never: it compares what the sampler's own call predicted."""
         return False
 
     def measure(self, call: Call) -> Tensor:
-        """The difference of this step, (B,); 0 at the first step of a flow model, which sees pure noise."""
+        """The squared difference of this step; 0 at the first step of a flow model, which sees pure noise."""
         if [prediction.shape for prediction in call.predictions] != [call.x.shape] * 2:
             raise ValueError(
                 "cfg_rejection needs one prediction with the prompt and one without at every step, but "
@@ -40,6 +45,24 @@ class CfgRejection(SummedScore):
         try:
             level = call.noising(call.sigma)
         except ValueError:
-            return torch.zeros(len(call.x))
-        difference = cfg_rejection.squared_difference(conditional, unconditional, level.a / level.b)
-        return mean_over_elements(difference, call.mask).sqrt()
+            return torch.zeros_like(call.x)
+        return cfg_rejection.squared_difference(conditional, unconditional, level.a / level.b)
+
+    def part(self, measured: Tensor, mask: Tensor | None) -> Tensor:
+        """The difference of this step, (B,): the root of the mean square."""
+        return mean_over_elements(measured, mask).sqrt()
+
+
+class FreeCfgRejection(CfgRejection):
+    """The same where a run offers it, and nothing where it does not."""
+
+    def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
+        """Select the first steps of a run with CFG, and none of another."""
+        self.steps = range(0)
+        if self.applies_to(guider):
+            super().prepare(guider, schedule, window)
+
+    def observe(self, call: Call) -> None:
+        """Add the step of this call if it has the two predictions."""
+        if [prediction.shape for prediction in call.predictions] == [call.x.shape] * 2:
+            super().observe(call)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ....uncertainty.baselines import mc_dropout
-from ....uncertainty.estimators import mean_over_elements
 from ..differentiation import networks
 from ..model_call import Call, stream
 from .summed_score import SummedScore
@@ -32,7 +31,6 @@ class McDropout(SummedScore):
             )
 
     def measure(self, call: Call) -> Tensor:
-        """Mean variance of M passes at the sampler's latents, (B,)."""
+        """Variance of M passes at the sampler's latents."""
         with mc_dropout.active(self.layers, stream(self.settings.seed, _STREAM, call.step), call.x.device):
-            variance = mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
-        return mean_over_elements(variance, call.mask)
+            return mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)

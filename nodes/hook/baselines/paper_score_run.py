@@ -4,7 +4,6 @@ from torch import Tensor
 
 from ....uncertainty.baselines import paper_score
 from ....uncertainty.estimation import estimate
-from ....uncertainty.estimators import mean_over_elements
 from ....uncertainty.maps import PAPER_QUANTITY
 from ..model_call import Call, stream
 from .summed_score import SummedScore
@@ -18,7 +17,7 @@ class PaperScore(SummedScore):
     name = paper_score.BASELINE.name
 
     def measure(self, call: Call) -> Tensor:
-        """Mean variance of one step, (B,), over as many probes as the map uses, but independent ones."""
+        """Variance of one step over as many probes as the map uses, but independent ones."""
         guided = self.settings.options.score_source == "guided"
         measured = estimate(
             call.score,
@@ -31,4 +30,4 @@ class PaperScore(SummedScore):
             estimator="paper",
             probes_per_call=call.passes_per_call,
         )
-        return mean_over_elements(measured.quantities[PAPER_QUANTITY], call.mask)
+        return measured.quantities[PAPER_QUANTITY]
