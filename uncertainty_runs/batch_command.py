@@ -44,6 +44,11 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     batch.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt per line (default: the workflow's own)")
     batch.add_argument("--batch", type=positive, metavar="B", help="images of one run (default: the workflow's batch size)")
     batch.add_argument(
+        "--draw", type=positive, metavar="N",
+        help="begin N images in each run, and finish the --finish best after 30 %% of the steps; --count counts finished images",
+    )  # fmt: skip
+    batch.add_argument("--finish", type=positive, metavar="M", help="images to finish of those that --draw begins")
+    batch.add_argument(
         "--maps", choices=MAPS, default="none",
         help="maps to keep: none, their sum over the steps, or every step (default: %(default)s)",
     )  # fmt: skip
@@ -66,9 +71,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check_amount(arguments: argparse.Namespace) -> None:
-    """Raise ValueError where neither a count nor seeds are given."""
+    """Raise ValueError where neither a count nor seeds are given, or numbers of images do not fit together."""
     if arguments.count is None and arguments.seeds is None:
         raise ValueError("count: give --count N, or --seeds A:B, or both.")
+    draw, finish = arguments.draw, arguments.finish
+    if (draw is None) != (finish is None):
+        raise ValueError("draw: give --draw N and --finish M together, or neither.")
+    if draw is not None and finish >= draw:
+        raise ValueError(f"finish: must be below --draw {draw}, got {finish}.")
+    if draw is not None and arguments.batch is not None:
+        raise ValueError(f"batch: leave out --batch, since --draw {draw} says how many images a run begins.")
 
 
 def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
@@ -80,7 +92,9 @@ def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
     workflow = Workflow.read(arguments.workflow, describe)
     if arguments.maps == "sum":
         workflow = workflow.with_options(keep_maps="sum")
-    size = arguments.batch or workflow.batch_size()
+    if arguments.finish is not None:
+        workflow = workflow.finishing(arguments.finish)
+    size = arguments.finish or arguments.batch or workflow.batch_size()
     prompts = read_prompts(arguments.prompts) if arguments.prompts else None
     first, end = arguments.seeds or (0, None)
     wanted = None if arguments.count is None else jobs_for(arguments.count, size)
@@ -91,7 +105,8 @@ def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
                 f"count: {arguments.count} images need {wanted} runs, but --seeds and prompts give only {most}: give more seeds."
             )
         wanted = most if wanted is None else wanted
-    return Plan(workflow, prompts, first, wanted or 0, size, maps=arguments.maps != "none")
+    maps = arguments.maps != "none"
+    return Plan(workflow, prompts, first, wanted or 0, size, maps=maps, drawn=arguments.draw)
 
 
 def again(arguments: list[str]) -> str:

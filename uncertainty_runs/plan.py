@@ -50,6 +50,7 @@ class Plan:
         batch: images of a job; None for the workflow's own number.
         maps: whether maps are kept.
         every_seed_once: each job has its own seed; otherwise all prompts are run with one seed, then with the next.
+        drawn: latents that each job starts with, if only ``batch`` of them are finished.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class Plan:
         *,
         maps: bool = False,
         every_seed_once: bool = False,
+        drawn: int | None = None,
     ) -> None:
         self.prompts = (workflow.prompt(),) if prompts is None else tuple(prompts)
         self.workflow, self.first, self.count = workflow, seeds, count
         self.batch, self.maps, self.every_seed_once = batch or workflow.batch_size(), maps, every_seed_once
+        self.drawn = drawn or self.batch
         # The same for all jobs, which differ only in these inputs.
         self._graph, self._inputs = workflow.saving(maps=maps), workflow.job_inputs(prompt=prompts is not None)
 
@@ -77,7 +80,7 @@ class Plan:
         """One job."""
         prompt = self.prompts[number % len(self.prompts)]
         seed = self.first + (number if self.every_seed_once else number // len(self.prompts))
-        return Job(number, prompt, seed, self._inputs.filled(self._graph, prompt, seed, self.batch), self.batch)
+        return Job(number, prompt, seed, self._inputs.filled(self._graph, prompt, seed, self.drawn), self.batch)
 
     def __iter__(self) -> Iterator[Job]:
         """All jobs."""

@@ -84,6 +84,34 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
     return graph | added | {number: {**node, "class_type": twin.class_type, "inputs": inputs | given}}
 
 
+def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
+    """The graph whose measuring sampler has its noise, guider, sampler and noise levels in nodes of their own.
+
+    Raises:
+        WorkflowError: it is a KSampler whose schedule such nodes do not have.
+        NodeError: ComfyUI lacks a node.
+    """
+    node = graph[number]
+    if node["class_type"] != TWINS["KSampler"]:
+        return graph
+    given = node["inputs"]
+    name = given["sampler_name"]
+    if is_link(name) or name in OTHER_SCHEDULES:
+        raise WorkflowError(
+            f"the schedule of node {number} cannot be split with sampler_name {name!r}: it must be entered in the node and must "
+            f"not be {', '.join(OTHER_SCHEDULES)}."
+        )
+    schedule = {each: given[each] for each in ("model", "scheduler", "steps", "denoise")}
+    added = dict(_noise_and_guider(number, given | {"noise_seed": given["seed"]}, adds_noise=True)) | {
+        SAMPLER: {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}},
+        SCHEDULE: {"class_type": "BasicScheduler", "inputs": schedule},
+    }
+    custom = describe(TWINS["SamplerCustomAdvanced"])
+    kept = {each: value for each, value in given.items() if each in custom.inputs}
+    parts = {"noise": [NOISE, 0], "guider": [GUIDER, 0], "sampler": [SAMPLER, 0], "sigmas": [SCHEDULE, 0]}
+    return graph | added | {number: {**node, "class_type": custom.class_type, "inputs": kept | parts}}
+
+
 def _advanced(number: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The nodes that make up a KSampler (Advanced) which samples to the end."""
     steps, start, end, name = (given.get(each) for each in ("steps", "start_at_step", "end_at_step", "sampler_name"))

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from .early_culling import culling_early
 from .graph import Graph, WorkflowError, changed, is_link, nearest, read_graph, upstream
 from .job_inputs import Finder, JobInputs
 from .node_info import Describe
@@ -117,6 +118,15 @@ class Workflow:
         if own is not None and self.graph[own]["class_type"] == OPTIONS:
             return self._setting(own, **options)
         return self._with_options_node(ADDED_OPTIONS, OPTIONS, holder, keep=None, **options)
+
+    def finishing(self, best: int) -> "Workflow":
+        """Finish only the best images of each run, chosen early (``early_culling``).
+
+        Raises:
+            WorkflowError: the schedule cannot be split.
+            NodeError: ComfyUI lacks a node.
+        """
+        return self._with(culling_early(self.graph, self.sampler, self.steps(), best, self.describe))
 
     def through(self, class_type: str) -> "Workflow":
         """A model patch with its default settings, between the model and the sampler.

@@ -279,6 +279,13 @@ def test_counts_and_seeds(tmp_path: Path) -> None:
     assert len(planned(arguments(tmp_path, "--seeds", "3:6", "--count", "3"), describe)) == 2
     with pytest.raises(ValueError, match="count: give --count N, or --seeds A:B, or both"):
         check_amount(arguments(tmp_path))
+    for given, words in (
+        (("--draw", "16"), "draw: give --draw N and --finish M together"),
+        (("--draw", "4", "--finish", "4"), "finish: must be below --draw 4, got 4"),
+        (("--draw", "4", "--finish", "2", "--batch", "4"), "batch: leave out --batch, since --draw 4 says"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_amount(arguments(tmp_path, "--count", "3", *given))
     with pytest.raises(ValueError, match="count: 20 images need 10 runs, but --seeds and prompts give only 3: give more seeds"):
         planned(arguments(tmp_path, "--seeds", "3:6", "--count", "20"), describe)
 

@@ -1,0 +1,80 @@
+"""Early culling: sample the first part of the schedule, measure its last step, and finish only the best images.
+
+For nights when nobody looks. Where a person chooses among the finished images, finish all: a person sees more than any score.
+"""
+
+from typing import Any
+
+from uncertainty.scores import bad_end
+
+from .graph import Graph, WorkflowError, is_link
+from .node_info import Describe
+from .samplers import in_parts
+
+PART = 0.3
+QUANTITY = "denoised_variance"
+SAMPLES = 5
+
+# Ids of added nodes.
+SPLIT, FIRST, CHOICE, NO_NOISE = (f"culling {name}" for name in ("sigmas", "first steps", "choice", "no noise"))
+
+
+def culling_early(graph: Graph, sampler: str, steps: int, best: int, describe: Describe) -> Graph:
+    """The graph whose sampler finishes only the best images, chosen after the first part of the schedule.
+
+    Args:
+        graph: all nodes.
+        sampler: id of the sampler that measures.
+        steps: length of its schedule.
+        best: how many images are finished.
+        describe: asks ComfyUI about a node class.
+
+    Raises:
+        WorkflowError: the schedule is too short, or its sampler cannot be split.
+        NodeError: ComfyUI lacks a node.
+    """
+    first = max(1, round(PART * steps))
+    if first >= steps:
+        raise WorkflowError(f"early culling needs at least 2 steps, but the workflow has {steps}: set more steps.")
+    graph = in_parts(graph, sampler, describe)
+    inputs = graph[sampler]["inputs"]
+    return graph | {
+        SPLIT: {"class_type": "SplitSigmas", "inputs": {"sigmas": inputs["sigmas"], "step": first}},
+        FIRST: {
+            "class_type": graph[sampler]["class_type"],
+            "inputs": inputs
+            | {"sigmas": [SPLIT, 0], "samples": SAMPLES, "strength": 0.0}
+            # Only the last step of this part: steps i with start ≤ i/first < end.
+            | {"window_start": (first - 1.5) / first if first > 1 else 0.0, "window_end": 1.0},
+        },
+        CHOICE: {"class_type": "UncertaintyScoreFilter", "inputs": _choice(best, describe)},
+        NO_NOISE: {"class_type": "DisableNoise", "inputs": {}},
+        sampler: {
+            **graph[sampler],
+            "inputs": inputs
+            | {"noise": [NO_NOISE, 0], "sigmas": [SPLIT, 1], "latent_image": [CHOICE, 1]}
+            | _in_the_rest(inputs, first, steps),
+        },
+    }
+
+
+def _choice(best: int, describe: Describe) -> dict[str, Any]:
+    filtered = describe("UncertaintyScoreFilter")
+    measured = describe("UncertaintySamplerCustom")
+    return filtered.defaults() | {
+        "uncertainty": [FIRST, measured.output("UNCERTAINTY")],
+        "latents": [FIRST, measured.output("LATENT")],
+        "mode": "keep_best",
+        "keep": best,
+        "quantity": QUANTITY,
+        "reject": bad_end(QUANTITY),
+        "when_none_pass": "block",
+    }
+
+
+def _in_the_rest(inputs: dict[str, Any], first: int, steps: int) -> dict[str, float]:
+    """The window of the whole schedule, as fractions of the steps that are left."""
+    ends = {name: inputs[name] for name in ("window_start", "window_end")}
+    if any(is_link(value) for value in ends.values()):
+        return {}
+    return {name: min(1.0, max(0.0, (value * steps - first) / (steps - first))) for name, value in ends.items()}
