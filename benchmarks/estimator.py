@@ -45,7 +45,7 @@ def image_only(probes: Probes) -> dict[str, Tensor]:
     axes = (1, 2, 3)
     image = (denoised - denoised.mean(axes, keepdim=True)) / denoised.std(axes, keepdim=True) / denoised.shape[1] ** 0.5
     radius = radius_for(*image.shape[-2:])
-    return {n: nonlocal_means(as_images(v), image / 0.5, radius)[0] for n, v in estimated(probes, "control_variate").items()}
+    return {n: nonlocal_means(as_images(v), image / 0.5, radius) for n, v in estimated(probes, "control_variate").items()}
 
 
 def blurred(probes: Probes) -> dict[str, Tensor]:

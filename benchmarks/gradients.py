@@ -47,7 +47,7 @@ def smoothed(gradient: Tensor, situation: situations.Situation) -> Tensor:
     """A gradient, smoothed along the image like the maps."""
     image = situation.noising.denoised(situation.x, situation.center)
     image = (image - image.mean((2, 3), keepdim=True)) / image.std() / image.shape[1] ** 0.5
-    return nonlocal_means(as_images(gradient), image / 0.5, radius_for(*image.shape[-2:]))[0]
+    return nonlocal_means(as_images(gradient), image / 0.5, radius_for(*image.shape[-2:]))
 
 
 DRAWN: dict[str, Callable[[situations.Situation, int], Probes]] = {

@@ -15,8 +15,6 @@ PILOT_WIDTH = 0.4
 IMAGE_WIDTH = 0.75
 MAP_WIDTH = 0.8
 LARGEST_RADIUS = 5
-# Standard errors of a spot that is no noise. One place in 30,000 exceeds four by chance.
-DEFECT = 4.0
 
 
 def radius_for(height: int, width: int) -> int:
@@ -47,12 +45,8 @@ def _shifted(images: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
     return here, there
 
 
-def nonlocal_means(
-    values: Tensor, guide: Tensor, radius: int, patch: int = 1, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, weights: Tensor | None = None) -> Tensor:
     """Weighted means of ``values`` (N, K, h, w), with weights ``exp(-|difference of the guide's patches|²)``.
-
-    Returns the means and the share (N, 1, h, w) that each element's own value has in its mean.
 
     Args:
         values: values to smooth.
@@ -78,20 +72,15 @@ def nonlocal_means(
                 from_here, from_there = _shifted(add, down, right)
                 here += alike * from_there
                 there += alike * from_here
-    weight = weight.clamp(min=torch.finfo(weight.dtype).tiny)
-    return total / weight, own / weight
+    return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
 
-def along_image(
-    maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Tensor | None = None
-) -> tuple[dict[str, Tensor], Tensor]:
+def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Tensor | None = None) -> dict[str, Tensor]:
     """Smooth maps along the structure of their image, each image separately.
 
-    Returns the smoothed maps and the share (B, 1, *spatial) that each element's own value has in its mean.
-
     Args:
-        maps: by name, each (B, C, *spatial) for any C.
-        denoised: x̂0, (B, C, *spatial).
+        maps: quantities by name, each (B, C, *spatial).
+        denoised: x̂0, same shape.
         pilot: name of the map that guides the second pass; it must be positive.
         mask: weights (B, 1, *spatial); elements with weight 0 do not influence others.
     """
@@ -101,13 +90,12 @@ def along_image(
     image = as_images(centred / spread) / denoised.shape[1] ** 0.5
     radius = radius_for(*image.shape[-2:])
     first = as_images(maps[pilot].mean(1, keepdim=True))
-    guided, _ = nonlocal_means(first, image / PILOT_WIDTH, radius, patch=0, weights=inside)
+    guided = nonlocal_means(first, image / PILOT_WIDTH, radius, patch=0, weights=inside)
     level = guided.clamp(min=torch.finfo(guided.dtype).tiny).log()
     guide = torch.cat([image / IMAGE_WIDTH, level / MAP_WIDTH], 1)
-    joined = torch.cat([as_images(value) for value in maps.values()], 1)
-    smooth, share = nonlocal_means(joined, guide, radius, weights=inside)
-    parts = torch.split(smooth, [value.shape[1] for value in maps.values()], 1)
-    return {name: _like(part, denoised) for name, part in zip(maps, parts, strict=True)}, _like(share, denoised)
+    smooth = nonlocal_means(torch.cat([as_images(value) for value in maps.values()], 1), guide, radius, weights=inside)
+    channels = denoised.shape[1]
+    return {name: _like(part, denoised) for name, part in zip(maps, torch.split(smooth, channels, 1), strict=True)}
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
@@ -122,7 +110,7 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
 def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
     """Moves ``smooth`` back towards ``noisy`` as far as their difference exceeds the noise (positive-part James-Stein).
 
-    With N the noise and E the mean of (noisy - smooth)², both over the elements of an image:
+    With N the mean variance of ``noisy`` and E the mean of (noisy - smooth)², both over the elements of an image:
 
         smooth + max(0, 1 - N/E)·(noisy - smooth)
 
@@ -132,35 +120,10 @@ def shrink(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = N
     Args:
         noisy: unbiased map, (B, C, *spatial).
         smooth: the smoothed map, same shape.
-        noise: variance that their difference has from the noise of ``noisy``, same shape.
+        noise: variance of ``noisy``, same shape.
         mask: weights (B, 1, *spatial) of all means; None for equal weights.
     """
     difference = noisy - smooth
     difference = difference - _mean(difference, mask)
     excess = 1 - _mean(noise, mask) / _mean(difference.square(), mask).clamp(min=1e-30)
     return noisy - (1 - excess.clamp(min=0)) * difference
-
-
-def with_defects(noisy: Tensor, smooth: Tensor, noise: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``smooth`` plus what it hides: a small spot that the image does not show but that stands out from the noise.
-
-    Where the mean of noisy - smooth over the channels of 3 x 3 places exceeds ``DEFECT`` standard errors, it is added. The mean
-    of the image is kept.
-
-    Args:
-        noisy: unbiased map, (B, C, *spatial).
-        smooth: the smoothed map, same shape.
-        noise: the variance that the channels' mean of ``noisy`` has where nothing is hidden, (B, 1, *spatial).
-        mask: (B, 1, *spatial), elements with weight 0 do not count; None for equal weights.
-    """
-    difference = as_images((noisy - smooth).mean(1, keepdim=True))
-    inside = torch.ones_like(difference) if mask is None else (as_images(mask) > 0).to(difference)
-    count, hidden, variance = (_around(values * inside) for values in (inside, difference, as_images(noise)))
-    found = torch.where(hidden > DEFECT * variance.clamp(min=0).sqrt(), inside * hidden / count.clamp(min=1), 0)
-    added = _like(found, noisy)
-    return smooth + added - _mean(added, mask)
-
-
-def _around(images: Tensor) -> Tensor:
-    """Sums over 3 x 3 places."""
-    return avg_pool2d(images, 3, 1, 1, divisor_override=1)

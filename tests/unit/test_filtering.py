@@ -26,7 +26,7 @@ def test_means_equal_the_definition_written_out() -> None:
             around = [(v, u) for v in range(4) for u in range(5) if abs(v - y) <= 2 and abs(u - x) <= 2]
             weights = torch.stack([torch.exp(-(guide[0, :, y, x] - guide[0, :, v, u]).square().sum()) for v, u in around])
             expected[y, x] = (weights * torch.stack([values[0, 0, v, u] for v, u in around])).sum() / weights.sum()
-    torch.testing.assert_close(nonlocal_means(values, guide, radius=2, patch=0)[0][0, 0], expected)
+    torch.testing.assert_close(nonlocal_means(values, guide, radius=2, patch=0)[0, 0], expected)
 
 
 def test_edges_of_the_image_stay_edges_of_the_map() -> None:
@@ -34,7 +34,7 @@ def test_edges_of_the_image_stay_edges_of_the_map() -> None:
     image[..., 32:] = 1
     truth = (1 + 4 * image[:, :1]).expand(1, 3, 64, 64)
     noisy = truth * normal(1, 3, 64, 64, seed=3).square()
-    smooth = along_image({"map": noisy}, image, pilot="map")[0]["map"]
+    smooth = along_image({"map": noisy}, image, pilot="map")["map"]
     assert (smooth - truth).square().mean() < 0.05 * (noisy - truth).square().mean()
     # A filter blind to the image would mix 1 and 5 beside the edge.
     beside = smooth.mean((0, 1, 2))
@@ -43,22 +43,22 @@ def test_edges_of_the_image_stay_edges_of_the_map() -> None:
 
 def test_turning_the_image_turns_the_map() -> None:
     maps, image = {"map": normal(2, 3, 16, 24, seed=4).square()}, normal(2, 3, 16, 24, seed=5)
-    turned = along_image({"map": maps["map"].rot90(1, (2, 3))}, image.rot90(1, (2, 3)), pilot="map")[0]["map"]
-    torch.testing.assert_close(turned, along_image(maps, image, pilot="map")[0]["map"].rot90(1, (2, 3)))
+    turned = along_image({"map": maps["map"].rot90(1, (2, 3))}, image.rot90(1, (2, 3)), pilot="map")["map"]
+    torch.testing.assert_close(turned, along_image(maps, image, pilot="map")["map"].rot90(1, (2, 3)))
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 40), (3, 2, 4, 12, 10), (3, 2, 1, 1), (3, 2, 12, 12)])
 def test_every_latent_shape_and_no_influence_between_images(shape: tuple[int, ...]) -> None:
     maps, image = {"map": normal(*shape, seed=6).square()}, normal(*shape, seed=7)
-    together = along_image(maps, image, pilot="map")[0]["map"]
+    together = along_image(maps, image, pilot="map")["map"]
     assert together.shape == shape and torch.isfinite(together).all()
-    alone = along_image({"map": maps["map"][1:2]}, image[1:2], pilot="map")[0]["map"]
+    alone = along_image({"map": maps["map"][1:2]}, image[1:2], pilot="map")["map"]
     torch.testing.assert_close(together[1:2], alone)
 
 
 def test_a_constant_image_and_a_zero_map_are_no_trouble() -> None:
     zero, image = torch.zeros(1, 2, 8, 8), torch.ones(1, 2, 8, 8)
-    assert torch.equal(along_image({"map": zero}, image, pilot="map")[0]["map"], zero)
+    assert torch.equal(along_image({"map": zero}, image, pilot="map")["map"], zero)
     assert torch.equal(shrink(zero, zero, zero), zero)
 
 
@@ -96,7 +96,7 @@ def test_the_filter_keeps_the_mean_of_every_image() -> None:
                 found[name][quantity][..., :2] if inside is not None else found[name][quantity]
                 for name in ("filtered", "control_variate")
             )
-            assert not torch.equal(one, other)
+            assert torch.equal(one, other) != PROBED[quantity].smoothed
             torch.testing.assert_close(one.mean((1, 2, 3)), other.mean((1, 2, 3)))
 
 
@@ -108,7 +108,7 @@ def test_inside_a_mask_the_outside_does_not_exist() -> None:
     results = []
     for outside in (0.0, 1000.0):
         noisy = torch.where(mask > 0, maps["map"], outside)
-        smooth = along_image({"map": noisy}, image, "map", mask)[0]["map"]
+        smooth = along_image({"map": noisy}, image, "map", mask)["map"]
         results.append(shrink(noisy, smooth, torch.where(mask > 0, noise, outside), mask)[..., :16, :20])
     assert not torch.equal(results[0], maps["map"][..., :16, :20])
     torch.testing.assert_close(results[0], results[1])
@@ -129,9 +129,8 @@ def test_bias_stays_about_half_a_standard_error_where_the_image_deceives(samples
     truth = torch.where(board == 0, 1.5, 0.5).double()
     terms = truth * normal(samples, draws, 1, 12, 12, seed=13).square()
     raw = terms.mean(0)
-    smoothed, share = along_image({"map": raw}, image.expand(draws, 1, 12, 12), pilot="map")
-    smooth = smoothed["map"]
-    found = shrink(raw, smooth, (1 - share) * terms.var(0) / samples)
+    smooth = along_image({"map": raw}, image.expand(draws, 1, 12, 12), pilot="map")["map"]
+    found = shrink(raw, smooth, terms.var(0) / samples)
     assert rms_bias_in_standard_errors(raw, found) < 0.6
     if samples > 5:
         assert rms_bias_in_standard_errors(raw, smooth) > 1.2  # unless shrunk
@@ -155,25 +154,21 @@ def test_bias_stays_about_half_a_standard_error_on_a_mixture(samples: int) -> No
 
 
 @pytest.mark.parametrize("channels", [3, 4, 16])
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_small_spot_that_the_image_does_not_show_keeps_its_contrast(channels: int, masked: bool) -> None:
-    """3 x 3 places of three times the variance, where smoothing alone leaves a contrast of 1.2."""
+def test_the_loss_shows_a_small_spot_that_the_image_does_not_show(channels: int) -> None:
+    """3 x 3 places of three times the variance, of which smoothing leaves a contrast of 1.2 to 1.8."""
     size, samples, draws = 32, 5, 8
     near = (torch.arange(size) - 12).abs()
-    planted = torch.where((near[:, None] <= 1) & (near <= 1), 3.0, 1.0)
+    inside = (near[:, None] <= 1) & (near <= 1)
+    planted = torch.where(inside, 3.0, 1.0)
     image = torch.linspace(-1, 1, size).sin().expand(draws, channels, size, size)
-    mask = torch.ones(draws, 1, size, size) if masked else None
     mixing = torch.randn(channels, channels, 3, 3, generator=torch.Generator().manual_seed(50))
     mixing = mixing / mixing.square().sum((1, 2, 3), keepdim=True).sqrt()
     noise = torch.stack([orthogonal(normal(samples, channels, size, size, seed=51 + draw).float()) for draw in range(draws)], 1)
     moved = planted.sqrt() * conv2d(noise.flatten(0, 1), mixing, padding=1).reshape(noise.shape)
     one = torch.ones(draws)
     probes = Probes(noise, noise - moved, image + noise, torch.zeros_like(image), variance_exploding(one), one, orthogonal=True)
-    found, raw = (ESTIMATORS[name].maps(probes, mask) for name in ("filtered", "control_variate"))
-    for name in ("denoised_variance", "denoising_loss"):
-        values = found[name].mean(1)
-        around = values[:, (near[:, None] > 4) & (near < 99)]
-        level = around.mean(1)
-        assert values.amax((1, 2)).div(level).mean() > 2.2, name
-        assert around.div(level[:, None]).std(1).mean() < 0.15, name  # as smooth as ever elsewhere
-        torch.testing.assert_close(found[name].mean((1, 2, 3)), raw[name].mean((1, 2, 3)))
+    found, raw = (ESTIMATORS[name].maps(probes, None) for name in ("filtered", "control_variate"))
+    contrast = {name: values.mean((0, 1))[inside].mean() / values.mean((0, 1))[near > 4].mean() for name, values in found.items()}
+    assert 2.5 < contrast["denoising_loss"] < 3.5
+    assert contrast["denoised_variance"] < 2
+    assert torch.equal(found["denoising_loss"], raw["denoising_loss"])

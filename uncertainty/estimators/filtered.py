@@ -9,25 +9,22 @@ from torch import Tensor
 
 from ..probes import Probes
 from ..quantities import PROBED
-from ..smoothing import along_image, shrink, with_defects
+from ..smoothing import along_image, shrink
 from . import control_variate
 from .estimator import Estimator, Maps
 from .jackknife import jackknife_variance
 
-# The least noisy quantity, which guides the smoothing of all quantities.
+# The least noisy variance, which guides the smoothing of the others.
 PILOT = "denoised_variance"
 
 
 def maps(probes: Probes, mask: Tensor | None = None) -> Maps:
-    """The smoothed quantities. Their means (inside the mask) equal those of ``control_variate``."""
+    """The quantities, smoothed where they declare so. Their means (inside the mask) equal those of ``control_variate``."""
     terms = control_variate.contributions(probes)
     noisy = control_variate.total(terms, probes)
-    noise = {name: jackknife_variance(values, PROBED[name].centred) for name, values in terms.items()}
-    # Geometric means, which a spot of high values, and so of high noise, hardly changes.
-    usual = {f"noise of {name}": (values.mean(1, keepdim=True) / values.shape[1]).log() for name, values in noise.items()}
-    smooth, share = along_image(noisy | usual, probes.denoised, PILOT, mask)
-    shrunk = {name: shrink(noisy[name], smooth[name], (1 - share) * noise[name], mask) for name in terms}
-    return {name: with_defects(noisy[name], shrunk[name], smooth[f"noise of {name}"].exp(), mask) for name in terms}
+    smooth = along_image({name: noisy[name] for name in noisy if PROBED[name].smoothed}, probes.denoised, PILOT, mask)
+    shrunk = {name: shrink(noisy[name], smooth[name], jackknife_variance(terms[name]), mask) for name in smooth}
+    return noisy | shrunk
 
 
 ESTIMATOR = Estimator(

@@ -5,6 +5,8 @@
 It is the noise level's term of the ELBO of x̂0 under the prompt (Ho et al. 2020, arXiv 2006.11239, Eq. 12; Kingma et al. 2021,
 arXiv 2107.00630, Eq. 14), which Diffusion Classifier ranks prompts by (Li et al. 2023, arXiv 2303.16203). It is the variance of
 the conditional predictions plus the squared distance of their mean from x̂0, the error that a variance does not see.
+
+Its map is not smoothed: the distance has no Monte-Carlo noise but much detail, also small spots that x̂0 does not show.
 """
 
 from torch import Tensor
@@ -32,4 +34,5 @@ QUANTITY = ProbedQuantity(
     plain=plain,
     terms=terms,
     centred=False,
+    smoothed=False,
 )

@@ -41,12 +41,14 @@ class ProbedQuantity(Quantity):
         known: constant added to the low-noise estimate: the part of its limit that is known exactly.
         centred: whether the terms are products of deviations from the mean over the probes, as in a variance, and not values
             whose mean is taken.
+        smoothed: whether smoothing along the image brings a map of few probes closer to its limit (docs/method.md).
     """
 
     plain: Callable[[Probes], Tensor]
     terms: Callable[[Probes], Tensor]
     known: float = 0.0
     centred: bool = True
+    smoothed: bool = True
 
     def degrees(self, probes: Probes) -> int:
         """The divisor of the sum of the terms: deviations from a mean cost a degree of freedom."""
