@@ -164,12 +164,13 @@ def simulated(number: int) -> Iterator[Any]:
         scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
         file = File(image_of(number, place), 0, hashlib.sha256(f"{number} {place}".encode()).hexdigest())
         prompt, digest = f"prompt {number % PROMPTS}", f"{number:08x}{place:08x}"
-        about = {"number": number, "prompt": prompt, "seed": number // PROMPTS, "digest": digest, "file": file.name}
-        yield Row(ImageRecord(scores, "fingerprint", "model", place, settings="{}", prompt_digest="", **about), file, None, 1.0)
+        about = {"number": number, "prompt": prompt, "prompt_digest": prompt, "seed": number // PROMPTS, "digest": digest, "file": file.name}
+        yield Row(ImageRecord(scores, "fingerprint", "model", place, settings="{}", **about), file, None, 1.0)
 
 
 def rows(size: int) -> dict[str, float]:
     """Seconds and most memory of a folder of so many images, with files, as empty as such files may be."""
+    from uncertainty_runs.command_line import parser
     from uncertainty_runs.plan import Plan
     from uncertainty_runs.rank import kept, look, table
     from uncertainty_runs.run_folder import BatchFolder, image_of
@@ -204,11 +205,10 @@ def rows(size: int) -> dict[str, float]:
         check(timed("resume", folder.missing) == [])
         adding = memory()
         found = timed("read", lambda: look(Path(path), "denoised_variance"))
-        asked = type("Asked", (), {"each_prompt": True, "keep": 1, "threshold": None, "percentile": None, "reject": "highest"})
-        asked.quantity = "denoised_variance"  # type: ignore[attr-defined]
-        best = timed("best of each prompt", lambda: kept(found, asked))  # type: ignore[arg-type]
+        asked = parser().parse_args(["rank", path, "--keep", "1", "--reject", "highest"])
+        best = timed("best of each prompt", lambda: kept(found, asked))
         check(len(best) == PROMPTS)
-        timed("sorted list", lambda: sum(1 for _ in table(found, best, "highest")))
+        timed("sorted list", lambda: sum(1 for _ in table(found, best, asked)))
         size_on_disk = sum(file.stat().st_size for file in folder.rows.folder.iterdir())
     return seconds | {
         "bytes a row": size_on_disk / size,

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
             sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}"))
     count = sum(len(table) for table in Rows(arguments.output / ROWS).batches(["number"]))
     say(f"{count} images in {arguments.output}")
-    say(f"{program()} rank {shlex.quote(str(arguments.output))} --each-prompt --keep 1")
+    say(f"{program()} rank {shlex.quote(str(arguments.output))} --keep 1")
 
 
 def check_amount(arguments: argparse.Namespace) -> None:

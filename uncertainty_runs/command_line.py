@@ -18,8 +18,9 @@ from .evaluation import evaluate_command
 from .terminal import printable_lines, replace_what_cannot_be_shown
 
 RANK_HELP = """\
-Lists the images of a folder by their scores, best first. Files are moved only with --move. The scores are read from the PNG files
-that Save Image (Uncertainty) wrote, or from the rows of a batch.
+Lists the images of a folder by their scores, best first, each among the images of its prompt and settings. Files are moved only
+with --move. The scores are read from the PNG files that Save Image (Uncertainty) wrote, in the folder and its subfolders, or from
+the rows of a batch.
 """
 
 # The name of a package for pip, by the name it is imported by.
@@ -41,18 +42,28 @@ def _add_rank(commands: "argparse._SubParsersAction[Parser]") -> None:
     lowest = ", ".join(name for name in SCORES if bad_end(name) == "lowest")
     rank = commands.add_parser("rank", help="list images by their scores, best first", description=RANK_HELP)
     rank.set_defaults(run=_rank)
-    rank.add_argument("folder", type=Path, help="folder of PNG files (subfolders are not searched), or the --output of a batch")
+    rank.add_argument("folder", type=Path, help="folder of PNG files, or the --output of a batch")
     rank.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
     rank.add_argument("--reject", choices=BAD_ENDS, help=f"which scores are bad (default: highest, except lowest for {lowest})")
     rule = rank.add_mutually_exclusive_group()
-    rule.add_argument("--keep", type=positive, metavar="N", help="keep the best N images")
-    rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P percent")
+    rule.add_argument("--keep", type=positive, metavar="N", help="keep the best N images of each prompt")
+    rule.add_argument("--percentile", type=_percentile, metavar="P", help="keep the best P percent of each prompt")
     rule.add_argument("--threshold", type=_score, metavar="T", help="keep the images on the good side of this score")
-    rank.add_argument(
-        "--each-prompt", action="store_true", help="apply the rule to the images of each prompt separately; needs a batch"
+    prompts = rank.add_mutually_exclusive_group()
+    prompts.add_argument(
+        "--each-prompt",
+        dest="across_prompts",
+        action="store_false",
+        default=False,
+        help="rank and choose among the images of each prompt (default)",
+    )
+    prompts.add_argument(
+        "--across-prompts",
+        action="store_true",
+        help="rank and choose among the images of all prompts, which mixes easy and difficult ones",
     )
     action = rank.add_mutually_exclusive_group()
-    action.add_argument("--move", action="store_true", help=f"move all other images into a subfolder named {rejecting.REJECTED}")
+    action.add_argument("--move", action="store_true", help=f"move all other images into subfolders named {rejecting.REJECTED}")
     action.add_argument("--undo", action="store_true", help="move all rejected images back")
 
 

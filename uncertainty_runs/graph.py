@@ -37,7 +37,7 @@ def read_graph(path: Path) -> Graph:
         raise WorkflowError(f"{path.name} is not JSON that can be used ({str(error).rstrip('.')}): export it again.") from error
     if isinstance(graph, dict) and "nodes" in graph:
         raise WorkflowError(f"{path.name} is a workflow for the editor: export it with {EXPORT} and give that file.")
-    if not (isinstance(graph, dict) and all(_is_node(node) for node in graph.values())):
+    if not _is_graph(graph):
         raise WorkflowError(f"{path.name} is not a workflow in API format: export one with {EXPORT}.")
     for number, node in graph.items():
         for name, source in links(node):
@@ -100,6 +100,15 @@ def refusals(node_errors: Mapping[str, Any]) -> list[str]:
         for number, node in node_errors.items()
         for error in node["errors"]
     ]
+
+
+def is_whole(value: Any) -> TypeGuard[Graph]:
+    """Whether a value is a graph that has all nodes that its links name."""
+    return _is_graph(value) and all(source in value for node in value.values() for _, source in links(node))
+
+
+def _is_graph(value: Any) -> TypeGuard[Graph]:
+    return isinstance(value, dict) and all(map(_is_node, value.values()))
 
 
 def _is_node(node: Any) -> bool:

@@ -2,8 +2,9 @@
 
 import argparse
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,96 +13,107 @@ from uncertainty.choosing import rejecting
 from uncertainty.choosing.cut import Rule, best_first
 from uncertainty.choosing.rejecting import Mover
 from uncertainty.choosing.selection import select
-from uncertainty.choosing.standing import better_than, stand
+from uncertainty.choosing.standing import place, within
 from uncertainty.scores import Score, bad_end
 from uncertainty.storage import png_entry
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.saved_files import is_file_of
 
+from .prompt_text import prompt_of
 from .rows import Rows, check_library, record_in
 from .run_folder import ROWS, present
 from .terminal import printable, say, warn
 
+# Characters of a prompt in its heading.
+LONGEST_PROMPT = 100
+
 
 @dataclass(frozen=True)
 class Ranked:
-    """The images of a folder that have scores, and for each of the others why it has none."""
+    """The images of a folder that have scores, and what is known of the others.
+
+    Attributes:
+        folder: the folder.
+        images: the images; their files are relative to it.
+        unscored: files without the score.
+        unusable: for each other file that was left out, why.
+    """
 
     folder: Path
     images: list[ImageRecord]
-    unknown: list[str]
+    unscored: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
 
-    def score(self, quantity: str, rows: list[int] | None = None) -> Score:
-        """Scores of all images, or of some."""
-        images = self.images if rows is None else [self.images[row] for row in rows]
-        values = torch.tensor([image.scores[quantity] for image in images]).reshape(-1, 2)
+    def score(self, quantity: str, rows: list[int]) -> Score:
+        """Scores of some images."""
+        values = torch.tensor([self.images[row].scores[quantity] for row in rows]).reshape(-1, 2)
         return Score(values[:, 0], values[:, 1])
+
+    def groups(self, *, across_prompts: bool) -> list[list[int]]:
+        """Indices of the images that compare with one another: of equal settings and, unless ``across_prompts``, of one prompt."""
+        groups: dict[tuple[str | None, str], list[int]] = {}
+        for index, image in enumerate(self.images):
+            groups.setdefault((None if across_prompts else image.prompt_digest, image.fingerprint), []).append(index)
+        return list(groups.values())
 
 
 def look(folder: Path, quantity: str) -> Ranked:
-    """Read the rows of a batch, or else the PNG files of the folder; subfolders are not searched.
-
-    Raises:
-        ValueError: the quantity was not measured for some of them.
-    """
-    ranked = _rows(folder, quantity) if (folder / ROWS).is_dir() else _files(folder)
-    lacking = [image.file for image in ranked.images if quantity not in image.scores]
-    if lacking:
-        raise ValueError(f"{quantity} was not measured for {len(lacking)} of the images, as {lacking[0]}: move them away.")
-    return ranked
+    """Read the rows of a batch, or else the PNG files of the folder and its subfolders, without those that were rejected."""
+    found = _rows(folder, quantity) if (folder / ROWS).is_dir() else _files(folder)
+    images = [image for image in found.images if quantity in image.scores]
+    lacking = [image.file or "" for image in found.images if quantity not in image.scores]
+    return replace(found, images=images, unscored=[*found.unscored, *lacking])
 
 
 def _files(folder: Path) -> Ranked:
-    images, unknown = [], []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() != ".png":
-            continue
+    ranked = Ranked(folder, [])
+    for path in _pngs(folder):
+        name = path.relative_to(folder).as_posix()
         if not path.is_file():  # opening a pipe or a device may wait for ever
-            unknown.append(f"{path.name} is not a regular file.")
+            ranked.unusable.append(f"{name} is not a regular file.")
             continue
         try:
             image = png_entry.read(path)
         except (ValueError, OSError) as error:
-            unknown.append(str(error))
+            ranked.unusable.append(str(error))
             continue
         if image is None:
-            unknown.append(f"{path.name} has no scores: Save Image (Uncertainty) did not save it, or metadata was disabled.")
+            ranked.unscored.append(name)
         else:
-            images.append(image)
-    return Ranked(folder, images, unknown)
+            ranked.images.append(replace(image, file=name))
+    return ranked
+
+
+def _pngs(folder: Path) -> Iterator[Path]:
+    """The PNG files of a folder and its subfolders, without those in folders for rejected ones. Links to folders are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != rejecting.REJECTED)
+        yield from (Path(parent, name) for name in sorted(names) if name.lower().endswith(".png"))
 
 
 def _rows(folder: Path, quantity: str) -> Ranked:
     """The images of a batch, without those that were rejected before."""
     check_library()
-    images, unknown = [], []
+    ranked = Ranked(folder, [])
     texts: dict[str, str] = {}
-    for table in Rows(folder / ROWS).batches(("file", quantity, f"{quantity}_error", "digest", "fingerprint", "prompt")):
+    columns = ("file", quantity, f"{quantity}_error", "digest", "fingerprint", "prompt", "prompt_digest")
+    for table in Rows(folder / ROWS).batches(columns):
         for line in table.to_pylist():
             if line["file"] is None:
-                unknown.append("a row names no file.")
+                ranked.unusable.append("a row names no file.")
                 continue
-            place = present(folder, line["file"])
-            if place is None:
-                unknown.append(f"{line['file']} is missing: the same batch command draws it again.")
-            elif place.parent.name != rejecting.REJECTED:
+            path = present(folder, line["file"])
+            if path is None:
+                ranked.unusable.append(f"{line['file']} is missing: the same batch command draws it again.")
+            elif path.parent.name != rejecting.REJECTED:
                 # One text for all images of a prompt, not one each.
-                prompt, name = (texts.setdefault(line[column], line[column]) for column in ("prompt", "fingerprint"))
-                images.append(replace(record_in(line), prompt=prompt, fingerprint=name))
-    return Ranked(folder, images, unknown)
+                shared = {name: line[name] and texts.setdefault(line[name], line[name]) for name in columns[-3:]}
+                ranked.images.append(replace(record_in(line), **shared))
+    return ranked
 
 
 def kept(ranked: Ranked, arguments: argparse.Namespace) -> set[int]:
-    """Indices of the images to keep: all without a rule, which applies to each prompt separately or to all images.
-
-    Raises:
-        ValueError: the prompts of the images are unknown.
-    """
-    groups: dict[str | None, list[int]] = {}
-    for index, image in enumerate(ranked.images):
-        if arguments.each_prompt and image.prompt is None:
-            raise ValueError("--each-prompt needs the folder of a batch: other images do not know their prompts.")
-        groups.setdefault(image.prompt if arguments.each_prompt else None, []).append(index)
+    """Indices of the images to keep: all without a rule, which applies to each group of images that compare."""
     rule = Rule(
         mode="keep_best" if arguments.keep is not None else "threshold" if arguments.threshold is not None else "percentile",
         keep=arguments.keep or 1,
@@ -110,42 +122,50 @@ def kept(ranked: Ranked, arguments: argparse.Namespace) -> set[int]:
         reject=arguments.reject,
     )
     chosen = set()
-    for group in groups.values():
+    for group in ranked.groups(across_prompts=arguments.across_prompts):
         selection = select(ranked.score(arguments.quantity, group), rule, quantity=arguments.quantity)
         chosen |= {group[index] for index in selection.kept}
     return chosen
 
 
-def table(ranked: Ranked, kept: set[int], quantity: str, reject: str) -> Iterator[str]:
-    """One line per image, best first. Each is compared with the images of the folder that have equal settings."""
-    values, errors = ranked.score(quantity)
-    compared, groups = _compared(ranked, values, reject)
+def table(ranked: Ranked, kept: set[int], arguments: argparse.Namespace) -> Iterator[str]:
+    """A heading for each group of images that compare, and a line for each of its images, best first."""
+    groups = ranked.groups(across_prompts=arguments.across_prompts)
     names = [printable(image.file or "") for image in ranked.images]
     width = max(map(len, names))
-    for index in best_first(values, reject):
-        mark = "kept" if index in kept else "rejected"
-        score = f"{values[index]:.6g} ± {errors[index]:.2g}"
-        yield f"{names[index]:<{width}}  {score}  {compared[index]:<24}  {mark}"
-    if groups > 1:
-        yield f"the images have {groups} different settings: scores compare only among images with equal settings."
+    for heading, group in zip(_headings(ranked, groups, arguments.across_prompts), groups, strict=True):
+        values, errors = ranked.score(arguments.quantity, group)
+        standing = within(values)
+        better = standing.better(arguments.reject).tolist()
+        yield heading
+        for row in best_first(values, arguments.reject):
+            mark = "kept" if group[row] in kept else "rejected"
+            score = f"{values[row]:.6g} ± {errors[row]:.2g}"
+            ranking = place(better[row], standing.count) if values[row].isfinite() else "no score"
+            yield f"{names[group[row]]:<{width}}  {score}  {ranking:<14}  {mark}"
 
 
-def _compared(ranked: Ranked, values: torch.Tensor, reject: str) -> tuple[dict[int, str], int]:
-    """How each image compares with the others, and the number of groups with equal settings."""
-    groups: dict[str, list[int]] = {}
-    for index, image in enumerate(ranked.images):
-        groups.setdefault(image.fingerprint, []).append(index)
-    said = {}
-    for group in groups.values():
-        scores = values[group]
-        valid = scores[scores.isfinite()].sort().values
-        standing = stand(scores, valid)
-        for index, score, beaten in zip(group, scores, standing.worse(reject).tolist(), strict=True):
-            if not score.isfinite():
-                said[index] = "no score"
-            else:
-                said[index] = better_than(beaten, standing.others) if standing.others else "the only one"
-    return said, len(groups)
+def _headings(ranked: Ranked, groups: list[list[int]], across_prompts: bool) -> Iterator[str]:
+    """For each group, its prompt and, where one prompt was drawn with several settings, which of them."""
+    firsts = [ranked.images[group[0]] for group in groups]
+    prompts = [None if across_prompts else first.prompt_digest for first in firsts]
+    for first, prompt, group in zip(firsts, prompts, groups, strict=True):
+        if across_prompts:
+            said = "all prompts, whose ranks mix easy and difficult ones"
+        else:
+            said = _prompt(ranked.folder, first)
+        settings = f", settings {printable(first.fingerprint)}" if prompts.count(prompt) > 1 else ""
+        yield f"— {said}{settings}: {len(group)} {'image' if len(group) == 1 else 'images'}"
+
+
+def _prompt(folder: Path, image: ImageRecord) -> str:
+    """The prompt of an image in words: its text on one line, or else its digest."""
+    text = " ".join((prompt_of(folder / image.path) if image.prompt is None else image.prompt).split())
+    if text:
+        return printable(text if len(text) <= LONGEST_PROMPT else f"{text[:LONGEST_PROMPT]} …")
+    if image.prompt_digest is None:
+        return "prompt unknown, maybe several"
+    return f"prompt {printable(image.prompt_digest)}"
 
 
 def rank(arguments: argparse.Namespace) -> None:
@@ -161,33 +181,44 @@ def rank(arguments: argparse.Namespace) -> None:
         undo(folder)
         return
     ranked = look(folder, arguments.quantity)
-    for reason in ranked.unknown:
+    for reason in ranked.unusable:
         warn(f"left out: {printable(reason)}")
+    if ranked.unscored:
+        count = len(ranked.unscored)
+        warn(f"left out: {count} {'file' if count == 1 else 'files'} without scores, such as {printable(ranked.unscored[0])}")
     if not ranked.images:
-        raise ValueError(f"no image in {folder} has scores.")
+        raise ValueError(
+            f"no image in {folder} has a score {arguments.quantity}: Save Image (Uncertainty) writes scores, unless metadata is "
+            "disabled."
+        )
     good = kept(ranked, arguments)
-    for line in table(ranked, good, arguments.quantity, arguments.reject):
+    for line in table(ranked, good, arguments):
         say(line)
     if arguments.move:
-        rejected = [image for index, image in enumerate(ranked.images) if index not in good]
-        by_path = {folder / image.path: image for image in rejected}
+        _move(ranked, good)
 
-        def reject(mover: Mover, path: Path) -> None:
-            if is_file_of(by_path[path], path):
-                mover.reject(path.name)
-            else:
-                warn(f"not moved: {printable(path.name)} is no longer the file whose score was read.")
 
-        count = _each_in_turn(folder, {path: path.parent for path in by_path}, reject)
-        say(f"moved {count} of {len(ranked.images)} to {_rejected(folder)}; --undo brings them back.")
+def _move(ranked: Ranked, kept: set[int]) -> None:
+    """Move all other images to folders ``rejected``."""
+    folder = ranked.folder
+    by_path = {folder / image.path: image for index, image in enumerate(ranked.images) if index not in kept}
+
+    def reject(mover: Mover, path: Path) -> None:
+        if is_file_of(by_path[path], path):
+            mover.reject(path.name)
+        else:
+            warn(f"not moved: {printable(path.name)} is no longer the file whose score was read.")
+
+    count = _each_in_turn(folder, {path: path.parent for path in by_path}, reject)
+    say(f"moved {count} of {len(ranked.images)} to folders {rejecting.REJECTED} in {folder}; --undo brings them back.")
 
 
 def undo(folder: Path) -> None:
     """Move all rejected images back."""
-    folders = sorted(folder.glob(_rejected(folder).relative_to(folder).as_posix()))
-    files = [path for rejected in folders if rejected.is_dir() for path in sorted(rejected.iterdir()) if _is_png(path)]
+    folders = [Path(parent, rejecting.REJECTED) for parent, names, _ in os.walk(folder) if rejecting.REJECTED in names]
+    files = [path for rejected in sorted(folders) for path in sorted(rejected.iterdir()) if _is_png(path)]
     count = _each_in_turn(folder, {path: path.parent.parent for path in files}, lambda mover, path: mover.restore(path.name))
-    say(f"brought {count} back from {_rejected(folder)}.")
+    say(f"brought {count} back from folders {rejecting.REJECTED} in {folder}.")
 
 
 def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover, Path], object]) -> int:
@@ -196,7 +227,7 @@ def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover,
     Those that another process moved meanwhile are left out.
     """
     count = 0
-    for folder, group in itertools.groupby(sorted(files), files.__getitem__):
+    for folder, group in itertools.groupby(sorted(files, key=lambda file: (files[file], file)), files.__getitem__):
         with rejecting.moving(root, folder) as mover:
             for file in group:
                 if file.is_file():
@@ -207,8 +238,3 @@ def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover,
 
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == ".png" and path.is_file()
-
-
-def _rejected(folder: Path) -> Path:
-    """Where rejected files go; a batch keeps its images in numbered folders, each with its own place for them."""
-    return folder / "images" / "*" / rejecting.REJECTED if (folder / ROWS).is_dir() else folder / rejecting.REJECTED

@@ -10,6 +10,7 @@ from aiohttp import web
 from PIL import Image
 
 from ...uncertainty.baselines import BASELINES, Baseline
+from ...uncertainty.choices import check_choice
 from ...uncertainty.images import heatmaps
 from ...uncertainty.kinds import listed, shown
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
@@ -22,6 +23,8 @@ from .. import view_route
 from . import ledger_access, moving_images, request_body
 
 MOST_ROWS = 500
+# What the images of a page are ranked among.
+RANKED = ("within_prompt", "across_prompts")
 # Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
 IDS = listed(ROW, most=MOST_MOVES, least=1)
@@ -84,7 +87,9 @@ async def rows(request: web.Request) -> web.Response:
     """One page of the list."""
     given = request.query
     texts: dict[str, Any] = {
-        name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "model", "state") if name in given
+        name: given[name]
+        for name in ("sort", "order", "quantity", "fingerprint", "prompt", "model", "state")
+        if name in given
     }
     numbers: dict[str, Any] = {
         name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given
@@ -93,19 +98,24 @@ async def rows(request: web.Request) -> web.Response:
     if not 1 <= limit <= MOST_ROWS or limit % 1:
         raise ValueError(f"limit must be a whole number from 1 to {MOST_ROWS}, got {given['limit']}.")
     query = Query(**texts, **numbers)
-    return web.json_response(await asyncio.to_thread(_page, query, int(limit), given.get("after")))
+    check_choice("ranked", given.get("ranked", RANKED[0]), RANKED)
+    across_prompts = given.get("ranked") == RANKED[1]
+    return web.json_response(await asyncio.to_thread(_page, query, int(limit), given.get("after"), across_prompts))
 
 
-def _page(query: Query, limit: int, after: str | None) -> dict[str, Any]:
+def _page(query: Query, limit: int, after: str | None, across_prompts: bool) -> dict[str, Any]:
     ledger = ledger_access.ledger()
     page = ledger.page(query, limit, after)
-    standings = ledger.better_than(page.images, query.quantity)
-    rows = [_row(ledger, image, query.quantity, *standing) for image, standing in zip(page.images, standings, strict=True)]
+    ranks = ledger.ranks(page.images, query.quantity, across_prompts=across_prompts)
+    rows = [
+        _row(ledger, image, query.quantity) | {"rank": rank, "of": count, "across_prompts": across_prompts}
+        for image, (rank, count) in zip(page.images, ranks, strict=True)
+    ]
     return {"rows": rows, "total": page.total, "next": page.next}
 
 
-def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | None, others: int) -> dict[str, Any]:
-    """The data that the list shows of an image."""
+def _row(ledger: Ledger, recorded: ImageRecord, quantity: str) -> dict[str, Any]:
+    """The data that the list shows of an image, but for its rank."""
     present = moving_images.where_it_is(ledger, recorded)
     image = present or recorded
     subfolder, _, filename = (image.file or "").rpartition("/")
@@ -118,8 +128,7 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str, better: float | N
         "fingerprint": image.fingerprint,
         "score": image.score(quantity),
         "standard_error": image.standard_error(quantity),
-        "better_than": better,
-        "of": others,
+        "prompt": image.prompt_digest,
         "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
         "rejected": image.rejected,
         "missing": present is None,

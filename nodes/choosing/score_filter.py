@@ -10,9 +10,10 @@ from torch import Tensor
 from ...uncertainty.baselines import BASELINES
 from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
 from ...uncertainty.choosing.selection import Selection, select
-from ...uncertainty.choosing.standing import Standing
+from ...uncertainty.choosing.standing import Comparison, compare, within
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import BAD_ENDS, Score, finite
+from ...uncertainty.settings import possible
 from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
@@ -48,8 +49,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     tooltip=(
                         "How to choose images. keep_best: a fixed number of the best. percentile: the best share of the batch. "
                         "threshold: all on the good side of a score. reference: those in the best share of the calibrated images "
-                        "(thresholds) or, if none are connected, of all images recorded so far under the same settings, "
-                        "including this batch."
+                        "(thresholds) or, if none are connected, of all images recorded so far of the same prompt and settings, "
+                        "including this batch; with fewer than 20 others, of this batch."
                     ),
                 ),
                 io.Int.Input("keep", default=4, min=1, max=4096, tooltip="How many images to keep (mode keep_best)."),
@@ -82,7 +83,18 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     tooltip="If no image passes: block the kept outputs, keep the best image anyway, or stop with an error.",
                 ),
                 node_inputs.Thresholds.Input(
-                    "thresholds", optional=True, tooltip="The calibrated images to compare with (mode reference)."
+                    "thresholds",
+                    optional=True,
+                    tooltip="The calibrated images to compare with, whatever their prompts (mode reference).",
+                ),
+                io.Boolean.Input(
+                    "across_prompts",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Mode reference: compare with the recorded images of all prompts instead of the same one. This mixes easy "
+                        "and difficult prompts: a simple picture then ranks above a good one of a busy scene."
+                    ),
                 ),
             ],
             outputs=[
@@ -144,20 +156,21 @@ class UncertaintyScoreFilter(io.ComfyNode):
         latents: dict | None = None,
         masks: Tensor | None = None,
         thresholds: Thresholds | None = None,
+        across_prompts: bool = False,
     ) -> io.NodeOutput:
         """Score the images, apply the rule and split the batch."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
         node_inputs.check_choices(cls, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass)
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
-        rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass)
+        rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass, bool(across_prompts))
         counted = _counted(uncertainty, Window(window_start, window_end))
         if mode == "reference":
             _check_reference(uncertainty, quantity, counted)
         if thresholds is not None:
             _check_thresholds(uncertainty, thresholds)
         score = uncertainty.score(quantity, counted)
-        standing = _standing(uncertainty, quantity, score) if mode == "reference" and thresholds is None else None
-        chosen = select(score, rule, quantity=quantity, thresholds=thresholds, standing=standing)
+        comparison = _comparison(uncertainty, quantity, score, rule) if mode == "reference" and thresholds is None else None
+        chosen = select(score, rule, quantity=quantity, thresholds=thresholds, comparison=comparison)
         kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
         *rejected, rejected_maps = batch.part(chosen.rejected)
         scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}
@@ -198,10 +211,19 @@ def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds) -> No
         thresholds.at(step, uncertainty.shape[1:])
 
 
-def _standing(uncertainty: UncertaintyMap, quantity: str, score: Score) -> Standing:
-    """The standing among all images in the ledger with the same settings, these included."""
-    name, digests = fingerprint(uncertainty), image_digests(uncertainty)
-    return ledger_access.ledger().standing(name, quantity, score.value, digests)
+def _comparison(uncertainty: UncertaintyMap, quantity: str, score: Score, rule: Rule) -> Comparison:
+    """The comparison with the images of the ledger that have the same settings and, unless asked otherwise, the same prompt."""
+    prompt = possible(uncertainty.settings).get("prompt")
+    if prompt is None and not rule.across_prompts:
+        return Comparison(within(score.value), "compared within this batch: the map does not say which prompt it is of")
+    recorded = ledger_access.ledger().standing(
+        fingerprint(uncertainty),
+        None if rule.across_prompts else prompt,
+        quantity,
+        score.value,
+        image_digests(uncertainty),
+    )
+    return compare(score.value, recorded, across_prompts=rule.across_prompts)
 
 
 def _shown(
@@ -216,6 +238,7 @@ def _shown(
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )
     judged = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
+    judged["compared"] = chosen.compared
     first = list_runs.first_number(len(scores))
     return {
         "scores": scores,

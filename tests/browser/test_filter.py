@@ -178,6 +178,11 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     assert shown.marks() == marked
     shown.run()
     assert shown.marks()[1] == sorted(shown.reported("kept"))
+    expect(shown.status).to_contain_text(re.compile("kept · compared (with|within) .* of the same prompt and settings"))
+    shown.node.set("across_prompts", True)
+    expect(shown.status.locator("em")).to_have_text("queue to rank")
+    shown.run()
+    expect(shown.status).to_contain_text("with the same settings and any prompt")
     shown.node.set("window_end", 0.9)
     expect(shown.status.locator("em")).to_have_text("queue to score again")
     assert each_front_end.complaints == []

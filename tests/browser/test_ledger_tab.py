@@ -87,7 +87,10 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     assert tab.names() == worst_first
     for name, shown in zip(worst_first, tab.cards.locator("b").all_inner_texts(), strict=True):
         assert float(shown.split(" ± ")[0]) == pytest.approx(scores[name], rel=0.02)
-    expect(tab.cards.nth(1)).to_contain_text(re.compile(rf"better than {100 // (BATCH - 1)} % of {BATCH - 1}"))
+    expect(tab.cards.nth(1)).to_contain_text(f"{BATCH - 1}th of only {BATCH} · this prompt")
+    tab.panel.get_by_label("Ranks").select_option(label="Across prompts: mixes easy and difficult ones")
+    expect(tab.cards.nth(1)).to_contain_text(f"{BATCH - 1}th of only {BATCH} · all prompts")
+    tab.panel.get_by_label("Ranks").select_option(label="Within each prompt")
 
     # While the pointer is over a card, the heatmap covers the picture exactly.
     tab.cards.nth(1).hover()
@@ -193,6 +196,22 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
         page.keyboard.press("Control+a")
         expect(tab.status).to_have_text(f"{2000 + 2 * BATCH:,} of {2000 + 2 * BATCH:,} selected")
         assert tab.cards.count() < 60
+
+        # Sorted by score, images of several prompts do not compare: the list can be narrowed to one.
+        hint = tab.panel.get_by_text("Scores compare only within one prompt")
+        expect(hint).to_be_hidden()
+        tab.panel.get_by_label("Order").select_option(label="Lowest score")
+        expect(hint).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(tab.status).to_have_text(f"{2000 + 2 * BATCH:,} images")
+        expect(tab.cards.first).to_contain_text(f"1st of only {2 * BATCH} · this prompt")
+        front_end.photograph("ledger-tab-prompts", tab.panel)
+        tab.cards.first.click()
+        tab.press("Only this prompt")
+        expect(tab.status).to_have_text(f"{2 * BATCH} images")
+        expect(hint).to_be_hidden()
+        tab.cards.first.click()
+        expect(tab.panel.get_by_role("button", name="Only this prompt")).to_have_count(0)
 
         assert front_end.complaints == []
         server.stop()

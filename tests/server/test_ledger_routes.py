@@ -26,7 +26,7 @@ from patience import LIMIT_SECONDS
 from uncertainty.storage import png_entry
 from uncertainty.storage.ledger import Ledger
 
-BATCH = 4
+BATCH = 8  # three runs are enough to compare with, two are not
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def own_server(place: Path) -> Iterator[ComfyServer]:
         yield running
 
 
-def graph(seed: int, **rule: object) -> Graph:
+def graph(seed: int, prompt: str = "cat face", **rule: object) -> Graph:
     """Sample, filter, and save the kept and the rejected images."""
     judged = {
         "mode": "reference", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance",
@@ -51,7 +51,7 @@ def graph(seed: int, **rule: object) -> Graph:
     sampling = {"seed": seed, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     return {
         "load": make("UncertaintyDemoModel"),
-        "prompt": make("CLIPTextEncode", text="cat face", clip=["load", 1]),
+        "prompt": make("CLIPTextEncode", text=prompt, clip=["load", 1]),
         "latent": make("EmptyLatentImage", width=256, height=256, batch_size=BATCH),
         "sample": make(
             "UncertaintyKSampler", **sampling, **measuring,
@@ -85,9 +85,11 @@ def nights(own_server: ComfyServer) -> list[dict[str, Any]]:
 
 def test_ranks_grow_from_run_to_run(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     reports = [night["judge"]["text"][0] for night in nights]
-    assert "kept 2 of 4" in reports[0]  # without earlier images, ranks are those in the batch
-    for number, report in enumerate(reports, 1):
-        assert report.count(f"% of {BATCH * number - 1}") == BATCH
+    for number, report in enumerate(reports[:2], 1):
+        assert f"compared within this batch: the ledger has {BATCH * number - 1} other images of the same prompt" in report
+        assert f"kept {BATCH // 2} of {BATCH}" in report
+    assert f"compared with {3 * BATCH - 1} other images of the same prompt and settings" in reports[2]
+    assert reports[2].count(f" of {3 * BATCH}\n") + reports[2].endswith(f" of {3 * BATCH}") == BATCH
     scores = np.concatenate([night["judge"]["scores"] for night in nights])
     last = nights[-1]["judge"]
     assert last["kept"] == [i for i, score in enumerate(last["scores"]) if (scores < score).mean() < 0.5]
@@ -118,15 +120,14 @@ def test_judging_again_samples_nothing(own_server: ComfyServer, nights: list[dic
     assert len(again["judge"]["kept"]) == 1
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)
     assert told["total"] == 4 * BATCH  # every file is listed,
-    assert {row["of"] for row in told["rows"]} == {3 * BATCH - 1}  # but every image counts once
+    assert {row["of"] for row in told["rows"]} == {3 * BATCH}  # but every image counts once
 
 
 def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     _, whole = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=500)
     scores = [row["score"] for row in whole["rows"]]
     assert scores == sorted(scores) and len(scores) == whole["total"]
-    better = sorted({row["better_than"] for row in whole["rows"]}, reverse=True)
-    assert better == [pytest.approx((11 - place) / 11) for place in range(12)]
+    assert sorted({row["rank"] for row in whole["rows"]}) == list(range(1, 3 * BATCH + 1))
     _, first = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5)
     _, second = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5, after=first["next"])
     assert [row["id"] for row in first["rows"] + second["rows"]] == [row["id"] for row in whole["rows"][:10]]
@@ -147,6 +148,7 @@ def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, An
     [
         ({"sort": "x"}, ["sort", "'x'"]),
         ({"state": "x"}, ["state", "'x'"]),
+        ({"ranked": "x"}, ["ranked", "within_prompt", "across_prompts", "'x'"]),
         ({"limit": "0"}, ["limit", "0"]),
         ({"limit": "nan"}, ["limit", "nan"]),
         ({"since": "yesterday"}, ["since", "yesterday"]),
@@ -266,6 +268,21 @@ def test_a_subfolder_may_be_a_link(own_server: ComfyServer, nights: list[dict[st
     _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [row["id"]]})
     assert "outside" in done["failed"][0]["reason"]
     assert (place / "disk" / file["filename"]).is_file()
+
+
+def test_images_of_another_prompt_are_ranked_apart(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    first = run(own_server.url, graph(1, "rocket"))["judge"]["text"][0]
+    assert f"compared within this batch: the ledger has {BATCH - 1} other images of the same prompt" in first
+    mixed = run(own_server.url, graph(1, "rocket", across_prompts=True))["judge"]["text"][0]
+    assert f"{4 * BATCH - 1} other images with the same settings and any prompt: ranks mix" in mixed
+    _, newest = asked(own_server, "/uncertainty/ledger", limit=1)
+    (row,) = newest["rows"]
+    _, told = asked(own_server, "/uncertainty/ledger", prompt=row["prompt"], fingerprint=row["fingerprint"])
+    assert {(each["of"], each["across_prompts"]) for each in told["rows"]} == {(BATCH, False)}
+    _, told = asked(own_server, "/uncertainty/ledger", prompt=row["prompt"], ranked="across_prompts")
+    assert {(each["of"], each["across_prompts"]) for each in told["rows"]} == {(4 * BATCH, True)}
+    _, told = asked(own_server, "/uncertainty/ledger", limit=500)
+    assert len({each["prompt"] for each in told["rows"]}) == 2
 
 
 def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_bad_entry_costs_its_picture(
     monkeypatch.setattr(sys, "argv", ["uncertainty", "rank", str(tmp_path)])
     command_line.main()
     told = capsys.readouterr()
-    assert told.out.count("better than") == 2
+    assert told.out.count(" of 2 ") == 2
     assert "left out: bad.png has a damaged entry" in told.err
 
 

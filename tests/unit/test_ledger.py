@@ -49,7 +49,7 @@ def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> Non
     for number, settings in enumerate(({"strength": 0.0}, {"sampler": "heun"}, {"strength": 1.0}, {"strength": 2.0})):
         found = made(2, **settings)
         name = ledger.record(found, files(2, str(number)))
-        count = ledger.standing(name, "denoised_variance", found.score().value, image_digests(found)).count
+        count = ledger.standing(name, "p", "denoised_variance", found.score().value, image_digests(found)).count
         assert count == {0: 2, 1: 2, 2: 4, 3: 6}[number]
     assert ledger.page(Query()).total == 8
     ledger.record(made(2, percentile=80.0), files(2, "0"))  # of what is not guided
@@ -65,7 +65,7 @@ def test_a_name_belongs_to_what_was_saved_last(ledger: Ledger) -> None:
     assert first.id not in {entry.id for entry in entries}
     assert ledger.find([first.id]) == []
     assert [ledger.has(file) for file in ("a/0.png", "a/3.png")] == [True, False]
-    assert ledger.standing(first.fingerprint, "denoised_variance", torch.empty(0)).count == 4  # its score still counts
+    assert ledger.standing(first.fingerprint, "p", "denoised_variance", torch.empty(0)).count == 4  # its score still counts
 
 
 def test_the_largest_seed_is_kept(ledger: Ledger) -> None:
@@ -90,7 +90,7 @@ def test_scores_compare_under_equal_settings_alone(ledger: Ledger) -> None:
 def test_standing_counts_all_recorded_images(ledger: Ledger) -> None:
     for seed in range(3):
         name = ledger.record(made(4, seed))
-    standing = ledger.standing(name, "denoised_variance", made(4, 1).score().value, image_digests(made(4, 1)))
+    standing = ledger.standing(name, "p", "denoised_variance", made(4, 1).score().value, image_digests(made(4, 1)))
     assert standing.count == 12
     everything = torch.cat([made(4, seed).score().value for seed in range(3)])
     ours = made(4, 1).score().value
@@ -101,7 +101,7 @@ def test_standing_counts_all_recorded_images(ledger: Ledger) -> None:
 def test_images_stand_among_the_recorded_ones_whether_they_are_recorded_or_not(ledger: Ledger) -> None:
     ledger.record(made(4))
     ours = made(4, 1)
-    args = (fingerprint(ours), "denoised_variance", ours.score().value, image_digests(ours))
+    args = (fingerprint(ours), "p", "denoised_variance", ours.score().value, image_digests(ours))
     before = ledger.standing(*args)
     ledger.record(ours)
     after = ledger.standing(*args)
@@ -109,11 +109,36 @@ def test_images_stand_among_the_recorded_ones_whether_they_are_recorded_or_not(l
     assert before.lower.tolist() == after.lower.tolist() and before.higher.tolist() == after.higher.tolist()
 
 
-def test_better_than_knows_which_end_is_good(ledger: Ledger) -> None:
+def test_ranks_know_which_end_is_good(ledger: Ledger) -> None:
     ledger.record(made(5), files(5))
     entries = ledger.page(Query(sort="score", order="asc")).images
-    assert ledger.better_than(entries, "denoised_variance") == [(1.0, 4), (0.75, 4), (0.5, 4), (0.25, 4), (0.0, 4)]
-    assert ledger.better_than(entries, "score_variance")[0] == (0.0, 4)
+    assert ledger.ranks(entries, "denoised_variance") == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    assert ledger.ranks(entries, "score_variance")[0] == (5, 5)
+
+
+def test_images_rank_among_those_of_their_prompt(ledger: Ledger) -> None:
+    """Every image of the easy prompt has a lower score than any of the difficult one."""
+    easy, difficult = made(3, prompt="easy"), made(6, prompt="difficult").select([3, 4, 5])
+    ledger.record(easy, files(3, "easy"))
+    name = ledger.record(difficult, files(3, "difficult"))
+    entries = ledger.page(Query(sort="score", order="asc")).images
+    assert ledger.ranks(entries, "denoised_variance") == [(1, 3), (2, 3), (3, 3)] * 2
+    assert ledger.ranks(entries, "denoised_variance", across_prompts=True) == [(place, 6) for place in range(1, 7)]
+    score = difficult.score().value
+    assert ledger.standing(name, "difficult", "denoised_variance", score, image_digests(difficult)).lower.tolist() == [0, 1, 2]
+    assert ledger.standing(name, None, "denoised_variance", score, image_digests(difficult)).lower.tolist() == [3, 4, 5]
+    assert ledger.standing(name, "another", "denoised_variance", score).count == 3
+    assert {entry.file for entry in ledger.page(Query(prompt="easy")).images} == set(files(3, "easy"))
+    ledger.record(made(2, 1, prompt="easy"))  # later ones are noticed
+    assert {count for _, count in ledger.ranks(entries[:3], "denoised_variance")} == {5}
+
+
+def test_an_image_whose_prompt_is_unknown_ranks_among_none(ledger: Ledger) -> None:
+    found = replace(made(3), settings={name: value for name, value in made(3).settings.items() if name != "prompt"})
+    ledger.record(found, files(3))
+    entries = ledger.page(Query(sort="score", order="asc")).images
+    assert ledger.ranks(entries, "denoised_variance") == [(None, 0)] * 3
+    assert ledger.ranks(entries, "denoised_variance", across_prompts=True) == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_scores_that_are_no_numbers_are_nowhere_ranked(ledger: Ledger) -> None:
@@ -121,7 +146,7 @@ def test_scores_that_are_no_numbers_are_nowhere_ranked(ledger: Ledger) -> None:
     broken = found.values.clone()
     broken[:, 1] = torch.nan
     name = ledger.record(replace(found, quantities=dict.fromkeys(PROBED, broken)), files(3))
-    assert ledger.standing(name, "denoised_variance", torch.empty(0)).count == 2
+    assert ledger.standing(name, "p", "denoised_variance", torch.empty(0)).count == 2
     assert ledger.page(Query()).total == 3
     assert ledger.page(Query(sort="score")).total == 2
 
@@ -161,9 +186,12 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
     names = [ledger.record(made(1, seed, sampler=f"s{seed}"), files(1, str(seed))) for seed in range(2)]
     columns = [column for name in QUANTITIES for column in (name, f"{name}_error")]
     scores = torch.rand(100_000, len(columns), generator=torch.Generator().manual_seed(0)).tolist()
-    rows = ((f"{i}", names[i % 5 == 0], 1e9 + i, i, i % 16, *scores[i], f"x/{i}.png", int(i % 7 == 0)) for i in range(100_000))
+    rows = (
+        (f"{i}", names[i % 5 == 0], f"prompt {i // 16 % 300}", 1e9 + i, i, i % 16, *scores[i], f"x/{i}.png", int(i % 7 == 0))
+        for i in range(100_000)
+    )
     with sqlite3.connect(ledger.path) as connection:
-        fields = ["digest", "fingerprint", "created", "seed", "place", *columns, "file", "rejected"]
+        fields = ["digest", "fingerprint", "prompt_digest", "created", "seed", "place", *columns, "file", "rejected"]
         connection.executemany(f"INSERT INTO images ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})", rows)  # noqa: S608
     deep = f"[{1e9 + 30_000}, 30000]"
     for query, cursor in (
@@ -171,12 +199,13 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
         (Query(sort="score", order="asc"), "[0.7, 1]"),
         (Query(sort="score", fingerprint=names[1], quantity="score_variance"), None),
         (Query(model="SD15 abc", state="rejected"), deep),
+        (Query(sort="score", fingerprint=names[0], prompt="prompt 7"), None),
         (Query(since=1e9 + 500, until=1e9 + 900, score_min=0.2, score_max=0.3), None),
     ):
         times = []
         for _ in range(3):
             start = time.perf_counter()
-            ledger.better_than(ledger.page(query, 60, cursor).images, query.quantity)
+            ledger.ranks(ledger.page(query, 60, cursor).images, query.quantity)
             times.append(time.perf_counter() - start)
         assert min(times) < 0.3, query
 

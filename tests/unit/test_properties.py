@@ -116,7 +116,7 @@ def test_the_ledger_takes_any_map(tmp_path: Path, found: UncertaintyMap) -> None
     entries = ledger.page(Query(fingerprint=name)).images
     assert {entry.file for entry in entries} == set(names)
     assert {entry.seed for entry in entries} == {found.settings["seed"]}
-    standing = ledger.standing(name, "denoised_variance", found.score().value, image_digests(found))
+    standing = ledger.standing(name, None, "denoised_variance", found.score().value, image_digests(found))
     assert bool((standing.lower + standing.higher <= standing.count).all())
 
 

@@ -23,6 +23,7 @@ from uncertainty.images.heatmaps import as_pictures
 from uncertainty.quantities import PROBED
 from uncertainty.storage import png_entry
 from uncertainty.storage.fingerprints import fingerprint
+from uncertainty_runs.prompt_text import prompt_of
 
 Rank = Callable[..., "Done"]
 
@@ -135,11 +136,87 @@ def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
     before = sorted(folder.iterdir())
     done = rank(folder)
     assert not done.failed, done.stderr
-    assert names(done.stdout) == ["z", "c", "a", "e", "b", "d"] or names(done.stdout) == ["c", "z", "a", "e", "b", "d"]
-    assert "better than 100 % of 4" in done.stdout
-    assert "the only one" in done.stdout and "2 different settings" in done.stdout
-    assert "plain.png has no scores" in done.stderr and "broken.png is not a readable PNG file" in done.stderr
+    assert names(done.stdout) == ["c", "a", "e", "b", "d", "z"]
+    assert "1st of 5" in done.stdout and "5th of 5" in done.stdout and "1st of 1" in done.stdout
+    assert re.findall(r"^— prompt p, settings \w+: (.*)", done.stdout, re.MULTILINE) == ["5 images", "1 image"]
+    assert "left out: 1 file without scores, such as plain.png" in done.stderr
+    assert "broken.png is not a readable PNG file" in done.stderr
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """Three easy and three difficult images, in two subfolders: each of the easy ones has a lower score than any difficult one."""
+    for prompt, first, subfolder in (("an easy one", 0, "a"), ("a difficult one", 3, "b/c")):
+        found = made(6, prompt=f"digest of {prompt}")
+        (tmp_path / subfolder).mkdir(parents=True)
+        for place in range(first, first + 3):
+            about = {png_entry.ENTRY: png_entry.entry(found, place), "prompt": json.dumps(graph(prompt))}
+            (tmp_path / subfolder / f"{place}.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), about))
+    return tmp_path
+
+
+def graph(prompt: str, encoder: str = "CLIPTextEncode", **texts: object) -> dict[str, object]:
+    """A workflow that saves the images of a sampler."""
+    return {
+        "1": {"class_type": encoder, "inputs": {"clip": ["9", 0], **(texts or {"text": prompt})}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["9", 0], "text": "blurry"}},
+        "3": {"class_type": "UncertaintyKSampler", "inputs": {"model": ["9", 1], "positive": ["1", 0], "negative": ["2", 0]}},
+        "4": {"class_type": "UncertaintyScoreFilter", "inputs": {"uncertainty": ["3", 1]}},
+        "5": {"class_type": "UncertaintySaveImage", "inputs": {"images": ["4", 0], "uncertainty": ["4", 3]}},
+        "9": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a model"}},
+    }
+
+
+def test_prompts_are_ranked_apart(rank: Rank, night: Path) -> None:
+    """Across prompts, the easy prompt would win everything."""
+    for given in ((), ("--each-prompt",)):
+        told = rank(night, "--keep", "1", *given).stdout.splitlines()
+        assert [line.split("  ")[0] for line in told if line.endswith(" kept")] == ["a/0.png", "b/c/3.png"]
+        assert [line for line in told if line.startswith("—")] == ["— an easy one: 3 images", "— a difficult one: 3 images"]
+        assert sum("of 3" in line for line in told) == 6
+    told = rank(night, "--keep", "3", "--across-prompts").stdout.splitlines()
+    assert [line.split("  ")[0] for line in told if line.endswith(" kept")] == ["a/0.png", "a/1.png", "a/2.png"]
+    assert told[0] == "— all prompts, whose ranks mix easy and difficult ones: 6 images"
+    assert "not allowed with" in rank(night, "--each-prompt", "--across-prompts").stderr
+
+
+def test_rejects_of_subfolders_move_and_come_back(rank: Rank, night: Path) -> None:
+    assert "moved 4 of 6" in rank(night, "--keep", "1", "--move").stdout
+    assert sorted(path.relative_to(night).as_posix() for path in night.rglob("*.png")) == [
+        *("a/0.png", "a/rejected/1.png", "a/rejected/2.png"),
+        *("b/c/3.png", "b/c/rejected/4.png", "b/c/rejected/5.png"),
+    ]
+    assert "2 images" not in rank(night).stdout  # rejects are not listed
+    assert "brought 4 back" in rank(night, "--undo").stdout
+    assert len(list(night.glob("a/*.png"))) == len(list(night.glob("b/c/*.png"))) == 3
+
+
+def test_files_without_scores_take_one_line(rank: Rank, night: Path) -> None:
+    for number in range(48):
+        save(night / "a" / f"plain {number}.png", None)
+    assert rank(night).stderr == "left out: 48 files without scores, such as a/plain 0.png\n"
+    assert "no image in" in rank(night, "--quantity", "mc_dropout").stderr
+
+
+@pytest.mark.parametrize(
+    ("workflow", "prompt"),
+    [
+        (graph("a cat"), "a cat"),
+        (graph("", "CLIPTextEncodeFlux", clip_l="a cat", t5xxl="a cat on a mat", guidance=3.5), "a cat\na cat on a mat"),
+        (graph("", text=["8", 0]) | {"8": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a cat"}}}, "a cat"),
+        (graph("", text=["8", 0]) | {"8": {"class_type": "Wildcards", "inputs": {"seed": 1}}}, ""),
+        (graph("", text=["gone", 0]), ""),
+        ({"1": "no node"}, ""),
+        ([], ""),
+    ],
+)
+def test_a_prompt_is_read_from_the_workflow_in_the_file(tmp_path: Path, workflow: object, prompt: str) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_entry.png(torch.zeros(8, 8, 3), {"prompt": json.dumps(workflow)}))
+    assert prompt_of(path) == prompt
+    save(path, None)
+    assert prompt_of(path) == ""
 
 
 def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> None:
@@ -149,9 +226,8 @@ def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> No
     found = replace(found, quantities=dict.fromkeys(PROBED, broken))
     for image in range(3):
         save(tmp_path / f"{image}.png", png_entry.entry(found, image))
-    told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()
-    assert [line.split("% of")[-1] for line in told[:2]] == [" 1 kept"] * 2
-    assert "better than 100 %" in told[0] and "better than 0 %" in told[1]
+    told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()[1:]
+    assert [line.split("±")[-1].split(" ", 2)[-1] for line in told[:2]] == ["1st of 2 kept", "2nd of 2 kept"]
     assert "no score rejected" in told[2] and told[2].startswith("1.png")
 
 
@@ -159,7 +235,7 @@ def test_moves_the_rest_and_brings_it_back(rank: Rank, folder: Path) -> None:
     before = sorted(folder.iterdir())
     done = rank(folder, "--keep", "2", "--move")
     assert not done.failed, done.stderr
-    assert sorted(path.stem for path in (folder / "rejected").glob("*.png")) == ["a", "b", "d", "e"]
+    assert sorted(path.stem for path in (folder / "rejected").glob("*.png")) == ["b", "d", "e"]
     assert (folder / "plain.png").exists() and (folder / "broken.png").exists()
     assert not rank(folder, "--undo").failed
     assert sorted(path for path in folder.rglob("*.*") if path.name != LOCK) == before
@@ -168,8 +244,8 @@ def test_moves_the_rest_and_brings_it_back(rank: Rank, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "kept"),
     [
-        (("--keep", "1", "--reject", "lowest"), {"d"}),
-        (("--percentile", "50"), {"c", "z", "a"}),
+        (("--keep", "1", "--reject", "lowest"), {"d", "z"}),
+        (("--percentile", "50"), {"c", "a", "e", "z"}),
         (("--threshold", "2.5"), {"c", "z", "a", "e"}),
         (("--threshold", "2.5", "--quantity", "score_variance"), {"b", "d"}),
     ],
@@ -201,7 +277,7 @@ def test_what_cannot_be_moved_is_named(rank: Rank, folder: Path) -> None:
     rank(folder, "--keep", "2", "--move")
     done = rank(folder / "rejected", "--keep", "1", "--move")
     assert "files in it cannot be rejected again" in done.stderr
-    assert sorted(path.stem for path in (folder / "rejected").glob("*.png")) == ["a", "b", "d", "e"]
+    assert sorted(path.stem for path in (folder / "rejected").glob("*.png")) == ["b", "d", "e"]
 
 
 def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:

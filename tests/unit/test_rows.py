@@ -44,7 +44,7 @@ def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None 
         "prompt": prompt,
         "seed": SEED,
         "digest": f"{number}-{place}",
-        "prompt_digest": "p",
+        "prompt_digest": f"digest of {prompt}",
     }
     return Row(ImageRecord(scores, "f", "m", settings="{}", file=name, **about), file, None, 0.25)
 
@@ -349,24 +349,19 @@ def test_the_best_of_each_prompt_and_of_all(tmp_path: Path) -> None:
         asked.reject = asked.reject or "highest"
         return kept(found, asked)
 
-    assert names("--keep", "1", "--each-prompt") == {2, 4, 5}
-    assert names("--keep", "2", "--each-prompt") == {0, 2, 3, 4, 5}
-    assert names("--keep", "3") == {2, 4, 0}
-    assert names("--percentile", "50") == {2, 4, 0}
+    assert names("--keep", "1") == names("--keep", "1", "--each-prompt") == {2, 4, 5}
+    assert names("--keep", "2") == {0, 2, 3, 4, 5}
+    assert names("--keep", "3", "--across-prompts") == {2, 4, 0}
+    assert names("--percentile", "50", "--across-prompts") == {2, 4, 0}
     assert names() == set(range(6))
-    lines = list(table(found, {2}, "denoised_variance", "highest"))
-    assert lines[0].startswith("images/00000/0000002_000.png  1 ± 0.5  better than 100 % of 5")
-    assert lines[0].endswith("kept") and lines[1].endswith("rejected")
+    asked = parser().parse_args([*rank, "--reject", "highest"])
+    lines = list(table(found, {2}, asked))
+    assert [line for line in lines if line.startswith("—")] == ["— cat: 3 images", "— dog: 2 images", "— pig: 1 image"]
+    assert lines[1].startswith("images/00000/0000002_000.png  1 ± 0.5  1st of 3")
+    assert lines[1].endswith("kept") and lines[2].endswith("rejected")
 
 
 SCORES = (3.0, 9.0, 1.0, 5.0, 2.0, 8.0)
-
-
-def test_pictures_of_no_batch_do_not_know_their_prompts(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: png_entry.entry(made(1), 0)}))
-    found = look(tmp_path, "denoised_variance")
-    with pytest.raises(ValueError, match="--each-prompt needs the folder of a batch"):
-        kept(found, parser().parse_args(["rank", str(tmp_path), "--each-prompt", "--keep", "1"]))
 
 
 def test_every_score_has_its_column() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from uncertainty.choosing.cut import MODES, Rule
 from uncertainty.choosing.selection import select
-from uncertainty.choosing.standing import Standing
+from uncertainty.choosing.standing import FEWEST, Comparison, compare, place, stand, within
 from uncertainty.scores import Score
 from uncertainty.thresholds import Thresholds
 
@@ -18,10 +18,10 @@ SCORES = [0.4, 0.1, 0.3, NAN, 0.2]
 
 
 def run(
-    scores: list[float] = SCORES, *, thresholds: Thresholds | None = None, standing: Standing | None = None, **rule: object
+    scores: list[float] = SCORES, *, thresholds: Thresholds | None = None, comparison: Comparison | None = None, **rule: object
 ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
     score = Score(torch.tensor(scores), torch.full((len(scores),), 0.01))
-    chosen = select(score, Rule(**rule), quantity="denoised_variance", thresholds=thresholds, standing=standing)  # type: ignore[arg-type]
+    chosen = select(score, Rule(**rule), quantity="denoised_variance", thresholds=thresholds, comparison=comparison)  # type: ignore[arg-type]
     return chosen.kept, chosen.rejected, chosen.report
 
 
@@ -46,7 +46,9 @@ def test_threshold() -> None:
 def test_reference() -> None:
     thresholds = Thresholds({}, {"denoised_variance": torch.linspace(0, 1, 101)})
     assert run(mode="reference", percentile=25, thresholds=thresholds)[0] == (1, 4)
-    assert run(mode="reference", percentile=75, reject="lowest", thresholds=thresholds)[0] == (0, 2)
+    kept, _, report = run(mode="reference", percentile=75, reject="lowest", thresholds=thresholds)
+    assert kept == (0, 2)
+    assert "compared with 101 calibrated images, whatever their prompts" in report
     with pytest.raises(ValueError, match="connect thresholds"):
         run(mode="reference")
 
@@ -65,12 +67,30 @@ def test_scores_that_are_not_numbers_are_rejected_and_reported() -> None:
 @pytest.mark.parametrize("reject", ["highest", "lowest"])
 def test_scores_that_are_not_numbers_are_compared_with_nothing(reject: str) -> None:
     scores = torch.tensor([0.1, 0.2, NAN])
-    recorded = scores[:2]  # a ledger ranks numbers alone; what is none sorts behind them
-    lower, higher = torch.searchsorted(recorded, scores), 2 - torch.searchsorted(recorded, scores, right=True)
-    report = run(scores.tolist(), mode="reference", reject=reject, standing=Standing(lower, higher, 2))[2]
-    assert re.findall(r"better than (\S+) % of (\S+)", report) == [("100", "1"), ("0", "1")]
-    nothing = torch.zeros(1, dtype=torch.int64)
-    assert "better than" not in run([NAN], mode="reference", reject=reject, standing=Standing(nothing, nothing, 0))[2]
+    comparison = Comparison(within(scores), "compared with each other")
+    report = run(scores.tolist(), mode="reference", reject=reject, comparison=comparison)[2]
+    assert re.findall(r", (\S+) of (\d)$", report, re.MULTILINE) == [("1st", "2"), ("2nd", "2")]
+    nothing = Comparison(within(torch.tensor([NAN])), "")
+    assert "st of" not in run([NAN], mode="reference", reject=reject, comparison=nothing)[2]
+
+
+def test_a_batch_is_compared_with_recorded_images_or_else_within_itself() -> None:
+    scores = torch.tensor([30.0, 10.0, 20.0])
+    few, enough = (torch.cat([scores, torch.arange(count) / 10]).sort().values for count in (FEWEST - 3, FEWEST - 2))
+    compared = compare(scores, stand(scores, few), across_prompts=False)
+    assert compared.words == "compared within this batch: the ledger has 19 other images of the same prompt and settings, fewer than 20"
+    assert (compared.standing.lower.tolist(), compared.standing.count) == ([2, 0, 1], 3)
+    compared = compare(scores, stand(scores, enough), across_prompts=False)
+    assert compared.words == "compared with 20 other images of the same prompt and settings"
+    assert compared.standing.lower.tolist() == [20, 18, 19]
+    assert "any prompt: ranks mix easy and difficult prompts" in compare(scores, stand(scores, enough), across_prompts=True).words
+    kept, _, report = run(scores.tolist(), mode="reference", percentile=90, comparison=compared)
+    assert kept == (1,) and compared.words in report and "19th of 21" in report
+
+
+def test_places_read_as_people_say_them() -> None:
+    said = [place(number - 1, 200).split()[0] for number in (1, 2, 3, 4, 10, 11, 12, 13, 21, 22, 101, 111, 113, 123)]
+    assert said == ["1st", "2nd", "3rd", "4th", "10th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th", "113th", "123rd"]
 
 
 def test_when_none_pass() -> None:

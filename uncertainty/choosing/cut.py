@@ -28,6 +28,7 @@ class Rule:
         threshold: a score.
         reject: which end is bad, ``highest`` or ``lowest``.
         when_none_pass: ``block`` keeps none, ``keep_best_one`` keeps the best image, ``error`` raises.
+        across_prompts: whether mode ``reference`` compares with recorded images of all prompts instead of the same one.
     """
 
     mode: str = "keep_best"
@@ -36,6 +37,7 @@ class Rule:
     threshold: float = 0.0
     reject: str = "highest"
     when_none_pass: str = "block"
+    across_prompts: bool = False
 
     def __post_init__(self) -> None:
         """Make all numbers Python's own and check every choice; raise ValueError naming the field."""

@@ -8,16 +8,25 @@ from torch import Tensor
 from ..scores import Score
 from ..thresholds import Thresholds
 from .cut import Rule, best_first, passing, passing_ranks, passing_standing
-from .standing import Standing, better_than
+from .standing import Comparison, place
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Indices of the kept and the rejected images in batch order, of all images best first, and a report for the user."""
+    """A batch that was split.
+
+    Attributes:
+        kept: indices of the kept images, in batch order.
+        rejected: indices of the others, in batch order.
+        best_first: indices of all images.
+        compared: what the images were compared with, in words; empty in modes that compare within the batch.
+        report: a report for the user.
+    """
 
     kept: tuple[int, ...]
     rejected: tuple[int, ...]
     best_first: tuple[int, ...]
+    compared: str
     report: str
 
 
@@ -27,7 +36,7 @@ def select(
     *,
     quantity: str,
     thresholds: Thresholds | None = None,
-    standing: Standing | None = None,
+    comparison: Comparison | None = None,
 ) -> Selection:
     """Split a batch.
 
@@ -36,14 +45,14 @@ def select(
         rule: the rule that decides which images are kept.
         quantity: the scored quantity, for the report and the thresholds.
         thresholds: calibrated images, for mode ``reference``.
-        standing: standing among the recorded images, for mode ``reference`` without thresholds.
+        comparison: comparison with recorded images, for mode ``reference`` without thresholds.
 
     Raises:
-        ValueError: mode ``reference`` has neither thresholds nor standing, or no image passes and ``when_none_pass`` is
+        ValueError: mode ``reference`` has neither thresholds nor a comparison, or no image passes and ``when_none_pass`` is
             ``error``.
     """
     values = score.value
-    passed = _passed(values, rule, quantity, thresholds, standing)
+    passed = _passed(values, rule, quantity, thresholds, comparison)
     order = best_first(values, rule.reject)
     note = ""
     if not passed:
@@ -59,29 +68,42 @@ def select(
     kept = tuple(sorted(passed))
     rejected = tuple(i for i in range(len(values)) if i not in passed)
     head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: kept {len(kept)} of {len(values)}{note}"
-    lines = [head, *_lines(score, order, passed, rule, standing if thresholds is None else None)]
-    return Selection(kept, rejected, tuple(order), "\n".join(lines))
+    compared = _compared(rule, quantity, thresholds, comparison)
+    placed = comparison if rule.mode == "reference" and thresholds is None else None
+    lines = [head, *([compared] if compared else []), *_lines(score, order, passed, rule, placed)]
+    return Selection(kept, rejected, tuple(order), compared, "\n".join(lines))
 
 
-def _passed(values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, standing: Standing | None) -> set[int]:
+def _passed(
+    values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None
+) -> set[int]:
     if rule.mode != "reference":
         return passing(values, rule)
     if thresholds is not None:
         return passing_ranks(values, thresholds.rank(quantity, values), rule)
-    if standing is not None:
-        return passing_standing(values, standing, rule)
+    if comparison is not None:
+        return passing_standing(values, comparison.standing, rule)
     raise ValueError("mode 'reference' compares with other images: connect thresholds, or choose another mode.")
 
 
-def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, standing: Standing | None) -> list[str]:
+def _compared(rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None) -> str:
+    """What the images are compared with in mode ``reference``, in words; empty in other modes."""
+    if rule.mode != "reference":
+        return ""
+    if thresholds is not None:
+        return f"compared with {len(thresholds.scores[quantity])} calibrated images, whatever their prompts"
+    return comparison.words if comparison is not None else ""
+
+
+def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, comparison: Comparison | None) -> list[str]:
     """One line of the report per image, best first."""
     invalid = [i for i in range(len(score.value)) if not torch.isfinite(score.value[i])]
     lines = [f"rejected without a valid score: image {', '.join(map(str, invalid))}"] if invalid else []
-    for place, i in enumerate(order, start=1):
+    for number, i in enumerate(order, start=1):
         mark = "kept" if i in passed else "rejected"
-        compared = ""
-        if rule.mode == "reference" and standing is not None and i not in invalid:
-            beaten = int(standing.worse(rule.reject)[i])
-            compared = f", {better_than(beaten, standing.others) if standing.others else 'no other image to compare with'}"
-        lines.append(f"{place:>3}. image {i}: {score.value[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}{compared}")
+        ranked = ""
+        if comparison is not None and i not in invalid:
+            standing = comparison.standing
+            ranked = f", {place(int(standing.better(rule.reject)[i]), standing.count)}"
+        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}{ranked}")
     return lines

@@ -2,7 +2,8 @@
 
 A digest identifies an image. It gets a row when it is measured, the same row when it is saved, and another row for each further
 file that it is saved to; it counts once among the scores that others are compared with. Scores are comparable only under equal
-settings, which a *fingerprint* identifies. The schema is in ``migrations``.
+settings, which a *fingerprint* identifies, and say which image is better only within one prompt, which a digest identifies. The
+schema is in ``migrations``.
 """
 
 import json
@@ -176,18 +177,21 @@ class Ledger:
             for image in images:
                 self._add(connection, image, moment, output)
 
-    def standing(self, name: str, quantity: str, scores: Tensor, digests: Collection[str] = ()) -> Standing:
+    def standing(
+        self, name: str, prompt: str | None, quantity: str, scores: Tensor, digests: Collection[str] = ()
+    ) -> Standing:
         """The standing of scores among all recorded scores and themselves, whether or not these images are recorded.
 
         Args:
             name: the fingerprint.
+            prompt: digest of the prompt; None to mix all prompts.
             quantity: quantity of the scores.
             scores: scores of the images, (B,).
             digests: digests of the images, so that recorded ones are not counted twice.
         """
         check_choice("quantity", quantity, QUANTITIES)
         with self._reading() as connection:
-            everything = self._sorted.of(connection, name, quantity)
+            everything = self._sorted.of(connection, name, prompt, quantity)
             select = f"SELECT {quantity} FROM images WHERE digest = ? AND copy = 0 AND fingerprint = ?"  # nosec B608
             rows = [connection.execute(select, (digest, name)).fetchone() for digest in digests]
         ours = Counter(row[0] for row in rows if row is not None and row[0] is not None)
@@ -249,18 +253,30 @@ class Ledger:
             ).fetchall()
         return [(row["fingerprint"], _settings(row["settings"]), row["images"]) for row in rows]
 
-    def better_than(self, images: Sequence[ImageRecord], quantity: str) -> list[tuple[float | None, int]]:
-        """For each image, the fraction of the other images of its fingerprint that are less sure, and their number."""
-        answers: list[tuple[float | None, int]] = [(None, 0)] * len(images)
+    def ranks(
+        self, images: Sequence[ImageRecord], quantity: str, *, across_prompts: bool = False
+    ) -> list[tuple[int | None, int]]:
+        """The rank of each image, 1 for the surest, among the recorded images of its prompt and settings, and their number.
+
+        The rank is None without a valid score. An image whose prompt is unknown is compared with none.
+
+        Args:
+            images: recorded images.
+            quantity: quantity of the scores.
+            across_prompts: whether to compare with the images of all prompts.
+        """
+        answers: list[tuple[int | None, int]] = [(None, 0)] * len(images)
+        groups: dict[tuple[str, str | None], list[int]] = {}
+        for index, image in enumerate(images):
+            if across_prompts or image.prompt_digest is not None:
+                groups.setdefault((image.fingerprint, None if across_prompts else image.prompt_digest), []).append(index)
         with self._reading() as connection:
-            for name in {image.fingerprint for image in images}:
-                places = [place for place, image in enumerate(images) if image.fingerprint == name]
-                scores = [images[place].score(quantity) for place in places]
+            for (name, prompt), indices in groups.items():
+                scores = [images[index].score(quantity) for index in indices]
                 values = torch.tensor([math.nan if score is None else score for score in scores], dtype=torch.float64)
-                standing = stand(values, self._sorted.of(connection, name, quantity))
-                for place, score, worse in zip(places, scores, standing.worse(bad_end(quantity)).tolist(), strict=True):
-                    known = score is not None and standing.others > 0
-                    answers[place] = worse / standing.others if known else None, standing.others
+                standing = stand(values, self._sorted.of(connection, name, prompt, quantity))
+                for index, score, better in zip(indices, scores, standing.better(bad_end(quantity)).tolist(), strict=True):
+                    answers[index] = None if score is None else better + 1, standing.count
         return answers
 
     def moved(self, number: int, file: str, rejected: bool) -> ImageRecord:

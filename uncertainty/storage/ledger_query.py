@@ -26,6 +26,7 @@ class Query:
         order: ``asc`` or ``desc``.
         quantity: quantity of the score.
         fingerprint: only images with these settings.
+        prompt: only images of the prompt with this digest.
         model: only images of this model.
         since: only images recorded at or after this time, in seconds since 1970.
         until: only images recorded before this time.
@@ -38,6 +39,7 @@ class Query:
     order: str = "desc"
     quantity: str = DEFAULT_QUANTITY
     fingerprint: str | None = None
+    prompt: str | None = None
     model: str | None = None
     since: float | None = None
     until: float | None = None
@@ -62,6 +64,8 @@ class Query:
         parts: list[tuple[str, Any]] = []
         if self.fingerprint is not None:
             parts.append(("fingerprint = ?", self.fingerprint))
+        if self.prompt is not None:
+            parts.append(("prompt_digest = ?", self.prompt))
         if self.model is not None:
             # The plus sign keeps SQLite from using the index by fingerprint, which would require another sort.
             parts.append(("+fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", self.model))

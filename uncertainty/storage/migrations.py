@@ -56,7 +56,17 @@ def _files_are_identified(connection: sqlite3.Connection) -> None:
         _index(connection, name)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _prompt_is_a_digest, _files_are_identified)
+def _images_of_a_prompt(connection: sqlite3.Connection) -> None:
+    # The prompt first, so that SQLite does not take this index for queries by settings alone.
+    connection.execute("CREATE INDEX by_prompt ON images (prompt_digest, fingerprint)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first,
+    _prompt_is_a_digest,
+    _files_are_identified,
+    _images_of_a_prompt,
+)
 VERSION = len(MIGRATIONS)
 
 

@@ -71,6 +71,7 @@ def entry(measured: UncertaintyMap, image: int) -> str:
             "seed": record.seed,
             "place": record.place,
             "digest": record.digest,
+            "prompt_digest": record.prompt_digest,
             "pack_version": possible(measured.settings).get("pack_version"),
             "map": _packed(as_pictures(alone.summed(alone.default))[0]),
         }
@@ -96,6 +97,7 @@ def read(path: Path) -> ImageRecord | None:
             seed=foreign.field(about, "seed", optional(SEED)),
             place=foreign.field(about, "place", COUNT),
             digest=foreign.field({"digest": None, **about}, "digest", optional(TEXT)),
+            prompt_digest=foreign.field({"prompt_digest": None, **about}, "prompt_digest", optional(TEXT)),
             file=path.name,
         )
 
@@ -117,6 +119,23 @@ def read_map(path: Path) -> Tensor | None:
 
 
 def _entry_of(path: Path) -> dict[str, Any] | None:
+    entry = text(path, ENTRY)
+    if entry is None:
+        return None
+    with _damage_named(path):
+        about = foreign.fields(entry)
+        if foreign.field(about, "version", COUNT) > VERSION:
+            raise ValueError("it was written by a newer version of this pack: update the pack")
+        return about
+
+
+def text(path: Path, name: str) -> str | None:
+    """A text entry of a PNG file; None if it has none of this name. No pixels are decoded.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not a PNG, or is damaged.
+    """
     foreign.check_file(path)
     try:
         with path.open("rb") as file:
@@ -124,7 +143,7 @@ def _entry_of(path: Path) -> dict[str, Any] | None:
             file.seek(0)
             image = Image.open(file, formats=["PNG"])
             # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
-            text = image.info.get(ENTRY) if isinstance(image, PngImageFile) else None
+            held = image.info.get(name) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
         raise ValueError(f"{path.name} is not a readable PNG file.") from error
     except Image.DecompressionBombError as error:
@@ -133,13 +152,7 @@ def _entry_of(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}).") from error
     except OSError as error:
         raise OSError(f"{path.name} cannot be read ({error.strerror or error}).") from error
-    if text is None:
-        return None
-    with _damage_named(path):
-        about = foreign.fields(text)
-        if foreign.field(about, "version", COUNT) > VERSION:
-            raise ValueError("it was written by a newer version of this pack: update the pack")
-        return about
+    return held if isinstance(held, str) else None
 
 
 def _check_chunks(file: BinaryIO, last: bytes) -> None:

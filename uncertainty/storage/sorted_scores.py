@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Number of pairs of settings and quantity that are kept; a million scores take 8 MB.
-MOST = 16
+# Number of groups that are kept, enough for all prompts of several pages. A million scores take 8 MB.
+MOST = 4096
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,17 @@ class Known:
 
 
 class SortedScores:
-    """Sorted scores by fingerprint and quantity. Rows are only ever added, so only new ones are read again. Thread-safe."""
+    """Sorted scores by fingerprint, prompt and quantity. Rows are only ever added, so only new ones are read. Thread-safe."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str | None, str], Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, connection: sqlite3.Connection, name: str, quantity: str) -> Tensor:
-        """All valid scores of a fingerprint, one per image, lowest first, (N,) float64."""
+    def of(self, connection: sqlite3.Connection, name: str, prompt: str | None, quantity: str) -> Tensor:
+        """All valid scores of a fingerprint and a prompt, or of all prompts for None; one per image, lowest first, (N,) float64."""
+        group = (name, prompt, quantity)
         with self._lock:
-            before = self._known.pop((name, quantity), None)
+            before = self._known.pop(group, None)
             if before is not None and _digest(connection, before.last) != before.digest:
                 before = None
             last = connection.execute("SELECT coalesce(max(id), 0) FROM images").fetchone()[0]
@@ -46,9 +47,9 @@ class SortedScores:
                 before = Known(0, "", np.empty(0))
             scores = before.scores
             if last > before.last:
-                new = np.sort(_read(connection, name, quantity, before.last))
+                new = np.sort(_read(connection, name, prompt, quantity, before.last))
                 scores = np.insert(scores, np.searchsorted(scores, new), new) if len(scores) else new
-            self._known[name, quantity] = Known(last, _digest(connection, last), scores)
+            self._known[group] = Known(last, _digest(connection, last), scores)
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
         return torch.from_numpy(scores)
@@ -59,11 +60,15 @@ def _digest(connection: sqlite3.Connection, number: int) -> str:
     return "" if row is None else str(row[0])
 
 
-def _read(connection: sqlite3.Connection, name: str, quantity: str, after: int) -> np.ndarray:
-    # If all rows are read, the index by fingerprint has them sorted; for the newest few, the plus sign keeps SQLite from it.
-    where = "fingerprint = ?" if after == 0 else "+fingerprint = ? AND id > ?"
-    values = (name,) if after == 0 else (name, after)
-    order = f" ORDER BY {quantity}" if after == 0 else ""
-    select = f"SELECT {quantity} FROM images WHERE {where} AND {quantity} IS NOT NULL AND copy = 0{order}"  # nosec B608
+def _read(connection: sqlite3.Connection, name: str, prompt: str | None, quantity: str, after: int) -> np.ndarray:
+    if prompt is not None:
+        where, values = "prompt_digest = ? AND fingerprint = ? AND id > ?", (prompt, name, after)
+    elif after == 0:
+        # The index by fingerprint has them sorted.
+        where, values = f"fingerprint = ? AND id > ? ORDER BY {quantity}", (name, after)
+    else:
+        # For the newest few, the plus sign keeps SQLite from that index.
+        where, values = "+fingerprint = ? AND id > ?", (name, after)
+    select = f"SELECT {quantity} FROM images WHERE {quantity} IS NOT NULL AND copy = 0 AND {where}"  # nosec B608
     rows = connection.execute(select, values)
     return np.fromiter((row[0] for row in rows if isinstance(row[0], float)), np.float64)

@@ -2,7 +2,8 @@
 
 /**
  * @typedef {(number | null)[]} Scores in single precision; null for an image without a valid score
- * @typedef {{mode: string, keep: number, percentile: number, threshold: number, reject: string, when_none_pass: string}} Rule
+ * @typedef {{mode: string, keep: number, percentile: number, threshold: number, reject: string, when_none_pass: string,
+ *   across_prompts: boolean}} Rule
  *   the values of the node's inputs
  */
 

@@ -15,7 +15,8 @@ import { cutAt, order, passing } from "./rule.js";
  * @typedef {import("./rule.js").Rule} Rule
  * @typedef {{
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
- *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[]
+ *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
+ *   compared: string
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
@@ -24,9 +25,9 @@ const GONE = "These results are not among the server's temporary files any more.
 const WIDTH = 440;
 const HEIGHT = 500;
 /** @type {(keyof Rule)[]} */
-const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass"];
+const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass", "across_prompts"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
-const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass"];
+const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass", "across_prompts"];
 
 /** @param {NodeHost} host */
 export function filterView(host) {
@@ -134,6 +135,7 @@ class FilterView {
       threshold: number("threshold"),
       reject: word("reject"),
       when_none_pass: word("when_none_pass"),
+      across_prompts: Boolean(this.host.isLinked("across_prompts") ? ran.across_prompts : this.host.get("across_prompts")),
     };
   }
 
@@ -156,7 +158,7 @@ class FilterView {
     });
     this.histogram.show(judged.scores, kept, this.#position(rule, kept), this.locked);
     const pending = off ? `${off}, does not run` : this.#pending(judged, rule, kept);
-    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : pending ? " in the last run" : " · ranked against other images";
+    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : pending ? " in the last run" : ` · ${judged.compared}`;
     this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
   }
 

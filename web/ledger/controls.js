@@ -6,10 +6,11 @@ import { segments } from "../shared/segments.js";
 import { EVERYTHING } from "./query.js";
 import { count } from "./words.js";
 
-/** @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
+/** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
 
 const SCORES = Object.fromEntries(Object.entries(QUANTITIES).map(([name, { label }]) => [name, label]));
 const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score", "score desc": "Highest score" };
+const RANKED = { within_prompt: "Within each prompt", across_prompts: "Across prompts: mixes easy and difficult ones" };
 const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
 
 export class Controls {
@@ -27,6 +28,7 @@ export class Controls {
       const [kind, name] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
     });
+    this.ranked = this.#choice("Ranks", RANKED, (ranked) => this.#set({ ranked }));
     const states = Object.entries(STATES).map(([name, label]) => ({ name, label }));
     this.states = segments("unc-ledger-states", "Images to show", states, (state) => this.#set({ state }));
     this.fields = {
@@ -45,6 +47,7 @@ export class Controls {
         "div",
         { className: "unc-ledger-filters" },
         h("label", { className: "unc-ledger-wide" }, h("span", {}, "Made with"), this.settings),
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Ranks"), this.ranked),
         ...Object.values(this.fields).map(({ label }) => label),
         this.reset,
       ),
@@ -61,14 +64,19 @@ export class Controls {
 
   /** Number of filters set, not counting kept or rejected. */
   get filters() {
-    const { model, fingerprint, since, until, score_min, score_max } = this.wish;
-    return [model || fingerprint, since, until, score_min, score_max].filter(Boolean).length;
+    const { model, fingerprint, prompt, since, until, score_min, score_max } = this.wish;
+    return [model || fingerprint, prompt, since, until, score_min, score_max].filter(Boolean).length;
   }
 
   /** Remove all filters except kept or rejected. */
   clear() {
-    const { sort, order, quantity, state } = this.wish;
-    this.#set({ ...EVERYTHING, sort, order, quantity, state });
+    const { sort, order, quantity, state, ranked } = this.wish;
+    this.#set({ ...EVERYTHING, sort, order, quantity, state, ranked });
+  }
+
+  /** List only the images whose scores compare with this one's: of its prompt and settings. @param {Row} row */
+  narrow({ fingerprint, prompt }) {
+    this.#set({ model: "", fingerprint, prompt: prompt ?? "" });
   }
 
   /** Fill the choice "Made with". @param {Settings[]} all */
@@ -100,6 +108,7 @@ export class Controls {
     const { wish } = this;
     this.sort.value = `${wish.sort} ${wish.order}`;
     this.quantity.value = wish.quantity;
+    this.ranked.value = wish.ranked;
     this.#showSettings();
     this.states.show(wish.state);
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];

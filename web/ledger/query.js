@@ -6,13 +6,14 @@ import { DEFAULT_QUANTITY } from "../shared/quantities.js";
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
  * @typedef {{
- *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
- *   score: number | null, standard_error: number | null, better_than: number | null, of: number,
+ *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string, prompt: string | null,
+ *   score: number | null, standard_error: number | null, rank: number | null, of: number, across_prompts: boolean,
  *   file: FileRef, rejected: boolean, missing: boolean, relocated: boolean
- * }} Row an image of the ledger; `better_than` is the fraction it beats among `of` others with the same settings
+ * }} Row an image of the ledger; `rank` is 1 for the surest among the `of` images with its settings and, unless across_prompts,
+ *   its prompt
  * @typedef {{
- *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string,
- *   since: string, until: string, score_min: string, score_max: string
+ *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string, prompt: string,
+ *   ranked: string, since: string, until: string, score_min: string, score_max: string
  * }} Wish the images asked for and their order; "" means no restriction, dates are YYYY-MM-DD
  * @typedef {{fingerprint: string, model: string, images: number, label: string}} Settings
  * @typedef {{rows: Row[], total: number, next: string | null}} Page
@@ -30,6 +31,8 @@ export const EVERYTHING = {
   state: "kept",
   model: "",
   fingerprint: "",
+  prompt: "",
+  ranked: "within_prompt",
   since: "",
   until: "",
   score_min: "",

@@ -47,7 +47,7 @@ class LedgerTab {
     this.status = h("span", { role: "status" });
     this.everything = button("Select all", () => this.#chooseAll());
     this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
-    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores can be compared only within the same settings. Choose settings under Filters.");
+    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores compare only within one prompt and the same settings. Select an image and press Only this prompt.");
     this.empty = h("div", { className: "unc-ledger-empty", hidden: true });
     this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": "Selected images", hidden: true });
     this.done = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
@@ -94,7 +94,6 @@ class LedgerTab {
   async #refresh() {
     this.missed = this.busy;
     if (this.busy) return;
-    // The settings first, because the hint about comparing scores depends on them.
     const known = await this.#load(async () => {
       this.known = await settings();
       this.controls.know(this.known);
@@ -133,7 +132,7 @@ class LedgerTab {
     this.empty.hidden = total > 0;
     this.everything.disabled = total === 0;
     const { wish, filters } = this.controls;
-    this.hint.hidden = total === 0 || wish.sort !== "score" || Boolean(wish.fingerprint) || (this.known?.length ?? 0) < 2;
+    this.hint.hidden = wish.sort !== "score" || list.every((row) => comparable(row, list[0]));
     if (total === 0) this.empty.replaceChildren(...this.#whyEmpty(filters));
     this.#showChoice();
   }
@@ -159,6 +158,11 @@ class LedgerTab {
     const buttons = [];
     if (kept.length) buttons.push(button(`Move ${count(kept.length)} to rejected`, () => this.#move("reject", kept), "unc-ledger-main"));
     if (rejected.length) buttons.push(button(`Restore ${count(rejected.length)}`, () => this.#move("restore", rejected), "unc-ledger-main"));
+    const [first] = chosen;
+    const narrowed = Boolean(this.controls.wish.prompt && this.controls.wish.fingerprint);
+    if (first?.prompt && !narrowed && chosen.every((row) => comparable(row, first))) {
+      buttons.push(button("Only this prompt", () => this.controls.narrow(first)));
+    }
     buttons.push(button("Deselect", () => this.#chooseNone()));
     for (const each of buttons) each.disabled = this.busy;
     this.choice.replaceChildren(...buttons);
@@ -238,6 +242,11 @@ class LedgerTab {
       },
     );
   }
+}
+
+/** Whether the scores of two images compare. @param {Row} one @param {Row} other */
+function comparable(one, other) {
+  return one.prompt === other.prompt && one.fingerprint === other.fingerprint;
 }
 
 /** @param {string} text @param {() => void} pressed @param {string} [kind] */

@@ -5,6 +5,7 @@ import { measured } from "../shared/numbers.js";
 /** @typedef {import("./query.js").Row} Row */
 
 const YEAR = new Date().getFullYear();
+const FEWEST = 20; // a rank among fewer other images says little, as in uncertainty/choosing/standing.py
 const NUMBER = new Intl.NumberFormat();
 /** @type {Intl.DateTimeFormatOptions} */
 const SHORT = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
@@ -27,9 +28,15 @@ export function score(row) {
 /** @param {Row} row */
 export function rank(row) {
   if (row.score === null) return "not ranked";
-  if (row.better_than === null) return "the only image so far";
-  const beaten = Math.round(row.better_than * row.of); // 0.29 * 100 would come out below 29
-  return `better than ${Math.floor((100 * beaten) / row.of)} % of ${count(row.of)}`;
+  if (row.rank === null) return "prompt unknown";
+  const among = row.across_prompts ? "all prompts" : "this prompt";
+  return row.of === 1 ? `the only one of ${among}` : `${place(row.rank)} of ${row.of > FEWEST ? "" : "only "}${count(row.of)} · ${among}`;
+}
+
+/** The text "3rd", as in uncertainty/choosing/standing.py. @param {number} number */
+function place(number) {
+  const ending = [11, 12, 13].includes(number % 100) ? "th" : (["th", "st", "nd", "rd"][number % 10] ?? "th");
+  return `${count(number)}${ending}`;
 }
 
 /** @param {Row} row */
