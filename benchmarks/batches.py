@@ -164,7 +164,14 @@ def simulated(number: int) -> Iterator[Any]:
         scores = dict.fromkeys(QUANTITIES, ((number * BATCH + place) * 0.618 % 1, 0.01))
         file = File(image_of(number, place), 0, hashlib.sha256(f"{number} {place}".encode()).hexdigest())
         prompt, digest = f"prompt {number % PROMPTS}", f"{number:08x}{place:08x}"
-        about = {"number": number, "prompt": prompt, "prompt_digest": prompt, "seed": number // PROMPTS, "digest": digest, "file": file.name}
+        about = {
+            "number": number,
+            "prompt": prompt,
+            "prompt_digest": prompt,
+            "seed": number // PROMPTS,
+            "digest": digest,
+            "file": file.name,
+        }
         yield Row(ImageRecord(scores, "fingerprint", "model", place, settings="{}", **about), file, None, 1.0)
 
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .calibrating.calibration_nodes import UncertaintyCalibrate, UncertaintyThresholdsLoad, UncertaintyThresholdsSave
+from .choosing.extra_score import UncertaintyExtraScore
 from .choosing.ledger_routes import add_routes
 from .choosing.save_image import UncertaintySaveImage
 from .choosing.score_filter import UncertaintyScoreFilter
@@ -48,4 +49,5 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyDemoModel,
             UncertaintyPixelModelLoader,
             UncertaintyClassLabel,
+            UncertaintyExtraScore,
         ]

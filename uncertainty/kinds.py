@@ -75,6 +75,7 @@ def _is_number(value: Any) -> bool:
 
 ANYTHING = Kind("anything", lambda value: True)
 NUMBER = Kind("a finite number", _is_number)
+TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 COUNT = whole(0, 1 << 53)
 # ComfyUI's own are not negative, but torch takes negative ones too.
 SEED = whole(-(1 << 63), (1 << 64) - 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from .baselines import BASELINES
 from .choices import check_choice
 from .estimators import mean_over_elements
+from .extra_scores import ExtraScore
 from .quantities import DEFAULT_QUANTITY, PROBED, QUANTITIES
 from .scores import SCORES, Score
 
@@ -34,6 +35,7 @@ class UncertaintyMap:
         baselines: measured baseline scores of the same images, by name.
         of_run: maps that belong to the whole run instead of a step, of quantities and baselines by name, (B, C, *spatial).
         places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
+        extra_scores: scores of the same images by other programs, by name.
     """
 
     quantities: Mapping[str, Tensor]
@@ -46,6 +48,7 @@ class UncertaintyMap:
     baselines: Mapping[str, Score] = field(default_factory=dict)
     of_run: Mapping[str, Tensor] = field(default_factory=dict)
     places: tuple[int, ...] = ()
+    extra_scores: Mapping[str, ExtraScore] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the mappings and check that shapes and steps agree.
@@ -53,7 +56,7 @@ class UncertaintyMap:
         Raises:
             ValueError: a part is missing, or shapes or steps disagree.
         """
-        for name in ("quantities", "standard_errors", "settings", "baselines", "of_run"):
+        for name in ("quantities", "standard_errors", "settings", "baselines", "of_run", "extra_scores"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._check_quantities()
         self._check_steps()
@@ -69,6 +72,7 @@ class UncertaintyMap:
         for name, score in self.baselines.items():
             expected |= {f"{part} of {name}": (tensor, (images,)) for part, tensor in score._asdict().items()}
         expected |= {name: (values, (images, *element)) for name, values in self.of_run.items()}
+        expected |= {name: (score.values, (images,)) for name, score in self.extra_scores.items()}
         if self.mask is not None:
             expected["mask"] = self.mask, (images, 1, *spatial)
         for name, (tensor, shape) in expected.items():
@@ -203,4 +207,5 @@ class UncertaintyMap:
             baselines={name: Score(value[chosen], error[chosen]) for name, (value, error) in self.baselines.items()},
             of_run={name: values[chosen] for name, values in self.of_run.items()},
             places=tuple(self.places[image] for image in images),
+            extra_scores={name: replace(score, values=score.values[chosen]) for name, score in self.extra_scores.items()},
         )

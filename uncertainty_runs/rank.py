@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ class Ranked:
         return Score(values[:, 0], values[:, 1])
 
     def groups(self, *, across_prompts: bool) -> list[list[int]]:
-        """Indices of the images that compare with one another: of equal settings and, unless ``across_prompts``, of one prompt."""
+        """Indices of images that compare with one another: of equal settings and, unless ``across_prompts``, of one prompt."""
         groups: dict[tuple[str | None, str], list[int]] = {}
         for index, image in enumerate(self.images):
             groups.setdefault((None if across_prompts else image.prompt_digest, image.fingerprint), []).append(index)
@@ -85,7 +86,7 @@ def _files(folder: Path) -> Ranked:
 
 
 def _pngs(folder: Path) -> Iterator[Path]:
-    """The PNG files of a folder and its subfolders, without those in folders for rejected ones. Links to folders are not followed."""
+    """The PNG files of a folder and its subfolders, but not in those for rejected files nor behind links to folders."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != rejecting.REJECTED)
         yield from (Path(parent, name) for name in sorted(names) if name.lower().endswith(".png"))
@@ -107,8 +108,8 @@ def _rows(folder: Path, quantity: str) -> Ranked:
                 ranked.unusable.append(f"{line['file']} is missing: the same batch command draws it again.")
             elif path.parent.name != rejecting.REJECTED:
                 # One text for all images of a prompt, not one each.
-                shared = {name: line[name] and texts.setdefault(line[name], line[name]) for name in columns[-3:]}
-                ranked.images.append(replace(record_in(line), **shared))
+                line |= {name: line[name] and texts.setdefault(line[name], line[name]) for name in columns[-3:]}
+                ranked.images.append(record_in(line))
     return ranked
 
 
@@ -149,12 +150,10 @@ def _headings(ranked: Ranked, groups: list[list[int]], across_prompts: bool) -> 
     """For each group, its prompt and, where one prompt was drawn with several settings, which of them."""
     firsts = [ranked.images[group[0]] for group in groups]
     prompts = [None if across_prompts else first.prompt_digest for first in firsts]
+    counts = Counter(prompts)
     for first, prompt, group in zip(firsts, prompts, groups, strict=True):
-        if across_prompts:
-            said = "all prompts, whose ranks mix easy and difficult ones"
-        else:
-            said = _prompt(ranked.folder, first)
-        settings = f", settings {printable(first.fingerprint)}" if prompts.count(prompt) > 1 else ""
+        said = "all prompts, whose ranks mix easy and difficult ones" if across_prompts else _prompt(ranked.folder, first)
+        settings = f", settings {printable(first.fingerprint)}" if counts[prompt] > 1 else ""
         yield f"— {said}{settings}: {len(group)} {'image' if len(group) == 1 else 'images'}"
 
 

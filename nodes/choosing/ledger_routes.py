@@ -87,9 +87,7 @@ async def rows(request: web.Request) -> web.Response:
     """One page of the list."""
     given = request.query
     texts: dict[str, Any] = {
-        name: given[name]
-        for name in ("sort", "order", "quantity", "fingerprint", "prompt", "model", "state")
-        if name in given
+        name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "prompt", "model", "state") if name in given
     }
     numbers: dict[str, Any] = {
         name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given

@@ -10,16 +10,14 @@ from torch import Tensor
 from ...uncertainty.baselines import BASELINES
 from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
 from ...uncertainty.choosing.selection import Selection, select
-from ...uncertainty.choosing.standing import Comparison, compare, within
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import BAD_ENDS, Score, finite
-from ...uncertainty.settings import possible
-from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs
-from . import filter_view, ledger_access, list_runs
+from . import filter_view, judging, ledger_access, list_runs
 from .aligned_batch import NOTHING, AlignedBatch
+from .judging import Judged
 
 
 class UncertaintyScoreFilter(io.ComfyNode):
@@ -32,7 +30,10 @@ class UncertaintyScoreFilter(io.ComfyNode):
             node_id="UncertaintyScoreFilter",
             display_name="Filter by Uncertainty Score",
             category=node_inputs.CATEGORY,
-            description="Splits a batch into kept and rejected images by uncertainty score. Images stay in order.",
+            description=(
+                "Splits a batch into kept and rejected images by uncertainty score. Images stay in order. If the map has extra "
+                "scores, the mean rank by all scores decides."
+            ),
             is_output_node=True,
             inputs=[
                 node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map of the batch."),
@@ -92,8 +93,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     default=False,
                     optional=True,
                     tooltip=(
-                        "Mode reference: compare with the recorded images of all prompts instead of the same one. This mixes easy "
-                        "and difficult prompts: a simple picture then ranks above a good one of a busy scene."
+                        "Mode reference: compare with the recorded images of all prompts instead of the same one. This mixes "
+                        "easy and difficult prompts: a simple picture then ranks above a good one of a busy scene."
                     ),
                 ),
             ],
@@ -167,21 +168,28 @@ class UncertaintyScoreFilter(io.ComfyNode):
         if mode == "reference":
             _check_reference(uncertainty, quantity, counted)
         if thresholds is not None:
-            _check_thresholds(uncertainty, thresholds)
+            _check_thresholds(uncertainty, thresholds, mode)
         score = uncertainty.score(quantity, counted)
-        comparison = _comparison(uncertainty, quantity, score, rule) if mode == "reference" and thresholds is None else None
-        chosen = select(score, rule, quantity=quantity, thresholds=thresholds, comparison=comparison)
+        judged = judging.judge(uncertainty, quantity, score, rule, with_ledger=mode == "reference" and thresholds is None)
+        chosen = select(
+            judged.score,
+            rule,
+            quantity=judged.name,
+            thresholds=thresholds,
+            comparison=judged.comparison,
+            parts=judged.parts,
+        )
         kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
         *rejected, rejected_maps = batch.part(chosen.rejected)
         scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}
         return io.NodeOutput(
             *(kept_images, kept_latents, kept_masks, kept_maps),
             *rejected,
-            score.value.tolist(),
+            judged.score.value.tolist(),
             list(chosen.kept) or [NOTHING],
             chosen.report,
             rejected_maps,
-            ui=_shown(batch, score, chosen, rule, scored, counted),
+            ui=_shown(batch, score, judged, chosen, rule, scored, counted),
         )
 
 
@@ -205,47 +213,52 @@ def _check_reference(uncertainty: UncertaintyMap, quantity: str, counted: Sequen
         raise ValueError(f"mode 'reference' has no earlier scores of {quantity}: choose another mode, or a quantity of the map.")
 
 
-def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds) -> None:
+def _check_thresholds(uncertainty: UncertaintyMap, thresholds: Thresholds, mode: str) -> None:
+    if mode == "reference" and uncertainty.extra_scores:
+        raise ValueError(
+            f"the calibrated images have no {' and no '.join(uncertainty.extra_scores)}: disconnect thresholds to compare with "
+            "recorded images, or connect a map without extra scores."
+        )
     thresholds.check(uncertainty.settings)
     for step in uncertainty.steps:
         thresholds.at(step, uncertainty.shape[1:])
 
 
-def _comparison(uncertainty: UncertaintyMap, quantity: str, score: Score, rule: Rule) -> Comparison:
-    """The comparison with the images of the ledger that have the same settings and, unless asked otherwise, the same prompt."""
-    prompt = possible(uncertainty.settings).get("prompt")
-    if prompt is None and not rule.across_prompts:
-        return Comparison(within(score.value), "compared within this batch: the map does not say which prompt it is of")
-    recorded = ledger_access.ledger().standing(
-        fingerprint(uncertainty),
-        None if rule.across_prompts else prompt,
-        quantity,
-        score.value,
-        image_digests(uncertainty),
-    )
-    return compare(score.value, recorded, across_prompts=rule.across_prompts)
-
-
 def _shown(
-    batch: AlignedBatch, score: Score, chosen: Selection, rule: Rule, scored: dict[str, Any], counted: Sequence[int]
+    batch: AlignedBatch,
+    own: Score,
+    judged: Judged,
+    chosen: Selection,
+    rule: Rule,
+    scored: dict[str, Any],
+    counted: Sequence[int],
 ) -> dict[str, Any]:
     """The result for the view in the node and for API clients; ComfyUI joins each list over the batches of a run."""
     quantity = scored["quantity"]
-    scores = [finite(value) for value in score.value]
-    errors = [finite(value) for value in score.standard_error]
+    scores, errors = _finite(judged.score)
     mapped = quantity if quantity in batch.uncertainty.names else batch.uncertainty.default
     pictures = (
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )
-    judged = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
-    judged["compared"] = chosen.compared
+    view = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
+    view |= {"compared": chosen.compared, "parts": []}
+    extra = batch.uncertainty.extra_scores
+    if extra:
+        view["scored"] = scored | {"reject": rule.reject}  # which gives the mean rank its direction
+        parts = {quantity: _finite(own), **{name: (score.values.tolist(), None) for name, score in extra.items()}}
+        view["parts"] = [{"name": name, "scores": values, "standard_errors": these} for name, (values, these) in parts.items()]
     first = list_runs.first_number(len(scores))
     return {
         "scores": scores,
         "standard_errors": errors,
         "kept": [first + index for index in chosen.kept],  # positions in `scores`, which ComfyUI joins over all batches
         "batches": [len(scores)],
-        "quantity": [quantity],
+        "quantity": [judged.name],
         "text": [chosen.report],
-        "uncertainty_view": [filter_view.write(judged, pictures)],
+        "uncertainty_view": [filter_view.write(view, pictures)],
     }
+
+
+def _finite(score: Score) -> tuple[list[float | None], list[float | None]]:
+    """Values and standard errors, None where they are not finite."""
+    return [finite(value) for value in score.value], [finite(value) for value in score.standard_error]

@@ -431,3 +431,30 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
 def fetched(shown: Filter, url: str) -> np.ndarray:
     """The pixels of a picture on the page."""
     return np.asarray(Image.open(io.BytesIO(shown.front_end.page.request.get(f"{shown.front_end.server.url}{url}").body())))
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas"], indirect=True)
+def test_scores_of_other_packs_are_shown_on_the_images(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """The mean rank decides; every image tells all its scores. A change of direction needs another run."""
+    graph = workflow(*SMALL)
+    extra = {"scores": ["4", 2], "better": "higher"}  # the sampler's own scores, of which lower is better
+    graph["11"] = make("UncertaintyExtraScore", uncertainty=["4", 1], name="pickscore", **extra)
+    graph["12"] = make("UncertaintyExtraScore", uncertainty=["11", 0], name="likeness", **extra)
+    graph["7"]["inputs"]["uncertainty"] = ["12", 0]
+    each_front_end.open_graph(graph, tmp_path / "extra.json")
+    each_front_end.run()
+    shown = Filter(each_front_end)
+    expect(shown.cards).to_have_count(BATCH)
+    of_card = "(cards) => cards.map((card) => [...card.querySelectorAll('.unc-card-score')].map((line) => line.textContent))"
+    texts: list[list[str]] = shown.cards.evaluate_all(of_card)
+    # Two of three scores prefer the image that the first likes least.
+    assert [lines[0] for lines in texts][:: BATCH - 1] == ["mean rank 0.333", "mean rank 0.667"]
+    names = ["denoised_variance", "pickscore", "likeness"]
+    assert [[line.split(" ")[0] for line in lines[1:]] for lines in texts] == [names] * BATCH
+    values = [float(lines[2].split(" ")[1]) for lines in texts]
+    assert values == sorted(values, reverse=True)
+    shown.node.center()
+    each_front_end.photograph("filter-extra-scores", of=shown.node)
+    shown.node.set("reject", "lowest")
+    expect(shown.status.locator("em")).to_have_text("queue to score again")
+    assert each_front_end.complaints == []

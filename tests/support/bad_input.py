@@ -55,6 +55,7 @@ SUBJECTS: Mapping[str, Mapping[str, Any]] = {
     "UncertaintyMapPreview": LOOK | {"step": -1, "colormap": "magma", "opacity": 0.6, "normalize": "image"},
     "UncertaintyToMask": LOOK | {"percentile": 90.0, "grow": 0, "feather": 0, "steps": ""},
     "UncertaintyScoreFilter": LOOK | FILTER,
+    "UncertaintyExtraScore": {"uncertainty": MAP, "scores": ["sampler", 2], "name": "pickscore", "better": "higher"},
     "UncertaintySaveImage": {"images": ["images", 0], "filename_prefix": "bad/image", "uncertainty": MAP},
     "UncertaintyCalibrate": {"uncertainty": MAP, "name": "bad", "percentile": 95.0},
     "UncertaintyThresholdsSave": {"thresholds": ["thresholds", 0], "filename_prefix": "bad/thresholds"},
@@ -84,6 +85,7 @@ GROUND: Graph = {
     "thresholds": make("UncertaintyCalibrate", uncertainty=MAP, name="good", percentile=95.0),
 }
 SUBJECT = "subject"
+ONE = make("PrimitiveFloat", value=0.5)
 # Nodes without outputs.
 SAVES = ("UncertaintySaveImage", "UncertaintyMapSave", "UncertaintyThresholdsSave")
 
@@ -294,6 +296,21 @@ CASES = [
             "other": make("UncertaintyCalibrate", uncertainty=["longer", 1], name="longer", percentile=95.0),
         },
     ),
+    Case("UncertaintyExtraScore", "uncertainty", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyExtraScore", "scores", "a list of numbers", ["sampler", 2], works="each image gets its number"),
+    Case("UncertaintyExtraScore", "scores", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyExtraScore", "scores", "one number for two images", {"scores": ["one", 0]}, others={"one": ONE}),
+    Case("UncertaintyExtraScore", "scores", "images", {"scores": ["images", 0]}),
+    Case("UncertaintyExtraScore", "name", "empty", ""),
+    Case("UncertaintyExtraScore", "name", "the name of a quantity", "denoised_variance"),
+    Case(
+        "UncertaintyExtraScore",
+        "name",
+        "the name of another extra score",
+        {"uncertainty": ["first", 0]},
+        others={"first": make("UncertaintyExtraScore", uncertainty=MAP, scores=["sampler", 2], name="pickscore", better="lower")},
+    ),
+    Case("UncertaintyExtraScore", "better", "a choice of a newer version", "from_the_future"),
     Case("UncertaintySaveImage", "images", "one image too few", fault="one image less"),
     Case("UncertaintySaveImage", "filename_prefix", "a path outside the folder", "../../out"),
     Case("UncertaintySaveImage", "filename_prefix", "an absolute path", "/out"),

@@ -38,6 +38,9 @@ SAME = {"cfg", "Seed", "Sampler", "Scheduler", "Guider", "Sigmas", "Heatmap", "C
 PROPER = {
     *("ComfyUI", "KSampler", "Latent", "Checkpoint", "Classifier", "Free", "Guidance", "CFG", "CPU", "SD1.5", "SD3", "Flux"),
     *(
+        "PickScore",
+        "HPS",
+        "FLOAT",
         "BayesDiff",
         "bayesdiff",
         "DDPM",

@@ -146,7 +146,7 @@ def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
 
 @pytest.fixture
 def night(tmp_path: Path) -> Path:
-    """Three easy and three difficult images, in two subfolders: each of the easy ones has a lower score than any difficult one."""
+    """Three easy and three difficult images, in two subfolders. Each easy one has a lower score than any difficult one."""
     for prompt, first, subfolder in (("an easy one", 0, "a"), ("a difficult one", 3, "b/c")):
         found = made(6, prompt=f"digest of {prompt}")
         (tmp_path / subfolder).mkdir(parents=True)

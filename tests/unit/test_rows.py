@@ -8,15 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
 
 from described_nodes import describe
 from dev.bootstrap import ROOT
-from made_maps import made
 from uncertainty.quantities import QUANTITIES
 from uncertainty.scores import SCORES as SCORES_OF_ALL
-from uncertainty.storage import png_entry
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
 from uncertainty_runs.batch_command import again, check_amount, planned

@@ -78,7 +78,10 @@ def test_a_batch_is_compared_with_recorded_images_or_else_within_itself() -> Non
     scores = torch.tensor([30.0, 10.0, 20.0])
     few, enough = (torch.cat([scores, torch.arange(count) / 10]).sort().values for count in (FEWEST - 3, FEWEST - 2))
     compared = compare(scores, stand(scores, few), across_prompts=False)
-    assert compared.words == "compared within this batch: the ledger has 19 other images of the same prompt and settings, fewer than 20"
+    assert (
+        compared.words
+        == "compared within this batch: the ledger has 19 other images of the same prompt and settings, fewer than 20"
+    )
     assert (compared.standing.lower.tolist(), compared.standing.count) == ([2, 0, 1], 3)
     compared = compare(scores, stand(scores, enough), across_prompts=False)
     assert compared.words == "compared with 20 other images of the same prompt and settings"
@@ -89,8 +92,8 @@ def test_a_batch_is_compared_with_recorded_images_or_else_within_itself() -> Non
 
 
 def test_places_read_as_people_say_them() -> None:
-    said = [place(number - 1, 200).split()[0] for number in (1, 2, 3, 4, 10, 11, 12, 13, 21, 22, 101, 111, 113, 123)]
-    assert said == ["1st", "2nd", "3rd", "4th", "10th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th", "113th", "123rd"]
+    said = [place(number - 1, 200).split()[0] for number in (1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111, 123)]
+    assert said == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th", "123rd"]
 
 
 def test_when_none_pass() -> None:

@@ -1,5 +1,6 @@
 """Splits a batch into kept and rejected images, with a report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,7 @@ def select(
     quantity: str,
     thresholds: Thresholds | None = None,
     comparison: Comparison | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Selection:
     """Split a batch.
 
@@ -46,6 +48,7 @@ def select(
         quantity: the scored quantity, for the report and the thresholds.
         thresholds: calibrated images, for mode ``reference``.
         comparison: comparison with recorded images, for mode ``reference`` without thresholds.
+        parts: for each image, what its score is made of, in words; None for a score with a standard error.
 
     Raises:
         ValueError: mode ``reference`` has neither thresholds nor a comparison, or no image passes and ``when_none_pass`` is
@@ -70,13 +73,11 @@ def select(
     head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: kept {len(kept)} of {len(values)}{note}"
     compared = _compared(rule, quantity, thresholds, comparison)
     placed = comparison if rule.mode == "reference" and thresholds is None else None
-    lines = [head, *([compared] if compared else []), *_lines(score, order, passed, rule, placed)]
+    lines = [head, *([compared] if compared else []), *_lines(score, order, passed, rule, placed, parts)]
     return Selection(kept, rejected, tuple(order), compared, "\n".join(lines))
 
 
-def _passed(
-    values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None
-) -> set[int]:
+def _passed(values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None) -> set[int]:
     if rule.mode != "reference":
         return passing(values, rule)
     if thresholds is not None:
@@ -95,7 +96,9 @@ def _compared(rule: Rule, quantity: str, thresholds: Thresholds | None, comparis
     return comparison.words if comparison is not None else ""
 
 
-def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, comparison: Comparison | None) -> list[str]:
+def _lines(
+    score: Score, order: list[int], passed: set[int], rule: Rule, comparison: Comparison | None, parts: Sequence[str] | None
+) -> list[str]:
     """One line of the report per image, best first."""
     invalid = [i for i in range(len(score.value)) if not torch.isfinite(score.value[i])]
     lines = [f"rejected without a valid score: image {', '.join(map(str, invalid))}"] if invalid else []
@@ -105,5 +108,6 @@ def _lines(score: Score, order: list[int], passed: set[int], rule: Rule, compari
         if comparison is not None and i not in invalid:
             standing = comparison.standing
             ranked = f", {place(int(standing.better(rule.reject)[i]), standing.count)}"
-        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} ± {score.standard_error[i]:.2g}  {mark}{ranked}")
+        about = f"± {score.standard_error[i]:.2g}" if parts is None else f"({parts[i]})"
+        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} {about}  {mark}{ranked}")
     return lines

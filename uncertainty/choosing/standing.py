@@ -52,16 +52,17 @@ def within(scores: Tensor) -> Standing:
     return stand(scores, scores[scores.isfinite()].sort().values)
 
 
-def compare(scores: Tensor, recorded: Standing, *, across_prompts: bool) -> Comparison:
+def compare(scores: Tensor, recorded: Standing, *, across_prompts: bool, having: str = "") -> Comparison:
     """Compare a batch with recorded images, or within itself if there are fewer than ``FEWEST`` others.
 
     Args:
         scores: scores of the images, (B,).
         recorded: their standing among all recorded images, these included.
         across_prompts: whether the recorded images are of all prompts, instead of the same one.
+        having: what else the recorded images have in common, as in " that have a pickscore".
     """
     kind = "with the same settings and any prompt" if across_prompts else "of the same prompt and settings"
-    others = f"{recorded.others} other {'image' if recorded.others == 1 else 'images'} {kind}"
+    others = f"{recorded.others} other {'image' if recorded.others == 1 else 'images'} {kind}{having}"
     if recorded.others < FEWEST:
         return Comparison(within(scores), f"compared within this batch: the ledger has {others}, fewer than {FEWEST}")
     mixed = ": ranks mix easy and difficult prompts" if across_prompts else ""

@@ -176,10 +176,10 @@ class Ledger:
             connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
             for image in images:
                 self._add(connection, image, moment, output)
+            extra = ((image.digest, name, value) for image in images for name, (value, _) in image.extra_scores.items())
+            connection.executemany("INSERT OR REPLACE INTO extra_scores VALUES (?, ?, ?)", extra)
 
-    def standing(
-        self, name: str, prompt: str | None, quantity: str, scores: Tensor, digests: Collection[str] = ()
-    ) -> Standing:
+    def standing(self, name: str, prompt: str | None, quantity: str, scores: Tensor, digests: Collection[str] = ()) -> Standing:
         """The standing of scores among all recorded scores and themselves, whether or not these images are recorded.
 
         Args:
@@ -202,6 +202,32 @@ class Ledger:
         among = torch.cat([everything[keep], scores[scores.isfinite()].double()])
         return stand(scores, among.sort().values)
 
+    def extra_scores(self, name: str, prompt: str | None, quantity: str, extra: Sequence[str]) -> tuple[list[str], Tensor]:
+        """Digests and scores of the recorded images that have a score of a quantity and all of some scores of other programs.
+
+        Args:
+            name: the fingerprint.
+            prompt: digest of the prompt; None to mix all prompts.
+            quantity: quantity of the first score.
+            extra: names of the other scores.
+
+        Returns:
+            The digests of N images, and their scores, (N, 1 + number of other scores) float64.
+        """
+        check_choice("quantity", quantity, QUANTITIES)
+        tables = [f"scores_{number}" for number in range(len(extra))]
+        joined = " ".join(
+            f"JOIN extra_scores AS {table} ON {table}.digest = images.digest AND {table}.name = ?" for table in tables
+        )
+        select = (
+            f"SELECT images.digest, {', '.join([quantity, *(f'{table}.value' for table in tables)])} FROM images {joined} "  # nosec B608
+            f"WHERE fingerprint = ? AND copy = 0 AND {quantity} IS NOT NULL{'' if prompt is None else ' AND prompt_digest = ?'}"
+        )
+        with self._reading() as connection:
+            rows = connection.execute(select, (*extra, name, *([] if prompt is None else [prompt]))).fetchall()
+        rows = [tuple(row) for row in rows if all(isinstance(value, float) for value in tuple(row)[1:])]
+        return [row[0] for row in rows], torch.tensor([row[1:] for row in rows], dtype=torch.float64).reshape(-1, 1 + len(extra))
+
     def page(self, query: Query, limit: int = 60, after: str | None = None) -> Page:
         """Up to ``limit`` matching saved images, starting after the cursor ``after``.
 
@@ -212,13 +238,13 @@ class Ledger:
         direction = query.order.upper()
         with self._reading() as connection:
             where = f"{where}{self._listed(connection)}"
-            total = connection.execute(f"SELECT count(*) FROM images WHERE {where}", values).fetchone()[0]  # nosec B608
+            total = connection.execute(f"SELECT count(*) FROM {query.table} WHERE {where}", values).fetchone()[0]  # nosec B608
             if after is not None:
                 condition, more = query.after(after)
                 where, values = f"{where} AND {condition}", [*values, *more]
             # The first condition is about ``rejected``. The plus sign keeps SQLite from its index, which is not in this order.
             rows = connection.execute(
-                f"SELECT * FROM images WHERE +{where} "  # nosec B608
+                f"SELECT * FROM {query.table} WHERE +{where} "  # nosec B608
                 f"ORDER BY {query.column} {direction}, id {direction} LIMIT ?",
                 [*values, limit],
             ).fetchall()

@@ -59,6 +59,11 @@ class Query:
         """The column to sort by."""
         return "created" if self.sort == "date" else self.quantity
 
+    @property
+    def table(self) -> str:
+        """The table to read, through the index by prompt if one is asked for: SQLite would prefer an order to a small group."""
+        return "images" if self.prompt is None else "images INDEXED BY by_prompt"
+
     def conditions(self) -> tuple[str, list[Any]]:
         """The WHERE clause that selects the saved images, and its values."""
         parts: list[tuple[str, Any]] = []

@@ -61,11 +61,19 @@ def _images_of_a_prompt(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX by_prompt ON images (prompt_digest, fingerprint)")
 
 
+def _scores_of_other_programs(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE extra_scores (digest TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (digest, name)) "
+        "WITHOUT ROWID"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first,
     _prompt_is_a_digest,
     _files_are_identified,
     _images_of_a_prompt,
+    _scores_of_other_programs,
 )
 VERSION = len(MIGRATIONS)
 

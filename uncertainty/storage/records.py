@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..maps import UncertaintyMap
@@ -33,6 +33,7 @@ class ImageRecord:
         created: when it was recorded, in seconds since 1970.
         id: row id in the ledger.
         number: number of its job in a batch.
+        extra_scores: scores of other programs and whether higher is better, by name.
     """
 
     scores: Mapping[str, tuple[float, float]]
@@ -51,6 +52,7 @@ class ImageRecord:
     created: float | None = None
     id: int | None = None
     number: int = 0
+    extra_scores: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -93,6 +95,9 @@ def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> 
             settings=settings,
             prompt_digest=known.get("prompt"),
             file=None if files is None else files[index],
+            extra_scores={
+                kind: (float(score.values[index]), score.higher_is_better) for kind, score in measured.extra_scores.items()
+            },
         )
         for index, digest in enumerate(image_digests(measured))
     ]

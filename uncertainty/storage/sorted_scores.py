@@ -36,7 +36,7 @@ class SortedScores:
         self._lock = threading.Lock()
 
     def of(self, connection: sqlite3.Connection, name: str, prompt: str | None, quantity: str) -> Tensor:
-        """All valid scores of a fingerprint and a prompt, or of all prompts for None; one per image, lowest first, (N,) float64."""
+        """All valid scores of a fingerprint and a prompt (None: of all prompts), one per image, lowest first, (N,) float64."""
         group = (name, prompt, quantity)
         with self._lock:
             before = self._known.pop(group, None)
@@ -61,6 +61,7 @@ def _digest(connection: sqlite3.Connection, number: int) -> str:
 
 
 def _read(connection: sqlite3.Connection, name: str, prompt: str | None, quantity: str, after: int) -> np.ndarray:
+    values: tuple[str | int, ...]
     if prompt is not None:
         where, values = "prompt_digest = ? AND fingerprint = ? AND id > ?", (prompt, name, after)
     elif after == 0:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..baselines import BASELINES
 from ..calibration import Calibration
-from ..kinds import ANYTHING, COUNT, TEXT, listed, named, shown, whole
+from ..extra_scores import ExtraScore, check_name
+from ..kinds import ANYTHING, COUNT, TEXT, TRUTH, listed, named, shown, whole
 from ..maps import UncertaintyMap
 from ..quantities import QUANTITIES
 from ..scores import SCORES, Score
@@ -71,7 +72,9 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
         "total_steps": measured.total_steps,
         "settings": dict(measured.settings),
         "places": list(measured.places),
+        "extra_scores": {name: score.higher_is_better for name, score in measured.extra_scores.items()},
     }
+    tensors |= _named("extra_scores", {name: score.values for name, score in measured.extra_scores.items()})
     _write(path, MAP, tensors, header, replace=replace)
 
 
@@ -99,6 +102,7 @@ def load_map(path: Path) -> UncertaintyMap:
             baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
             of_run=of_run,
             places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
+            extra_scores=_extra_scores(tensors, foreign.field({"extra_scores": {}, **header}, "extra_scores", named(TRUTH))),
         )
         _check_map(measured)
         return measured
@@ -109,6 +113,18 @@ def _score(name: str, parts: Tensor) -> Score:
     if len(parts.shape) != 2 or len(parts) != 2:
         raise ValueError(f"{name} must have shape (2, B), got {tuple(parts.shape)}")
     return Score(*parts)
+
+
+def _extra_scores(tensors: Mapping[str, Tensor], directions: Mapping[str, bool]) -> dict[str, ExtraScore]:
+    """The scores of other programs, whose directions the header tells."""
+    found = {}
+    for name, higher_is_better in directions.items():
+        check_name(name)
+        values = tensors[f"extra_scores.{name}"]
+        if values.dtype != torch.float64 or not bool(values.isfinite().all()):
+            raise ValueError(f"{name} must be finite and float64, got {values.dtype}")
+        found[name] = ExtraScore(values, higher_is_better)
+    return found
 
 
 def _check_map(measured: UncertaintyMap) -> None:

@@ -16,7 +16,7 @@ import { cutAt, order, passing } from "./rule.js";
  * @typedef {{
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
- *   compared: string
+ *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[]
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
@@ -99,10 +99,11 @@ class FilterView {
   }
 
   /** Create one card per image; #show orders and marks them. @param {Judged} judged */
-  #fill({ pictures, scores, standard_errors }) {
+  #fill({ pictures, scores, standard_errors, parts }) {
     this.ordered = [];
     this.cards = pictures.map(({ small }, index) => {
       const [score, error] = [scores[index], standard_errors[index] ?? 0];
+      const said = score === null ? "no valid score" : measured(score, error, 1);
       const verdict = h("b");
       const card = h(
         "button",
@@ -110,18 +111,27 @@ class FilterView {
         h("img", { loading: "lazy", decoding: "async", alt: "", src: fileUrl(small) }),
         h("span", { className: "unc-card-index" }, `#${index}`),
         verdict,
-        h("span", { className: "unc-card-score" }, score === null ? "no valid score" : measured(score, error, 1)),
+        h("span", { className: "unc-card-score" }, parts.length && score !== null ? `mean rank ${said}` : said),
+        ...this.#parts(index).map((text) => h("span", { className: "unc-card-score" }, text)),
       );
       card.title = this.#caption(index);
       return { card, verdict };
     });
   }
 
+  /** The scores that an image's mean rank is made of. @param {number} index */
+  #parts(index) {
+    const { parts } = /** @type {Judged} */ (this.judged);
+    return parts.map(({ name, scores, standard_errors }) => `${name} ${measured(scores[index] ?? NaN, standard_errors?.[index] ?? 0, 1)}`);
+  }
+
   /** @param {number} index */
   #caption(index) {
-    const { scores, standard_errors } = /** @type {Judged} */ (this.judged);
+    const { scores, standard_errors, parts } = /** @type {Judged} */ (this.judged);
     const score = scores[index];
-    return `image ${index} · ${score === null ? "no valid score" : `score ${measured(score, standard_errors[index] ?? 0)}`}`;
+    const kind = parts.length ? "mean rank" : "score";
+    const said = score === null ? "no valid score" : `${kind} ${measured(score, standard_errors[index] ?? 0)}`;
+    return [`image ${index}`, said, ...this.#parts(index)].join(" · ");
   }
 
   /** The rule of the next run: the values of the widgets, and what the last run got by links. @param {Judged} judged @returns {Rule} */
