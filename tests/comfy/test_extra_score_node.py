@@ -23,7 +23,7 @@ def made(pack: Callable[[str], ModuleType]) -> Make:
     def make(images: int, seed: int = 0) -> Any:
         generator = torch.Generator().manual_seed(seed)
         values = torch.rand(1, images, 2, 4, 4, generator=generator) * 0.1 + torch.arange(images).reshape(1, -1, 1, 1, 1)
-        quantities = dict.fromkeys(pack("uncertainty").QUANTITIES, values)
+        quantities = dict.fromkeys(pack("uncertainty.quantities").PROBED, values)
         settings = {"seed": seed, "model": "extra", "prompt": "a prompt of this test", "samples": 5}
         errors = dict.fromkeys(quantities, torch.full((1, images), 0.01))
         return pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1), settings=settings)
