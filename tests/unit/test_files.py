@@ -154,7 +154,7 @@ def test_a_quantity_that_the_writer_did_not_know_is_absent_and_not_damaged(tmp_p
     entry = png_entry.entry(again, 0)
     (tmp_path / "a.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: entry}))
     image = png_entry.read(tmp_path / "a.png")
-    assert image is not None and set(image.scores) == {"score_variance", "denoised_variance"}
+    assert image is not None and set(image.scores) == {"score_variance", "denoised_variance", "denoising_loss"}
     ledger = Ledger(tmp_path / "ledger.sqlite3")
     ledger.record(again, [f"{i}.png" for i in range(4)])
     assert ledger.page(Query()).images[0].score("posterior_variance") is None
