@@ -1,5 +1,7 @@
 """Calibration: from the maps of many images to thresholds τ_t, the p-th order statistic per step, channel and pixel.
 
+The thresholds are of the quantity that guides, which the settings of the maps name: ``score_variance`` unless chosen otherwise.
+
 A calibration keeps every image up to ``KEPT`` images, and after that a uniform random sample of all images so far (Vitter,
 *Random Sampling with a Reservoir*, ACM TOMS 11(1), 1985, Algorithm R). Its size is therefore bounded.
 
@@ -8,7 +10,7 @@ elements the fraction of all images at or below τ is within ``1.96·sqrt(p(1 - 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import MappingProxyType
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from .maps import UncertaintyMap
 from .quantities import QUANTITIES
-from .settings import check_agreement, compared
+from .settings import GUIDED, check_agreement, compared, guided_quantity
 from .thresholds import Thresholds
 
 KEPT = 512
@@ -34,7 +36,7 @@ class Calibration:
     """The n images kept of the N calibrated so far. Immutable.
 
     Attributes:
-        values: score variance of the kept images, (n, S, C, *spatial).
+        values: the guided quantity of the kept images, (n, S, C, *spatial).
         scores: scores of the kept images by quantity, over all recorded steps, (n,).
         recent: digests of the last n images, used to skip duplicates, int64 (n,).
         count: N.
@@ -75,14 +77,15 @@ class Calibration:
         Raises:
             ValueError: the map was made without probes.
         """
+        quantity = guided_quantity(measured.settings)
         return cls(
-            values=measured.values[:, 0][None][:0],
+            values=measured.quantity(quantity)[:, 0][None][:0],
             scores={name: torch.empty(0) for name in measured.names if name in QUANTITIES},
             recent=torch.empty(0, dtype=torch.int64),
             count=0,
             steps=measured.steps,
             sigmas=measured.sigmas,
-            settings=compared(measured.settings),
+            settings=compared(measured.settings) | {GUIDED: quantity},
         )
 
     def add(self, measured: UncertaintyMap) -> "Calibration":
@@ -94,7 +97,7 @@ class Calibration:
             ValueError: the map was made with other settings or with a noise mask, or an image has non-finite values.
         """
         self._check(measured)
-        images = measured.values.transpose(0, 1)
+        images = self._guided(measured).transpose(0, 1)
         known, count = set(self.recent.tolist()), self.count
         kept, recent = {}, {}
         for index, image in enumerate(images):
@@ -156,14 +159,18 @@ class Calibration:
             lines.append(f"{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
         return "\n".join(lines)
 
+    def _guided(self, measured: UncertaintyMap) -> Tensor:
+        """The quantity that is calibrated, (S, B, C, *spatial)."""
+        return measured.quantity(guided_quantity(self.settings))
+
     def _check(self, measured: UncertaintyMap) -> None:
         if not measured.quantities:
             raise ValueError("the map has no recorded steps, because samples was 0: set samples to 5.")
         if measured.mask is not None:
             raise ValueError("the map has a noise mask, so part of the image was not sampled: calibrate without a noise mask.")
         check_agreement(
-            {**self.settings, "recorded steps": list(self.steps), "latent shape": list(self.values.shape[2:])},
-            {**measured.settings, "recorded steps": list(measured.steps), "latent shape": list(measured.shape[2:])},
+            _described(self.settings, self.steps, self.values.shape[2:]),
+            _described(measured.settings, measured.steps, measured.shape[2:]),
             "the calibration was started with other settings: use another name, or restore these settings",
             "in the calibration",
         )
@@ -173,9 +180,14 @@ class Calibration:
                 f"the calibration was started with other noise levels ({there} in the calibration, {now} now): use the same "
                 "scheduler, or another name."
             )
-        broken = [i for i, image in enumerate(measured.values.transpose(0, 1)) if not bool(torch.isfinite(image).all())]
+        broken = [i for i, image in enumerate(self._guided(measured).transpose(0, 1)) if not bool(torch.isfinite(image).all())]
         if broken:
             raise ValueError(f"image {', '.join(map(str, broken))} of the map has values that are not finite: leave it out.")
+
+
+def _described(settings: Mapping[str, Any], steps: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
+    """What all maps of a calibration must have in common."""
+    return {**settings, GUIDED: guided_quantity(settings), "recorded steps": list(steps), "latent shape": list(shape)}
 
 
 def _digest(image: Tensor) -> int:

@@ -1,10 +1,14 @@
-"""Gradient of the summed score variance with respect to the noise prediction (paper Eq. 10), without a graph over M networks.
+"""Gradient of a summed quantity with respect to the noise prediction (paper Eq. 10), without a graph over M networks.
 
-With ``cⁱ = 2·(eⁱ - ē)/(M - 1)`` and ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x + b·(nⁱ - ε)``:
+With ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x + b·(nⁱ - ε)``, so that ``∂eⁱ/∂ε = -b·Jⁱ``:
 
-    ∂(Σ U)/∂ε = -b · Σ_i (Jⁱ)ᵀ cⁱ
+    ∂(Σ U)/∂ε = -b · Σ_i (Jⁱ)ᵀ cⁱ,  cⁱ = ∂(Σ U)/∂eⁱ
 
-(With orthogonal probes the divisor is M instead of M - 1, as in their variance.)
+    score_variance     U = Var_i(eⁱ)               cⁱ = 2·(eⁱ - ē)/(M - 1)
+    denoised_variance  U = (b/a)²·Var_i(eⁱ - nⁱ)   cⁱ = (b/a)²·2·(dⁱ - d̄)/(M - 1),  dⁱ = eⁱ - nⁱ
+
+The probe noise nⁱ does not depend on ε, so it changes the weights cⁱ and nothing else. (With orthogonal probes the divisor is M
+instead of M - 1, as in their variance.)
 
 ``exact_gradient`` computes one vector-Jacobian product per probe. The Jacobian of an ideal noise prediction is symmetric
 (``J = -σ ∇² log p``), so ``forward_only_gradient`` computes ``Jⁱ cⁱ`` instead, by central differences along cⁱ. Its accuracy
@@ -15,11 +19,15 @@ meaningless for untrained ones. Sums run over the elements of each image, so ima
 import torch
 from torch import Tensor
 
+from .choices import check_choice
 from .noising import per_image
-from .probes import Denoiser, Probes, score_probes
+from .probes import Denoiser, Probes, ratio_squared, score_probes
+from .quantities import denoised_variance, score_variance
 from .saved_tensors import written_over
 
 GRADIENTS = ("auto", "exact", "forward_only")
+GUIDED_QUANTITIES = (score_variance.QUANTITY.name, denoised_variance.QUANTITY.name)
+"""The quantities that can guide, the paper's first."""
 
 # Step length of the central difference, rms over elements, in units of the noise or of the image, whichever is smaller. In half
 # precision, rounding errors dominate for smaller steps at low noise, and curvature for larger ones. Chosen with
@@ -40,18 +48,29 @@ def average_gradient(before: Tensor | None, latest: Tensor) -> Tensor:
     return torch.where(before.isfinite(), torch.lerp(before, latest, LATEST), latest)
 
 
-def _weights(probes: Probes) -> Tensor:
-    """cⁱ, shape (M, B, C, *spatial)."""
-    return 2 * (probes.scores - probes.scores.mean(0)) / probes.degrees
+def _weights(probes: Probes, quantity: str) -> Tensor:
+    """cⁱ, shape (M, B, C, *spatial).
+
+    Raises:
+        ValueError: the quantity is not one of ``GUIDED_QUANTITIES``.
+    """
+    check_choice("guided_quantity", quantity, GUIDED_QUANTITIES)
+    if quantity == score_variance.QUANTITY.name:
+        return 2 * (probes.scores - probes.scores.mean(0)) / probes.degrees
+    differences = probes.scores - probes.noise
+    return ratio_squared(probes) * 2 * (differences - differences.mean(0)) / probes.degrees
 
 
-def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> Tensor:
+def exact_gradient(
+    score: Denoiser, probes: Probes, probes_at_once: int = 1, quantity: str = score_variance.QUANTITY.name
+) -> Tensor:
     """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of ``probes_at_once`` probes.
 
     Must be called outside inference mode, and the network's parameters must be ordinary tensors, not inference tensors.
     """
     total = torch.zeros_like(probes.center)
-    chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(_weights(probes), probes_at_once), strict=True)
+    weighted = _weights(probes, quantity)
+    chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(weighted, probes_at_once), strict=True)
     for points, weights in chunks:
         # Many networks (Flux, ControlNets) add to saved activations in place.
         with torch.enable_grad(), written_over():
@@ -63,7 +82,11 @@ def exact_gradient(score: Denoiser, probes: Probes, probes_at_once: int = 1) -> 
 
 
 def forward_only_gradient(
-    score: Denoiser, probes: Probes, probes_per_call: int | None = None, step: float = DIFFERENCE_STEP
+    score: Denoiser,
+    probes: Probes,
+    probes_per_call: int | None = None,
+    step: float = DIFFERENCE_STEP,
+    quantity: str = score_variance.QUANTITY.name,
 ) -> Tensor:
     """∂(Σ U)/∂ε under the assumption that J is symmetric, shape (B, C, *spatial): 2·M forward passes, no backward pass.
 
@@ -74,8 +97,9 @@ def forward_only_gradient(
         probes: probes of the model call.
         probes_per_call: number of evaluations per call of the network; None for all.
         step: h, the rms of the displacement. Smaller steps reduce curvature errors, larger ones rounding errors.
+        quantity: one of ``GUIDED_QUANTITIES``.
     """
-    weights = _weights(probes)
+    weights = _weights(probes, quantity)
     size = weights.square().mean(tuple(range(2, weights.ndim)), keepdim=True).sqrt()
     a, b = (per_image(value, probes.center.ndim) for value in (probes.noising.a, probes.noising.b))
     length = step * torch.minimum(a, b)

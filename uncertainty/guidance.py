@@ -1,6 +1,6 @@
 """Algorithm 2 of the paper (Eq. 10): move the noise prediction along the uncertainty gradient where uncertainty is highest.
 
-With U the uncertainty of Algorithm 1 and λ the strength:
+With U the guided quantity (in the paper ``score_variance``, the uncertainty of Algorithm 1) and λ the strength:
 
     mask = U > percentile(U, p)
     ε̂   = ε + λ · mask · ∂(Σ U)/∂ε
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .estimation import Estimate, estimate
 from .estimators import DEFAULT_ESTIMATOR
-from .gradients import exact_gradient
+from .gradients import GUIDED_QUANTITIES, exact_gradient
 from .noising import Noising, per_image, variance_exploding
 from .probes import Denoiser, Probes
 
@@ -100,10 +100,6 @@ def random_elements(chosen: Tensor, noise: Tensor, mask: Tensor | None = None) -
     return (places < chosen.flatten(1).sum(1, keepdim=True)).reshape(chosen.shape)
 
 
-GUIDED_QUANTITY = "score_variance"
-"""The quantity whose gradient is followed and whose highest elements are guided."""
-
-
 @dataclass(frozen=True)
 class Update:
     """Result of the update of Algorithm 2.
@@ -126,6 +122,7 @@ def update(
     choose: Callable[[Tensor], Tensor],
     differentiate: Callable[[Probes], Tensor],
     control: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    quantity: str = GUIDED_QUANTITIES[0],
 ) -> Update:
     """The update of Algorithm 2 (Eq. 10).
 
@@ -136,8 +133,9 @@ def update(
         choose: maps uncertainty to the elements to guide.
         differentiate: computes ∂(Σ U)/∂ε from the probes. Not called if no element is chosen.
         control: for experiments, replaces the chosen elements and the gradient.
+        quantity: U, whose elements are chosen: the one that ``differentiate`` differentiates.
     """
-    chosen = choose(measured.quantities[GUIDED_QUANTITY])
+    chosen = choose(measured.quantities[quantity])
     if not bool(chosen.any()):
         return Update(denoised, chosen, None)
     gradient = differentiate(measured.probes)
@@ -179,6 +177,7 @@ def guide(
     strength: float = 1.0,
     percentile: float = 95.0,
     estimator: str = DEFAULT_ESTIMATOR,
+    quantity: str = GUIDED_QUANTITIES[0],
     probes_per_call: int | None = None,
 ) -> Guided:
     """One step of guided sampling (the paper's Algorithm 2): ascend the uncertainty gradient on the most uncertain elements.
@@ -194,10 +193,11 @@ def guide(
         strength: λ; negative values descend the gradient.
         percentile: 0 to 100; elements above it are guided.
         estimator: estimator of the uncertainty that decides which elements are guided.
+        quantity: one of ``GUIDED_QUANTITIES``: the uncertainty that is followed and decides which elements are guided.
         probes_per_call: as for ``estimate``.
 
     Raises:
-        ValueError: as for ``estimate``, or the percentile is outside 0 to 100.
+        ValueError: as for ``estimate``, the percentile is outside 0 to 100, or the quantity cannot guide.
     """
     sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
     with torch.no_grad():
@@ -206,13 +206,14 @@ def guide(
             probes_per_call=probes_per_call,
         )  # fmt: skip
     probes = measured.probes
-    gradient = exact_gradient(score, probes)
+    gradient = exact_gradient(score, probes, quantity=quantity)
     changed = update(
         probes.noising.denoised(x, probes.center),
         measured,
         strength,
         choose=lambda uncertainty: uncertain_elements(uncertainty, percentile),
         differentiate=lambda probes: gradient,
+        quantity=quantity,
     )
     prediction = torch.where(changed.chosen, probes.center + strength * gradient, probes.center)
     return Guided(prediction, changed.denoised, changed.chosen, gradient, measured)

@@ -7,7 +7,7 @@ from .baselines import BASELINES
 from .baselines.laplace import Laplace
 from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS
-from .gradients import GRADIENTS
+from .gradients import GRADIENTS, GUIDED_QUANTITIES
 from .guidance import MASK_SCOPES, MASK_SIDES
 from .plain_numbers import real, whole
 from .probes import SEEDS, check_samples
@@ -26,13 +26,15 @@ class Options:
     Attributes:
         estimator: one of ``ESTIMATORS``.
         gradient: ``exact``, ``forward_only``, or ``auto``: exact if the model and memory allow it, otherwise forward-only.
-        direction: direction of guidance along the uncertainty gradient, ``ascend`` (the paper) or ``descend``.
+        direction: direction of guidance along the gradient of the guided quantity, ``ascend`` (the paper) or ``descend``.
         mask_scope: percentile over each ``image`` or over each ``channel`` of an image.
         mask_side: guide elements above (``high``) or below (``low``) the percentile.
         score_source: the noise prediction to measure: ``guided`` (after CFG) or ``conditional`` (with the prompt only).
         max_batch: most latents per call of the model, 0 for as many as fit into memory.
         live_preview: show the current map over the step preview during sampling.
         keep_maps: how the maps of single steps are kept, one of ``KEEP``.
+        guided_quantity: the quantity whose gradient guidance follows and whose elements it chooses, one of
+            ``GUIDED_QUANTITIES``.
         baselines: other scores to measure along with the map, from ``BASELINES``.
         laplace: Laplace approximation of the model's last layer, for the baseline ``bayesdiff``.
         control: control arm of an experiment, one of ``CONTROLS``.
@@ -47,6 +49,7 @@ class Options:
     max_batch: int = 0
     live_preview: bool = False
     keep_maps: str = "every_step"
+    guided_quantity: str = GUIDED_QUANTITIES[0]
     baselines: tuple[str, ...] = ()
     laplace: Laplace | None = None
     control: str = "none"
@@ -62,6 +65,7 @@ class Options:
             "score_source": SCORE_SOURCES,
             "control": CONTROLS,
             "keep_maps": KEEP,
+            "guided_quantity": GUIDED_QUANTITIES,
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)

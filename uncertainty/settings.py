@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .gradients import GUIDED_QUANTITIES
 from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, Kind, listed, named, shown
 from .plain_numbers import canonical
 
@@ -33,6 +34,8 @@ class Setting:
     fraction: bool = False
 
 
+GUIDED = "guided_quantity"
+
 SETTINGS = (
     Setting("model", "class of the model and a digest of its weights", TEXT),
     Setting("model_family", "how the model is parameterised", TEXT),
@@ -54,6 +57,7 @@ SETTINGS = (
     Setting("sigmas", "noise levels of the schedule", listed(NUMBER), fraction=True),
     Setting("strength", "strength of guidance", NUMBER, compared=False, guides=True, fraction=True),
     Setting("percentile", "percentile above which elements are guided", NUMBER, compared=False, guides=True, fraction=True),
+    Setting(GUIDED, "quantity that guides", TEXT, compared=False, guides=True),
     Setting("direction", "direction of guidance", TEXT, compared=False, guides=True),
     Setting("gradient", "how guidance differentiates", TEXT, compared=False, guides=True),
     Setting("mask_scope", "what the percentile is taken over", TEXT, compared=False, guides=True),
@@ -93,11 +97,19 @@ def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_guidance(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that determine what guidance did to the image; none if guidance was off."""
-    return {name: _canonical(name, settings.get(name)) for name in GUIDANCE} if settings.get("strength") else {}
+    if not settings.get("strength"):
+        return {}
+    return {name: _canonical(name, settings.get(name)) for name in GUIDANCE} | {GUIDED: guided_quantity(settings)}
 
 
 def _canonical(name: str, value: Any) -> Any:
     return canonical(value, fraction=name in _BY_NAME and _BY_NAME[name].fraction)
+
+
+def guided_quantity(settings: Mapping[str, Any]) -> str:
+    """The quantity that guides. Files of versions that guided by ``score_variance`` alone do not name it."""
+    quantity: str = settings.get(GUIDED, GUIDED_QUANTITIES[0])
+    return quantity
 
 
 def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint: str, when: str) -> None:

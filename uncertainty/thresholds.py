@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .settings import check_agreement
+from .settings import GUIDED, check_agreement, guided_quantity
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """Thresholds τ_t per step, and the scores of the calibrated images.
+    """Thresholds τ_t of the guided quantity per step, and the scores of the calibrated images.
 
     Attributes:
         tau: by step number, tensors that broadcast over (B, C, *spatial).
@@ -55,7 +55,18 @@ class Thresholds:
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError naming every setting in which calibration and use differ."""
-        check_agreement(self.settings, settings, "thresholds were calibrated with other settings", "when calibrated")
+        # Scores are compared whatever guides; ``check_guides`` compares that.
+        before = {name: value for name, value in self.settings.items() if name != GUIDED}
+        check_agreement(before, settings, "thresholds were calibrated with other settings", "when calibrated")
+
+    def check_guides(self, quantity: str) -> None:
+        """Raise ValueError if the thresholds are of another quantity than the one that guides."""
+        calibrated = guided_quantity(self.settings)
+        if calibrated != quantity:
+            raise ValueError(
+                f"thresholds are of {calibrated}, but guided_quantity is {quantity}: set guided_quantity to {calibrated}, or "
+                f"calibrate again with maps whose guided_quantity is {quantity}."
+            )
 
     def rank(self, quantity: str, scores: Tensor) -> Tensor:
         """Fraction of the reference images with a lower score, 0 to 1, in the shape of ``scores``.

@@ -32,12 +32,14 @@ class Differentiation:
 
     Args:
         mode: one of ``GRADIENTS``.
+        quantity: the quantity to differentiate, one of ``GUIDED_QUANTITIES``.
 
     Attributes:
         used: ``exact`` or ``forward_only``: how the next gradient will be computed.
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, quantity: str) -> None:
+        self.quantity = quantity
         self.used = "forward_only" if mode == "forward_only" else "exact"
         self._may_fall_back = mode == "auto"
         self._one_by_one = False
@@ -67,13 +69,13 @@ class Differentiation:
             except NoGradient as reason:
                 self._fall_back(reason)
         try:
-            return forward_only_gradient(score, probes, probes_per_call)
+            return forward_only_gradient(score, probes, probes_per_call, quantity=self.quantity)
         except OutOfMemory:
             log.warning("uncertainty guidance ran out of memory and continues with one probe at a time, which is slower.")
         # Outside the handler, because the exception keeps the failed call's activations alive.
         comfy.model_management.soft_empty_cache()
         try:
-            return forward_only_gradient(score, probes, 1)
+            return forward_only_gradient(score, probes, 1, quantity=self.quantity)
         except OutOfMemory as error:
             raise OutOfMemory(
                 f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch "
@@ -109,7 +111,7 @@ class Differentiation:
         try:
             with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
                 # Only sigma is saved for the backward pass, so it alone must become an ordinary tensor.
-                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once)
+                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once, self.quantity)
         except OutOfMemory:
             raise
         except RuntimeError as error:

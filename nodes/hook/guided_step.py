@@ -28,11 +28,17 @@ class RunGuidance:
     def __init__(self, settings: RunSettings, thresholds: Thresholds | None) -> None:
         self.settings = settings
         self.thresholds = thresholds
-        self.gradient = Differentiation(settings.options.gradient)
+        self.gradient = Differentiation(settings.options.gradient, settings.options.guided_quantity)
         self._average: Tensor | None = None
 
     def prepare(self, guider: Any) -> None:
-        """Decide before sampling how to differentiate the model; raise ValueError if the required way is not possible."""
+        """Decide before sampling how to differentiate the model.
+
+        Raises:
+            ValueError: the required way is not possible, or the thresholds are of another quantity.
+        """
+        if self.thresholds is not None:
+            self.thresholds.check_guides(self.settings.options.guided_quantity)
         self.gradient.prepare(guider)
 
     def __call__(self, call: Call, measured: Estimate, denoised: Tensor, probes_per_call: int) -> Tensor:
@@ -52,8 +58,9 @@ class RunGuidance:
             return self._control(call, chosen, gradient)
 
         strength = self.settings.signed_strength
-        controlled = control if self.settings.options.control != "none" else None
-        return update(denoised, measured, strength, choose, differentiate, controlled).denoised
+        options = self.settings.options
+        controlled = control if options.control != "none" else None
+        return update(denoised, measured, strength, choose, differentiate, controlled, options.guided_quantity).denoised
 
     def _chosen(self, uncertainty: Tensor, call: Call) -> Tensor:
         options = self.settings.options

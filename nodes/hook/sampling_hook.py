@@ -161,6 +161,7 @@ class UncertaintyRun:
             "percentile": self.settings.percentile,
             "window": [self.settings.window.start, self.settings.window.end],
             "gradient": self.guidance.gradient.used if self.settings.strength else options.gradient,
+            "guided_quantity": options.guided_quantity,
             "direction": options.direction,
             "mask_scope": options.mask_scope,
             "mask_side": options.mask_side,

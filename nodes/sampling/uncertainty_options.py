@@ -6,7 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...uncertainty.estimators import ESTIMATORS
-from ...uncertainty.gradients import GRADIENTS
+from ...uncertainty.gradients import GRADIENTS, GUIDED_QUANTITIES
 from ...uncertainty.guidance import MASK_SCOPES, MASK_SIDES
 from ...uncertainty.options import DIRECTIONS, SCORE_SOURCES, Options
 from ...uncertainty.recorder import KEEP
@@ -49,7 +49,10 @@ class UncertaintyOptions(io.ComfyNode):
                 _choice(
                     "direction",
                     DIRECTIONS,
-                    tooltip="Which way to guide. ascend: towards higher score_variance, as in the paper. descend: towards lower.",
+                    tooltip=(
+                        "Which way to guide. ascend: towards higher values of guided_quantity, as in the paper. descend: towards "
+                        "lower."
+                    ),
                 ),
                 _choice(
                     "mask_scope",
@@ -95,6 +98,16 @@ class UncertaintyOptions(io.ComfyNode):
                         "lost. on_disk: all in ComfyUI's temporary folder until they are no longer needed."
                     ),
                 ),
+                _choice(
+                    "guided_quantity",
+                    GUIDED_QUANTITIES,
+                    optional=True,
+                    tooltip=(
+                        "The quantity whose gradient guidance follows; percentile, mask_side and thresholds refer to it too. "
+                        "score_variance: the paper's; high means sure. denoised_variance: high means unsure, so descend makes "
+                        "the model surer. Its gradient has another scale and needs another strength."
+                    ),
+                ),
             ],
             outputs=[
                 node_inputs.Options.Output(
@@ -115,6 +128,7 @@ class UncertaintyOptions(io.ComfyNode):
         mask_side: str | None = None,
         score_source: str | None = None,
         keep_maps: str | None = None,
+        guided_quantity: str | None = None,
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
         return node_inputs.check_inputs(
@@ -127,6 +141,7 @@ class UncertaintyOptions(io.ComfyNode):
             mask_side=mask_side,
             score_source=score_source,
             keep_maps=keep_maps,
+            guided_quantity=guided_quantity,
         )
 
     @classmethod
@@ -141,6 +156,7 @@ class UncertaintyOptions(io.ComfyNode):
         max_batch: int,
         live_preview: bool = Options.live_preview,
         keep_maps: str = Options.keep_maps,
+        guided_quantity: str = Options.guided_quantity,
     ) -> io.NodeOutput:
         return io.NodeOutput(
             Options(
@@ -153,6 +169,7 @@ class UncertaintyOptions(io.ComfyNode):
                 max_batch=max_batch,
                 live_preview=live_preview,
                 keep_maps=keep_maps,
+                guided_quantity=guided_quantity,
             )
         )
 

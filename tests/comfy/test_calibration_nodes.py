@@ -174,6 +174,19 @@ def test_saved_thresholds_work_with_their_settings_alone(pack: Callable[[str], M
         sampled(window_start=0.2, thresholds=thresholds)
 
 
+def test_thresholds_are_of_the_quantity_that_guides(pack: Callable[[str], ModuleType], sampled: Run, calibrate: Run) -> None:
+    other = pack("uncertainty.options").Options(guided_quantity="denoised_variance")
+    _, found, _ = sampled(options=other)
+    thresholds = calibrate(found, percentile=0.0)[0]
+    for row, step in enumerate(found.steps):
+        assert torch.equal(thresholds.tau[step][0], found.quantities["denoised_variance"][row].min(0).values)
+    assert torch.isfinite(sampled(strength=1.0, thresholds=thresholds, options=other)[0]["samples"]).all()
+    with pytest.raises(ValueError, match="thresholds are of denoised_variance, but guided_quantity is score_variance"):
+        sampled(strength=1.0, thresholds=thresholds)
+    with pytest.raises(ValueError, match="guided_quantity: 'denoised_variance' in the calibration, 'score_variance' now"):
+        calibrate(sampled()[1])
+
+
 def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], ModuleType], sampled: Run, calibrate: Run) -> None:
     _, found, _ = sampled(batch=4)
     rule = {

@@ -319,10 +319,14 @@ def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], option
 
 def test_options_reach_the_run(loaded_models: dict[str, Loaded], node: Callable, options: Callable) -> None:
     loaded = loaded_models["sd15"]
-    chosen = options(estimator="centered", gradient="forward_only", mask_scope="channel", mask_side="low", direction="descend")
+    chosen = options(
+        estimator="centered", gradient="forward_only", mask_scope="channel", mask_side="low", direction="descend",
+        guided_quantity="denoised_variance",
+    )  # fmt: skip
     output, _, found, _ = node(cfg(loaded), custom(loaded), strength=1.0, options=chosen)
     expected = {
         "estimator": "centered", "gradient": "forward_only", "mask_scope": "channel", "mask_side": "low", "direction": "descend",
+        "guided_quantity": "denoised_variance",
     }  # fmt: skip
     assert expected.items() <= found.settings.items()
     assert different(output, node(cfg(loaded), custom(loaded), strength=1.0)[0])

@@ -56,8 +56,8 @@ def test_guiding(
     differentiation = pack("nodes.hook.differentiation")
     exact, differences = differentiation.exact_gradient, []
 
-    def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:
-        found, joint = exact(score, probes, at_once), joint_gradient(score, probes)
+    def compare(score: Any, probes: Any, *rest: Any) -> torch.Tensor:
+        found, joint = exact(score, probes, *rest), joint_gradient(score, probes)
         differences.append(float((found - joint).norm() / joint.norm()))
         return found
 

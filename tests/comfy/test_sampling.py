@@ -108,21 +108,54 @@ def test_descending_is_ascending_with_the_other_sign(
     assert torch.equal(down["samples"], up["samples"])
 
 
+@pytest.mark.parametrize("quantity", ["score_variance", "denoised_variance"])
 def test_gradient_equals_the_joint_graph(
-    loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+    quantity: str,
+    loaded: Loaded,
+    sampling: Sampling,
+    options: type,
+    pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     differentiation = pack("nodes.hook.differentiation")
     exact, differences = differentiation.exact_gradient, []
 
-    def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:
-        found, joint = exact(score, probes, at_once), joint_gradient(score, probes)
+    def compare(score: Any, probes: Any, at_once: int, asked: str) -> torch.Tensor:
+        found, joint = exact(score, probes, at_once, asked), joint_gradient(score, probes, quantity)
         differences.append(((found - joint).norm() / joint.norm()).item())
         return found
 
     monkeypatch.setattr(differentiation, "exact_gradient", compare)
-    sampling.node(loaded, strength=1.0)
+    sampling.node(loaded, strength=1.0, options=options(guided_quantity=quantity))
     assert len(differences) == 2
     assert max(differences) < 1e-4, differences
+
+
+def test_the_guided_quantity_chooses_the_elements(
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    options: type,
+    pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guided_step = pack("nodes.hook.guided_step")
+    update, chosen = guided_step.update, []
+
+    def look(denoised: torch.Tensor, measured: Any, *rest: Any) -> Any:
+        updated = update(denoised, measured, *rest)
+        expected = guided_step.uncertain_elements(measured.quantities["denoised_variance"], 90.0)
+        chosen.append(torch.equal(updated.chosen, expected))
+        return updated
+
+    monkeypatch.setattr(guided_step, "update", look)
+    loaded = loaded_models["sd15"]
+    latent, found, _ = sampling.node(loaded, strength=1.0, options=options(guided_quantity="denoised_variance"))
+    assert chosen == [True, True]
+    assert found.settings["guided_quantity"] == "denoised_variance"
+    default, found, _ = sampling.node(loaded, strength=1.0)
+    assert chosen[2:] == [False, False]
+    assert found.settings["guided_quantity"] == "score_variance"
+    assert not torch.equal(latent["samples"], default["samples"])
 
 
 @pytest.mark.parametrize("estimator", ["filtered", "paper"])
@@ -362,7 +395,7 @@ def test_recomputed_gradient_is_the_gradient(
     differentiation, recompute = pack("nodes.hook.differentiation"), pack("nodes.hook.recompute")
     exact, found = differentiation.exact_gradient, []
 
-    def compare(score: Any, probes: Any, at_once: int) -> torch.Tensor:
+    def compare(score: Any, probes: Any, *_: Any) -> torch.Tensor:
         plain = exact(score, probes)
         with recompute.recomputed_blocks([loaded.model.model]):
             again = exact(score, probes)
@@ -382,7 +415,7 @@ def test_gradient_memory(
     differentiation, recompute = pack("nodes.hook.differentiation"), pack("nodes.hook.recompute")
     exact, found = differentiation.exact_gradient, []
 
-    def count(score: Any, probes: Any, at_once: int) -> torch.Tensor:
+    def count(score: Any, probes: Any, *_: Any) -> torch.Tensor:
         weights = {parameter.untyped_storage().data_ptr() for parameter in loaded.model.model.parameters()}
         memory = SavedBytes(score, weights)
         gradient = exact(memory.score, probes)

@@ -5,13 +5,20 @@ from typing import Any
 import torch
 
 
-def joint_gradient(score: Any, probes: Any) -> torch.Tensor:
-    """∂(Σ U)/∂ε through one graph over all probes, which takes too much memory for real models."""
+def joint_gradient(score: Any, probes: Any, quantity: str = "score_variance") -> torch.Tensor:
+    """∂(Σ U)/∂ε through one graph over all probes, which takes too much memory for real models.
+
+    U is written out as its definition, of the noise predictions or of the denoised images.
+    """
     with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
         b = probes.noising.b.clone().reshape(-1, *[1] * (probes.center.ndim - 1))
         noise, sigma = probes.noise.clone(), probes.sigma.clone()
+        a = probes.noising.a.clone().reshape(b.shape)
         x = probes.perturbed[0].clone() - b * (noise[0] - probes.center.clone())
         epsilon = probes.center.clone().requires_grad_()
-        scores = torch.stack([score(x + b * (n - epsilon), sigma) for n in noise])
-        total = (scores - scores.mean(0)).square().sum() / probes.degrees
+        perturbed = torch.stack([x + b * (n - epsilon) for n in noise])
+        varying = torch.stack([score(z, sigma) for z in perturbed])
+        if quantity == "denoised_variance":
+            varying = (perturbed - b * varying) / a
+        total = (varying - varying.mean(0)).square().sum() / probes.degrees
         return torch.autograd.grad(total, epsilon)[0]

@@ -157,11 +157,22 @@ def test_settings_that_must_agree_are_named(changed: dict[str, Any], message: st
 
 def test_settings_that_do_not_matter_may_differ() -> None:
     first, second = numbered(8, 4)
-    other = {setting.name: "other" for setting in declared.SETTINGS if not setting.compared}
+    other = {setting.name: "other" for setting in declared.SETTINGS if not setting.compared and setting.name != declared.GUIDED}
     state = calibrated([first, replace(second, settings={**second.settings, **other})])
     assert state.count == 8
-    assert set(state.settings) == {"samples", "window", "model"}
+    assert set(state.settings) == {"samples", "window", "model", declared.GUIDED}
     state.thresholds(95).check({**first.settings, **other})
+
+
+def test_a_calibration_is_of_the_quantity_that_guides() -> None:
+    first, second = numbered(8, 4)
+    old = replace(calibrated([first]), settings={"samples": 5})  # from a version that had only the paper's
+    assert torch.equal(old.add(second).values, calibrated([first, second]).values)
+    other = {declared.GUIDED: "denoised_variance"}
+    with pytest.raises(ValueError, match="guided_quantity: 'score_variance' in the calibration, 'denoised_variance' now"):
+        old.add(replace(second, settings={**second.settings, **other}))
+    found = calibrated(replace(each, settings={**each.settings, **other}) for each in (first, second))
+    assert torch.equal(found.values[:4], first.quantities["denoised_variance"].transpose(0, 1))
 
 
 def test_the_report_says_how_many_and_how_exact() -> None:

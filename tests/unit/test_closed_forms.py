@@ -9,9 +9,10 @@ from torch import Tensor
 
 import uncertainty
 from closed_forms import Mixture, gaussian, gaussian_quantities, random_covariance, two_component_score_variance
+from joint_graph import joint_gradient
 from uncertainty import rectified_flow, variance_exploding
 from uncertainty.estimators import centered
-from uncertainty.gradients import exact_gradient, forward_only_gradient
+from uncertainty.gradients import GUIDED_QUANTITIES, exact_gradient, forward_only_gradient
 from uncertainty.probes import Probes, orthogonal
 from uncertainty.quantities import PROBED
 from uncertainty.quantities.drift import Drift
@@ -146,14 +147,15 @@ def test_orthogonal_probes_are_less_noisy() -> None:
     assert all(spread[1][name] < 0.8 * spread[0][name] for name in PROBED), spread
 
 
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_guidance_of_gaussian_data_is_zero(family: str) -> None:
+def test_guidance_of_gaussian_data_is_zero(family: str, quantity: str) -> None:
     noising, name = FAMILIES[family]
     data = gaussian(normal(DIM, seed=9), random_covariance(DIM, 10))
     level = torch.tensor(0.5, dtype=torch.float64)
     x = normal(2, *SHAPE, seed=11)
     noise = normal(5, 2, *SHAPE, seed=12)
-    guided = uncertainty.guide(getattr(data, name), x, level, noising=noising, noise=noise, percentile=0.0)
+    guided = uncertainty.guide(getattr(data, name), x, level, noising=noising, noise=noise, percentile=0.0, quantity=quantity)
     probes = guided.estimate.probes
     size = (probes.scores - probes.scores.mean(0)).norm()
     assert guided.gradient.norm() < 1e-12 * size
@@ -176,8 +178,9 @@ def test_two_component_map_matches_quadrature(sigma: float) -> None:
     torch.testing.assert_close(found.quantities["score_variance"].flatten(), expected, rtol=0.06, atol=0)
 
 
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_gradient_matches_central_differences(family: str) -> None:
+def test_gradient_matches_central_differences(family: str, quantity: str) -> None:
     noising, name = FAMILIES[family]
     data = three_bumps()
     score = getattr(data, name)
@@ -189,7 +192,7 @@ def test_gradient_matches_central_differences(family: str) -> None:
 
     def total(prediction: Tensor) -> Tensor:
         found = uncertainty.estimate(score, x, level, noising=noising, noise=noise, center=prediction, estimator="paper")
-        return found.quantities["score_variance"].sum()
+        return found.quantities[quantity].sum()
 
     probes = uncertainty.estimate(score, x, level, noising=noising, noise=noise, center=center).probes
     step = 1e-5
@@ -199,37 +202,64 @@ def test_gradient_matches_central_differences(family: str) -> None:
         offset[i] = step
         offset = offset.reshape(1, *SHAPE)
         expected[i] = (total(center + offset) - total(center - offset)) / (2 * step)
-    found = exact_gradient(score, probes).flatten()
+    found = exact_gradient(score, probes, quantity=quantity).flatten()
     assert found.abs().max() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_forward_only_gradient_is_exact_where_the_jacobian_is_symmetric(family: str) -> None:
+def test_forward_only_gradient_is_exact_where_the_jacobian_is_symmetric(family: str, quantity: str) -> None:
     noising, name = FAMILIES[family]
     data = three_bumps()
     score = getattr(data, name)
     level = torch.tensor([0.6, 0.6], dtype=torch.float64)
     x = noising(level[0]).a * data.means.mean(0).reshape(1, *SHAPE) + 0.1 * normal(2, *SHAPE, seed=26)
     probes = uncertainty.estimate(score, x, level, noising=noising, noise=normal(4, 2, *SHAPE, seed=27)).probes
-    exact = exact_gradient(score, probes)
-    errors = [(forward_only_gradient(score, probes, step=step) - exact).norm() / exact.norm() for step in (0.2, 0.1, 0.05)]
+    exact = exact_gradient(score, probes, quantity=quantity)
+    rough = [forward_only_gradient(score, probes, step=step, quantity=quantity) for step in (0.2, 0.1, 0.05)]
+    errors = [(gradient - exact).norm() / exact.norm() for gradient in rough]
     assert errors[2] < 0.01, errors
     # Central differences: half the step, a quarter of the error.
     assert 3.5 < errors[0] / errors[1] < 4.5 and 3.5 < errors[1] / errors[2] < 4.5, errors
     torch.testing.assert_close(forward_only_gradient(score, probes, probes_per_call=1), forward_only_gradient(score, probes))
 
 
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
+def test_gradient_is_autograds_through_all_probes(quantity: str) -> None:
+    """On a network whose Jacobian is not symmetric, with orthogonal probes and a different noise level for each image."""
+    rng = torch.Generator().manual_seed(33)
+    inside, outside = (torch.randn(DIM, DIM, generator=rng, dtype=torch.float64) for _ in range(2))
+
+    def score(x: Tensor, sigma: Tensor) -> Tensor:
+        hidden = torch.tanh(x.flatten(1) @ inside + sigma[:, None])
+        return (hidden @ outside).reshape(x.shape)
+
+    x, noise = normal(2, *SHAPE, seed=34), orthogonal(normal(5, 2, *SHAPE, seed=35))
+    level = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    probes = uncertainty.estimate(score, x, level, noising=rectified_flow, noise=noise, orthogonal=True).probes
+    expected = joint_gradient(score, probes, quantity)
+    assert expected.norm() > 0.1
+    torch.testing.assert_close(exact_gradient(score, probes, 2, quantity), expected)
+
+
+def test_other_quantities_cannot_guide() -> None:
+    x, level = normal(1, *SHAPE, seed=36), torch.tensor(0.5, dtype=torch.float64)
+    with pytest.raises(ValueError, match="guided_quantity must be one of score_variance, denoised_variance, got 'posterior_vari"):
+        uncertainty.guide(three_bumps().noise_prediction, x, level, quantity="posterior_variance")
+
+
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
 @pytest.mark.parametrize("sigma", [0.2, 0.5, 0.8])
-def test_flow_and_exploding_maps_agree(sigma: float) -> None:
+def test_flow_and_exploding_maps_agree(sigma: float, quantity: str) -> None:
     data = three_bumps()
     x = normal(2, *SHAPE, seed=18)
     noise = normal(5, 2, *SHAPE, seed=19)
     level = torch.tensor(sigma, dtype=torch.float64)
-    flow = uncertainty.guide(data.flow_noise_prediction, x, level, noising=rectified_flow, noise=noise)
-    exploding = uncertainty.guide(data.noise_prediction, x / (1 - level), level / (1 - level), noise=noise)
-    for quantity in PROBED:
-        torch.testing.assert_close(flow.estimate.quantities[quantity], exploding.estimate.quantities[quantity])
+    flow = uncertainty.guide(data.flow_noise_prediction, x, level, noising=rectified_flow, noise=noise, quantity=quantity)
+    exploding = uncertainty.guide(data.noise_prediction, x / (1 - level), level / (1 - level), noise=noise, quantity=quantity)
+    for name in PROBED:
+        torch.testing.assert_close(flow.estimate.quantities[name], exploding.estimate.quantities[name])
     torch.testing.assert_close(flow.gradient, exploding.gradient)
     assert torch.equal(flow.mask, exploding.mask)
     torch.testing.assert_close(flow.denoised, exploding.denoised)

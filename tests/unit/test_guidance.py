@@ -11,7 +11,6 @@ from uncertainty import variance_exploding
 from uncertainty.estimation import Estimate
 from uncertainty.gradients import average_gradient
 from uncertainty.guidance import (
-    GUIDED_QUANTITY,
     inside,
     percentile_per_image,
     random_direction,
@@ -81,7 +80,7 @@ def test_elements_that_are_not_chosen_keep_their_bits() -> None:
     noising = variance_exploding(torch.tensor([0.5, 2.0]))
     level = torch.tensor([0.5, 2.0])
     probes = Probes(denoised[None], denoised[None], denoised[None], denoised, noising, level)
-    measured = Estimate({GUIDED_QUANTITY: denoised}, probes)
+    measured = Estimate({"score_variance": denoised}, probes)
     found = update(denoised, measured, 3.0, choose=lambda _: chosen, differentiate=lambda _: gradient).denoised
     assert torch.equal(found[~chosen], denoised[~chosen])
     # x̂0' = (x - b·ε̂)/a with ε̂ = ε + λ·mask·g

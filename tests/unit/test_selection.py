@@ -134,3 +134,15 @@ def test_thresholds_name_what_differs() -> None:
         thresholds.check({"samples": 7, "sampler": "euler"})
     with pytest.raises(ValueError, match=r"thresholds cover steps \[3\], not step 4"):
         thresholds.at(4)
+
+
+def test_thresholds_guide_by_their_own_quantity() -> None:
+    earlier = Thresholds({3: torch.ones(1)}, settings={"samples": 5})  # from a version that had only the paper's
+    earlier.check_guides("score_variance")
+    with pytest.raises(ValueError, match="thresholds are of score_variance, but guided_quantity is denoised_variance: set"):
+        earlier.check_guides("denoised_variance")
+    named = Thresholds({3: torch.ones(1)}, settings={"samples": 5, "guided_quantity": "denoised_variance"})
+    named.check_guides("denoised_variance")
+    named.check({"samples": 5, "guided_quantity": "score_variance"})  # scores are the same whatever guides
+    with pytest.raises(ValueError, match="thresholds are of denoised_variance, but guided_quantity is score_variance"):
+        named.check_guides("score_variance")
