@@ -48,7 +48,7 @@ from .steering import (
 )
 
 STEPS, CFG = 20, 3.0
-WINDOWS = {"early": Window(0.1, 0.2), "middle": Window(0.5, 0.6), "late": Window(0.85, 0.95)}
+WINDOWS = {"early": Window(0.1, 0.15), "middle": Window(0.5, 0.55), "late": Window(0.9, 0.95)}
 SIZE = 1.0
 # The region of a restart, and the step where it starts and the one where it goes to.
 PERCENTILE, LOW, HIGH = 80.0, 15, 9
