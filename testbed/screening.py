@@ -29,7 +29,7 @@ from uncertainty.metrics.intervals import mean_interval
 from uncertainty.storage.records import ImageRecord
 from uncertainty.window import Window
 from uncertainty_runs.evaluation.guidance_protocol import change
-from uncertainty_runs.evaluation.judges import Judged, Reference, judge, prompt_numbers
+from uncertainty_runs.evaluation.judges import Reference, judge, prompt_numbers
 from uncertainty_runs.evaluation.report import Cell, Table, between
 from uncertainty_runs.plan import read_prompts
 
@@ -266,19 +266,23 @@ def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[str], batch: int, f
     whole = [all((prompt, arm.name) in finished for arm in chosen) for prompt in prompts]
     # Their numbers name the files, so they are the first ones.
     shown = list(prompts[: whole.index(False)] if False in whole else prompts)
+    if not shown:
+        print("no prompt is finished with every arm yet.")
+        return
     images = {arm.name: records(out, arm.name, shown, batch) for arm in chosen}
     judged: dict[str, dict[str, Tensor]] = {arm.name: {} for arm in chosen}
-    confidences = []
+    together = [image for arm in chosen for image in images[arm.name]]
     for spec in features:
-        network, real = extractor(spec), Reference.of(reference)
-        for arm in chosen:
-            found: Judged = judge(images[arm.name], network, real, out / "drawn" / arm.name)[0]
-            judged[arm.name] |= {f"{quality} ({network.name})": values for quality, values in found.qualities.items()}
-        confidences += [name for name in judged[BASE] if name == f"confidence ({network.name})"]
-    changes(images, judged, units).write(out)
-    for quality in confidences:
-        repair(images, judged, quality).write(out)
-    print((out / "changes.md").read_text(encoding="utf-8"))
+        network = extractor(spec)
+        found, _ = judge(together, network, Reference.of(reference), out)
+        for quality, values in found.qualities.items():
+            for arm, part in zip(chosen, values.chunk(len(chosen)), strict=True):
+                judged[arm.name][f"{quality} ({network.name})"] = part
+    tables = [changes(images, judged, units)]
+    tables += [repair(images, judged, quality) for quality in judged[BASE] if quality.startswith("confidence")]
+    for table in tables:
+        table.write(out)
+        print(f"{table.name}, {len(shown)} prompts of {batch} images\n{table.markdown()}\n")
 
 
 def main() -> None:
@@ -293,6 +297,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="images of each prompt")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arms", nargs="*", help="names of arms (default: all); the unguided one is always there")
+    parser.add_argument("--table", action="store_true", help="only judge the prompts that are finished")
     given = parser.parse_args()
     known = {arm.name: arm for arm in arms()}
     unknown = [name for name in given.arms or () if name not in known]
@@ -301,7 +306,8 @@ def main() -> None:
     chosen = [arm for arm in known.values() if given.arms is None or arm.name in (BASE, *given.arms)]
     prompts = read_prompts(given.prompts)
     given.out.mkdir(parents=True, exist_ok=True)
-    draw(Sampling(given.weights, given.family, given.batch, given.seed), chosen, prompts, given.out)
+    if not given.table:
+        draw(Sampling(given.weights, given.family, given.batch, given.seed), chosen, prompts, given.out)
     look(given.out, chosen, prompts, given.batch, given.features or ["demo.classifier:judge"], given.reference)
 
 
