@@ -50,8 +50,9 @@ from .steering import (
 STEPS, CFG = 20, 3.0
 WINDOWS = {"early": Window(0.1, 0.15), "middle": Window(0.5, 0.55), "late": Window(0.9, 0.95)}
 SIZE = 1.0
-# The region of a restart, and the step where it starts and the one where it goes to.
-PERCENTILE, LOW, HIGH = 80.0, 15, 9
+PERCENTILE = 80.0
+# The step at which a restart starts, and the step that it goes back to.
+BACK = {"": (15, 9), "far": (12, 3)}
 RESAMPLES = 4000
 # A judge's confidence below which an image counts as broken.
 BROKEN = 0.5
@@ -125,10 +126,11 @@ def _restarts() -> Iterator[Arm]:
         "everything": everything,
         "all but the region": MeasuredRegion("denoising_loss", PERCENTILE, "low"),
     }
-    for name, region in regions.items():
-        yield Arm(f"restart {name}", restart=Restart(LOW, HIGH, region))
-    more = STEPS + LOW - HIGH + 1 + SAMPLES
-    yield Arm(f"{more} steps", steps=more)
+    for far, (low, high) in BACK.items():
+        for name, region in regions.items():
+            yield Arm(f"restart {far} {name}".replace("  ", " "), restart=Restart(low, high, region))
+        more = STEPS + low - high + 1 + SAMPLES
+        yield Arm(f"{more} steps", steps=more)
 
 
 class Sampling:
