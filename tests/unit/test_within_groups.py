@@ -15,6 +15,7 @@ from uncertainty.metrics.within_groups import (
     centred_ranks,
     difference,
     holm,
+    pooled,
     rank_correlation,
     residual,
     roc_area,
@@ -126,6 +127,15 @@ def test_difference_tells_a_signal_from_noise_and_nothing_from_itself() -> None:
     found = difference(none, signal)
     assert found.low > 0 and found.p == pytest.approx(2 / 4001)
     assert difference(signal, signal) == pytest.approx((0, 0, 0, 1))
+
+
+def test_pooling_adds_the_settings_of_a_prompt() -> None:
+    first, second = (made(seed, -1.0) for seed in (20, 21))
+    statistics = [rank_correlation(badness, quality, GROUPS) for quality, badness in (first, second)]
+    both = [torch.cat(pair) for pair in zip(first, second, strict=True)]
+    apart = torch.cat([GROUPS, GROUPS + 12])  # images of two settings are not compared
+    assert pooled(statistics).value == pytest.approx(rank_correlation(both[1], both[0], apart).value)
+    assert len(pooled(statistics).parts) == 12  # but they are resampled together
 
 
 def test_p_is_uniform_where_two_scores_are_alike() -> None:

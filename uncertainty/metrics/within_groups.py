@@ -53,6 +53,16 @@ class Statistic:
         return Interval(self.value, *_between(self.resampled(resamples, seed), level))
 
 
+def pooled(statistics: Sequence[Statistic]) -> Statistic:
+    """One statistic of several measurements of the same groups, such as the same prompts in several settings: sums are added.
+
+    Raises:
+        ValueError: the statistics have different numbers of groups.
+    """
+    _check_groups(statistics)
+    return Statistic(torch.stack([statistic.parts for statistic in statistics]).sum(0), statistics[0].of)
+
+
 class Difference(NamedTuple):
     """First minus second statistic, the ends of the interval of the difference, and its two-sided p-value."""
 
@@ -71,13 +81,18 @@ def difference(first: Statistic, second: Statistic, resamples: int = RESAMPLES, 
     Raises:
         ValueError: the statistics have different numbers of groups, or fewer than two.
     """
-    if len(first.parts) != len(second.parts):
-        raise ValueError(f"both statistics must have the same groups, got {len(first.parts)} and {len(second.parts)}.")
+    _check_groups((first, second))
     drawn = first.resampled(resamples, seed) - second.resampled(resamples, seed)
     drawn = drawn[~drawn.isnan()]
     wrong = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (wrong + 1) / (len(drawn) + 1))
     return Difference(first.value - second.value, *_between(drawn, level), p)
+
+
+def _check_groups(statistics: Sequence[Statistic]) -> None:
+    counts = [len(statistic.parts) for statistic in statistics]
+    if len(set(counts)) != 1:
+        raise ValueError(f"the statistics must have the same groups, got {' and '.join(map(str, counts))}.")
 
 
 def _between(values: Tensor, level: float) -> tuple[float, float]:
