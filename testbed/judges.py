@@ -34,28 +34,28 @@ class Convolutions(nn.Sequential):
 
 
 class Mixing(nn.Module):
-    """A layer of ConvMixer (Trockman & Kolter 2022, arXiv 2201.09792): mixes places, then channels."""
+    """A layer after ConvMixer (Trockman & Kolter 2022, arXiv 2201.09792): mixes places, then channels."""
 
-    def __init__(self, width: int, kernel: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.places = nn.Conv2d(width, width, kernel, padding="same", groups=width)
+        self.places = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.channels = nn.Conv2d(width, width, 1)
-        self.norm_after = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, C, H, W)."""
-        x = x + self.norm(silu(self.places(x)))
-        return self.norm_after(silu(self.channels(x)))
+        mixed: Tensor = x + self.channels(silu(self.norm(self.places(x))))
+        return mixed
 
 
 class Patches(nn.Sequential):
-    """A ConvMixer on patches of 8x8 pixels. Images (B, 3, 64, 64) to features (B, 256, 8, 8)."""
+    """Layers that mix patches of 8x8 pixels. Images (B, 3, 64, 64) to features (B, 256, 8, 8)."""
 
     width = 256
 
     def __init__(self) -> None:
-        super().__init__(nn.Conv2d(3, self.width, 8, 8), nn.SiLU(), *(Mixing(self.width, 5) for _ in range(6)))
+        layers = [Mixing(self.width) for _ in range(7)]
+        super().__init__(nn.Conv2d(3, self.width, 8, 8), *layers, nn.BatchNorm2d(self.width), nn.SiLU())
 
 
 BODIES = {"convolutions": Convolutions, "patches": Patches}
