@@ -23,7 +23,7 @@ from torch import Tensor
 from demo import model as demo
 from uncertainty.baselines import BASELINES
 from uncertainty.baselines.cfg_rejection import BASELINE as CFG_REJECTION
-from uncertainty.quantities import PROBED, QUANTITIES
+from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.atomic import atomic_write
 
 from . import train
@@ -146,10 +146,9 @@ def measured_steps(steps: int) -> list[int]:
 
 
 def _scores(found: Any, part: float) -> dict[str, Tensor]:
-    """Scores (B,) in the map of one step: probed quantities by ``name@part`` of the schedule, others and baselines by name."""
-    names = {name: f"{name}@{part:g}" if name in PROBED else name for name in found.quantities}
-    quantities = {key: found.score(name).value for name, key in names.items()}
-    return quantities | {name: score.value for name, score in found.baselines.items()}
+    """Scores (B,) in the map of one step: quantities by ``name@part`` of the schedule, others by name."""
+    quantities = {f"{name}@{part:g}": found.score(name).value for name in found.quantities}
+    return quantities | {name: found.score(name).value for name in (*found.of_run, *found.baselines)}
 
 
 def about(loaded: Loaded, setting: Setting, prompt: Prompt) -> dict[str, Any]:

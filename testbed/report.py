@@ -34,7 +34,7 @@ class Rows:
     columns: Mapping[str, Tensor]
 
     def badness(self, score: str) -> Tensor:
-        """A score (N,), turned so that high is bad: ``NAME@PART`` of a quantity, or a baseline, or total variation."""
+        """A score (N,), turned so that high is bad: ``NAME@PART`` of a probed quantity, or another name."""
         declared = SCORES.get(score.partition("@")[0])
         return -self.columns[score] if declared and declared.high_is_sure else self.columns[score]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from testbed.prompts import Prompt
-from uncertainty.quantities import PROBED
+from uncertainty.quantities import QUANTITIES
 
 PROMPT = Prompt("choosing", "plain", "cat face", ("cat face",), "", ("cat", "face"))
 SETTING = ("demo", "noise prediction", 3.0, 4)
@@ -55,8 +55,9 @@ def test_a_unit_is_ksamplers_images_with_the_nodes_scores(
     _, found, _ = node.execute(**inputs, latent_image=empty, **measured).args
     assert found.steps == (3,) == (draw.measured_steps(4)[-1],)
     for name in found.quantities:
-        assert torch.equal(scores[f"{name}@0.85" if name in PROBED else name], found.score(name).value)
-    assert {name.partition("@")[0] for name in scores} >= {*PROBED, "mc_dropout", "paper_score", "cfg_rejection"}
+        assert torch.equal(scores[f"{name}@0.85"], found.score(name).value)
+    assert torch.equal(scores["drift"], found.score("drift").value)
+    assert {name.partition("@")[0] for name in scores} >= {*QUANTITIES, "mc_dropout", "paper_score", "cfg_rejection"}
 
 
 def test_without_cfg_what_needs_it_is_left_out(small: Any, draw: ModuleType) -> None:
