@@ -94,7 +94,7 @@ class Judge:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        self.name, self.steps = f"{body} judge", int(about.get("steps", 3000))
+        self.name, self.steps = f"{body} judge", int(about["steps"])
         self.labels, self.words = (tuple(json.loads(about[key])) for key in ("labels", "words"))
         self.network = Network(body, len(self.labels), len(self.words))
         self.network.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})

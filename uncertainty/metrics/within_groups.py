@@ -178,7 +178,8 @@ def residual(values: Tensor, given: Sequence[Tensor], groups: Tensor) -> Tensor:
     if not given:
         return own
     others = torch.stack([centred_ranks(one, groups) for one in given], 1)
-    return own - others @ torch.linalg.lstsq(others, own[:, None], driver="gelsd").solution[:, 0]
+    slopes: Tensor = torch.linalg.lstsq(others, own[:, None], driver="gelsd").solution[:, 0]
+    return own - others @ slopes
 
 
 def centred_ranks(values: Tensor, groups: Tensor) -> Tensor:
