@@ -8,7 +8,7 @@ TEST := $(SET_UP) --layer test run
 # Two processes, which share out the files in their order: the longest come first.
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test bench soak evidence train train-report train-latent train-styles train-judge pictures clean
+.PHONY: help setup demo test bench soak evidence train train-report train-latent train-styles train-judge train-judges pictures clean
 
 help:
 	@echo "make demo          a batch from the small model in a real ComfyUI: images, maps, a sheet sorted by score, scores.csv"
@@ -22,6 +22,7 @@ help:
 	@echo "make train-latent  train the benchmarks' latent model from the small model, and draw its sample sheet"
 	@echo "make train-styles  train the evidence's model of many styles from the small model"
 	@echo "make train-judge   train the classifier that judges the small model's images in the evidence"
+	@echo "make train-judges  train the two judges of the model of many styles; goes on from their weights; ARGS='patches --steps 1000'"
 	@echo "make pictures      take the pictures in README and help pages from the example workflows as they run"
 	@echo "make clean         remove everything that these commands made or downloaded"
 	@echo "COMFYUI_PATH=/path/to/ComfyUI uses your own ComfyUI, PYTHON=python3.12 another Python."
@@ -72,6 +73,9 @@ train-styles:
 
 train-judge:
 	@$(EVIDENCE) -m demo.train_classifier $(ARGS)
+
+train-judges:
+	@$(EVIDENCE) -m testbed.train_judges $(ARGS)
 
 pictures:
 	@$(TEST) -m dev.chromium
