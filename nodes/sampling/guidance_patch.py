@@ -22,7 +22,7 @@ class UncertaintyGuidance(io.ComfyNode):
             display_name="Uncertainty Guidance",
             category=node_inputs.CATEGORY,
             description=(
-                "Guides the uncertain pixels whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
+                "Guides by uncertainty whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
                 "any other sampler. Nothing is recorded: use an uncertainty sampler to get maps and scores."
             ),
             inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring_inputs.inputs(strength=1.0)],

@@ -27,7 +27,7 @@ class UncertaintyKSampler(io.ComfyNode):
             category=node_inputs.CATEGORY,
             description=(
                 "Samples like KSampler and measures, at some of the last steps, how certain the model is about every pixel. "
-                "Gives each image a score, and can guide the uncertain pixels (strength)."
+                "Gives each image a score, and can guide by uncertainty (strength)."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="The model used for denoising the input latent."),

@@ -38,10 +38,10 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             step=0.1,
             round=0.001,
             tooltip=(
-                "How strongly to guide uncertain elements (λ). 0 only measures; the image is then bit-identical to that of the "
-                "plain sampler. The paper uses 1 with the window 0.90 to 0.98, which has no visible effect on the demo model. On "
-                "that model, -10 with the window 0.5 to 0.58 brought images closer to their prompt, and 10 moved them further "
-                "away."
+                "How strongly to guide the elements that percentile selects (λ). 0 only measures; the image is then "
+                "bit-identical to that of the plain sampler. The paper uses 1 with the window 0.90 to 0.98, which has no visible "
+                "effect on the demo model. On that model, -10 with the window 0.5 to 0.58 brought images closer to their prompt, "
+                "and 10 moved them further away."
             ),
         ),
         io.Float.Input(
@@ -51,7 +51,10 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             max=100.0,
             step=0.5,
             round=0.01,
-            tooltip="Guide only elements whose uncertainty is above this percentile of their image (p).",
+            tooltip=(
+                "Guide only elements above this percentile of their image (p). With the default guided_quantity, score_variance, "
+                "these are elements where the model is sure, as in the paper."
+            ),
         ),
         *node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end."),
         node_inputs.Thresholds.Input(
@@ -66,7 +69,9 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
 def outputs() -> list[io.Output]:
     """The outputs of a measuring sampler that follow its latents."""
     return [
-        node_inputs.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY", tooltip="The maps of all recorded steps."),
+        node_inputs.Uncertainty.Output(
+            "uncertainty", display_name="UNCERTAINTY", tooltip="The maps of all recorded steps and of the whole run."
+        ),
         io.Float.Output(
             "scores",
             display_name="scores",

@@ -24,8 +24,20 @@ BATCH, STEPS = 4, 8
 RECORDED = [4, 5, 6]
 WINDOW = {"window_start": 0.5, "window_end": 0.8}
 NODE = "UncertaintyMapPreview"
-# View and node each round to whole colour levels and table indices.
 FOCUSED = "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+QUANTITIES = ["Noise (paper)", "Possible images", "Image change", "Prompt fit"]
+BASELINES = ["Paper's score", "MC-Dropout", "CFG-Rejection", "Score acceleration"]
+# Whether the buttons lie inside their frame, which is no wider than the node, and show their whole names.
+WITHIN = """(frame) => {
+    const { left, right, top, bottom } = frame.getBoundingClientRect();
+    const buttons = [...frame.children].filter((button) => !button.hidden);
+    return buttons.every((button) => {
+        const box = button.getBoundingClientRect();
+        const inside = box.left >= left && box.right <= right + 1 && box.top >= top && box.bottom <= bottom + 1;
+        return inside && button.scrollWidth <= button.clientWidth;
+    });
+}"""
+# View and node each round to whole colour levels and table indices.
 CLOSE = {"mean": 0.6, "most": 12}
 
 
@@ -374,4 +386,58 @@ def test_linked_inputs_and_batches(each_front_end: "FrontEnd", tmp_path: Path, r
     found.node.on("(node) => node.disconnectInput(node.inputs.findIndex((each) => each.name === 'step'))")
     found.until(slider.is_enabled)
     assert f"sum of {len(RECORDED)}" in found.root.inner_text()
+    assert each_front_end.complaints == []
+
+
+def test_maps_of_the_whole_run(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Drift and the measured baselines stand beside the quantities, without steps, and look like the node's output."""
+    graph = workflow(batch=2)
+    measured = dict.fromkeys(("paper_score", "mc_dropout", "cfg_rejection", "score_acceleration"), True)
+    graph["9"] = {"class_type": "UncertaintyBaselines", "inputs": measured | {"control": "none"}, "_meta": {"title": "others"}}
+    graph["5"]["inputs"] |= {"options": ["9", 0], "samples": 3}
+    each_front_end.open_graph(graph, tmp_path / "whole.json")
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    found = Viewer(each_front_end)
+    found.root.locator(".unc-stage").wait_for()
+    found.node.center()
+    assert found.root.get_by_role("radio").all_inner_texts() == [*QUANTITIES, "Late change", *BASELINES]
+    step, plot = found.root.get_by_label("Step", exact=True), found.root.locator(".unc-plot")
+    assert step.is_visible() and plot.is_visible() and " ± " in found.readout
+    for label in ("CFG-Rejection", "MC-Dropout", "Late change"):
+        found.root.get_by_role("radio", name=label).click()
+        found.until(step.is_hidden)
+        assert plot.is_hidden() and "±" not in found.root.inner_text() and "NaN" not in found.root.inner_text()
+        assert re.fullmatch(r"Image 0 · score [\d.e-]+", found.readout), found.readout
+        each_front_end.run()  # of the preview alone
+        found.shows(found.overlays()[0])
+        each_front_end.photograph(f"viewer-{label}-{request.node.callspec.id}", found.node)
+        found.node.center()
+    found.node.set("step", RECORDED[0])
+    found.root.get_by_text("Late change belongs to the whole run and has no steps. Set step to -1").wait_for()
+    found.root.get_by_role("radio", name="Image change").click()
+    found.until(step.is_visible)
+    assert plot.is_visible() and " ± " in found.readout
+    found.node.on("(node) => node.setSize([node.computeSize()[0], node.size[1]])")
+    found.node.center()
+    assert found.root.locator(".unc-segments").evaluate(WITHIN), "a button leaves the row, or its name is cut off"
+    each_front_end.photograph(f"viewer-narrow-{request.node.callspec.id}", found.node)
+    assert each_front_end.complaints == []
+
+
+def test_a_run_without_probes(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """With samples 0 there are only maps that cost nothing."""
+    graph = workflow(batch=2)
+    graph["5"]["inputs"]["samples"] = 0
+    graph["7"]["inputs"]["quantity"] = "drift"
+    each_front_end.open_graph(graph, tmp_path / "free.json")
+    each_front_end.fix_seeds()
+    each_front_end.run()
+    found = Viewer(each_front_end)
+    found.root.locator(".unc-stage").wait_for()
+    found.node.center()
+    assert found.root.get_by_role("radio").all_inner_texts() == ["Late change", "CFG-Rejection"]
+    found.shows(found.overlays()[0])
+    assert found.root.get_by_label("Step", exact=True).is_hidden() and found.root.locator(".unc-plot").is_hidden()
+    each_front_end.photograph(f"viewer-free-{request.node.callspec.id}", found.node)
     assert each_front_end.complaints == []

@@ -118,6 +118,15 @@ def test_baselines_that_evaluate_are_refused(
         sampling.node(loaded_models["sd15"], **FREE, options=options)
 
 
+def test_baselines_that_cost_nothing_are_measured(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType]
+) -> None:
+    options = pack("uncertainty.options").Options(baselines=("score_acceleration",))
+    _, found, _ = sampling.node(loaded_models["sd15"], **FREE, options=options)
+    assert set(found.names) == {"drift", "cfg_rejection", "score_acceleration"}
+    assert dict(found.settings["evaluations"]) == {} and set(found.baselines) == {"cfg_rejection", "score_acceleration"}
+
+
 def test_guidance_needs_probes(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
     with pytest.raises(ValueError, match="strength must be 0 if samples is 0"):
         sampling.node(loaded_models["sd15"], **FREE, strength=1.0)

@@ -143,6 +143,8 @@ def _long(text: str) -> str:
 
 
 GUIDED = {"strength": 1.0}
+DROPOUT = make("UncertaintyBaselines", paper_score=False, mc_dropout=True, cfg_rejection=False, control="none")
+FREE = make("UncertaintyKSampler", **SAMPLER | {"samples": 0})
 MISFIT = make("EmptySD3LatentImage", width=256, height=256, batch_size=2)
 BIG = make("EmptyLatentImage", width=256, height=256, batch_size=2)
 OTHER_STEPS = {"thresholds": ["thresholds", 0], "steps": 5}
@@ -176,7 +178,12 @@ CASES = [
     _k("denoise", "0", 0.0, works="the latent is returned unchanged"),
     _k("denoise", "0, and the map is used", 0.0, output=1),
     _k("denoise", "1.5", 1.5),
+    _k("samples", "0", 0, works="nothing is probed; drift and, with CFG, cfg_rejection are recorded"),
     _k("samples", "1", 1),
+    _k("samples", "0, and the image is guided", GUIDED | {"samples": 0}),
+    _k(
+        "samples", "0, and a baseline evaluates the model", {"samples": 0, "options": ["dropout", 0]}, others={"dropout": DROPOUT}
+    ),
     _k("samples", "65", 65),
     _k("samples", "64, more than one call can hold", 64, works="each call takes as many probes as fit into memory"),
     _k("strength", "101", 101.0),
@@ -244,6 +251,14 @@ CASES = [
     ),
     Case("UncertaintyMapPreview", "step", "not recorded", 1),
     Case("UncertaintyMapPreview", "quantity", "a choice of a newer version", "from_the_future"),
+    Case(
+        "UncertaintyMapPreview",
+        "quantity",
+        "one that needs probes, and samples was 0",
+        "denoised_variance",
+        others={"sampler": FREE},
+    ),
+    Case("UncertaintyMapPreview", "step", "one of drift, which belongs to the whole run", {"quantity": "drift", "step": 3}),
     Case("UncertaintyMapPreview", "colormap", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyMapPreview", "opacity", "1.5", 1.5),
     Case("UncertaintyMapPreview", "normalize", "a choice of a newer version", "from_the_future"),

@@ -42,6 +42,7 @@ PROPER = {
         "HPS",
         "FLOAT",
         "BayesDiff",
+        "ASCED",
         "bayesdiff",
         "DDPM",
         "ADM",
@@ -59,6 +60,7 @@ PROPER = {
     *("input", "output", "uncertainty", "diffusers", "config.json", "models", "diffusion_models"),  # folders, files, a library
     "Uncertainty",  # the sidebar's tab
     "cfg",  # as KSampler calls it
+    "drift",  # a quantity
 }
 
 

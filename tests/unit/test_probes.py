@@ -1,5 +1,7 @@
 """Private, batch-independent probe noise, and the noise levels that have none."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -70,6 +72,29 @@ def test_every_orthogonal_probe_is_nearly_normal_noise() -> None:
         assert abs(probe.pow(4).mean() - 2) < 0.05  # 3·(M - 1)/(M + 1)
         flat = probe.flatten(1)
         assert (torch.corrcoef(flat) - torch.eye(4)).abs().max() < 0.04
+
+
+def test_what_orthogonal_probes_miss() -> None:
+    """Of responses that are not linear, against independent probes; four channels and M = 5, as in docs/method.md."""
+    generator = torch.Generator().manual_seed(7)
+    independent, special = (torch.randn(5, 4, 40_000, generator=generator, dtype=torch.float64) for _ in range(2))
+    special = orthogonal(special)
+
+    def variance(response: Callable[[Tensor], Tensor], noise: Tensor, degrees: int) -> float:
+        values = response(noise)
+        return float((values - values.mean(0)).square().sum(0).mean() / degrees)
+
+    missed = {
+        name: 1 - variance(response, special, 5) / variance(response, independent, 4)
+        for name, response in {
+            "norm": lambda noise: noise.norm(dim=1),
+            "cubic": lambda noise: noise[:, 0] ** 3,
+            "product": lambda noise: noise[:, 0] * noise[:, 1],
+        }.items()
+    }
+    assert missed == pytest.approx({"norm": 1, "cubic": 0.69, "product": 0.33}, abs=0.03)
+    covariance = [1 - float((special[:, 0] ** power).mean() / (independent[:, 0] ** power).mean()) for power in (4, 6)]
+    assert covariance == pytest.approx([0.33, 0.66], abs=0.03)
 
 
 @pytest.mark.parametrize("probes_per_call", [1, 2, 3, 7, None])

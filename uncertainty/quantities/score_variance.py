@@ -2,7 +2,8 @@
 
     U = Var_i(eⁱ) ≈ b²·diag(J Jᵀ) = diag((I - (a/b)²·C)²),  J the Jacobian of ε, C = Cov[x0 | x_t]
 
-It falls as the posterior variance rises, until (a/b)²·C has an eigenvalue of about 2.
+It is 1 where the model is certain and falls as the posterior variance rises, until (a/b)²·C has an eigenvalue above 1. With one
+above 2 it exceeds 1.
 """
 
 from torch import Tensor

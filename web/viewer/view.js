@@ -147,7 +147,7 @@ class MapView {
 
   /** Why a step cannot be shown. @param {MapIndex} index @param {string} quantity @param {number} wanted */
   #notThisStep(index, quantity, wanted) {
-    if (!index.hasSteps(quantity)) return `${SCORES[quantity].label} belongs to the whole run and has no steps.`;
+    if (!index.hasSteps(quantity)) return `${SCORES[quantity].label} belongs to the whole run and has no steps. Set step to -1 before the next run.`;
     return `Step ${wanted} was not recorded: showing the sum.`;
   }
 
@@ -155,10 +155,10 @@ class MapView {
     return String(this.#value("quantity"));
   }
 
-  /** The step to show: the node's, or the sum if the node's step was not recorded. */
+  /** The step to show: the node's, or the sum if the node's step was not recorded or the quantity has none. */
   get shownStep() {
     const step = Number(this.#value("step"));
-    return this.index?.steps.includes(step) ? step : SUM;
+    return this.index?.hasSteps(this.shownQuantity) && this.index.steps.includes(step) ? step : SUM;
   }
 
   /** Draw everything according to the node's widgets. */

@@ -21,6 +21,8 @@ RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
     CfgRejection.name: CfgRejection,
     ScoreAcceleration.name: ScoreAcceleration,
 }
+# Those that evaluate nothing.
+FREE = (CfgRejection.name, ScoreAcceleration.name)
 
 
 def baselines_of(settings: RunSettings) -> list[Baseline]:
@@ -28,14 +30,16 @@ def baselines_of(settings: RunSettings) -> list[Baseline]:
     asked = settings.options.baselines
     if settings.samples == 0:
         _check_free(asked)
-        return [CfgRejection(settings) if asked else FreeCfgRejection(settings)]
-    return [RUNS[name](settings) for name in asked]
+    measured = [RUNS[name](settings) for name in asked]
+    if settings.samples == 0 and CfgRejection.name not in asked:
+        measured.append(FreeCfgRejection(settings))
+    return measured
 
 
 def _check_free(names: Sequence[str]) -> None:
     """Raise ValueError for a baseline that evaluates the model, if samples is 0."""
     for name in names:
-        if name != CfgRejection.name:
+        if name not in FREE:
             raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or turn {name} off.")
 
 
