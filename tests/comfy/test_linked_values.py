@@ -149,7 +149,7 @@ def test_other_links_are_checked_as_before(selector: Callable[[Any], None], pack
     selector("CLIP")
     for node in pack_nodes:
         for field in node.define_schema().inputs:
-            if not isinstance(field, io.Combo.Input):
+            if not isinstance(field, io.Combo.Input | io.AnyType.Input):  # scores of other packs have any type
                 said = complaints(node, field.id)
                 expected = f"{field.id}, received_type(CLIP) mismatch input_type({field.get_io_type()})"
                 assert said and "Return type mismatch between linked nodes" in said[0] and expected in said[0], (node, field.id)
