@@ -434,7 +434,7 @@ class UncertaintyRun:
 
     def _probes_per_call(self, guider: Any, options: dict, x: Tensor) -> int:
         """Number of probes of the batch per call of the model, at least one."""
-        if not attached.joins_copies(guider, options, len(x)):
+        if self.settings.samples == 0 or not attached.joins_copies(guider, options, len(x)):
             return 1
         if self.settings.options.max_batch:
             return max(1, self.settings.options.max_batch // len(x))
