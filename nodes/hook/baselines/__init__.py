@@ -40,7 +40,7 @@ def _check_free(names: Sequence[str]) -> None:
     """Raise ValueError for a baseline that evaluates the model, if samples is 0."""
     for name in names:
         if name not in FREE:
-            raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or turn {name} off.")
+            raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or leave {name} out.")
 
 
 def scores(baselines: Sequence[Baseline]) -> dict[str, Score]:
