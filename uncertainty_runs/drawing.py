@@ -119,6 +119,7 @@ def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool =
         if missing:
             finished = engine().draw_all((jobs[number] for number in missing), path)
             _write_rows(folder, finished, Progress(printable(path.name), len(jobs), len(jobs) - len(missing)))
+            folder.remove_unfinished()
 
 
 def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Progress) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
-from uncertainty.storage.atomic import write_whole
+from uncertainty.storage.atomic import UNFINISHED, write_whole
 from uncertainty.storage.foreign import fields
 from uncertainty.storage.paths import file_below
 from uncertainty.storage.records import ImageRecord
@@ -99,6 +99,11 @@ class BatchFolder:
         if path is None or path.stat().st_size != size:
             return False
         return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+
+    def remove_unfinished(self) -> None:
+        """Delete what killed workers left of files; call it while nobody writes."""
+        for unfinished in self.path.rglob(f"*{UNFINISHED}"):
+            unfinished.unlink(missing_ok=True)
 
     def drawn(self) -> list[ImageRecord]:
         """All images of the plan, in order."""

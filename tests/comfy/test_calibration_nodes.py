@@ -200,7 +200,7 @@ def test_the_filter_compares_with_calibrated_images(pack: Callable[[str], Module
     assert sorted(scores[kept].tolist()) == sorted(scores.tolist())[:3]  # at most half of the four images are below them
     with pytest.raises(ValueError, match="set window_start to 0 and window_end to 1"):
         execute(**(rule | {"window_start": 0.6}))
-    smaller = replace(found, quantities={name: values[..., :16, :] for name, values in found.quantities.items()})
+    smaller = replace(found, quantities={name: values[..., :16, :] for name, values in found.quantities.items()}, of_run={})
     with pytest.raises(ValueError, match=r"calibrated on latents of shape \[3, 32, 32\], but these have shape \[3, 16, 32\]"):
         execute(**(rule | {"uncertainty": smaller}))
 
@@ -234,6 +234,7 @@ def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], Module
         quantities={name: torch.rand(2, 1, 4, 3, 4, 6, generator=rng) for name in found.quantities},
         standard_errors={name: torch.zeros(2, 1) for name in found.quantities},
         mask=left,
+        of_run={},
         places=(),
     )
     (frames,) = mask.execute(video, "denoised_variance", 50.0, 0, 0, "").args

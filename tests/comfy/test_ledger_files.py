@@ -129,7 +129,7 @@ def test_another_output_folder_has_other_files(comfy: Comfy, tmp_path: Path) -> 
         comfy.start(tmp_path / folder)
         (row,) = comfy.rows()
         assert (row["seed"], row["missing"]) == (str(seed), False)
-        assert row["of"] == 1  # scores of all folders are compared
+        assert row["of"] == 2  # scores of all folders are compared
         other = ({1, 2} - {row["id"]}).pop()
         assert comfy.move("reject", other)["moved"] == []
         assert comfy.move("reject", row["id"])["moved"] == [row["id"]]

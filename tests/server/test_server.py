@@ -254,7 +254,7 @@ def test_bad_value_of_an_added_node_is_refused_by_name(
 @pytest.mark.parametrize(
     ("node", "name", "value", "words"),
     [
-        ("UncertaintyKSampler", "samples", 1, ["samples", "smaller than min of 2"]),
+        ("UncertaintyKSampler", "samples", -1, ["samples", "smaller than min of 0"]),
         ("UncertaintyKSampler", "samples", 65, ["samples", "bigger than max of 64"]),
         ("UncertaintyKSampler", "percentile", 101, ["percentile", "bigger than max of 100"]),
         ("UncertaintyKSampler", "strength", -101, ["strength", "smaller than min of -100"]),

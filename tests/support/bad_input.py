@@ -256,7 +256,7 @@ CASES = [
         "quantity",
         "one that needs probes, and samples was 0",
         "denoised_variance",
-        others={"sampler": FREE},
+        others={"sampler": FREE, "thresholds": BIG},  # nothing else may fail before it
     ),
     Case("UncertaintyMapPreview", "step", "one of drift, which belongs to the whole run", {"quantity": "drift", "step": 3}),
     Case("UncertaintyMapPreview", "colormap", "a choice of a newer version", "from_the_future"),

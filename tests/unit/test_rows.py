@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,24 @@ def test_a_folder_has_one_driver(tmp_path: Path) -> None:
         draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
     with pytest.raises(ConnectionError):  # it was asked now
         draw(lambda: OneByOne(Nobody()), jobs, tmp_path)
+
+
+class Interrupted:
+    """Each job's first worker is killed while it writes."""
+
+    def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
+        """The rows of each job, as the second worker makes them."""
+        for job in jobs:
+            begun = folder / f"{image_of(job.number, 0)}.0123abcd.part"
+            begun.parent.mkdir(parents=True, exist_ok=True)
+            begun.write_bytes(b"half")
+            yield [row(job.number, folder=folder)]
+
+
+def test_what_killed_workers_left_of_files_is_removed_in_the_end(tmp_path: Path) -> None:
+    draw(Interrupted, plan(3), tmp_path)  # type: ignore[arg-type]
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+    assert not list(tmp_path.rglob("*.part"))
 
 
 RACE = """
