@@ -11,7 +11,6 @@ has ρ² = S/(S + N/(M - 1)), where S is the variance of the true map over the p
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean, stdev
 
@@ -113,8 +112,7 @@ def measure(situation: situations.Situation) -> dict:
         scale = math.sqrt(reliability[quantity])
         entry: dict = {"reliability": reliability[quantity], "noise_ratio": ratio.item(), "plain": {}, "candidates": {}}
         for samples in PLAIN:
-            parts = {name: getattr(many, name)[:samples] for name in ("noise", "scores", "perturbed")}
-            fewer = replace(many, **parts)
+            fewer = many.only(range(samples))
             entry["plain"][samples] = correlation(estimated(fewer, "paper")[quantity].mean(1), target).item() / scale
         for name, by_quantity in maps.items():
             channels = by_quantity[quantity]

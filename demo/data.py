@@ -33,13 +33,19 @@ class Archive:
         Raises:
             RuntimeError: the package has no such file.
         """
-        try:
-            file = tar.extractfile(name)
-        except KeyError:
-            file = None
-        if file is None:
+        found = content(tar, name)
+        if found is None:
             raise RuntimeError(f"{self.file} does not contain {name}: delete it and try again.")
-        return file.read()
+        return found
+
+
+def content(tar: tarfile.TarFile, name: str) -> bytes | None:
+    """The content of a file in an archive; None if it has no such file."""
+    try:
+        file = tar.extractfile(name)
+    except KeyError:
+        return None
+    return file.read() if file else None
 
 
 NOTO = Archive(
@@ -108,6 +114,11 @@ def selected(tar: tarfile.TarFile) -> list[dict]:
     return sorted((entry for entry in emoji if _selected(entry)), key=lambda entry: entry["sort_order"])
 
 
+def is_held_out(index: int) -> bool:
+    """Whether the entry at this place of the selected ones is held out from training."""
+    return index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+
 def _selected(entry: dict) -> bool:
     if not entry["has_img_google"]:
         return False
@@ -151,7 +162,7 @@ def load(archive: Path) -> list[Picture]:
             picture_of(
                 entry,
                 pixels_of(NOTO.member(tar, f"package/img/google/64/{entry['image']}")),
-                held_out=index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1,
+                held_out=is_held_out(index),
             )
             for index, entry in enumerate(selected(tar))
         ]

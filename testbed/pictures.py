@@ -60,23 +60,14 @@ class StyledPicture(Picture):
 
 def _png(folder: str) -> Callable[[tarfile.TarFile, dict], bytes | None]:
     def read(tar: tarfile.TarFile, entry: dict) -> bytes | None:
-        return _member(tar, f"package/img/{folder}/64/{entry['image']}")
+        return data.content(tar, f"package/img/{folder}/64/{entry['image']}")
 
     return read
 
 
 def _webp(tar: tarfile.TarFile, entry: dict) -> bytes | None:
     code = entry["unified"].lower()
-    return _member(tar, f"package/assets/{code}.webp")
-
-
-def _member(tar: tarfile.TarFile, name: str) -> bytes | None:
-    """The content of a file, or None where the set does not draw this emoji."""
-    try:
-        file = tar.extractfile(name)
-    except KeyError:
-        return None
-    return file.read() if file else None
+    return data.content(tar, f"package/assets/{code}.webp")
 
 
 class _Blobs:
@@ -114,6 +105,11 @@ def styles(folder: Path) -> tuple[Style, ...]:
     )
 
 
+def packages(folder: Path) -> list[str]:
+    """The packages of the four styles, with their versions."""
+    return [style.archive.package for style in styles(folder)]
+
+
 def load(folder: Path) -> list[StyledPicture]:
     """All pictures, emoji by emoji and style by style.
 
@@ -124,16 +120,15 @@ def load(folder: Path) -> list[StyledPicture]:
 
 
 def _pictures(folder: Path) -> Iterator[StyledPicture]:
-    known = {picture.name: picture for picture in data.load(data.download(folder))}
     with tarfile.open(data.download(folder)) as noto:
-        entries = [entry for entry in data.selected(noto) if entry["category"] != "Flags"]
+        chosen = [(entry, data.is_held_out(index)) for index, entry in enumerate(data.selected(noto))]
+    chosen = [(entry, unknown) for entry, unknown in chosen if entry["category"] != "Flags"]
     for number, style in enumerate(styles(folder)):
         with tarfile.open(data.download(folder, style.archive)) as tar:
-            for index, entry in enumerate(entries):
+            for index, (entry, unknown) in enumerate(chosen):
                 drawn = style.read(tar, entry)
                 if drawn is None:
                     continue
-                unknown = known[entry["name"].lower()].held_out
                 lacking = index % LACKING_EVERY == LACKING_EVERY - 1 and index // LACKING_EVERY % 4 == number
                 picture = data.picture_of(entry, data.pixels_of(drawn), unknown or lacking)
                 yield StyledPicture(**vars(picture), style=style.word)

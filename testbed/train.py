@@ -70,7 +70,7 @@ def train(steps: int, seed: int, device: torch.device) -> None:
     model = demo_train.Trainee(len(vocabulary)).to(device).train()
     initialise(model, vocabulary)
     began = time.monotonic()
-    packages = [style.archive.package for style in pictures.styles(WORK)]
+    packages = pictures.packages(WORK)
 
     def keep(ema: dict[str, Tensor], done: int, path: Path = WORK / "latest.safetensors") -> None:
         training: dict[str, Any] = {"images": done * demo_train.BATCH, "batch": demo_train.BATCH, "data": packages}

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from demo import train_classifier
-from demo.data import NOTO
 
 from . import pictures
 from .judges import BODIES, SIZE, Judge, Network, weights
@@ -177,7 +176,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
     data = Data()
-    packages = [NOTO.package, pictures.TWEMOJI.package, pictures.FLUENT.package, pictures.BLOB.package]
     for body in arguments.judges or BODIES:
         network, steps = train(body, data, arguments.steps)
         rng = torch.Generator().manual_seed(SEEDS[body] + 1000)
@@ -187,7 +185,7 @@ def main() -> None:
         about = {
             "labels": json.dumps(data.labels),
             "words": json.dumps(data.words),
-            "data": json.dumps(packages),
+            "data": json.dumps(pictures.packages(WORK)),
             "steps": str(steps),
         }
         about |= {name: f"{value:.4f}" for name, value in found.items()}

@@ -1,15 +1,9 @@
 """``batch --draw N --finish M``: the finished images are the full run's own, and the best by the early measurement."""
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from test_taken_workflows import SCHEDULE, advanced, node, workflow
-
-from dev.bootstrap import ROOT, comfyui, prepare_base
+from test_taken_workflows import SCHEDULE, advanced, facts_of, node, workflow
 
 SCRIPT = """
 import json, sys
@@ -77,15 +71,7 @@ WORKFLOWS = {
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("culled early")
-    prepare_base(folder / "base")
-    (folder / "workflows.json").write_text(json.dumps(WORKFLOWS), encoding="utf-8")
-    paths = (comfyui(), folder / "base", folder / "workflows.json", folder / "output")
-    command = [sys.executable, "-c", SCRIPT, *map(str, paths)]
-    environment = os.environ | {"PYTHONPATH": "dev/site"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("facts ")).removeprefix("facts "))
+    return facts_of(SCRIPT, WORKFLOWS, tmp_path_factory.mktemp("culled early"))
 
 
 @pytest.mark.parametrize("name", ["ordinary", "flow", "advanced", "custom"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,17 +111,21 @@ WORKFLOWS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("ordinary")
+def facts_of(script: str, workflows: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a script prints of workflows that it runs in a ComfyUI of its own."""
     prepare_base(folder / "base")
-    (folder / "workflows.json").write_text(json.dumps(WORKFLOWS), encoding="utf-8")
+    (folder / "workflows.json").write_text(json.dumps(workflows), encoding="utf-8")
     paths = (comfyui(), folder / "base", folder / "workflows.json", folder / "output")
-    command = [sys.executable, "-c", SCRIPT, *map(str, paths)]
+    command = [sys.executable, "-c", script, *map(str, paths)]
     environment = os.environ | {"PYTHONPATH": "dev/site"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("facts ")).removeprefix("facts "))
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return facts_of(SCRIPT, WORKFLOWS, tmp_path_factory.mktemp("ordinary"))
 
 
 def test_lists_lose_no_image(facts: dict[str, Any]) -> None:

@@ -30,13 +30,18 @@ class CfgRejection(SummedScore):
         """Whether CFG compares a prompt with another."""
         return set(guider.conds) == {"positive", "negative"} and guider.cfg != 1
 
+    @staticmethod
+    def compares(call: Call) -> bool:
+        """Whether a call made one prediction with the prompt and one without."""
+        return [prediction.shape for prediction in call.predictions] == [call.x.shape] * 2
+
     def evaluates(self, step: int) -> bool:
         """Never: it compares what the sampler's own call predicted."""
         return False
 
     def measure(self, call: Call) -> Tensor:
         """The squared difference of this step; 0 at the first step of a flow model, which sees pure noise."""
-        if [prediction.shape for prediction in call.predictions] != [call.x.shape] * 2:
+        if not self.compares(call):
             raise ValueError(
                 "cfg_rejection needs one prediction with the prompt and one without at every step, but "
                 f"{type(call.guider).__name__} makes others: turn cfg_rejection off."
@@ -64,5 +69,5 @@ class FreeCfgRejection(CfgRejection):
 
     def observe(self, call: Call) -> None:
         """Add the step of this call if it has the two predictions."""
-        if [prediction.shape for prediction in call.predictions] == [call.x.shape] * 2:
+        if self.compares(call):
             super().observe(call)
