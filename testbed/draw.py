@@ -27,7 +27,7 @@ from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.atomic import atomic_write
 
 from . import train
-from .prompts import HALVES, Prompt, read
+from .prompts import HALVES, KINDS, Prompt, read
 
 WORK = Path(__file__).parent / ".train" / "draws"
 IMAGES, SAMPLES = 8, 5
@@ -81,9 +81,9 @@ MODELS: dict[str, Callable[[str], tuple[Any, ...]]] = {"styles": _styles, "demo"
 
 
 class Drawing:
-    """Draws units with the pack as ComfyUI loads it."""
+    """Draws units with the pack as ComfyUI loads it, and measures these baselines too."""
 
-    def __init__(self) -> None:
+    def __init__(self, baselines: Sequence[str] = tuple(BASELINES)) -> None:
         import comfy.utils
 
         from dev.launcher import import_pack
@@ -91,6 +91,7 @@ class Drawing:
         comfy.utils.set_progress_bar_enabled(False)
         pack = import_pack().__name__
         self.module = lambda name: importlib.import_module(f"{pack}.{name}")
+        self.baselines = baselines
 
     def load(self, name: str, family: str) -> Loaded:
         """A model in a family."""
@@ -124,7 +125,8 @@ class Drawing:
         """A run for each step to measure; the last also measures the baselines."""
         options, hook = self.module("uncertainty.options"), self.module("nodes.hook.sampling_hook")
         window = self.module("uncertainty.window").Window
-        baselines = tuple(b.name for b in BASELINES.values() if b.switched and (b is not CFG_REJECTION or setting.cfg != 1))
+        measured = (BASELINES[name] for name in self.baselines)
+        baselines = tuple(b.name for b in measured if b.switched and (b is not CFG_REJECTION or setting.cfg != 1))
         steps = measured_steps(setting.steps)
         described = {"steps": setting.steps, "cfg": setting.cfg, "sampler": "euler", "scheduler": "normal"}
         return [
@@ -151,11 +153,11 @@ def _scores(found: Any, part: float) -> dict[str, Tensor]:
     return quantities | {name: found.score(name).value for name in (*found.of_run, *found.baselines)}
 
 
-def about(loaded: Loaded, setting: Setting, prompt: Prompt) -> dict[str, Any]:
+def about(loaded: Loaded, setting: Setting, prompt: Prompt, baselines: Sequence[str]) -> dict[str, Any]:
     """What a unit depends on: equal descriptions have equal images and scores."""
     return {
         "setting": asdict(setting), "prompt": prompt.text, "seed": prompt.seed, "weights": loaded.digest, "images": IMAGES,
-        "samples": SAMPLES, "steps": measured_steps(setting.steps), "quantities": list(QUANTITIES), "baselines": list(BASELINES),
+        "samples": SAMPLES, "steps": measured_steps(setting.steps), "quantities": list(QUANTITIES), "baselines": list(baselines),
     }  # fmt: skip
 
 
@@ -180,15 +182,17 @@ def write_unit(path: Path, images: Tensor, scores: dict[str, Tensor], descriptio
         np.savez_compressed(file, images=images.numpy(), about=np.array(json.dumps(description)), **arrays)
 
 
-def draw(settings: Sequence[Setting], prompts: Sequence[Prompt], folder: Path = WORK) -> Iterator[tuple[Setting, Prompt, float]]:
+def draw(
+    settings: Sequence[Setting], prompts: Sequence[Prompt], folder: Path = WORK, baselines: Sequence[str] = tuple(BASELINES)
+) -> Iterator[tuple[Setting, Prompt, float]]:
     """Draw the units that are missing. Yields each with the seconds it took."""
-    drawing, loaded, key = Drawing(), None, None
+    drawing, loaded, key = Drawing(baselines), None, None
     for setting in settings:
         if loaded is None or key != (setting.model, setting.family):
             key = setting.model, setting.family
             loaded = drawing.load(*key)
         for prompt in prompts:
-            path, description = unit_path(folder, setting, prompt), about(loaded, setting, prompt)
+            path, description = unit_path(folder, setting, prompt), about(loaded, setting, prompt, baselines)
             if described(path) == description:
                 continue
             began = time.monotonic()
@@ -208,6 +212,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--families", nargs="+", choices=demo.FAMILIES, default=list(demo.FAMILIES))
     parser.add_argument("--cfgs", nargs="+", type=float, default=list(CFGS))
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of prompts")
     parser.add_argument("--prompts", type=int, help="only the first so many, for a try")
 
 
@@ -215,10 +220,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_settings(parser)
+    parser.add_argument("--baselines", nargs="*", choices=list(BASELINES), default=list(BASELINES))
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported
-    settings, prompts = settings_of(arguments), read(arguments.half)[: arguments.prompts]
-    for number, (setting, prompt, seconds) in enumerate(draw(settings, prompts), start=1):
+    settings = settings_of(arguments)
+    prompts = [prompt for prompt in read(arguments.half) if prompt.kind in arguments.kinds][: arguments.prompts]
+    for number, (setting, prompt, seconds) in enumerate(draw(settings, prompts, baselines=arguments.baselines), start=1):
         print(f"{number} of at most {len(settings) * len(prompts)}: {setting.name}: {prompt.text}, {seconds:.1f} s", flush=True)
 
 

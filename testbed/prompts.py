@@ -24,7 +24,10 @@ from uncertainty.storage.atomic import write_whole
 PATH = Path(__file__).with_name("prompts.csv")
 WORK = Path(__file__).parent / ".train"
 HALVES = ("choosing", "confirming")
-PLAIN, STYLED = 44, 32
+KINDS = ("plain", "styled", "combined", "held out")
+# In the order of the captions' digests, those from the first number to before the second are styled, the others plain.
+STYLED = range(44, 76)
+CAPTIONS = 160
 COMBINED = (
     "cat face sunglasses", "cat face halo", "cat face cowboy hat", "cat face medical mask",
     "dog face heart shaped eyes", "dog face tears joy", "dog face zipper mouth", "dog face party hat",
@@ -84,7 +87,9 @@ def prompts(pictures: Sequence[Picture]) -> list[Prompt]:
     named = {caption: tuple(dict.fromkeys(p.name for p in pictures if set(p.words) == set(w))) for caption, w in captions.items()}
     visible = {word for words in captions.values() for word in words} & known
     unseen = [caption for caption in captions if caption not in trained and set(captions[caption]) <= known]
-    plain, styled = _first(trained, PLAIN, STYLED)
+    ordered = sorted(trained, key=digest)[:CAPTIONS]
+    plain = [text for place, text in enumerate(ordered) if place not in STYLED]
+    styled = [text for place, text in enumerate(ordered) if place in STYLED]
     made = {
         "plain": [(text, named[text], "", captions[text]) for text in plain],
         "styled": [_in_style(text, named[text], captions[text], pictures) for text in styled],
@@ -96,12 +101,6 @@ def prompts(pictures: Sequence[Picture]) -> list[Prompt]:
         for kind, rows in made.items()
         for number, parts in enumerate(sorted(rows, key=lambda parts: digest(parts[0])))
     ]
-
-
-def _first(captions: Iterable[str], plain: int, styled: int) -> tuple[list[str], list[str]]:
-    """The first captions in the order of their digests, for the two kinds."""
-    ordered = sorted(captions, key=digest)
-    return ordered[:plain], ordered[plain : plain + styled]
 
 
 def _in_style(

@@ -24,6 +24,9 @@ WORK = Path(__file__).parent / ".train"
 BUSY, NEAR = "total_variation", "nearness"
 JUDGED = ("confidence", "likeness")
 CHOICES = 4
+# The scores under test, see docs/evidence/protocol.md.
+CHOSEN = ("denoised_variance@0.55", "drift")
+ENDPOINTS = ("ROC area", "share of best of 4")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def table(settings: Sequence[Rows], broken: float) -> Table:
 def comparisons(settings: Sequence[Rows], chosen: str, broken: float) -> Table:
     """Paired differences of one score to all others, with Holm's correction over the table's rows."""
     own = statistics(settings, chosen, broken)
-    wanted = [key for key in own if key[1] in ("ROC area", "share of best of 4")]
+    wanted = [key for key in own if key[1] in ENDPOINTS]
     found = [
         (other, key, difference(own[key], against[key]))
         for other in scores(settings)
@@ -124,6 +127,18 @@ def comparisons(settings: Sequence[Rows], chosen: str, broken: float) -> Table:
     ]
     head = ("against", "quality", "statistic", "difference", "95 % interval", "p", "p after Holm")
     return Table(f"{chosen.replace('@', ' at ')} against others", head, lines)
+
+
+def by_setting(names: Sequence[str], settings: Sequence[Rows], chosen: Sequence[str], broken: float) -> Table:
+    """ROC area and share of the best of 4 of chosen scores in each setting, by every judge."""
+    lines: list[tuple[Cell, ...]] = []
+    for name, rows in zip(names, settings, strict=True):
+        for score in (*chosen, BUSY):
+            for (quality, kind), statistic in statistics([rows], score, broken).items():
+                if kind in ENDPOINTS:
+                    found = statistic.interval()
+                    lines.append((name, score, quality, kind, found.value, between(found.low, found.high)))
+    return Table("settings", ("setting", "score", "quality", "statistic", "value", "95 % interval"), lines)
 
 
 def judges(settings: Sequence[Rows]) -> Table:
@@ -163,19 +178,21 @@ def broken_shares(names: Sequence[str], settings: Sequence[Rows], broken: float)
 
 
 def main() -> None:
-    """Write the tables of a half into ``report/HALF``."""
+    """Write the tables of a half into ``report/HALF/NAME``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("half", choices=HALVES, help="which prompts")
     parser.add_argument("--broken", type=float, default=0.5, help="confidence below which an image is broken")
-    parser.add_argument("--chosen", default="denoised_variance@0.85", help="the score to compare with all others")
-    parser.add_argument("--settings", default="*", help="names of settings to pool, as a file pattern: '*20 steps'")
+    parser.add_argument("--chosen", nargs="+", default=CHOSEN, help="the scores to compare with all others")
+    parser.add_argument("--settings", default="*", help="names of settings to pool, as a file pattern: 'demo*'")
+    parser.add_argument("--name", default="all", help="folder of the tables")
     arguments = parser.parse_args()
     paths = sorted((WORK / "rows" / arguments.half).glob(f"{arguments.settings}.csv"))
     if not paths:
         parser.error(f"no rows of {arguments.half} match {arguments.settings}: run testbed.draw and testbed.judged first.")
-    settings, folder = [read(path) for path in paths], WORK / "report" / arguments.half
-    made = [broken_shares([path.stem for path in paths], settings, arguments.broken), table(settings, arguments.broken)]
-    made += [comparisons(settings, arguments.chosen, arguments.broken), judges(settings)]
+    settings, names = [read(path) for path in paths], [path.stem for path in paths]
+    broken, folder = arguments.broken, WORK / "report" / arguments.half / arguments.name
+    made = [broken_shares(names, settings, broken), table(settings, broken), by_setting(names, settings, arguments.chosen, broken)]
+    made += [*(comparisons(settings, score, broken) for score in arguments.chosen), judges(settings)]
     for one in made:
         one.write(folder)
         print(f"## {one.name}\n\n{one.markdown()}\n")
