@@ -31,7 +31,8 @@ from .prompts import HALVES, KINDS, Prompt, read
 
 WORK = Path(__file__).parent / ".train" / "draws"
 IMAGES, SAMPLES = 8, 5
-CFGS, STEPS = (1.0, 3.0, 6.0), (20, 8)
+# CFG scales and numbers of steps that go together, see docs/evidence/protocol.md.
+SCHEDULES = ((1.0, 50), (1.0, 20), (3.0, 20), (6.0, 20), (3.0, 8))
 # Parts of the schedule after which a step is measured: early, in the middle, late.
 MEASURED_AT = (0.3, 0.55, 0.85)
 
@@ -78,6 +79,10 @@ def _latent(family: str) -> tuple[Any, ...]:
 
 MODELS: dict[str, Callable[[str], tuple[Any, ...]]] = {"styles": _styles, "demo": _demo, "latent": _latent}
 """Loads a model in a family: patcher, text encoder, decoder and the shape of an empty latent."""
+
+
+# Two models know no words of styles.
+KINDS_OF = dict.fromkeys(("demo", "latent"), tuple(kind for kind in KINDS if kind != "styled"))
 
 
 class Drawing:
@@ -201,18 +206,29 @@ def draw(
 
 
 def settings_of(arguments: argparse.Namespace) -> list[Setting]:
-    """All combinations that were asked for, so that a model is loaded once."""
-    return [Setting(*parts) for parts in product(arguments.models, arguments.families, arguments.cfgs, arguments.steps)]
+    """The settings that were asked for, so that a model is loaded once."""
+    every = product(arguments.models, arguments.families, SCHEDULES)
+    return [
+        Setting(model, family, cfg, steps)
+        for model, family, (cfg, steps) in every
+        if cfg in arguments.cfgs and steps in arguments.steps
+    ]
+
+
+def prompts_of(arguments: argparse.Namespace, model: str) -> list[Prompt]:
+    """The prompts that were asked for, of the kinds that a model knows."""
+    known = [prompt for prompt in read(arguments.half) if prompt.kind in KINDS_OF.get(model, KINDS)]
+    return known[: arguments.prompts]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Options for the settings of a command."""
     parser.add_argument("half", choices=HALVES, help="which prompts")
-    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=["styles"])
+    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=[*MODELS])
     parser.add_argument("--families", nargs="+", choices=demo.FAMILIES, default=list(demo.FAMILIES))
-    parser.add_argument("--cfgs", nargs="+", type=float, default=list(CFGS))
-    parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of prompts")
+    for position, (name, kind) in enumerate((("--cfgs", float), ("--steps", int))):
+        known = sorted({schedule[position] for schedule in SCHEDULES})
+        parser.add_argument(name, nargs="+", type=kind, choices=known, default=known)
     parser.add_argument("--prompts", type=int, help="only the first so many, for a try")
 
 
@@ -223,10 +239,13 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", choices=list(BASELINES), default=list(BASELINES))
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported
-    settings = settings_of(arguments)
-    prompts = [prompt for prompt in read(arguments.half) if prompt.kind in arguments.kinds][: arguments.prompts]
-    for number, (setting, prompt, seconds) in enumerate(draw(settings, prompts, baselines=arguments.baselines), start=1):
-        print(f"{number} of at most {len(settings) * len(prompts)}: {setting.name}: {prompt.text}, {seconds:.1f} s", flush=True)
+    for model in arguments.models:
+        settings = [setting for setting in settings_of(arguments) if setting.model == model]
+        prompts = prompts_of(arguments, model)
+        for number, (setting, prompt, seconds) in enumerate(draw(settings, prompts, baselines=arguments.baselines), start=1):
+            print(
+                f"{number} of at most {len(settings) * len(prompts)}: {setting.name}: {prompt.text}, {seconds:.1f} s", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -191,7 +191,11 @@ def main() -> None:
         parser.error(f"no rows of {arguments.half} match {arguments.settings}: run testbed.draw and testbed.judged first.")
     settings, names = [read(path) for path in paths], [path.stem for path in paths]
     broken, folder = arguments.broken, WORK / "report" / arguments.half / arguments.name
-    made = [broken_shares(names, settings, broken), table(settings, broken), by_setting(names, settings, arguments.chosen, broken)]
+    made = [
+        broken_shares(names, settings, broken),
+        table(settings, broken),
+        by_setting(names, settings, arguments.chosen, broken),
+    ]
     made += [*(comparisons(settings, score, broken) for score in arguments.chosen), judges(settings)]
     for one in made:
         one.write(folder)

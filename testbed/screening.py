@@ -1,8 +1,8 @@
-"""Screening of guidance and repair on a model of the test bed: which arm is worth a confirming run?
+"""Screening of guidance and repair: which arm makes images better? ``python -m dev.launcher -m testbed.screening choosing``.
 
-``python -m dev.launcher -m testbed.screening --prompts FILE --reference FOLDER --out FOLDER`` samples every prompt with every arm
-from the same noise, lets judges look at the images, and writes two tables: ``changes`` (paired differences from the unguided
-images) and ``repair`` (how many broken images became good, and good ones broken). Intervals resample prompts.
+Every prompt is sampled with every arm from the same noise. Both judges look at the images, and two kinds of tables are written:
+``changes`` (paired differences from the unguided images) and ``repair`` (how many broken images became whole, and whole ones
+broken). Intervals resample prompts.
 
 One line of ``units.jsonl`` is one prompt with one arm. Started again, the command resumes there. Steps before an arm's first
 change are those of the unguided run and are not computed again; ``evaluations`` counts them.
@@ -24,15 +24,13 @@ from PIL import Image
 from torch import Tensor
 
 from demo import model as demo
-from uncertainty.metrics.features import extractor
 from uncertainty.metrics.intervals import mean_interval
-from uncertainty.storage.records import ImageRecord
 from uncertainty.window import Window
-from uncertainty_runs.evaluation.guidance_protocol import change
-from uncertainty_runs.evaluation.judges import Reference, judge, prompt_numbers
 from uncertainty_runs.evaluation.report import Cell, Table, between
-from uncertainty_runs.plan import read_prompts
 
+from . import train
+from .judges import BODIES, Judge
+from .prompts import HALVES, KINDS, Prompt, read
 from .steering import (
     GRADIENT_EVALUATIONS,
     SAMPLES,
@@ -47,16 +45,23 @@ from .steering import (
     everything,
 )
 
-STEPS, CFG = 20, 3.0
+WORK = Path(__file__).parent / ".train" / "screening"
+WEIGHTS = {"demo": demo.WEIGHTS, "styles": train.WEIGHTS}
+STEPS = 20
 WINDOWS = {"early": Window(0.1, 0.15), "middle": Window(0.5, 0.55), "late": Window(0.9, 0.95)}
 SIZE = 1.0
 PERCENTILE = 80.0
 # The step at which a restart starts, and the step that it goes back to.
-BACK = {"": (15, 9), "far": (12, 3)}
+BACK = {"near": (15, 9), "far": (11, 3)}
+KEPT_BY = ("denoised_variance", "denoising_loss")
 RESAMPLES = 4000
 # A judge's confidence below which an image counts as broken.
 BROKEN = 0.5
 BASE = "no guidance"
+UNITS = "units.jsonl"
+
+Units = dict[tuple[str, str], dict[str, Any]]
+"""What is noted of each unit, by prompt and arm."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ def _restarts() -> Iterator[Arm]:
     }
     for far, (low, high) in BACK.items():
         for name, region in regions.items():
-            yield Arm(f"restart {far} {name}".replace("  ", " "), restart=Restart(low, high, region))
-        more = STEPS + low - high + 1 + SAMPLES
+            yield Arm(f"restart {far} {name}", restart=Restart(low, high, region))
+        more = STEPS + low - high + 1 + 2 * SAMPLES
         yield Arm(f"{more} steps", steps=more)
 
 
@@ -140,42 +145,44 @@ class Sampling:
         weights: file of a model of the demo's architecture.
         family: one of ``demo.FAMILIES``.
         batch: images of a prompt.
-        seed: seed of the first prompt; each further one adds 1.
+        cfg: CFG scale.
     """
 
-    def __init__(self, weights: Path, family: str, batch: int, seed: int) -> None:
+    def __init__(self, weights: Path, family: str, batch: int, cfg: float) -> None:
         comfy.utils.set_progress_bar_enabled(False)
         self.model, self.clip, self.vae = demo.load(family, weights)
-        self.batch, self.seed = batch, seed
-        self.unguided: tuple[int, Start] = (-1, Start())
+        self.batch, self.cfg = batch, cfg
+        self.unguided: tuple[str, Start] = ("", Start())
 
-    def __call__(self, arm: Arm, number: int, prompt: str) -> tuple[Tensor, dict[str, Any]]:
+    def __call__(self, arm: Arm, prompt: Prompt) -> tuple[Tensor, dict[str, Any]]:
         """Images (B, 3, H, W), 0 to 1, and what is noted of the run."""
-        start = Start() if arm.name == BASE or not arm.same else self._start(number, prompt, arm.same)
-        guider = self._guider(arm.steering(), start, prompt, number)
-        images = self._sample(guider, arm, number)
+        start = Start() if arm.name == BASE or not arm.same else self._start(prompt, arm.same)
+        guider = self._guider(arm.steering(), start, prompt)
+        images = self._sample(guider, arm, prompt.seed)
         if arm.name == BASE:
-            self.unguided = number, Start(guider.predicted)
+            self.unguided = prompt.text, Start(guider.predicted)
         noted: dict[str, Any] = {"evaluations": guider.evaluations}
         if isinstance(guider.steering, Guidance):
             noted["gradient"] = [length.mean().item() for length in guider.steering.lengths]
+        if guider.scores:
+            noted["scores"] = [{name: values.tolist() for name, values in scores.items()} for scores in guider.scores]
         return images, noted
 
-    def _start(self, number: int, prompt: str, calls: int) -> Start:
+    def _start(self, prompt: Prompt, calls: int) -> Start:
         """The first calls of the unguided run."""
-        if self.unguided[0] != number:
-            self(Arm(BASE), number, prompt)
+        if self.unguided[0] != prompt.text:
+            self(Arm(BASE), prompt)
         whole = self.unguided[1]
         return Start(whole.predicted[:calls], whole.computed)
 
-    def _guider(self, steering: Steering | None, start: Start, prompt: str, number: int) -> Steered:
-        positive, negative = (self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt, ""))
-        return Steered(self.model, positive, negative, CFG, steering, start, self.seed + number)
+    def _guider(self, steering: Steering | None, start: Start, prompt: Prompt) -> Steered:
+        positive, negative = (self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text)) for text in (prompt.text, ""))
+        return Steered(self.model, positive, negative, self.cfg, steering, start, prompt.seed)
 
-    def _sample(self, guider: Steered, arm: Arm, number: int) -> Tensor:
+    def _sample(self, guider: Steered, arm: Arm, seed: int) -> Tensor:
         sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), "normal", arm.steps)
         sampler = arm.restart.sampler(guider) if arm.restart else comfy.samplers.sampler_object("euler")
-        seed = 2 * (self.seed + number) + arm.other_noise
+        seed += arm.other_noise
         latent = torch.zeros(self.batch, 3, 64, 64)
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
@@ -183,106 +190,133 @@ class Sampling:
             return self.vae.decode(sampled).movedim(-1, 1).clamp(0, 1).cpu()
 
 
-def draw(sampling: Sampling, chosen: Sequence[Arm], prompts: Sequence[str], out: Path) -> None:
+def draw(sampling: Sampling, chosen: Sequence[Arm], prompts: Sequence[Prompt], out: Path) -> None:
     """Sample what ``units.jsonl`` does not list yet."""
-    units = out / "units.jsonl"
-    done = {(unit["prompt"], unit["arm"]) for unit in _units(units)}
+    done = {(unit["prompt"], unit["arm"]) for unit in _units(out)}
     for number, prompt in enumerate(prompts):
         for arm in chosen:
-            if (prompt, arm.name) in done:
+            if (prompt.text, arm.name) in done:
                 continue
             began = time.monotonic()
-            images, noted = sampling(arm, number, prompt)
+            images, noted = sampling(arm, prompt)
             for place, image in enumerate(images):
-                path = file_of(out, arm.name, number, place)
+                path = file_of(out, arm.name, prompt, place)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)).save(path)
-            line = {"prompt": prompt, "arm": arm.name, **noted, "seconds": round(time.monotonic() - began, 2)}
-            with units.open("a", encoding="utf-8") as file:
+            line = {"prompt": prompt.text, "arm": arm.name, **noted, "seconds": round(time.monotonic() - began, 2)}
+            with (out / UNITS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-        print(f"{number + 1} of {len(prompts)}: {prompt}", flush=True)
+        print(f"{number + 1} of {len(prompts)}: {prompt.text}", flush=True)
 
 
-def _units(path: Path) -> list[dict[str, Any]]:
+def _units(out: Path) -> list[dict[str, Any]]:
+    path = out / UNITS
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
-def file_of(out: Path, arm: str, number: int, place: int) -> Path:
+def file_of(out: Path, arm: str, prompt: Prompt, place: int) -> Path:
     """File of an image."""
-    return out / "drawn" / arm / f"{number:03}-{place}.png"
+    return out / "drawn" / arm / f"{prompt.text} {place}.png"
 
 
-def records(out: Path, arm: str, prompts: Sequence[str], batch: int) -> list[ImageRecord]:
-    """The images of an arm, prompt by prompt."""
-    return [
-        ImageRecord({}, "", "", place, prompt=prompt, file=str(file_of(out, arm, number, place)), number=number)
-        for number, prompt in enumerate(prompts)
-        for place in range(batch)
-    ]
+@dataclass(frozen=True)
+class Drawn:
+    """What one arm drew.
+
+    Attributes:
+        pixels: (N, 3, H, W), 0 to 1, prompt by prompt.
+        qualities: confidence by each judge, (N,), by name.
+        evaluations: of an image.
+    """
+
+    pixels: Tensor
+    qualities: dict[str, Tensor]
+    evaluations: int
+
+    def kept(self, base: "Drawn", better: Tensor) -> "Drawn":
+        """These images where they are better (N,), and those of the base elsewhere."""
+        pixels = torch.where(better[:, None, None, None], self.pixels, base.pixels)
+        qualities = {name: torch.where(better, values, base.qualities[name]) for name, values in self.qualities.items()}
+        return Drawn(pixels, qualities, self.evaluations)
 
 
-def changes(images: dict[str, list[ImageRecord]], judged: dict[str, dict[str, Tensor]], units: Sequence[dict[str, Any]]) -> Table:
-    """Paired differences of every quality measure from the unguided arm."""
-    qualities = judged[BASE]
+def judged(out: Path, arm: str, prompts: Sequence[Prompt], batch: int, judges: dict[str, Judge], evaluations: int) -> Drawn:
+    """What the judges see in the images of an arm."""
+    pixels, qualities = [], []
+    for prompt in prompts:
+        files = [file_of(out, arm, prompt, place) for place in range(batch)]
+        images = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
+        pixels.append(images)
+        found = {body: judge.seen(images) for body, judge in judges.items()}
+        qualities.append({body: judges[body].confidence(*seen[1:], prompt.names, prompt.words) for body, seen in found.items()})
+    together = {f"confidence ({body})": torch.cat([quality[body] for quality in qualities]) for body in judges}
+    return Drawn(torch.cat(pixels), together, evaluations)
+
+
+def choices(arm: str, drawn: dict[str, Drawn], units: Units, prompts: Sequence[Prompt]) -> dict[str, Drawn]:
+    """What is left of a restart if the original is kept where its score is no worse, by each score."""
+    scores = [units[prompt.text, arm]["scores"] for prompt in prompts]
+    found = {}
+    for name in KEPT_BY:
+        before, after = (torch.tensor([value for pair in scores for value in pair[place][name]]) for place in (0, 1))
+        found[f"{arm}, kept by {name}"] = drawn[arm].kept(drawn[BASE], after < before)
+    return found
+
+
+def changes(drawn: dict[str, Drawn], groups: Tensor) -> Table:
+    """Paired differences of every quality from the unguided arm."""
+    base = drawn[BASE]
     head = ["arm", "evaluations", "pixels changed"]
-    for quality in qualities:
+    for quality in base.qualities:
         head += [f"{quality}, change", "95 %"]
-    prompts, rows = prompt_numbers(images[BASE]), []
-    for arm, values in judged.items():
-        evaluations = [unit["evaluations"] for unit in units if unit["arm"] == arm]
-        row: list[Cell] = [arm, sum(evaluations) // len(evaluations), float(change(images[arm], images[BASE]).mean())]
-        for quality, base in qualities.items():
+    rows = []
+    for arm, images in drawn.items():
+        row: list[Cell] = [arm, images.evaluations, float((images.pixels - base.pixels).abs().mean())]
+        for quality, before in base.qualities.items():
             if arm == BASE:
-                row += [float(base.mean()), "its mean"]
+                row += [float(before.mean()), "its mean"]
                 continue
-            interval = mean_interval(values[quality] - base, prompts, resamples=RESAMPLES)
+            interval = mean_interval(images.qualities[quality] - before, groups, resamples=RESAMPLES)
             row += [interval.value, between(interval.low, interval.high)]
         rows.append(tuple(row))
     return Table("changes", tuple(head), rows)
 
 
-def repair(images: dict[str, list[ImageRecord]], judged: dict[str, dict[str, Tensor]], quality: str) -> Table:
-    """The share of broken images that each arm makes good, and of good ones that it breaks, by a judge's confidence."""
-    prompts, broken = prompt_numbers(images[BASE]), judged[BASE][quality] < BROKEN
-    head = ("arm", "broken", f"mended ({quality})", "95 %", "good", "harmed", "95 %")
+def repair(drawn: dict[str, Drawn], groups: Tensor, quality: str) -> Table:
+    """The share of broken images that each arm makes whole, and of whole ones that it breaks, by a judge's confidence."""
+    broken = drawn[BASE].qualities[quality] < BROKEN
+    head = ("arm", "evaluations", "broken", f"mended ({quality})", "95 %", "whole", "harmed", "95 %")
     rows: list[tuple[Cell, ...]] = []
-    for arm, values in judged.items():
-        now = values[quality] < BROKEN
-        cells: list[Cell] = [arm]
+    for arm, images in drawn.items():
+        now = images.qualities[quality] < BROKEN
+        cells: list[Cell] = [arm, images.evaluations]
         for before, after in ((broken, ~now), (~broken, now)):
-            groups = prompts[before]
             cells.append(int(before.sum()))
-            if len(set(groups.tolist())) < 2:
+            if len(set(groups[before].tolist())) < 2:
                 cells += ["–", "–"]
                 continue
-            interval = mean_interval(after[before].float(), groups, resamples=RESAMPLES)
+            interval = mean_interval(after[before].float(), groups[before], resamples=RESAMPLES)
             cells += [interval.value, between(interval.low, interval.high)]
         rows.append(tuple(cells))
     return Table(f"repair {quality}", head, rows)
 
 
-def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[str], batch: int, features: Sequence[str], reference: Path) -> None:
+def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[Prompt], batch: int) -> None:
     """Let the judges look at the prompts that every arm has finished, and write the tables."""
-    units = _units(out / "units.jsonl")
-    finished = {(unit["prompt"], unit["arm"]) for unit in units}
-    whole = [all((prompt, arm.name) in finished for arm in chosen) for prompt in prompts]
-    # Their numbers name the files, so they are the first ones.
-    shown = list(prompts[: whole.index(False)] if False in whole else prompts)
+    units = {(unit["prompt"], unit["arm"]): unit for unit in _units(out)}
+    shown = [prompt for prompt in prompts if all((prompt.text, arm.name) in units for arm in chosen)]
     if not shown:
         print("no prompt is finished with every arm yet.")
         return
-    images = {arm.name: records(out, arm.name, shown, batch) for arm in chosen}
-    judged: dict[str, dict[str, Tensor]] = {arm.name: {} for arm in chosen}
-    together = [image for arm in chosen for image in images[arm.name]]
-    for spec in features:
-        network = extractor(spec)
-        found, _ = judge(together, network, Reference.of(reference), out)
-        for quality, values in found.qualities.items():
-            for arm, part in zip(chosen, values.chunk(len(chosen)), strict=True):
-                judged[arm.name][f"{quality} ({network.name})"] = part
-    tables = [changes(images, judged, units)]
-    tables += [repair(images, judged, quality) for quality in judged[BASE] if quality.startswith("confidence")]
-    for table in tables:
+    judges = {body: Judge(body) for body in BODIES}
+    drawn: dict[str, Drawn] = {}
+    for arm in chosen:
+        evaluations = units[shown[0].text, arm.name]["evaluations"]
+        drawn[arm.name] = judged(out, arm.name, shown, batch, judges, evaluations)
+        if arm.restart:
+            drawn |= choices(arm.name, drawn, units, shown)
+    groups = torch.arange(len(shown)).repeat_interleave(batch)
+    for table in (changes(drawn, groups), *(repair(drawn, groups, quality) for quality in drawn[BASE].qualities)):
         table.write(out)
         print(f"{table.name}, {len(shown)} prompts of {batch} images\n{table.markdown()}\n")
 
@@ -290,14 +324,13 @@ def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[str], batch: int, f
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=demo.WEIGHTS, help="weights of the model (default: the demo model's)")
+    parser.add_argument("half", choices=HALVES, help="which prompts")
+    parser.add_argument("--model", choices=WEIGHTS, default="demo")
     parser.add_argument("--family", choices=demo.FAMILIES, default=demo.FAMILIES[0])
-    parser.add_argument("--prompts", type=Path, required=True, help="one prompt per line")
-    parser.add_argument("--reference", type=Path, required=True, help="real pictures with captions, as for evaluate")
-    parser.add_argument("--features", action="append", metavar="NAME", help="judges, as for evaluate; repeatable")
-    parser.add_argument("--out", type=Path, required=True, help="folder for images and tables")
+    parser.add_argument("--cfg", type=float, default=1.0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["plain", "combined"], help="kinds of prompts")
+    parser.add_argument("--prompts", type=int, help="only the first so many")
     parser.add_argument("--batch", type=int, default=4, help="images of each prompt")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--arms", nargs="*", help="names of arms (default: all); the unguided one is always there")
     parser.add_argument("--table", action="store_true", help="only judge the prompts that are finished")
     given = parser.parse_args()
@@ -306,11 +339,12 @@ def main() -> None:
     if unknown:
         parser.error(f"arms must be among {', '.join(known)}, got {', '.join(unknown)}.")
     chosen = [arm for arm in known.values() if given.arms is None or arm.name in (BASE, *given.arms)]
-    prompts = read_prompts(given.prompts)
-    given.out.mkdir(parents=True, exist_ok=True)
+    prompts = [prompt for prompt in read(given.half) if prompt.kind in given.kinds][: given.prompts]
+    out = WORK / given.half / f"{given.model}, {given.family}, CFG {given.cfg:g}"
+    out.mkdir(parents=True, exist_ok=True)
     if not given.table:
-        draw(Sampling(given.weights, given.family, given.batch, given.seed), chosen, prompts, given.out)
-    look(given.out, chosen, prompts, given.batch, given.features or ["demo.classifier:judge"], given.reference)
+        draw(Sampling(WEIGHTS[given.model], given.family, given.batch, given.cfg), chosen, prompts, out)
+    look(out, chosen, prompts, given.batch)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ class Steered(comfy.samplers.CFGGuider):
     Attributes:
         predicted: the model's x̂0 of each call.
         evaluations: evaluations of each image, those of ``start`` included.
+        scores: what a restart measured, before and after: (B,) by quantity.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Steered(comfy.samplers.CFGGuider):
         self.steering, self.start, self.seed = steering, start, seed
         self.predicted: list[Tensor] = []
         self.evaluations = 0
+        self.scores: list[dict[str, Tensor]] = []
 
     def predict_noise(self, x: Tensor, timestep: Tensor, model_options: Any = None, seed: Any = None) -> Tensor:
         """One call by the sampler."""
@@ -111,19 +113,21 @@ class Steered(comfy.samplers.CFGGuider):
         return guided, prompted
 
     def measure(self, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Estimate:
-        """The quantities at a call."""
-        self.evaluations += SAMPLES
-
-        def measured() -> Estimate:
-            noise = probe_noise(x.shape[1:], SAMPLES, self.seed, step, 0, range(len(x)), orthogonally=True)
-            center = self.noising(sigma).noise_prediction(x, denoised)
-            return estimate(
-                self.score, x, sigma, noising=self.noising, noise=noise, orthogonal=True, center=center, both=self.both,
-                estimator=ESTIMATOR,
-            )  # fmt: skip
-
-        found: Estimate = self._once("measured", step, measured)
+        """The quantities at a call on the path of the unguided run, or after it."""
+        evaluations = self.evaluations + SAMPLES
+        found: Estimate = self._once("measured", step, lambda: self.measured(step, x, sigma, denoised))
+        self.evaluations = evaluations
         return found
+
+    def measured(self, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Estimate:
+        """The quantities at a call that no other run has made, with the probes of a step."""
+        self.evaluations += SAMPLES
+        noise = probe_noise(x.shape[1:], SAMPLES, self.seed, step, 0, range(len(x)), orthogonally=True)
+        center = self.noising(sigma).noise_prediction(x, denoised)
+        return estimate(
+            self.score, x, sigma, noising=self.noising, noise=noise, orthogonal=True, center=center, both=self.both,
+            estimator=ESTIMATOR,
+        )  # fmt: skip
 
     def gradient(self, step: int, probes: Probes, quantity: str) -> Tensor:
         """The exact gradient of a quantity at a call."""
@@ -211,8 +215,8 @@ class SelfGuidance:
         return denoised if step == 0 else denoised + self.weight * (denoised - guider.predicted[step - 1])
 
 
-Region = Callable[[Steered, int, Tensor, Tensor, Tensor], Tensor]
-"""The elements that restart, boolean (B, 1, *spatial), from the guider, the step, x, sigma and x̂0."""
+Region = Callable[[Steered, int, Tensor, Estimate], Tensor]
+"""The elements that restart, boolean (B, 1, *spatial), from the guider, the step, x and what was measured there."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +227,9 @@ class MeasuredRegion:
     percentile: float
     side: str = "high"
 
-    def __call__(self, guider: Steered, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
+    def __call__(self, guider: Steered, step: int, x: Tensor, measured: Estimate) -> Tensor:
         """The region."""
-        values = guider.measure(step, x, sigma, denoised).quantities[self.quantity].mean(1, keepdim=True)
+        values = measured.quantities[self.quantity].mean(1, keepdim=True)
         return uncertain_elements(values, self.percentile, side=self.side)
 
 
@@ -235,20 +239,25 @@ class RandomRegion:
 
     percentile: float
 
-    def __call__(self, guider: Steered, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
+    def __call__(self, guider: Steered, step: int, x: Tensor, measured: Estimate) -> Tensor:
         """The region."""
         values = avg_pool2d(guider.noise(REGION_STREAM, step, x)[:, :1], SPOT, 1, SPOT // 2)
         return values > per_image(percentile_per_image(values, self.percentile), x.ndim)
 
 
-def everything(guider: Steered, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
+def everything(guider: Steered, step: int, x: Tensor, measured: Estimate) -> Tensor:
     """A region that covers each image."""
     return torch.ones_like(x[:, :1], dtype=torch.bool)
 
 
+def _scores(measured: Estimate) -> dict[str, Tensor]:
+    """The mean of each quantity over the elements of an image, (B,)."""
+    return {name: values.flatten(1).mean(1) for name, values in measured.quantities.items()}
+
+
 @dataclass(frozen=True)
 class Restart:
-    """Euler's method that goes back once, in a region of the image.
+    """Euler's method that goes back once, in a region of the image, and measures before and after.
 
     Attributes:
         low: the step at which the region is chosen and noised again.
@@ -278,12 +287,16 @@ class Restart:
                 path.append(x)
                 denoised = predict(x, step)
                 if step == self.low:
-                    region = self.region(guider, step, x, sigmas[step].expand(len(x)), denoised)
+                    sigma = sigmas[step].expand(len(x))
+                    before = guider.measure(step, x, sigma, denoised)
+                    region = self.region(guider, step, x, before)
                     low, high = (guider.noising(sigmas[level : level + 1]) for level in (self.low, self.high))
                     x = restarted(x, path[self.high], region, low, high, guider.noise(RESTART_STREAM, step, x))
                     for again in range(self.high, self.low):
                         x = torch.where(region, moved(x, again, predict(x, again)), path[again + 1])
                     denoised = predict(x, step)
+                    after = guider.measured(step, x, sigma, denoised)
+                    guider.scores = [_scores(before), _scores(after)]
                 x = moved(x, step, denoised)
             return x
 

@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-PROMPT = "cat face"
+from testbed import prompts
+
+PROMPT = prompts.Prompt("choosing", "plain", "cat face", ("cat face",), "", ("cat", "face"))
+HEART = prompts.Prompt("choosing", "plain", "heart", ("red heart",), "", ("heart",))
+CFG = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +38,13 @@ def sampling(screening: ModuleType) -> Any:
     from demo import model
 
     with torch.inference_mode(False):
-        return screening.Sampling(model.WEIGHTS, "noise prediction", 1, 5)
+        return screening.Sampling(model.WEIGHTS, "noise prediction", 1, CFG)
 
 
 @pytest.fixture
 def run(screening: ModuleType, sampling: Any) -> Callable[..., tuple[Tensor, dict[str, Any]]]:
     """Samples with an arm that has these fields."""
-    return lambda **fields: sampling(screening.Arm(**({"name": "arm"} | fields)), 0, PROMPT)
+    return lambda **fields: sampling(screening.Arm(**({"name": "arm"} | fields)), PROMPT)
 
 
 @pytest.fixture
@@ -49,29 +53,32 @@ def plain(run: Callable[..., tuple[Tensor, dict[str, Any]]], screening: ModuleTy
     return run(name=screening.BASE)[0]
 
 
-def empty(guider: Any, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
+def empty(guider: Any, step: int, x: Tensor, measured: Any) -> Tensor:
     return torch.zeros_like(x[:, :1], dtype=torch.bool)
 
 
 def test_the_unguided_arm_is_comfyuis(sampling: Any, screening: ModuleType, plain: Tensor) -> None:
     import comfy.samplers
 
-    positive, negative = (sampling.clip.encode_from_tokens_scheduled(sampling.clip.tokenize(text)) for text in (PROMPT, ""))
+    positive, negative = (sampling.clip.encode_from_tokens_scheduled(sampling.clip.tokenize(text)) for text in (PROMPT.text, ""))
     guider = comfy.samplers.CFGGuider(sampling.model)
     guider.set_conds(positive, negative)
-    guider.set_cfg(screening.CFG)
-    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(10))
+    guider.set_cfg(CFG)
+    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(PROMPT.seed))
     sigmas = comfy.samplers.calculate_sigmas(sampling.model.get_model_object("model_sampling"), "normal", screening.STEPS)
     sampler = comfy.samplers.sampler_object("euler")
     with torch.no_grad():
-        latent = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=10)
+        latent = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=PROMPT.seed)
         assert torch.equal(sampling.vae.decode(latent).movedim(-1, 1).clamp(0, 1), plain)
 
 
 def test_an_empty_region_changes_nothing(run: Callable[..., Any], screening: ModuleType, plain: Tensor) -> None:
     images, noted = run(restart=screening.Restart(6, 3, empty))
     assert torch.equal(images, plain)
-    assert noted["evaluations"] == screening.STEPS + 6 - 3 + 1
+    assert noted["evaluations"] == screening.STEPS + 6 - 3 + 1 + 2 * 5
+    before, after = noted["scores"]
+    assert list(before) == list(after)
+    assert all(values == pytest.approx(after[name], rel=1e-4) and len(values) == 1 for name, values in before.items())
 
 
 def test_the_rest_is_on_its_path_when_the_region_is_back(screening: ModuleType, sampling: Any) -> None:
@@ -79,8 +86,8 @@ def test_the_rest_is_on_its_path_when_the_region_is_back(screening: ModuleType, 
     low, high = 8, 4
     seen: list[Tensor] = []
 
-    def left(guider: Any, step: int, x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
-        region = empty(guider, step, x, sigma, denoised)
+    def left(guider: Any, step: int, x: Tensor, measured: Any) -> Tensor:
+        region = empty(guider, step, x, measured)
         region[..., :32] = True
         return region
 
@@ -91,8 +98,8 @@ def test_the_rest_is_on_its_path_when_the_region_is_back(screening: ModuleType, 
             seen.append(x.clone())
             return denoised
 
-    guider = sampling._guider(Watching(), screening.Start(), PROMPT, 0)
-    sampling._sample(guider, screening.Arm("arm", restart=screening.Restart(low, high, left)), 0)
+    guider = sampling._guider(Watching(), screening.Start(), PROMPT)
+    sampling._sample(guider, screening.Arm("arm", restart=screening.Restart(low, high, left)), PROMPT.seed)
     back = low + 1 + low - high  # the call after the steps before, and those of the restart
     for again, call in enumerate(range(low + 1, back + 1), start=high):
         assert torch.equal(seen[call][..., 32:], seen[again][..., 32:])
@@ -111,8 +118,8 @@ def test_every_update_has_the_stated_size(quantity: str, screening: ModuleType, 
             return guided
 
     for size in (-0.5, 0.5):
-        guider = sampling._guider(Compared(range(3, 5), quantity, size, 90.0), screening.Start(), PROMPT, 0)
-        sampling._sample(guider, screening.Arm("arm"), 0)
+        guider = sampling._guider(Compared(range(3, 5), quantity, size, 90.0), screening.Start(), PROMPT)
+        sampling._sample(guider, screening.Arm("arm"), PROMPT.seed)
     for change in changes:
         chosen = change != 0
         assert float(chosen.float().mean()) == pytest.approx(0.1, abs=0.001)
@@ -123,21 +130,40 @@ def test_every_update_has_the_stated_size(quantity: str, screening: ModuleType, 
 def test_a_start_that_is_not_computed_again_gives_the_same_image(screening: ModuleType, sampling: Any, plain: Tensor) -> None:
     guidance = {"steps": range(4, 6), "quantity": "denoised_variance", "size": -1.0}
     arm = screening.Arm("arm", guidance)
-    images, noted = sampling(arm, 0, PROMPT)
-    whole = sampling._guider(arm.steering(), screening.Start(), PROMPT, 0)
-    assert torch.equal(sampling._sample(whole, arm, 0), images) and not torch.equal(images, plain)
+    images, noted = sampling(arm, PROMPT)
+    whole = sampling._guider(arm.steering(), screening.Start(), PROMPT)
+    assert torch.equal(sampling._sample(whole, arm, PROMPT.seed), images) and not torch.equal(images, plain)
     assert noted["evaluations"] == whole.evaluations == 20 + 2 * 5 * 4
 
 
 def test_a_screening_resumes(screening: ModuleType, sampling: Any, tmp_path: Path) -> None:
     arms = [screening.Arm(screening.BASE), screening.Arm("SG-prev 1", self_guidance=1.0)]
     screening.draw(sampling, arms[:1], [PROMPT], tmp_path)
-    screening.draw(sampling, arms, [PROMPT, "heart"], tmp_path)
-    screening.draw(sampling, arms, [PROMPT, "heart"], tmp_path)
+    screening.draw(sampling, arms, [PROMPT, HEART], tmp_path)
+    screening.draw(sampling, arms, [PROMPT, HEART], tmp_path)
     units = [json.loads(line) for line in (tmp_path / "units.jsonl").read_text().splitlines()]
     assert [(unit["prompt"], unit["arm"]) for unit in units] == [
-        (prompt, arm.name) for prompt in (PROMPT, "heart") for arm in arms
+        (prompt.text, arm.name) for prompt in (PROMPT, HEART) for arm in arms
     ]
-    files = [screening.file_of(tmp_path, arm.name, number, 0) for arm in arms for number in range(2)]
+    files = [screening.file_of(tmp_path, arm.name, prompt, 0) for arm in arms for prompt in (PROMPT, HEART)]
     assert all(file.is_file() for file in files)
     assert files[0].read_bytes() != files[2].read_bytes()
+
+
+def test_the_original_is_kept_where_its_score_is_no_worse(screening: ModuleType) -> None:
+    """The restart mends the first image and breaks the second; its score says so."""
+    pixels, judge = torch.zeros(2, 3, 4, 4), "confidence (one)"
+    base = screening.Drawn(pixels, {judge: torch.tensor([0.2, 0.9])}, 20)
+    again = screening.Drawn(pixels + 1, {judge: torch.tensor([0.8, 0.1])}, 39)
+    scores = [dict.fromkeys(screening.KEPT_BY, values) for values in ([1.0, 1.0], [0.5, 2.0])]
+    drawn = {screening.BASE: base, "restart": again}
+    units = {
+        (prompt.text, "restart"): {"scores": [{n: v[i : i + 1] for n, v in s.items()} for s in scores]}
+        for i, prompt in enumerate((PROMPT, HEART))
+    }
+    drawn |= screening.choices("restart", drawn, units, [PROMPT, HEART])
+    kept = drawn["restart, kept by denoising_loss"]
+    assert kept.qualities[judge].tolist() == pytest.approx([0.8, 0.9])
+    assert kept.pixels.mean((1, 2, 3)).tolist() == [1, 0]
+    rows = {row[0]: row for row in screening.repair(drawn, torch.tensor([0, 0]), judge).rows}
+    assert rows["restart"][2] == rows["restart"][5] == 1
