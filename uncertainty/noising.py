@@ -43,6 +43,10 @@ class Noising:
         """The denoised image that a noise prediction implies, ``x̂0 = (x - b·ε) / a``."""
         return (x - per_image(self.b, x.ndim) * noise_prediction) / per_image(self.a, x.ndim)
 
+    def noised(self, denoised: Tensor, noise: Tensor) -> Tensor:
+        """An image with noise (M, B, C, *spatial): ``a·x̂0 + b·nⁱ``."""
+        return per_image(self.a, denoised.ndim) * denoised + per_image(self.b, denoised.ndim) * noise
+
     def renoise(self, x: Tensor, noise_prediction: Tensor, noise: Tensor) -> Tensor:
         """The denoised image with new noise (M, B, C, *spatial): ``x̂ⁱ = a·x̂0 + b·nⁱ = x + b·(nⁱ - ε)``."""
         return x + per_image(self.b, x.ndim) * (noise - noise_prediction)

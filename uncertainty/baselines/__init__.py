@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import bayesdiff, cfg_rejection, mc_dropout, paper_score, score_acceleration
+from . import bayesdiff, cfg_rejection, mc_dropout, paper_score, prompt_information, score_acceleration
 from .baseline import Baseline
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
@@ -18,6 +18,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
             bayesdiff.BASELINE,
             cfg_rejection.BASELINE,
             score_acceleration.BASELINE,
+            prompt_information.BASELINE,
         )
     }
 )

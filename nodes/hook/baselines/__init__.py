@@ -12,6 +12,7 @@ from .bayesdiff_run import BayesDiff
 from .cfg_rejection_run import CfgRejection, FreeCfgRejection
 from .mc_dropout_run import McDropout
 from .paper_score_run import PaperScore
+from .prompt_information_run import PromptInformation
 from .score_acceleration_run import ScoreAcceleration
 
 RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
@@ -20,6 +21,7 @@ RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
     BayesDiff.name: BayesDiff,
     CfgRejection.name: CfgRejection,
     ScoreAcceleration.name: ScoreAcceleration,
+    PromptInformation.name: PromptInformation,
 }
 # Those that evaluate nothing.
 FREE = (CfgRejection.name, ScoreAcceleration.name)
