@@ -8,7 +8,7 @@ import pytest
 from dev.bootstrap import ROOT
 from dev.client import get, make, node_with, run
 from dev.server import ComfyServer
-from saved_workflows import expanded, few_culled_early, pixels
+from saved_workflows import expanded, few_culled_early, overlapping, pixels
 
 PACK = "custom_nodes.uncertainty-sampling"
 # Workflows that contain a blueprint depend on the order of its inputs.
@@ -41,6 +41,7 @@ def test_a_blueprint_is_whole(name: str, server: ComfyServer) -> None:
     assert node["type"] == inner["id"]
     assert node["title"] == inner["name"] == name
     assert [put["name"] for put in node["inputs"]] == [put["name"] for put in inner["inputs"]] == INPUTS[name]
+    assert overlapping(inner["nodes"]) == []
     info = json.loads(get(server.url, "/object_info"))
     assert {each["type"] for each in inner["nodes"]} <= set(info)
 

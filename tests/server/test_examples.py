@@ -2,7 +2,6 @@
 
 import json
 import urllib.request
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,12 @@ from dev.bootstrap import ROOT
 from dev.client import Graph, get, make, node_with, run, view
 from dev.server import ComfyServer
 from patience import LIMIT_SECONDS
-from saved_workflows import FOLDER, NOTE, few_culled_early, graph_of, pixels, workflow
+from saved_workflows import FOLDER, NOTE, few_culled_early, graph_of, overlapping, pixels, workflow
 from uncertainty.storage.tensor_files import load_map
 
 # Workflows as each released version saved them.
 SAVED = ROOT / "tests" / "fixtures" / "workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
-TITLE = 30  # pixels of a node's title, above its position
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,9 +27,7 @@ def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
     loader = flow["nodes"][kinds.index("UncertaintyDemoModel")]
     assert "demo model" in loader["widgets_values"]
     assert set(flow["extra"]) == {"ds"}
-    boxes = [(node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in flow["nodes"]]
-    for (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) in combinations(boxes, 2):
-        assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+    assert overlapping(flow["nodes"]) == []
 
 
 @pytest.mark.parametrize("path", sorted(SAVED.rglob("*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}")

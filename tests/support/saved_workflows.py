@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,22 @@ from dev.server import ComfyServer
 
 FOLDER = ROOT / "example_workflows"
 NOTE = "MarkdownNote"
+TITLE = 30  # pixels of a node's title, above its position
 
 
 def workflow(name: str, folder: Path = FOLDER) -> dict:
     """The contents of an example's file."""
     return json.loads((folder / f"{name}.json").read_text())
+
+
+def overlapping(nodes: list[dict]) -> list[tuple[str, str]]:
+    """The types of nodes that cover parts of each other."""
+    boxes = [(node["type"], node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in nodes]
+    return [
+        (kind, other)
+        for (kind, left, top, right, bottom), (other, other_left, other_top, other_right, other_bottom) in combinations(boxes, 2)
+        if left < other_right and other_left < right and top < other_bottom and other_top < bottom
+    ]
 
 
 def graph_of(name: str, folder: Path = FOLDER) -> Graph:
