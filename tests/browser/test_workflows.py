@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from conftest import FrontEnd
 
 FILES = sorted((ROOT / "example_workflows").glob("*.json"))
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 # The server of the newer front-end samples in fewer steps: that changes the pictures, not how they are shown.
 FEW_STEPS = 8
 VIEW = "uncertainty_view"  # the output of nodes that have a view of this pack
@@ -86,6 +87,28 @@ def test_file_runs_and_shows_what_came_out(each_front_end: "FrontEnd", file: Pat
         if VIEW in reported.get(node.id, []):
             each_front_end.photograph(f"{name}-{node.id}", of=node)
     assert any(key in ("images", VIEW) for keys in reported.values() for key in keys)
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", OPPOSITES, indirect=True)
+@pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
+def test_a_blueprint_opens_with_its_values(each_front_end: "FrontEnd", file: Path, request: pytest.FixtureRequest) -> None:
+    """The values of the outer node reach the nodes inside."""
+    blueprint = json.loads(file.read_text())
+    (outer,), (inner,) = blueprint["nodes"], blueprint["definitions"]["subgraphs"]
+    each_front_end.open(file)
+    each_front_end.command("Comfy.Canvas.FitView")
+    each_front_end.photograph(f"{file.stem}-{request.node.callspec.params['each_front_end']}")
+    exported = each_front_end.exported()
+    assert sorted(node["class_type"] for node in exported.values()) == sorted(node["type"] for node in inner["nodes"])
+    widgets = [put["name"] for put in outer["inputs"] if "widget" in put]
+    given = dict(zip(widgets, outer["widgets_values"], strict=True))
+    for link in inner["links"]:
+        name = inner["inputs"][link["origin_slot"]]["name"] if link["origin_id"] == inner["inputNode"]["id"] else None
+        if name in given:
+            target = next(node for node in inner["nodes"] if node["id"] == link["target_id"])
+            put = target["inputs"][link["target_slot"]]["name"]
+            assert exported[f"{outer['id']}:{target['id']}"]["inputs"][put] == given[name], name
     assert each_front_end.complaints == []
 
 

@@ -1,60 +1,22 @@
-"""The example workflows and the blueprint do what they say, checked on real results."""
+"""The example workflows do what they say, checked on real results."""
 
-import io
 import json
 import urllib.request
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dev.bootstrap import ROOT
-from dev.client import Graph, get, node_with, run, view
+from dev.client import Graph, get, make, node_with, run, view
 from dev.server import ComfyServer
 from patience import LIMIT_SECONDS
+from saved_workflows import FOLDER, NOTE, few_culled_early, graph_of, overlapping, pixels, workflow
 from uncertainty.storage.tensor_files import load_map
 
-FOLDER = ROOT / "example_workflows"
 # Workflows as each released version saved them.
 SAVED = ROOT / "tests" / "fixtures" / "workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
-NOTE = "MarkdownNote"
-TITLE = 30  # pixels of a node's title, above its position
-
-
-def workflow(name: str, folder: Path = FOLDER) -> dict:
-    """The contents of an example's file."""
-    return json.loads((folder / f"{name}.json").read_text())
-
-
-def graph_of(name: str, folder: Path = FOLDER) -> Graph:
-    """An example in API format, as the front-end queues it."""
-    flow = workflow(name, folder)
-    sources = {link[0]: [str(link[1]), link[2]] for link in flow["links"]}
-    graph: Graph = {}
-    for node in flow["nodes"]:
-        if node["type"] == NOTE:
-            continue
-        values = list(node.get("widgets_values", []))
-        inputs = {}
-        for put in node["inputs"]:
-            if put["link"] is not None:
-                inputs[put["name"]] = sources[put["link"]]
-            if "widget" in put and values:
-                value = values.pop(0)
-                inputs.setdefault(put["name"], value)
-                if put["name"] in ("seed", "noise_seed"):
-                    values.pop(0)  # the widget that says how the seed changes after a run
-        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-    return graph
-
-
-def pixels(server: ComfyServer, shown: dict) -> np.ndarray:
-    """The pictures in a node's output, (images, height, width, 3)."""
-    files = [Image.open(io.BytesIO(view(server.url, file))).convert("RGB") for file in shown["images"]]
-    return np.stack([np.asarray(file) for file in files])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,9 +27,7 @@ def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
     loader = flow["nodes"][kinds.index("UncertaintyDemoModel")]
     assert "demo model" in loader["widgets_values"]
     assert set(flow["extra"]) == {"ds"}
-    boxes = [(node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in flow["nodes"]]
-    for (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) in combinations(boxes, 2):
-        assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+    assert overlapping(flow["nodes"]) == []
 
 
 @pytest.mark.parametrize("path", sorted(SAVED.rglob("*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -191,21 +151,55 @@ def test_the_papers_settings(server: ComfyServer, tmp_path: Path) -> None:
     assert {key: found.settings[key] for key in expected} == expected
 
 
-def test_the_blueprint_is_served(server: ComfyServer) -> None:
-    served = json.loads(get(server.url, "/global_subgraphs"))
-    (number,) = (key for key, entry in served.items() if entry["info"]["node_pack"] == "custom_nodes.uncertainty-sampling")
-    assert served[number]["name"] == "Best of N"
-    flow = json.loads(json.loads(get(server.url, f"/global_subgraphs/{number}"))["data"])
-    (node,), (inner,) = flow["nodes"], flow["definitions"]["subgraphs"]
-    assert node["type"] == inner["id"]
-    assert [put["name"] for put in node["inputs"][:4]] == ["model", "positive", "negative", "vae"]
-    info = json.loads(get(server.url, "/object_info"))
-    assert {each["type"] for each in inner["nodes"]} <= set(info)
+def beside_full_run(graph: Graph) -> Graph:
+    """The graph of early_culling, in which ComfyUI's own nodes also sample all its images to the end, as node "full"."""
+    inputs = graph[node_with(graph, "UncertaintySamplerCustom")]["inputs"]
+    whole = {name: inputs[name] for name in ("noise", "guider", "sampler", "latent_image")}
+    schedule = graph[node_with(graph, "SplitSigmasDenoise")]["inputs"]["sigmas"]
+    vae = graph[node_with(graph, "VAEDecode")]["inputs"]["vae"]
+    return graph | {
+        "sampled": make("SamplerCustomAdvanced", **whole, sigmas=schedule),
+        "decoded": make("VAEDecode", samples=["sampled", 0], vae=vae),
+        "full": make("SaveImage", images=["decoded", 0], filename_prefix="examples/full"),
+    }
+
+
+def test_early_culling_measures_once_and_finishes_the_best(server: ComfyServer, tmp_path: Path) -> None:
+    delivered = graph_of("early_culling")
+    judge, saved = node_with(delivered, "UncertaintyScoreFilter"), node_with(delivered, "UncertaintySaveImage")
+    assert delivered[node_with(delivered, "EmptyLatentImage")]["inputs"]["batch_size"] == 16
+    assert delivered[judge]["inputs"]["keep"] == 4
+    graph = beside_full_run(few_culled_early(keep=3))
+    measured = [node_with(graph, "UncertaintySamplerCustom"), 2]
+    graph["map"] = make("UncertaintyMapSave", uncertainty=measured, filename_prefix="examples/early")
+    outputs = run(server.url, graph)
+    kept, scores = outputs[judge]["kept"], outputs[judge]["scores"]
+    assert kept == [0, 2, 3]
+    assert scores[1] > 2 * max(scores[image] for image in kept)
+    finished, full = pixels(server, outputs[saved]).astype(int), pixels(server, outputs["full"])
+    assert np.abs(finished - full[kept]).max() <= 1  # sums in smaller batches round differently
+    path = tmp_path / "map.safetensors"
+    path.write_bytes(view(server.url, outputs["map"]["files"][0]))
+    found = load_map(path)
+    assert (found.steps, found.total_steps) == ((8,), 9)  # the first 30 % of 30 steps
+
+
+@pytest.mark.parametrize(("sampler", "same"), [("euler", True), ("heun", True), ("ddim", True), ("dpmpp_2m", False)])
+def test_the_split_schedule_of_early_culling_makes_the_images_of_a_full_run(
+    sampler: str, same: bool, server: ComfyServer
+) -> None:
+    """Bit for bit in batches of one size, with the samplers that the note names."""
+    graph = beside_full_run(few_culled_early(keep=4))
+    graph[node_with(graph, "BasicScheduler")]["inputs"]["steps"] = 10
+    graph[node_with(graph, "KSamplerSelect")]["inputs"]["sampler_name"] = sampler
+    outputs = run(server.url, graph)
+    finished = pixels(server, outputs[node_with(graph, "UncertaintySaveImage")])
+    assert np.array_equal(finished, pixels(server, outputs["full"])) == same
 
 
 def test_no_file_tells_where_it_was_made() -> None:
     files = [*FOLDER.glob("*.json"), *(ROOT / "subgraphs").glob("*.json")]
-    assert len(files) == len(NAMES) + 1
+    assert len(files) == len(NAMES) + 2
     for file in files:
         text = file.read_text()
         assert [word for word in ("/home/", "/root/", "http") if word in text] == [], file.name

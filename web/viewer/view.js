@@ -86,10 +86,13 @@ class MapView {
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
     host.attach(this.element);
+    const fit = new ResizeObserver(() => this.#fit());
+    for (const part of [this.body, this.quantities.element, this.says]) fit.observe(part);
     host.onValue(() => this.#draw());
     host.onWiring(() => this.#draw());
     host.onRemove(() => {
       this.generation++;
+      fit.disconnect();
       this.closeLarge();
       this.curve.destroy();
       this.strip.destroy();
@@ -109,6 +112,12 @@ class MapView {
     this.closeLarge();
     this.body.hidden = true;
     this.#say(text);
+  }
+
+  /** Enlarge a node that is so narrow that more lines of buttons and text push the curve out of it. */
+  #fit() {
+    const { scrollHeight, clientHeight } = this.element;
+    if (scrollHeight > clientHeight) this.host.grow(0, scrollHeight);
   }
 
   /** Load the maps of a batch. */
