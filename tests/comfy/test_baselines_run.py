@@ -12,7 +12,7 @@ from torch import Tensor
 
 from real_models import Loaded, Sampling
 
-WITHOUT_DROPOUT = ("paper_score", "cfg_rejection")
+WITHOUT_DROPOUT = ("paper_score", "cfg_rejection", "prompt_information")
 ALL = (*WITHOUT_DROPOUT, "mc_dropout", "bayesdiff")
 
 
@@ -46,7 +46,8 @@ def test_the_image_stays_bit_identical(
     assert set(found.baselines) == set(chosen)
     for name in chosen:
         score = found.score(name).value
-        assert score.shape == (2,) and torch.isfinite(score).all() and (score > 0).all(), name
+        assert score.shape == (2,) and torch.isfinite(score).all(), name
+        assert (score > 0).all() or name == "prompt_information"
         assert score[0] != score[1], name
     again = sampling.node(loaded, options=options(baselines=chosen, laplace=fit(loaded)))[1]
     assert all(torch.equal(found.score(name).value, again.score(name).value) for name in chosen)
@@ -80,6 +81,7 @@ def test_evaluations_are_counted(
         "paper_score": 3 * steps,
         "mc_dropout": 3 * steps,
         "bayesdiff": 3 + 20,
+        "prompt_information": 3,
     }
 
 
@@ -101,6 +103,53 @@ def test_cfg_rejection_sees_both_predictions(
     _, found, _ = sampling.node(loaded, options=chosen)
     _, other, _ = sampling.node(loaded, options=chosen, window_start=0.6, window_end=0.8)
     assert torch.equal(found.score("cfg_rejection").value, other.score("cfg_rejection").value)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_prompt_information_compares_both_prompts_at_an_early_level(
+    cfg: float,
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    options: Callable[..., Any],
+    pack: Callable[[str], ModuleType],
+) -> None:
+    """Computed once more from the finished image, with ComfyUI's own evaluation of both prompts."""
+    import comfy.samplers
+
+    loaded, steps, seed = loaded_models["demo-eps"], 10, 5
+    module, chosen = pack("uncertainty.baselines.prompt_information"), options(baselines=("prompt_information",))
+    last = {"window_start": 0.9, "window_end": 1.0}
+    latent, found, _ = sampling.node(loaded, steps=steps, cfg=cfg, seed=seed, samples=4, options=chosen, **last)
+    image = loaded.model.model.process_latent_in(latent["samples"])
+    sigmas = comfy.samplers.calculate_sigmas(loaded.model.get_model_object("model_sampling"), "normal", steps)
+    early = module.level_step(steps - 1, steps)
+    stream = pack("nodes.hook.model_call").stream(seed, pack("nodes.hook.baselines.prompt_information_run")._STREAM)
+    noise = pack("uncertainty.probes").probe_noise(image.shape[1:], 4, stream, early, 0, range(2), orthogonally=True)
+    both: list[Tensor] = []
+
+    class Asking(comfy.samplers.CFGGuider):
+        def predict_noise(self, x: Tensor, timestep: Tensor, model_options: Any = None, seed: Any = None) -> Tensor:
+            conds = [self.conds["positive"], self.conds["negative"]]
+            z = (image + sigmas[early] * noise).flatten(0, 1)
+            made = comfy.samplers.calc_cond_batch(self.inner_model, conds, z, sigmas[early].expand(len(z)), model_options)
+            both[:] = [part.reshape(noise.shape) for part in made]
+            return x
+
+    asking = Asking(loaded.model)
+    asking.set_conds(loaded.positive, loaded.negative)
+    sampler, empty = comfy.samplers.sampler_object("euler"), torch.zeros_like(image)
+    asking.sample(empty, empty, sampler, torch.tensor([1.0, 0.5]), disable_pbar=True)
+    expected = module.information(*both, image).mean((1, 2, 3))
+    torch.testing.assert_close(found.score("prompt_information").value, expected, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(found.summed("prompt_information").mean((1, 2, 3)), found.score("prompt_information").value)
+
+
+def test_equal_prompts_tell_nothing(loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any]) -> None:
+    loaded, chosen = loaded_models["demo-flow"], options(baselines=("prompt_information",))
+    apart = sampling.node(loaded, options=chosen)[1].score("prompt_information").value
+    equal = sampling.node(replace(loaded, negative=loaded.positive), options=chosen)[1].score("prompt_information").value
+    assert equal.abs().max() < 1e-5
+    assert (apart.abs() > 1e-3).all()
 
 
 def test_what_cannot_be_measured_is_said_before_sampling(
@@ -263,3 +312,6 @@ def test_guiders_of_more_prompts_are_refused_by_name(
         node.execute(**inputs, options=options(baselines=("bayesdiff",), laplace=fit(loaded)))
     with pytest.raises(ValueError, match="cfg_rejection needs one positive prompt, one negative prompt"):
         node.execute(**inputs, options=options(baselines=("cfg_rejection",)))
+    inputs["guider"] = nodes_custom_sampler.BasicGuider.execute(loaded.model, loaded.positive).args[0]
+    with pytest.raises(ValueError, match="prompt_information compares a positive with a negative prompt, but Guider_Basic has p"):
+        node.execute(**inputs, options=options(baselines=("prompt_information",)))

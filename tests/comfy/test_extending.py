@@ -109,9 +109,12 @@ def test_what_the_page_adds_is_in_the_nodes_a_saved_file_and_the_ledger(extended
     assert done.returncode == 0, done.stderr[-4000:]
     seen = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
     probed = "score_variance posterior_variance denoised_variance denoising_loss denoised_deviation"
-    baselines = "paper_score mc_dropout bayesdiff cfg_rejection score_acceleration latent_norm"
+    baselines = "paper_score mc_dropout bayesdiff cfg_rejection score_acceleration prompt_information latent_norm"
     assert seen["quantity"] == f"{probed.replace(' denoised_deviation', '')} drift denoised_deviation {baselines}"
     assert seen["estimator"] == "filtered control_variate paper centered robust"
-    assert seen["baselines"] == "options paper_score mc_dropout cfg_rejection control laplace score_acceleration latent_norm"
+    assert (
+        seen["baselines"]
+        == "options paper_score mc_dropout cfg_rejection control laplace score_acceleration prompt_information latent_norm"
+    )
     assert seen["file"] == f"{probed} latent_norm robust"
     assert seen["ledger"] == "2"

@@ -10,7 +10,8 @@ from torch.nn.functional import mse_loss
 
 from dev.launcher import mend_torchvision
 from made_maps import made
-from uncertainty.baselines import BASELINES, bayesdiff, cfg_rejection, laplace, mc_dropout
+from uncertainty.baselines import BASELINES, bayesdiff, cfg_rejection, laplace, mc_dropout, prompt_information
+from uncertainty.noising import variance_exploding
 from uncertainty.scores import SCORES, Score
 
 
@@ -175,3 +176,38 @@ def test_scores_of_baselines_have_no_steps() -> None:
     assert scored.select([1]).score("mc_dropout").value.tolist() == [2.0]
     with pytest.raises(ValueError, match="has no steps"):
         scored.score("mc_dropout", [])
+
+
+def test_prompt_information_is_that_of_gaussian_data() -> None:
+    """Data N(μ, s²) with the prompt, N(0, S²) without: the squared errors are (σ⁴·(μ - x0)² + s⁴·σ²) / (s² + σ²)²."""
+    mean, narrow, wide, sigma, count = 1.0, 0.3, 1.5, 2.0, 4000
+    images = torch.stack([torch.full((1, 4, 4), value) for value in (1.0, 0.0, -1.0)]).double()
+
+    def restored(x: Tensor, centre: float, spread: float) -> Tensor:
+        return (spread**2 * x + sigma**2 * centre) / (spread**2 + sigma**2)
+
+    def error(centre: float, spread: float) -> Tensor:
+        gap = images.mean((1, 2, 3)) - centre
+        return (sigma**4 * gap.square() + spread**4 * sigma**2) / (spread**2 + sigma**2) ** 2
+
+    noise = torch.randn(count, *images.shape, generator=generator(2), dtype=torch.float64)
+    x = variance_exploding(torch.full((3,), sigma).double()).noised(images, noise)
+    found = prompt_information.information(restored(x, mean, narrow), restored(x, 0.0, wide), images)
+    expected = 1 - error(mean, narrow) / error(0.0, wide)
+    torch.testing.assert_close(found.mean((1, 2, 3)), expected, rtol=0.02, atol=0.01)
+    assert expected[0] > 0.9 > 0 > expected[1] > expected[2]  # what the prompt says, and what it does not say
+
+
+def test_prompt_information_counts_the_sampled_part_only() -> None:
+    prompted, unprompted = (torch.randn(3, 2, 3, 4, 4, generator=generator(seed)) for seed in (0, 1))
+    denoised, mask = torch.randn(2, 3, 4, 4, generator=generator(2)), torch.zeros(2, 1, 4, 4)
+    mask[..., :2] = 1
+    inside = prompt_information.information(prompted, unprompted, denoised, mask)[..., :2]
+    alone = prompt_information.information(prompted[..., :2], unprompted[..., :2], denoised[..., :2])
+    torch.testing.assert_close(inside, alone)
+
+
+def test_prompt_information_adds_noise_of_a_level_where_shapes_form() -> None:
+    assert [prompt_information.level_step(19, 20), prompt_information.level_step(49, 50)] == [3, 8]
+    assert prompt_information.level_step(1, 20) == 1  # x̂0 of an early step knows no more than its own level
+    assert [prompt_information.level_step(step, 2) for step in (0, 1)] == [0, 1]

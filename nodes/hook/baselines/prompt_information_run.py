@@ -1,9 +1,8 @@
 """The baseline prompt_information in a sampling run."""
 
+from functools import partial
 from typing import Any
 
-import comfy.model_management
-import comfy.samplers
 from torch import Tensor
 
 from ....uncertainty.baselines import prompt_information
@@ -11,6 +10,7 @@ from ....uncertainty.probes import probe_noise, score_probes_both
 from ..model_call import Call, stream
 from .summed_score import SummedScore
 
+PROMPTS = ("positive", "negative")
 _STREAM = 0x696E666F  # keeps its probes independent of those of the map
 
 
@@ -23,7 +23,7 @@ class PromptInformation(SummedScore):
         """Select the last measured step; raise ValueError for a guider without a positive and a negative prompt."""
         self.schedule = schedule
         self.steps = window[-1:]
-        if not {"positive", "negative"} <= set(guider.conds):
+        if not set(PROMPTS) <= set(guider.conds):
             raise ValueError(
                 f"prompt_information compares a positive with a negative prompt, but {type(guider).__name__} has "
                 f"{', '.join(guider.conds) or 'none'}: use CFGGuider, or turn prompt_information off."
@@ -37,13 +37,5 @@ class PromptInformation(SummedScore):
         seed = stream(self.settings.seed, _STREAM)
         noise = probe_noise(call.x.shape[1:], self.settings.samples, seed, early, 0, call.images, orthogonally=True)
         perturbed = level.noised(call.denoised, noise.to(call.x))
-        conds = [call.guider.conds[name] for name in ("positive", "negative")]
-
-        def both(z: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            call.count(len(z) // len(call.x))
-            prompted, unprompted = comfy.samplers.calc_cond_batch(call.guider.inner_model, conds, z, levels, call.options)
-            return prompted.float(), unprompted.float()
-
-        prompted, unprompted = score_probes_both(both, perturbed, sigma, call.passes_per_call)
+        prompted, unprompted = score_probes_both(partial(call.denoised_under, PROMPTS), perturbed, sigma, call.passes_per_call)
         return prompt_information.information(prompted, unprompted, call.denoised, call.mask)
