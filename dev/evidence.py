@@ -57,11 +57,14 @@ def lay_out_pictures() -> None:
 
 
 def workflow_of(protocol: str) -> Path:
-    """File of a protocol's workflow. Only filtering measures baselines; equal_evaluations takes more copies."""
+    """File of a protocol's workflow. Filtering and reconstruction measure baselines; equal_evaluations takes more copies."""
     if protocol == "filtering":
         return WORKFLOW
     graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
-    del graph["sampler"]["inputs"]["options"]
+    if protocol == "reconstruction":
+        graph["baselines"]["inputs"] |= dict.fromkeys(("mc_dropout", "score_acceleration", "prompt_information"), True)
+    else:
+        del graph["sampler"]["inputs"]["options"]
     if protocol == "equal_evaluations":
         graph["sampler"]["inputs"]["samples"] = EQUAL_SAMPLES
     path = WORK / f"{protocol}.api.json"

@@ -16,7 +16,7 @@ from uncertainty.maps import UncertaintyMap
 from uncertainty.metrics.error_map import at_size
 from uncertainty.metrics.intervals import clusters, mean_interval
 from uncertainty.metrics.sparsification import Sparsification, sparsification
-from uncertainty.quantities import QUANTITIES
+from uncertainty.scores import SCORES
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.tensor_files import load_map
 from uncertainty.window import Window
@@ -84,13 +84,9 @@ def measure(images: Sequence[ImageRecord], reference: Reference, folder: Path) -
 
 
 def _curves(truth: Tensor, prediction: Tensor, measured: UncertaintyMap, place: int) -> dict[tuple[str, str], Sparsification]:
-    maps = {}
-    for part in PARTS:
-        for quantity, values in maps_of(measured, place, truth.shape, part).items():
-            maps[quantity, part] = values
-            if QUANTITIES[quantity].high_is_sure:
-                maps[f"{quantity}, lowest first", part] = -values
+    maps = {(name, part): values for part in PARTS for name, values in maps_of(measured, place, truth.shape, part).items()}
     maps |= {(name, "run"): at_size(values[place], truth.shape) for name, values in measured.of_run.items()}
+    maps |= {(f"{name}, lowest first", part): -values for (name, part), values in maps.items() if SCORES[name].high_is_sure}
     edges = torch.zeros_like(prediction)
     edges[:, 1:] += prediction.diff(dim=1).abs()
     edges[:, :, 1:] += prediction.diff(dim=2).abs()
