@@ -29,6 +29,8 @@ from uncertainty.window import Window
 from uncertainty_runs.evaluation.report import Cell, Table, between
 
 from . import train
+from .draw import KINDS_OF, Setting
+from .draw import WORK as DRAWS
 from .judges import BODIES, Judge
 from .prompts import HALVES, KINDS, Prompt, read
 from .steering import (
@@ -321,6 +323,27 @@ def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[Prompt], batch: int
         print(f"{table.name}, {len(shown)} prompts of {batch} images\n{table.markdown()}\n")
 
 
+def sometimes_right(prompts: Sequence[Prompt], setting: str) -> list[Prompt]:
+    """The prompts of which ``testbed.draw`` drew broken and whole images in a setting, by the first judge.
+
+    The others say nothing of repair: the model cannot draw them, or always can.
+
+    Raises:
+        ValueError: a prompt has not been drawn.
+    """
+    judge, found = Judge(next(iter(BODIES))), []
+    for prompt in prompts:
+        path = DRAWS / prompt.half / setting / f"{prompt.text}.npz"
+        if not path.is_file():
+            raise ValueError(f"{prompt.text} was not drawn in {setting}: run testbed.draw {prompt.half} first.")
+        with np.load(path) as unit:
+            images = torch.from_numpy(unit["images"]).movedim(3, 1) / 255
+        broken = judge.confidence(*judge.seen(images)[1:], prompt.names, prompt.words) < BROKEN
+        if 0 < int(broken.sum()) < len(broken):
+            found.append(prompt)
+    return found
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -328,7 +351,6 @@ def main() -> None:
     parser.add_argument("--model", choices=WEIGHTS, default="demo")
     parser.add_argument("--family", choices=demo.FAMILIES, default=demo.FAMILIES[0])
     parser.add_argument("--cfg", type=float, default=1.0)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["plain", "combined"], help="kinds of prompts")
     parser.add_argument("--prompts", type=int, help="only the first so many")
     parser.add_argument("--batch", type=int, default=4, help="images of each prompt")
     parser.add_argument("--arms", nargs="*", help="names of arms (default: all); the unguided one is always there")
@@ -339,8 +361,11 @@ def main() -> None:
     if unknown:
         parser.error(f"arms must be among {', '.join(known)}, got {', '.join(unknown)}.")
     chosen = [arm for arm in known.values() if given.arms is None or arm.name in (BASE, *given.arms)]
-    prompts = [prompt for prompt in read(given.half) if prompt.kind in given.kinds][: given.prompts]
-    out = WORK / given.half / f"{given.model}, {given.family}, CFG {given.cfg:g}"
+    setting = Setting(given.model, given.family, given.cfg, STEPS).name
+    known_kinds = KINDS_OF.get(given.model, KINDS)
+    prompts = [prompt for prompt in read(given.half) if prompt.kind in known_kinds]
+    prompts = sometimes_right(prompts, setting)[: given.prompts]
+    out = WORK / given.half / setting
     out.mkdir(parents=True, exist_ok=True)
     if not given.table:
         draw(Sampling(WEIGHTS[given.model], given.family, given.batch, given.cfg), chosen, prompts, out)
