@@ -27,7 +27,7 @@ from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.atomic import atomic_write
 
 from . import train
-from .prompts import HALVES, KINDS, Prompt, read
+from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
 
 WORK = Path(__file__).parent / ".train" / "draws"
 IMAGES, SAMPLES = 8, 5
@@ -79,10 +79,6 @@ def _latent(family: str) -> tuple[Any, ...]:
 
 MODELS: dict[str, Callable[[str], tuple[Any, ...]]] = {"styles": _styles, "demo": _demo, "latent": _latent}
 """Loads a model in a family: patcher, text encoder, decoder and the shape of an empty latent."""
-
-
-# What a model can draw: two know no words of styles, and of combined prompts (choosing half, CFG 1) all but 1 % were broken.
-KINDS_OF = dict.fromkeys(("demo", "latent"), ("plain",))
 
 
 class Drawing:

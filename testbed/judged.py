@@ -30,7 +30,7 @@ from uncertainty_runs.evaluation.judges import total_variation
 
 from . import pictures
 from .judges import BODIES, Judge
-from .prompts import HALVES, Prompt, read
+from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
 
 WORK = Path(__file__).parent / ".train"
 DRAWS = WORK / "draws"
@@ -116,9 +116,11 @@ class Judging:
         return found
 
 
-def units(half: str, folder: Path = DRAWS) -> Iterator[tuple[str, dict[str, object], Tensor, dict[str, Tensor]]]:
+def units(
+    half: str, settings: str = "*", folder: Path = DRAWS
+) -> Iterator[tuple[str, dict[str, object], Tensor, dict[str, Tensor]]]:
     """The drawn units of a half, setting by setting: its name, description, images (B, 3, H, W), 0 to 1, and scores (B,)."""
-    for path in sorted((folder / half).glob("*/*.npz")):
+    for path in sorted((folder / half).glob(f"{settings}/*.npz")):
         with np.load(path) as unit:
             images = torch.from_numpy(unit["images"]).movedim(3, 1).float() / 255
             scores = {
@@ -127,12 +129,14 @@ def units(half: str, folder: Path = DRAWS) -> Iterator[tuple[str, dict[str, obje
             yield path.parent.name, json.loads(str(unit["about"])), images, scores
 
 
-def rows(half: str, judging: Judging, folder: Path = DRAWS) -> dict[str, list[dict[str, object]]]:
-    """A row for each image, by the name of its setting."""
+def rows(half: str, judging: Judging, settings: str = "*") -> dict[str, list[dict[str, object]]]:
+    """A row for each image, by the name of its setting. Prompts of kinds that a model is no longer asked for are left out."""
     prompts = {prompt.text: prompt for prompt in read(half)}
     found: dict[str, list[dict[str, object]]] = {}
-    for name, description, images, scores in units(half, folder):
+    for name, description, images, scores in units(half, settings):
         prompt = prompts[str(description["prompt"])]
+        if prompt.kind not in KINDS_OF.get(name.partition(",")[0], KINDS):
+            continue
         values = {**scores, **judging.values(images, prompt)}
         head = {key: value for key, value in asdict(prompt).items() if key in ("half", "kind", "text", "style")}
         for place in range(len(images)):
@@ -154,8 +158,10 @@ def main() -> None:
     """Write ``rows/HALF/SETTING.csv`` for every setting that was drawn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("half", choices=HALVES, help="which prompts")
-    half = parser.parse_args().half
-    for name, lines in rows(half, Judging(pictures.load(WORK))).items():
+    parser.add_argument("--settings", default="*", help="names of settings to judge, as a file pattern: 'demo*'")
+    given = parser.parse_args()
+    half = given.half
+    for name, lines in rows(half, Judging(pictures.load(WORK)), given.settings).items():
         path = WORK / "rows" / half / f"{name}.csv"
         write_whole(path, as_csv(lines).encode())
         print(f"{len(lines)} images: {path.relative_to(WORK)}")

@@ -29,10 +29,10 @@ from uncertainty.window import Window
 from uncertainty_runs.evaluation.report import Cell, Table, between
 
 from . import train
-from .draw import KINDS_OF, Setting
 from .draw import WORK as DRAWS
+from .draw import Setting
 from .judges import BODIES, Judge
-from .prompts import HALVES, KINDS, Prompt, read
+from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
 from .steering import (
     GRADIENT_EVALUATIONS,
     SAMPLES,
