@@ -3,6 +3,7 @@
 The archive is the only input. It is downloaded from the npm registry (`npm pack`) and checked against a fixed digest.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -37,6 +38,11 @@ class Archive:
         if found is None:
             raise RuntimeError(f"{self.file} does not contain {name}: delete it and try again.")
         return found
+
+
+def opened(archive: Path) -> tarfile.TarFile:
+    """A package, unpacked in memory: its files are read in another order than they lie in, and gzip cannot go back."""
+    return tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes())))
 
 
 def content(tar: tarfile.TarFile, name: str) -> bytes | None:
@@ -157,7 +163,7 @@ def picture_of(entry: dict, pixels: Tensor, held_out: bool) -> Picture:
 
 def load(archive: Path) -> list[Picture]:
     """All selected pictures, in the order of the Unicode chart. Every 20th is held out from training."""
-    with tarfile.open(archive) as tar:
+    with opened(archive) as tar:
         return [
             picture_of(
                 entry,

@@ -81,7 +81,7 @@ class _Blobs:
         from resvg_py import svg_to_bytes
 
         if self.icons is None:
-            with tarfile.open(data.download(self.folder, NAMES)) as names:
+            with data.opened(data.download(self.folder, NAMES)) as names:
                 self.names = json.loads(NAMES.member(names, "package/data-by-emoji.json"))
             loaded = json.loads(BLOB.member(tar, "package/icons.json"))
             self.icons, self.size = loaded["icons"], (loaded.get("width", 16), loaded.get("height", 16))
@@ -120,11 +120,11 @@ def load(folder: Path) -> list[StyledPicture]:
 
 
 def _pictures(folder: Path) -> Iterator[StyledPicture]:
-    with tarfile.open(data.download(folder)) as noto:
+    with data.opened(data.download(folder)) as noto:
         chosen = [(entry, data.is_held_out(index)) for index, entry in enumerate(data.selected(noto))]
     chosen = [(entry, unknown) for entry, unknown in chosen if entry["category"] != "Flags"]
     for number, style in enumerate(styles(folder)):
-        with tarfile.open(data.download(folder, style.archive)) as tar:
+        with data.opened(data.download(folder, style.archive)) as tar:
             for index, (entry, unknown) in enumerate(chosen):
                 drawn = style.read(tar, entry)
                 if drawn is None:
