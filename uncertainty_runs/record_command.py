@@ -14,7 +14,7 @@ from uncertainty.storage.records import ImageRecord
 from .argument_types import Parser
 from .comfyui import default_comfyui, folders
 from .engine_options import add_comfyui
-from .rows import NUMBERS, TEXTS, Rows, check_library, record_in
+from .rows import EXTRA, NUMBERS, TEXTS, Rows, check_library, record_in
 from .run_folder import ROWS, present
 from .terminal import say
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord]]:
     """The images of a batch that have files, with names below the output folder, some at a time."""
     scores = [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_error")]
-    for table in rows.batches([*NUMBERS, *TEXTS, "file", *scores]):
+    for table in rows.batches([*NUMBERS, *TEXTS, "file", *scores, EXTRA]):
         yield [image for line in table.to_pylist() if (image := _image(folder, line, output)) is not None]
 
 

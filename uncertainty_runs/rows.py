@@ -6,6 +6,7 @@ every row exists once, whenever a process is killed.
 """
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from typing import Any
 
 from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import UNFINISHED, atomic_write
-from uncertainty.storage.records import ImageRecord
+from uncertainty.storage.foreign import parsed
+from uncertainty.storage.records import ImageRecord, extra_fields, extra_scores
 
 MERGED_AT_ONCE = 16
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
@@ -23,6 +25,7 @@ ROWS_AT_ONCE = 8192
 
 # Fields of the record that a row has under the same names.
 NUMBERS = ("number", "place", "seed")
+EXTRA = "extra_scores"  # JSON, because their names are the user's
 TEXTS = ("prompt", "fingerprint", "model", "settings", "digest", "prompt_digest")
 
 
@@ -65,7 +68,7 @@ class Row:
             flat |= {name: file and file.name, f"{name}_bytes": file and file.size, f"{name}_sha256": file and file.sha256}
         for name in SCORES:
             flat[name], flat[f"{name}_error"] = record.scores.get(name, (None, None))
-        return flat
+        return flat | {EXTRA: json.dumps(extra_fields(record.extra_scores)) if record.extra_scores else None}
 
 
 def record_in(line: Mapping[str, Any], folder: Path | None = None) -> ImageRecord:
@@ -77,6 +80,7 @@ def record_in(line: Mapping[str, Any], folder: Path | None = None) -> ImageRecor
     }
     about: dict[str, Any] = {name: line.get(name) for name in (*NUMBERS, *TEXTS)}
     about |= {name: about[name] or default for name, default in (("fingerprint", ""), ("model", ""), ("place", 0), ("number", 0))}
+    about["extra_scores"] = extra_scores(parsed(line[EXTRA])) if line.get(EXTRA) else {}
     file = line.get("file")
     return ImageRecord(**about, scores=scores, file=str(folder / file) if folder and file else file)
 
@@ -223,10 +227,11 @@ def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:
 def _schema() -> Any:
     import pyarrow as pa
 
-    fields = [pa.field("id", pa.string()), pa.field("number", pa.int64()), pa.field("place", pa.int32())]
-    fields += [pa.field("seed", pa.uint64()), pa.field("seconds", pa.float64())]
-    fields += [pa.field(name, pa.string()) for name in TEXTS]  # Parquet stores a text that repeats once
+    columns = [pa.field("id", pa.string()), pa.field("number", pa.int64()), pa.field("place", pa.int32())]
+    columns += [pa.field("seed", pa.uint64()), pa.field("seconds", pa.float64())]
+    columns += [pa.field(name, pa.string()) for name in TEXTS]  # Parquet stores a text that repeats once
     for name in ("file", "map"):
-        fields += [pa.field(name, pa.string()), pa.field(f"{name}_bytes", pa.int64()), pa.field(f"{name}_sha256", pa.string())]
-    fields += [pa.field(name, pa.float64()) for score in SCORES for name in (score, f"{score}_error")]
-    return pa.schema(fields)
+        columns += [pa.field(name, pa.string()), pa.field(f"{name}_bytes", pa.int64()), pa.field(f"{name}_sha256", pa.string())]
+    columns += [pa.field(name, pa.float64()) for score in SCORES for name in (score, f"{score}_error")]
+    columns.append(pa.field(EXTRA, pa.string()))
+    return pa.schema(columns)

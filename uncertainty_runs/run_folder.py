@@ -18,7 +18,7 @@ from uncertainty.storage.text_files import read_text
 
 from .graph import MOST_VALUES
 from .plan import Jobs
-from .rows import NUMBERS, TEXTS, File, Rows, record_in
+from .rows import EXTRA, NUMBERS, TEXTS, File, Rows, record_in
 
 IDENTITY = "run.json"
 ROWS = "rows"
@@ -129,7 +129,7 @@ def seconds(folder: Path) -> list[float]:
 def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
     """The images in the rows of a folder, with the full paths of their files."""
     scores = [name for score in SCORES for name in (score, f"{score}_error")]
-    for table in rows.batches((*NUMBERS, *TEXTS, "file", *scores)):
+    for table in rows.batches((*NUMBERS, *TEXTS, "file", *scores, EXTRA)):
         for line in table.to_pylist():
             yield record_in(line, folder)
 

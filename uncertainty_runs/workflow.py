@@ -12,7 +12,7 @@ from .samplers import decoded_sampler, measuring
 
 __all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
 
-BASELINES, OPTIONS = "UncertaintyBaselines", "UncertaintyOptions"
+BASELINES, OPTIONS, EXTRA_SCORE = "UncertaintyBaselines", "UncertaintyOptions", "UncertaintyExtraScore"
 
 # Ids of added nodes.
 SAVE, MAP = "evaluation save", "evaluation map"
@@ -159,8 +159,14 @@ class Workflow:
         return self._with(changed(self.graph | added, self.sampler, latent_image=[REPEAT, 0]))
 
     def saving(self, *, maps: bool = False) -> Graph:
-        """The graph that saves the sampler's images with their scores and, if asked for, its maps; all else is left out."""
-        uncertainty = [self.sampler, self.describe(self.graph[self.sampler]["class_type"]).output("UNCERTAINTY")]
+        """The graph that saves the sampler's images with their scores and, if asked for, its maps; all else is left out.
+
+        Extra scores that the workflow adds to the map of the sampler are saved too.
+
+        Raises:
+            WorkflowError: scores are added to this map in several nodes side by side.
+        """
+        uncertainty = self._with_extra_scores(self.sampler)
         saved = {"images": [self.decoder, 0], "filename_prefix": f"{PREFIX}/image", "uncertainty": uncertainty}
         added = {SAVE: {"class_type": "UncertaintySaveImage", "inputs": saved}}
         if maps:
@@ -169,6 +175,20 @@ class Workflow:
         graph = self.graph | added
         needed = upstream(graph, added)
         return {number: node for number, node in graph.items() if number in needed}
+
+    def _with_extra_scores(self, number: str) -> list[Any]:
+        """Where the map of a node comes out with all scores that are added to it."""
+        uncertainty = [number, self.describe(self.graph[number]["class_type"]).output("UNCERTAINTY")]
+        adding = [
+            other
+            for other, node in self.graph.items()
+            if node["class_type"] == EXTRA_SCORE and node["inputs"].get("uncertainty") == uncertainty
+        ]
+        if len(adding) > 1:
+            raise WorkflowError(
+                f"{EXTRA_SCORE} nodes {' and '.join(adding)} add scores to the same map: connect the second one behind the first."
+            )
+        return self._with_extra_scores(adding[0]) if adding else uncertainty
 
     def _with(self, graph: Graph) -> "Workflow":
         other = copy.copy(self)

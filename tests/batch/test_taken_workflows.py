@@ -38,6 +38,8 @@ for name, graph in json.loads(workflows.read_text(encoding="utf-8")).items():
         rows = renderer.draw(plan[0], output / name)
         ids = [row.flat()["id"] for row in rows]
         facts[name] = {"ids": ids, "files": [(output / name / row.image.name).is_file() for row in rows]}
+        if "scored" in name:
+            facts[name] |= {"scores": [[row.flat()[kind] for kind in ("drift", "extra_scores")] for row in rows]}
         if "own" in name:
             (measured, _), = renderer._results(plan[0].graph)
             Grab.images.clear()
@@ -91,7 +93,20 @@ CUSTOM = node(
 SCHEDULE = node("BasicScheduler", model=["model", 0], scheduler="normal", steps=6, denoise=1.0)
 DIVIDED = {"divide": node("RebatchLatents", latents=["empty", 0], batch_size=1), "sampler": {"latent_image": ["divide", 0]}}
 
+GRADED = workflow()["sampler"]["inputs"] | {
+    "samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.5, "window_end": 0.9,
+}  # fmt: skip
+RULE = {
+    "mode": "keep_best", "keep": 1, "percentile": 50.0, "threshold": 0.0, "quantity": "drift", "reject": "highest",
+    "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+}  # fmt: skip
+
 WORKFLOWS = {
+    "scored": workflow(
+        sampler=node("UncertaintyKSampler", **GRADED),
+        filter=node("UncertaintyScoreFilter", uncertainty=["sampler", 1], **RULE),
+        extra=node("UncertaintyExtraScore", uncertainty=["sampler", 1], scores=["filter", 7], name="again", better="lower"),
+    ),
     "divided": workflow(**DIVIDED),
     "divided maps": workflow(**DIVIDED),
     "repeated": workflow(
@@ -131,6 +146,13 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_lists_lose_no_image(facts: dict[str, Any]) -> None:
     assert facts["divided"] == {"ids": ["0000000_000", "0000000_001"], "files": [True, True]}
     assert "divides the images of a run into 2 batches" in facts["divided maps"]["error"]
+
+
+def test_extra_scores_of_the_workflow_are_in_the_rows(facts: dict[str, Any]) -> None:
+    """The scores of another node, here of the filter, which are those of drift."""
+    assert "error" not in facts["scored"], facts["scored"]
+    for drift, extra in facts["scored"]["scores"]:
+        assert json.loads(extra) == {"again": {"value": pytest.approx(drift), "higher_is_better": False}}
 
 
 def test_another_number_of_images_is_an_error(facts: dict[str, Any]) -> None:

@@ -142,6 +142,24 @@ def test_only_what_is_needed_is_run() -> None:
     assert set(Workflow(KSAMPLER, describe).saving(maps=True)) - set(graph) == {MAP}
 
 
+def test_extra_scores_of_the_map_are_saved_with_it() -> None:
+    def adding(after: list[Any], scores: str) -> dict[str, Any]:
+        inputs = {"uncertainty": after, "scores": [scores, 0], "name": scores, "better": "higher"}
+        return {"class_type": "UncertaintyExtraScore", "inputs": inputs}
+
+    measuring = Workflow(KSAMPLER, describe).graph
+    graders = {name: {"class_type": "Grader", "inputs": {"images": ["6", 0]}} for name in ("one", "two")}
+    graph = measuring | graders | {"9": adding(["5", 1], "one"), "10": adding(["9", 0], "two")}
+    saving = Workflow(graph, describe).saving(maps=True)
+    assert saving[SAVE]["inputs"]["uncertainty"] == saving[MAP]["inputs"]["uncertainty"] == ["10", 0]
+    assert {"one", "two", "9"} <= set(saving)
+    beside = graph | {"10": adding(["5", 1], "two")}
+    with pytest.raises(
+        WorkflowError, match="UncertaintyExtraScore nodes 9 and 10 add scores to the same map: connect the second"
+    ):
+        Workflow(beside, describe).saving()
+
+
 def test_options_are_chained_and_own_ones_kept() -> None:
     graph = copy.deepcopy(KSAMPLER)
     graph["o"] = {"class_type": "UncertaintyOptions", "inputs": {"estimator": "paper", "mask_side": "high"}}

@@ -1,5 +1,6 @@
 """Tables of the protocols, on scores and qualities one knows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,20 @@ def test_a_method_that_knows_gains_everything_and_one_that_ignores_nothing() -> 
     correlations = {(row[1], row[2]): row[3] for row in filtering_protocol.correlations(found, {"q": quality}, "t").rows}
     assert correlations["knows", "all images"] == pytest.approx(-1)
     assert correlations["inverts", "within prompt"] == pytest.approx(1)
+
+
+def test_extra_scores_are_methods_too(tmp_path: Path) -> None:
+    images = []
+    for place, (likeness, distance) in enumerate([(0.9, 1.0), (0.2, 4.0)]):
+        path = tmp_path / f"{place}.png"
+        Image.new("RGB", (8, 8)).save(path)
+        extra = {"likeness": (likeness, True), "distance": (distance, False)}
+        images.append(ImageRecord({"drift": (1.0, 0.0)}, "", "", place, prompt="a cat", file=str(path), extra_scores=extra))
+    badness = filtering_protocol.scored(images).badness
+    assert list(badness) == ["drift", "distance", "likeness", filtering_protocol.BUSY]
+    assert badness["distance"].tolist() == [1, 4] and badness["likeness"].tolist() == pytest.approx([-0.9, -0.2])
+    with pytest.raises(ValueError, match="likeness judged 1 of 2 images: the folder holds runs of different settings"):
+        filtering_protocol.scored([images[0], replace(images[1], extra_scores={"distance": (4.0, False)})])
 
 
 def test_dropping_what_is_far_brings_the_rest_nearer() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None 
 
 def numbers(rows: Rows) -> list[int]:
     return rows.table(["number"])["number"].to_pylist()
+
+
+def test_extra_scores_come_back(tmp_path: Path) -> None:
+    extra = {"pickscore": (21.5, True), "Größe": (-1.0, False)}
+    scored = replace(row(0), record=replace(row(0).record, extra_scores=extra))
+    rows = Rows(tmp_path / "rows")
+    rows.add([scored, row(0, 1)])
+    assert [image.extra_scores for image in read(tmp_path, rows)] == [extra, {}]
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:

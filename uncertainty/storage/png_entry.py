@@ -20,12 +20,12 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from ..images.heatmaps import as_pictures, resize
-from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, TRUTH, Kind, listed, named, optional
+from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, named, optional
 from ..maps import UncertaintyMap
 from ..scores import SCORES
 from ..settings import possible
 from . import foreign
-from .records import ImageRecord, records_of
+from .records import ImageRecord, extra_fields, extra_scores, records_of
 
 ENTRY = "uncertainty"
 VERSION = 1
@@ -72,7 +72,7 @@ def entry(measured: UncertaintyMap, image: int) -> str:
             "place": record.place,
             "digest": record.digest,
             "prompt_digest": record.prompt_digest,
-            "extra_scores": {name: {"value": value, "higher_is_better": up} for name, (value, up) in record.extra_scores.items()},
+            "extra_scores": extra_fields(record.extra_scores),
             "pack_version": possible(measured.settings).get("pack_version"),
             "map": _packed(as_pictures(alone.summed(alone.default))[0]),
         }
@@ -100,10 +100,7 @@ def read(path: Path) -> ImageRecord | None:
             digest=foreign.field({"digest": None, **about}, "digest", optional(TEXT)),
             prompt_digest=foreign.field({"prompt_digest": None, **about}, "prompt_digest", optional(TEXT)),
             file=path.name,
-            extra_scores={
-                name: (foreign.field(score, "value", NUMBER), foreign.field(score, "higher_is_better", TRUTH))
-                for name, score in foreign.field({"extra_scores": {}, **about}, "extra_scores", named(named(ANYTHING))).items()
-            },
+            extra_scores=extra_scores(about.get("extra_scores", {})),
         )
 
 

@@ -5,10 +5,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from ..kinds import ANYTHING, NUMBER, TRUTH, named
 from ..maps import UncertaintyMap
 from ..scores import SCORES
 from ..settings import possible
+from . import foreign
 from .fingerprints import described, fingerprint, image_digests
 
 
@@ -73,6 +76,24 @@ class ImageRecord:
         """The standard error of that score; None if absent or not finite."""
         _, error = self.scores.get(name, (math.nan, math.nan))
         return error if math.isfinite(error) else None
+
+
+def extra_fields(extra: Mapping[str, tuple[float, bool]]) -> dict[str, dict[str, Any]]:
+    """Extra scores of a record, for JSON."""
+    return {name: {"value": value, "higher_is_better": up} for name, (value, up) in extra.items()}
+
+
+def extra_scores(found: Any) -> dict[str, tuple[float, bool]]:
+    """Extra scores from JSON.
+
+    Raises:
+        ValueError: it is not what ``extra_fields`` makes.
+    """
+    known = foreign.field({"extra_scores": found}, "extra_scores", named(named(ANYTHING)))
+    return {
+        name: (foreign.field(score, "value", NUMBER), foreign.field(score, "higher_is_better", TRUTH))
+        for name, score in known.items()
+    }
 
 
 def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> list[ImageRecord]:

@@ -47,20 +47,22 @@ class Scored:
 
 
 def scored(images: Sequence[ImageRecord]) -> Scored:
-    """Line up the scores.
+    """Line up the scores: those of this pack first, then extra scores.
 
     Raises:
         ValueError: a method judged only some of the images.
     """
-    known = [image.scores for image in images]
+    ours = [{name: (value, SCORES[name].high_is_sure) for name, (value, _) in image.scores.items()} for image in images]
+    known = [{**own, **image.extra_scores} for own, image in zip(ours, images, strict=True)]
+    named = {name for scores in known for name in scores}
     badness = {}
-    for method, declared in SCORES.items():
-        having = sum(method in scores for scores in known)
-        if having not in (0, len(known)):
-            raise ValueError(f"{method} judged {having} of {len(known)} images: the folder holds runs of different settings.")
-        if having:
-            sign = -1 if declared.high_is_sure else 1
-            badness[method] = sign * torch.tensor([scores[method][0] for scores in known])
+    for method in [*(name for name in SCORES if name in named), *sorted(named - set(SCORES))]:
+        having = [scores[method] for scores in known if method in scores]
+        if len(having) < len(known):
+            raise ValueError(
+                f"{method} judged {len(having)} of {len(known)} images: the folder holds runs of different settings."
+            )
+        badness[method] = torch.tensor([-value if high_is_good else value for value, high_is_good in having])
     badness[BUSY] = torch.tensor([total_variation(pixels(image.path)) for image in images])
     return Scored(images, badness, prompt_numbers(images))
 
