@@ -53,6 +53,19 @@ def test_the_better_score_is_better_after_correction(settings: list[report.Rows]
     assert all(row[3] > 0 and row[5] < row[6] < 0.05 for row in rows if row[1] == "confidence (one)")
 
 
+def test_early_culling_is_compared_with_finished_images(settings: list[report.Rows]) -> None:
+    """The early score knows the quality as well as the late one, and chooses among more images."""
+    early = [
+        report.Rows(rows.prompts, {**rows.columns, "drift@0.3": rows.columns[GOOD], report.CHOSEN[0]: -rows.columns[GOOD]})
+        for rows in settings
+    ]
+    found = {row[1]: row for row in report.early_culling(early).rows}
+    for quality in ("confidence (one)", "likeness (one)"):
+        score, _, random, finished, started, gap, _ = found[quality]
+        assert score == "drift@0.3" and random < finished < started
+        assert gap == pytest.approx(started - finished)
+
+
 def test_judges_agree_with_each_other_and_not_with_nearness(settings: list[report.Rows]) -> None:
     found = {row[:2]: row[2] for row in report.judges(settings).rows}
     assert found["confidence (one)", "confidence (other)"] > 0.5
