@@ -178,17 +178,21 @@ class Workflow:
 
     def _with_extra_scores(self, number: str) -> list[Any]:
         """Where the map of a node comes out with all scores that are added to it."""
-        uncertainty = [number, self.describe(self.graph[number]["class_type"]).output("UNCERTAINTY")]
-        adding = [
-            other
-            for other, node in self.graph.items()
-            if node["class_type"] == EXTRA_SCORE and node["inputs"].get("uncertainty") == uncertainty
-        ]
-        if len(adding) > 1:
-            raise WorkflowError(
-                f"{EXTRA_SCORE} nodes {' and '.join(adding)} add scores to the same map: connect the second one behind the first."
-            )
-        return self._with_extra_scores(adding[0]) if adding else uncertainty
+        adding: dict[tuple[str, int], list[str]] = {}
+        for other, node in self.graph.items():
+            if node["class_type"] == EXTRA_SCORE and is_link(link := node["inputs"].get("uncertainty")):
+                adding.setdefault((str(link[0]), link[1]), []).append(other)
+        while True:
+            uncertainty = (number, self.describe(self.graph[number]["class_type"]).output("UNCERTAINTY"))
+            found = adding.get(uncertainty, [])
+            if not found:
+                return list(uncertainty)
+            if len(found) > 1:
+                raise WorkflowError(
+                    f"{EXTRA_SCORE} nodes {' and '.join(found)} add scores to the same map: connect the second one behind the "
+                    "first."
+                )
+            (number,) = found
 
     def _with(self, graph: Graph) -> "Workflow":
         other = copy.copy(self)

@@ -76,13 +76,13 @@ class Call:
         denoised, prompted = self.predict(z, sigma)
         return level.noise_prediction(z, denoised), level.noise_prediction(z, prompted)
 
-    def denoised_under(self, prompts: Sequence[str], z: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
-        """The denoised image at latents z, (M·B, C, *spatial), under each of these prompts of the guider alone."""
+    def denoised_under(self, prompts: tuple[str, str], z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The denoised image at latents z, (M·B, C, *spatial), under each of two prompts of the guider alone."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.count(len(z) // len(self.x))
         conds = [self.guider.conds[name] for name in prompts]
-        made = comfy.samplers.calc_cond_batch(self.guider.inner_model, conds, z, sigma, self.options)
-        return tuple(each.float() for each in made)
+        first, second = comfy.samplers.calc_cond_batch(self.guider.inner_model, conds, z, sigma, self.options)
+        return first.float(), second.float()
 
 
 class Baseline(Protocol):
