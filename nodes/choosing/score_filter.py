@@ -8,10 +8,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...uncertainty.baselines import BASELINES
+from ...uncertainty.choosing.by_hand import ByHand, Verdicts
 from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
 from ...uncertainty.choosing.selection import Selection, select
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import BAD_ENDS, Score, finite
+from ...uncertainty.storage.fingerprints import image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs
@@ -97,6 +99,16 @@ class UncertaintyScoreFilter(io.ComfyNode):
                         "easy and difficult prompts: a simple picture then ranks above a good one of a busy scene."
                     ),
                 ),
+                io.String.Input(
+                    "by_hand",
+                    default="",
+                    optional=True,
+                    dynamic_prompts=False,
+                    tooltip=(
+                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it. "
+                        "Through the API: JSON with the lists keep and reject of image numbers, starting at 0."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output("kept_images", display_name="kept images"),
@@ -122,12 +134,14 @@ class UncertaintyScoreFilter(io.ComfyNode):
         window_start: float | None = None,
         window_end: float | None = None,
         when_none_pass: str | None = None,
+        by_hand: str | None = None,
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
         return node_inputs.check_inputs(
             cls,
             window_start,
             window_end,
+            checks=[(ByHand.parse, by_hand)],
             input_types=input_types,
             mode=mode,
             quantity=quantity,
@@ -158,11 +172,14 @@ class UncertaintyScoreFilter(io.ComfyNode):
         masks: Tensor | None = None,
         thresholds: Thresholds | None = None,
         across_prompts: bool = False,
+        by_hand: str = "",
     ) -> io.NodeOutput:
         """Score the images, apply the rule and split the batch."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
         node_inputs.check_choices(cls, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass)
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
+        digests = image_digests(uncertainty)
+        verdicts = ByHand.parse(by_hand).on(digests)
         rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass, bool(across_prompts))
         counted = _counted(uncertainty, Window(window_start, window_end))
         if mode == "reference":
@@ -178,6 +195,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             thresholds=thresholds,
             comparison=judged.comparison,
             parts=judged.parts,
+            verdicts=verdicts,
         )
         kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
         *rejected, rejected_maps = batch.part(chosen.rejected)
@@ -189,7 +207,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             list(chosen.kept) or [NOTHING],
             chosen.report,
             rejected_maps,
-            ui=_shown(batch, score, judged, chosen, rule, scored, counted),
+            ui=_shown(batch, score, judged, chosen, rule, scored, counted, _decided(digests, verdicts)),
         )
 
 
@@ -232,6 +250,7 @@ def _shown(
     rule: Rule,
     scored: dict[str, Any],
     counted: Sequence[int],
+    decided: dict[str, Any],
 ) -> dict[str, Any]:
     """The result for the view in the node and for API clients; ComfyUI joins each list over the batches of a run."""
     quantity = scored["quantity"]
@@ -241,7 +260,7 @@ def _shown(
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )
     view = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
-    view |= {"compared": chosen.compared, "parts": []}
+    view |= {"compared": chosen.compared, "parts": [], "by_rule": list(chosen.by_rule)} | decided
     extra = batch.uncertainty.extra_scores
     if extra:
         view["scored"] = scored | {"reject": rule.reject}  # which gives the mean rank its direction
@@ -257,6 +276,11 @@ def _shown(
         "text": [chosen.report],
         "uncertainty_view": [filter_view.write(view, pictures)],
     }
+
+
+def _decided(digests: Sequence[str], verdicts: Verdicts) -> dict[str, Any]:
+    """What the view needs for verdicts by hand."""
+    return {"digests": list(digests), "by_hand": {"keep": sorted(verdicts.keep), "reject": sorted(verdicts.reject)}}
 
 
 def _finite(score: Score) -> tuple[list[float | None], list[float | None]]:

@@ -60,6 +60,40 @@ def test_kept_and_rejected_stay_aligned(filtered: Callable[..., Any], sampled: t
     assert "kept 2 of 4" in report
 
 
+def test_verdicts_by_hand_hold_for_their_images_alone(
+    filtered: Callable[..., Any], loaded_models: dict[str, Loaded], sampling: Sampling
+) -> None:
+    """Another seed does not inherit them, a part of the batch in another order does."""
+    scores, digests = filtered().args[7], judged(filtered())["digests"]
+    best, second, _, worst = sorted(range(4), key=lambda i: scores[i])
+    by_index = json.dumps({"keep": [worst], "reject": [best]})
+    by_digest = json.dumps({"keep": [digests[worst]], "reject": [digests[best]]})
+    for by_hand in (by_index, by_digest):
+        output = filtered(by_hand=by_hand)
+        assert output.args[8] == sorted((second, worst))
+        assert "kept 2 of 4, 2 by hand" in output.args[9]
+        shown = judged(output)
+        assert (shown["by_hand"], shown["digests"]) == ({"keep": [worst], "reject": [best]}, digests)
+
+    found = filtered(mode="percentile", percentile=100).args[3].select([worst, best])
+    part = filtered(uncertainty=found, images=None, latents=None, masks=None, keep=1, by_hand=by_digest)
+    assert part.args[8] == [0]
+    with torch.inference_mode():
+        _, other, _ = sampling.node(loaded_models["demo-eps"], batch=4, seed=4)
+    output = filtered(uncertainty=other, by_hand=by_digest)
+    assert output.args[8] == filtered(uncertainty=other).args[8]
+    assert output.args[9].count("not used: 2 verdicts by hand on images of other batches") == 1
+    with pytest.raises(ValueError, match="by_hand: keep names image 4, but this batch has 4"):
+        filtered(by_hand='{"keep": [4]}')
+
+
+def judged(output: Any) -> dict[str, Any]:
+    """What the filter's view gets."""
+    (file,) = output.ui["uncertainty_view"]
+    read: dict[str, Any] = json.loads(Path(folder_paths().get_temp_directory(), file["subfolder"], file["filename"]).read_text())
+    return read
+
+
 def test_an_empty_side_blocks_only_itself(filtered: Callable[..., Any]) -> None:
     outputs = filtered(mode="threshold", threshold=-1.0).args
     assert all(blocked(value) for value in outputs[:4]) and blocked(outputs[8][0])

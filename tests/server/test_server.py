@@ -270,6 +270,7 @@ def test_bad_value_of_an_added_node_is_refused_by_name(
         ("UncertaintyScoreFilter", "mode", "x", ["mode", "'x'", "keep_best"]),
         ("UncertaintyScoreFilter", "window_end", 0.0, ["window_start", "window_end", "0.0"]),
         ("UncertaintyScoreFilter", "keep", 0, ["keep", "smaller than min of 1"]),
+        ("UncertaintyScoreFilter", "by_hand", "3", ["by_hand", '{"keep": [0, 3], "reject": [5]}', "got a int"]),
         ("UncertaintyScoreFilter", "uncertainty", None, ["uncertainty", "missing"]),
     ],
 )

@@ -302,6 +302,8 @@ CASES = [
         "error, and none passes",
         {"mode": "threshold", "threshold": -1.0, "when_none_pass": "error"},
     ),
+    Case("UncertaintyScoreFilter", "by_hand", "no JSON", "keep image 3"),
+    Case("UncertaintyScoreFilter", "by_hand", "an image that is not in the batch", '{"keep": [99]}'),
     Case(
         "UncertaintyScoreFilter",
         "thresholds",

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uncertainty.choosing.by_hand import UNDECIDED, ByHand, Verdicts
 from uncertainty.choosing.cut import MODES, Rule
 from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import FEWEST, Comparison, compare, place, stand, within
@@ -18,10 +19,22 @@ SCORES = [0.4, 0.1, 0.3, NAN, 0.2]
 
 
 def run(
-    scores: list[float] = SCORES, *, thresholds: Thresholds | None = None, comparison: Comparison | None = None, **rule: object
+    scores: list[float] = SCORES,
+    *,
+    thresholds: Thresholds | None = None,
+    comparison: Comparison | None = None,
+    verdicts: Verdicts = UNDECIDED,
+    **rule: object,
 ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
     score = Score(torch.tensor(scores), torch.full((len(scores),), 0.01))
-    chosen = select(score, Rule(**rule), quantity="denoised_variance", thresholds=thresholds, comparison=comparison)  # type: ignore[arg-type]
+    chosen = select(
+        score,
+        Rule(**rule),  # type: ignore[arg-type]
+        quantity="denoised_variance",
+        thresholds=thresholds,
+        comparison=comparison,
+        verdicts=verdicts,
+    )
     return chosen.kept, chosen.rejected, chosen.report
 
 
@@ -102,6 +115,84 @@ def test_when_none_pass() -> None:
     assert run(**rule, when_none_pass="keep_best_one")[0] == (1,)
     with pytest.raises(ValueError, match="no image passed mode threshold on denoised_variance"):
         run(**rule, when_none_pass="error")
+
+
+def by_hand(keep: set[int] = frozenset(), reject: set[int] = frozenset()) -> Verdicts:  # type: ignore[assignment]
+    return Verdicts(frozenset(keep), frozenset(reject))
+
+
+def test_verdicts_by_hand_and_the_number_to_keep() -> None:
+    """Best first, the images are 1, 4, 2, 0; image 3 has no valid score."""
+    for rule in ({"mode": "keep_best", "keep": 2}, {"mode": "percentile", "percentile": 50}):
+        assert run(**rule, verdicts=by_hand(keep={0}))[0] == (0, 1)
+        assert run(**rule, verdicts=by_hand(keep={3}))[0] == (1, 3)
+        assert run(**rule, verdicts=by_hand(reject={1}))[0] == (2, 4)
+        assert run(**rule, verdicts=by_hand(keep={0, 2, 3}))[0] == (0, 2, 3)
+        assert run(**rule, verdicts=by_hand(keep={0}, reject={1, 2, 4}))[0] == (0,)
+
+
+def test_verdicts_by_hand_leave_the_others_to_a_threshold() -> None:
+    assert run(mode="threshold", threshold=0.25, verdicts=by_hand(keep={0}, reject={1}))[:2] == ((0, 4), (1, 2, 3))
+    thresholds = Thresholds({}, {"denoised_variance": torch.linspace(0, 1, 101)})
+    assert run(mode="reference", percentile=25, thresholds=thresholds, verdicts=by_hand(keep={0}, reject={1}))[0] == (0, 4)
+
+
+def test_when_none_pass_after_verdicts_by_hand() -> None:
+    rule = {"mode": "threshold", "threshold": 0.15}
+    for when, kept in (("block", ()), ("keep_best_one", (4,))):
+        assert run(**rule, when_none_pass=when, verdicts=by_hand(reject={1}))[0] == kept
+        assert run(**rule, when_none_pass=when, verdicts=by_hand(keep={0}, reject={1}))[0] == (0,)
+        assert run(**rule, when_none_pass=when, verdicts=by_hand(reject={0, 1, 2, 4}))[0] == ()
+    with pytest.raises(ValueError, match="no image passed mode threshold"):
+        run(**rule, when_none_pass="error", verdicts=by_hand(reject={1}))
+
+
+def test_the_report_names_verdicts_by_hand() -> None:
+    report = run(mode="keep_best", keep=2, verdicts=Verdicts(frozenset({3}), frozenset({1}), 2))[2]
+    assert "kept 2 of 5, 2 by hand\n" in report
+    assert report.count("not used: 2 verdicts by hand on images of other batches") == 1
+    assert re.findall(r"image (\d): .*  (\w+ by hand)$", report, re.MULTILINE) == [
+        ("1", "rejected by hand"),
+        ("3", "kept by hand"),
+    ]
+    assert "without a valid score" not in report  # image 3, the only one, is kept
+    assert "hand" not in run(mode="keep_best", keep=2)[2]
+
+
+def test_verdicts_by_hand_are_of_images() -> None:
+    text = '{"keep": ["a", 2], "reject": ["b", "elsewhere"]}'
+    assert ByHand.parse(text).on(["b", "a", "c"]) == Verdicts(frozenset({1, 2}), frozenset({0}), 1)
+    assert ByHand.parse(text).on(["x", "y", "z"]) == Verdicts(frozenset({2}), frozenset(), 3)
+    for nothing in ("", "  ", "{}", '{"keep": []}'):
+        assert ByHand.parse(nothing).on(["a"]) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("keep 3", "Expecting value"),
+        ("[1]", "got a list"),
+        ('{"keeps": [1]}', "'keeps' is neither keep nor reject"),
+        ('{"keep": 1}', "keep is 1, not a list"),
+        ('{"reject": [-1]}', "reject contains -1, which is neither an index from 0 nor a digest"),
+        ('{"keep": [true]}', "keep contains True"),
+        ('{"keep": [1.5]}', "keep contains 1.5"),
+        ([1], "it is a list"),
+    ],
+)
+def test_other_texts_than_verdicts_are_named(text: object, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)) as error:
+        ByHand.parse(text)
+    assert 'by_hand must be empty or JSON such as {"keep": [0, 3], "reject": [5]}' in str(error.value)
+
+
+def test_verdicts_that_cannot_be_followed_are_named() -> None:
+    with pytest.raises(
+        ValueError, match="by_hand: reject names image 2, but this batch has 2, counted from 0: correct the index"
+    ):
+        ByHand.parse('{"reject": [0, 2]}').on(["a", "b"])
+    with pytest.raises(ValueError, match="by_hand both keeps and rejects image 1: leave one of them out"):
+        ByHand.parse('{"keep": ["b"], "reject": [1]}').on(["a", "b"])
 
 
 @given(

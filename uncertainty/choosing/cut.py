@@ -9,6 +9,7 @@ from torch import Tensor
 from ..choices import check_choice
 from ..plain_numbers import real, whole
 from ..scores import BAD_ENDS, badness
+from .by_hand import Verdicts
 from .standing import Standing
 
 MODES = ("keep_best", "percentile", "threshold", "reference")
@@ -58,13 +59,24 @@ def best_first(scores: Tensor, reject: str) -> list[int]:
 
 def passing(scores: Tensor, rule: Rule) -> set[int]:
     """Indices of the scores (B,) that pass a rule of any mode but ``reference``. Scores that are not finite never pass."""
-    valid = [i for i in best_first(scores, rule.reject) if torch.isfinite(scores[i])]
-    if rule.mode == "keep_best":
-        return set(valid[: rule.keep])
-    if rule.mode == "percentile":
-        return set(valid[: _best_part(len(valid), rule.percentile)])
+    valid = _valid(scores, rule)
+    if rule.mode != "threshold":
+        return set(valid[: _number(len(valid), rule)])
     limit = rule.threshold if rule.reject == "highest" else -rule.threshold
     return {i for i in valid if badness(scores[i], rule.reject) <= limit}
+
+
+def with_verdicts(scores: Tensor, passed: set[int], rule: Rule, verdicts: Verdicts) -> set[int]:
+    """Indices of the images to keep: those that pass the rule, except where a verdict by hand says otherwise.
+
+    Modes ``keep_best`` and ``percentile`` still keep their number of images: those kept by hand count, and the best of the
+    undecided ones make it up. More images are kept only if more are kept by hand.
+    """
+    if rule.mode not in ("keep_best", "percentile"):
+        return (passed - verdicts.reject) | verdicts.keep
+    valid = _valid(scores, rule)
+    free = [i for i in valid if i not in verdicts.decided]
+    return verdicts.keep | set(free[: max(0, _number(len(valid), rule) - len(verdicts.keep))])
 
 
 def passing_ranks(scores: Tensor, ranks: Tensor, rule: Rule) -> set[int]:
@@ -83,6 +95,11 @@ def passing_standing(scores: Tensor, standing: Standing, rule: Rule) -> set[int]
     return {i for i in range(len(scores)) if torch.isfinite(scores[i]) and better[i] * 100 < rule.percentile * standing.count}
 
 
-def _best_part(count: int, percentile: float) -> int:
-    """⌈n·p/100⌉ of n images: all at 100, none at 0."""
-    return -int(-count * percentile // 100)
+def _valid(scores: Tensor, rule: Rule) -> list[int]:
+    """Indices of the finite scores, best first."""
+    return [i for i in best_first(scores, rule.reject) if torch.isfinite(scores[i])]
+
+
+def _number(count: int, rule: Rule) -> int:
+    """How many of ``count`` images modes ``keep_best`` and ``percentile`` keep; the latter ⌈n·p/100⌉: all at 100, none at 0."""
+    return rule.keep if rule.mode == "keep_best" else -int(-count * rule.percentile // 100)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..scores import Score
 from ..thresholds import Thresholds
-from .cut import Rule, best_first, passing, passing_ranks, passing_standing
+from .by_hand import UNDECIDED, Verdicts
+from .cut import Rule, best_first, passing, passing_ranks, passing_standing, with_verdicts
 from .standing import Comparison, place
 
 
@@ -20,6 +21,7 @@ class Selection:
         kept: indices of the kept images, in batch order.
         rejected: indices of the others, in batch order.
         best_first: indices of all images.
+        by_rule: indices of the images that pass the rule, whatever was decided by hand.
         compared: what the images were compared with, in words; empty in modes that compare within the batch.
         report: a report for the user.
     """
@@ -27,6 +29,7 @@ class Selection:
     kept: tuple[int, ...]
     rejected: tuple[int, ...]
     best_first: tuple[int, ...]
+    by_rule: tuple[int, ...]
     compared: str
     report: str
 
@@ -39,6 +42,7 @@ def select(
     thresholds: Thresholds | None = None,
     comparison: Comparison | None = None,
     parts: Sequence[str] | None = None,
+    verdicts: Verdicts = UNDECIDED,
 ) -> Selection:
     """Split a batch.
 
@@ -49,13 +53,15 @@ def select(
         thresholds: calibrated images, for mode ``reference``.
         comparison: comparison with recorded images, for mode ``reference`` without thresholds.
         parts: for each image, what its score is made of, in words; None for a score with a standard error.
+        verdicts: what was decided by hand.
 
     Raises:
         ValueError: mode ``reference`` has neither thresholds nor a comparison, or no image passes and ``when_none_pass`` is
             ``error``.
     """
     values = score.value
-    passed = _passed(values, rule, quantity, thresholds, comparison)
+    by_rule = _passed(values, rule, quantity, thresholds, comparison)
+    passed = with_verdicts(values, by_rule, rule, verdicts)
     order = best_first(values, rule.reject)
     note = ""
     if not passed:
@@ -65,16 +71,20 @@ def select(
                 f"{[round(v, 4) for v in values.tolist()]}."
             )
         note = " (none passed)"
-        if rule.when_none_pass == "keep_best_one" and bool(torch.isfinite(values).any()):
-            passed = {order[0]}
+        undecided = [i for i in order if torch.isfinite(values[i]) and i not in verdicts.reject]
+        if rule.when_none_pass == "keep_best_one" and undecided:
+            passed = {undecided[0]}
             note = " (none passed, kept the best one)"
     kept = tuple(sorted(passed))
     rejected = tuple(i for i in range(len(values)) if i not in passed)
-    head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: kept {len(kept)} of {len(values)}{note}"
+    by_hand = f", {len(verdicts.decided)} by hand" if verdicts.decided else ""
+    head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: kept {len(kept)} of {len(values)}{by_hand}{note}"
     compared = _compared(rule, quantity, thresholds, comparison)
     placed = comparison if rule.mode == "reference" and thresholds is None else None
-    lines = [head, *([compared] if compared else []), *_lines(score, order, passed, rule, placed, parts)]
-    return Selection(kept, rejected, tuple(order), compared, "\n".join(lines))
+    marks = [("kept" if i in passed else "rejected") + (" by hand" if i in verdicts.decided else "") for i in range(len(values))]
+    notes = [line for line in (compared, _elsewhere(verdicts)) if line]
+    lines = [head, *notes, *_lines(score, order, marks, rule, placed, parts)]
+    return Selection(kept, rejected, tuple(order), tuple(sorted(by_rule)), compared, "\n".join(lines))
 
 
 def _passed(values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None) -> set[int]:
@@ -96,18 +106,24 @@ def _compared(rule: Rule, quantity: str, thresholds: Thresholds | None, comparis
     return comparison.words if comparison is not None else ""
 
 
+def _elsewhere(verdicts: Verdicts) -> str:
+    """The note on verdicts that no image of the batch has; empty if there are none."""
+    count = verdicts.elsewhere
+    return f"not used: {count} {'verdict' if count == 1 else 'verdicts'} by hand on images of other batches" if count else ""
+
+
 def _lines(
-    score: Score, order: list[int], passed: set[int], rule: Rule, comparison: Comparison | None, parts: Sequence[str] | None
+    score: Score, order: list[int], marks: Sequence[str], rule: Rule, comparison: Comparison | None, parts: Sequence[str] | None
 ) -> list[str]:
     """One line of the report per image, best first."""
     invalid = [i for i in range(len(score.value)) if not torch.isfinite(score.value[i])]
-    lines = [f"rejected without a valid score: image {', '.join(map(str, invalid))}"] if invalid else []
+    dropped = [str(i) for i in invalid if marks[i] == "rejected"]
+    lines = [f"rejected without a valid score: image {', '.join(dropped)}"] if dropped else []
     for number, i in enumerate(order, start=1):
-        mark = "kept" if i in passed else "rejected"
         ranked = ""
         if comparison is not None and i not in invalid:
             standing = comparison.standing
             ranked = f", {place(int(standing.better(rule.reject)[i]), standing.count)}"
         about = f"± {score.standard_error[i]:.2g}" if parts is None else f"({parts[i]})"
-        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} {about}  {mark}{ranked}")
+        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} {about}  {marks[i]}{ranked}")
     return lines
