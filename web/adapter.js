@@ -272,6 +272,13 @@ export class NodeHost {
     this.#noteChange();
   }
 
+  /** Hide a widget whose value the view shows. It is saved, queued and undone like any other. @param {string} name */
+  hide(name) {
+    const widget = this.#widget(name);
+    widget.hidden = true; // in the canvas renderer
+    Object.assign(widget.options, { hidden: true }); // in Nodes 2.0
+  }
+
   /** The state of the view that is saved with the workflow. @returns {Record<string, any>} */
   get memory() {
     return /** @type {Record<string, any>} */ (this.node.properties?.[MEMORY] ?? {});

@@ -458,3 +458,78 @@ def test_scores_of_other_packs_are_shown_on_the_images(each_front_end: "FrontEnd
     shown.node.set("reject", "lowest")
     expect(shown.status.locator("em")).to_have_text("queue to score again")
     assert each_front_end.complaints == []
+
+
+HANDS = "(cards) => cards.filter((card) => card.innerText.includes('by hand')).map((card) => Number(card.dataset.image))"
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-canvas", "newer-nodes2"], indirect=True)
+def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> None:
+    """P, X and U on a card, its buttons, and what the next run makes of them. Undo takes them back; another seed has none."""
+    page, node = sampled.front_end.page, sampled.node
+    ordered, kept = sampled.marks()
+    first, worst = ordered[0], ordered[-1]
+    assert kept == sorted(ordered[:KEEP])
+    sampled.line.focus()
+    page.keyboard.press("Tab")
+    page.wait_for_function(FOCUSED, arg=str(first))
+    page.keyboard.press("x")
+    expect(sampled.status).to_have_text(f"{KEEP} of {BATCH} kept, 1 by handqueue to apply")
+    page.keyboard.press("End")
+    page.keyboard.press("p")
+    expect(sampled.status).to_have_text(f"{KEEP} of {BATCH} kept, 2 by handqueue to apply")
+    wanted = sorted([*ordered[1:KEEP], worst])
+    assert sampled.marks() == (ordered, wanted)
+    assert sorted(sampled.cards.evaluate_all(HANDS)) == sorted([first, worst])
+    sampled.front_end.photograph(f"filter-by-hand-{request.node.callspec.params['each_front_end']}", sampled.node)
+    sampled.node.center()
+
+    cached, pictures = sampled.run()
+    assert {"4", "5", "6"} <= cached
+    assert sorted(sampled.reported("kept")) == sampled.marks()[1] == wanted
+    np.testing.assert_array_equal(pictures["9"], [pictures["8"][index] for index in wanted])
+
+    # The cut passes them by, and U leaves an image to the rule.
+    sampled.line.focus()
+    page.keyboard.press("Home")
+    assert sampled.marks()[1] == [worst]
+    page.keyboard.press("End")
+    assert sampled.marks()[1] == sorted(ordered[1:])
+    page.keyboard.press("Tab")
+    page.wait_for_function(FOCUSED, arg=str(first))
+    page.keyboard.press("u")
+    assert sampled.cards.evaluate_all(HANDS) == [worst]
+    assert sampled.marks()[1] == list(range(BATCH))
+
+    # The buttons of a card; a second press leaves the image to the rule.
+    card = sampled.root.locator(".unc-cell").nth(1)
+    reject = card.get_by_role("button", name=f"Reject image {ordered[1]} by hand")
+    expect(reject).to_be_hidden()
+    card.hover()
+    reject.click()
+    expect(reject).to_have_attribute("aria-pressed", "true")
+    assert ordered[1] not in sampled.marks()[1]
+    reject.click()
+    assert ordered[1] in sampled.marks()[1]
+    card.get_by_role("button", name=f"Keep image {ordered[1]} by hand").click()
+    assert sampled.cards.evaluate_all(HANDS) == [ordered[1], worst]
+    page.wait_for_timeout(500)  # the view tells the change a while after it
+    page.keyboard.press("Control+z")
+    expect(sampled.cards).to_have_count(BATCH)
+    expect(sampled.root.locator(".unc-card-hand:visible")).to_have_count(1)
+
+    # Saved with the workflow, and of these images alone.
+    sampled.front_end.kept()
+    sampled.front_end.reload()
+    expect(sampled.cards).to_have_count(BATCH)
+    assert sampled.cards.evaluate_all(HANDS) == [worst]
+    by_hand = sampled.node.values()["by_hand"]
+    assert by_hand.startswith('{"keep":["')
+    sampled.front_end.node("UncertaintyKSampler").set("seed", 6)
+    sampled.run()
+    assert sampled.cards.evaluate_all(HANDS) == []
+    assert "not used: 1 verdict by hand on images of other batches" in sampled.reported("text")[0]
+    sampled.front_end.node("UncertaintyKSampler").set("seed", 5)
+    sampled.run()
+    assert sampled.cards.evaluate_all(HANDS) == [worst]
+    assert node.id == sampled.node.id

@@ -26,6 +26,7 @@ export function histogram(element, { cut, step }) {
 
   function place() {
     if (!made) return;
+    line.hidden = Number.isNaN(position);
     // A cut outside the chart is shown at its edge.
     const shown = Math.min(range[1], Math.max(range[0], position));
     line.style.left = `${made.plot.valToPos(shown, "x")}px`;
@@ -85,7 +86,7 @@ export function histogram(element, { cut, step }) {
     /**
      * @param {(number | null)[]} scores
      * @param {Set<number>} kept
-     * @param {number} cutPosition
+     * @param {number} cutPosition NaN if there is nothing to divide
      * @param {string} locked why the cut cannot be moved; empty if it can
      */
     show(scores, kept, cutPosition, locked) {

@@ -19,6 +19,17 @@ export function order(scores, reject) {
   return scores.map((_, index) => index).sort((a, b) => (badness[a] === badness[b] ? a - b : badness[a] - badness[b]));
 }
 
+/** Images with a valid score, best first. @param {Scores} scores @param {string} reject */
+export function validFirst(scores, reject) {
+  return order(scores, reject).filter((index) => scores[index] !== null);
+}
+
+/** How many of `count` images a mode keeps, or null if it keeps no fixed number. @param {number} count @param {Pick<Rule, "mode" | "keep" | "percentile">} rule */
+export function numberKept(count, { mode, keep, percentile }) {
+  if (mode === "keep_best") return keep;
+  return mode === "percentile" ? Math.ceil((count * percentile) / 100) : null;
+}
+
 /**
  * Images that pass, or null in mode reference, where only the server knows.
  *
@@ -27,9 +38,9 @@ export function order(scores, reject) {
  * @returns {number[] | null}
  */
 export function passing(scores, { mode, keep, percentile, threshold, reject }) {
-  const valid = order(scores, reject).filter((index) => scores[index] !== null);
-  if (mode === "keep_best") return valid.slice(0, keep);
-  if (mode === "percentile") return valid.slice(0, Math.ceil((valid.length * percentile) / 100));
+  const valid = validFirst(scores, reject);
+  const number = numberKept(valid.length, { mode, keep, percentile });
+  if (number !== null) return valid.slice(0, number);
   if (mode !== "threshold") return null;
   const limit = Math.fround(threshold);
   return valid.filter((index) => {

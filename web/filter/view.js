@@ -6,6 +6,8 @@ import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { keepWheel } from "../shared/wheel.js";
+import { decide, parse, verdictsOn, withVerdicts } from "./by_hand.js";
+import { Card } from "./card.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
 
@@ -13,10 +15,12 @@ import { cutAt, order, passing } from "./rule.js";
  * @typedef {import("../adapter.js").NodeHost} NodeHost
  * @typedef {import("../adapter.js").FileRef} FileRef
  * @typedef {import("./rule.js").Rule} Rule
+ * @typedef {import("./by_hand.js").Verdicts} Verdicts
  * @typedef {{
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
- *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[]
+ *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
+ *   digests: string[], by_hand: Verdicts, by_rule: number[]
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
@@ -28,6 +32,8 @@ const HEIGHT = 500;
 const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass", "across_prompts"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
 const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass", "across_prompts"];
+/** Verdicts by hand, by key. @type {Record<string, import("./card.js").ByHand>} */
+const HAND_KEYS = { p: "keep", x: "reject", u: null };
 
 /** @param {NodeHost} host */
 export function filterView(host) {
@@ -40,8 +46,10 @@ class FilterView {
     this.host = host;
     /** The batch shown. @type {Judged | null} */
     this.judged = null;
-    /** @type {{card: HTMLElement, verdict: HTMLElement}[]} by image */
+    /** By image. @type {Card[]} */
     this.cards = [];
+    /** @type {Set<number>} */
+    this.kept = new Set();
     /** Images in the order of the grid. @type {number[]} */
     this.ordered = [];
     // Increases with each load, so that an older load notices that it is outdated.
@@ -59,11 +67,13 @@ class FilterView {
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
     const wheelBack = keepWheel(this.grid, "list");
     this.grid.addEventListener("keydown", (event) => this.#walk(event));
+    this.grid.addEventListener("keydown", (event) => this.#decideByKey(event));
     this.histogram = histogram(this.plot, {
       cut: (value) => this.#cut(value),
       step: (by) => this.#step(by),
     });
     host.attach(element);
+    host.hide("by_hand");
     host.onValue(() => this.#show());
     host.onWiring(() => this.#show());
     host.onRemove(() => {
@@ -104,18 +114,11 @@ class FilterView {
     this.cards = pictures.map(({ small }, index) => {
       const [score, error] = [scores[index], standard_errors[index] ?? 0];
       const said = score === null ? "no valid score" : measured(score, error, 1);
-      const verdict = h("b");
-      const card = h(
-        "button",
-        { type: "button", className: "unc-card", tabIndex: -1, onclick: () => this.#enlarge(index), "data-image": String(index) },
-        h("img", { loading: "lazy", decoding: "async", alt: "", src: fileUrl(small) }),
-        h("span", { className: "unc-card-index" }, `#${index}`),
-        verdict,
-        h("span", { className: "unc-card-score" }, parts.length && score !== null ? `mean rank ${said}` : said),
-        ...this.#parts(index).map((text) => h("span", { className: "unc-card-score" }, text)),
-      );
-      card.title = this.#caption(index);
-      return { card, verdict };
+      const lines = [parts.length && score !== null ? `mean rank ${said}` : said, ...this.#parts(index)];
+      return new Card(index, fileUrl(small), this.#caption(index), lines, {
+        open: () => this.#enlarge(index),
+        decide: (verdict) => this.#decide(index, verdict),
+      });
     });
   }
 
@@ -149,27 +152,52 @@ class FilterView {
     };
   }
 
+  /** The verdicts by hand of the next run; those of the last run if the node will not run or a link gives them. @param {Judged} judged @returns {Verdicts} */
+  #verdicts({ digests, by_hand }) {
+    const byHand = this.host.off || this.host.isLinked("by_hand") ? null : this.#byHand;
+    return byHand ? verdictsOn(byHand, digests) : by_hand;
+  }
+
+  /** The verdicts by hand in the node's widget; null if they cannot be read. */
+  get #byHand() {
+    return parse(String(this.host.get("by_hand")));
+  }
+
   #show() {
     const { judged } = this;
     if (!judged) return;
     const { off } = this.host;
     const rule = off ? judged.rule : this.#rule(judged);
+    const verdicts = this.#verdicts(judged);
     this.#arrange(order(judged.scores, rule.reject));
-    const changed = RULE.some((name) => rule[name] !== judged.rule[name]);
-    const passed = passing(judged.scores, rule);
-    const valid = this.ordered.filter((index) => judged.scores[index] !== null);
-    const best = passed?.length === 0 && rule.when_none_pass === "keep_best_one" ? valid.slice(0, 1) : [];
-    const kept = new Set(changed && passed ? [...passed, ...best] : judged.kept);
-    this.cards.forEach(({ card, verdict }, index) => {
-      const mark = kept.has(index) ? "✓ kept" : "✕ rejected";
-      if (verdict.textContent === mark) return; // writing the same text would trigger a new layout
-      verdict.textContent = mark;
-      card.classList.toggle("unc-rejected", !kept.has(index));
+    const ranked = RANKED_BY.every((name) => rule[name] === judged.rule[name]);
+    const byRule = passing(judged.scores, rule) ?? (ranked ? judged.by_rule : null);
+    const passed = byRule && withVerdicts(judged.scores, byRule, rule, verdicts);
+    this.kept = new Set(passed ? this.#orBest(passed, rule, verdicts) : judged.kept);
+    this.cards.forEach((card, index) => {
+      card.mark(this.kept.has(index), verdicts.keep.includes(index) ? "keep" : verdicts.reject.includes(index) ? "reject" : null);
     });
-    this.histogram.show(judged.scores, kept, this.#position(rule, kept), this.locked);
-    const pending = off ? `${off}, does not run` : this.#pending(judged, rule, kept);
-    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : pending ? " in the last run" : ` · ${judged.compared}`;
-    this.status.replaceChildren(`${kept.size} of ${judged.scores.length} kept${remark}`, ...(pending ? [h("em", {}, pending)] : []));
+    this.histogram.show(judged.scores, this.kept, this.#position(rule), this.locked);
+    const pending = off ? `${off}, does not run` : this.#pending(judged, rule, ranked);
+    const count = verdicts.keep.length + verdicts.reject.length;
+    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : " in the last run";
+    this.status.replaceChildren(
+      `${this.kept.size} of ${judged.scores.length} kept${count ? `, ${count} by hand` : ""}${remark}`,
+      ...(pending ? [h("em", {}, pending)] : []),
+    );
+  }
+
+  /** The images that passed or, if none did and `when_none_pass` says so, the best one. @param {number[]} passed @param {Rule} rule @param {Verdicts} verdicts */
+  #orBest(passed, { when_none_pass }, { reject }) {
+    if (passed.length || when_none_pass !== "keep_best_one") return passed;
+    const { scores } = /** @type {Judged} */ (this.judged);
+    return this.ordered.filter((index) => scores[index] !== null && !reject.includes(index)).slice(0, 1);
+  }
+
+  /** The scores that the cut divides: null for images that are decided by hand. @param {Judged} judged */
+  #undecided(judged) {
+    const { keep, reject } = this.#verdicts(judged);
+    return judged.scores.map((score, index) => (keep.includes(index) || reject.includes(index) ? null : score));
   }
 
   /** Why the cut cannot be moved; empty if it can. */
@@ -182,17 +210,17 @@ class FilterView {
   #arrange(ordered) {
     if (ordered.join() === this.ordered.join()) return;
     this.ordered = ordered;
-    this.grid.replaceChildren(...ordered.map((index) => this.cards[index].card));
+    this.grid.replaceChildren(...ordered.map((index) => this.cards[index].element));
     this.#aim(ordered[0]);
   }
 
-  /** Position of the line: the threshold, or halfway between the last kept and the first rejected score. @param {Rule} rule @param {Set<number>} kept */
-  #position(rule, kept) {
-    const { scores } = /** @type {Judged} */ (this.judged);
-    if (rule.mode === "threshold") return rule.threshold;
+  /** Position of the line: the threshold, or halfway between the last kept and the first rejected score; NaN if it divides nothing. @param {Rule} rule */
+  #position(rule) {
+    const scores = this.#undecided(/** @type {Judged} */ (this.judged));
     const valid = this.ordered.filter((index) => scores[index] !== null);
-    const count = valid.filter((index) => kept.has(index)).length;
     if (!valid.length) return NaN;
+    if (rule.mode === "threshold") return rule.threshold;
+    const count = valid.filter((index) => this.kept.has(index)).length;
     const score = (/** @type {number} */ place) => /** @type {number} */ (scores[valid[place]]);
     if (count > 0 && count < valid.length) return (score(count - 1) + score(count)) / 2;
     return cutAt(scores, (count === 0) === (rule.reject === "highest") ? -Infinity : Infinity, rule.reject);
@@ -202,23 +230,27 @@ class FilterView {
   #remark(rule, passed) {
     if (!passed.length && rule.when_none_pass === "error") return " · no image passes: the run will stop";
     if (!passed.length && rule.when_none_pass === "keep_best_one") return " · no image passes: the best one is kept";
+    if (rule.mode === "reference") return ` · ${/** @type {Judged} */ (this.judged).compared}`;
     return rule.mode === "threshold" ? ` · cut at ${short(rule.threshold)}` : "";
   }
 
-  /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {Set<number>} kept */
-  #pending({ scored, rule: ran, kept: before, scores }, rule, kept) {
+  /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {boolean} ranked whether nothing changed that mode reference depends on */
+  #pending({ scored, kept: before }, rule, ranked) {
     const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
     if (rescored) return "queue to score again";
-    if (rule.mode === "reference" && RANKED_BY.some((name) => rule[name] !== ran[name])) return "queue to rank";
-    const same = kept.size === before.length && before.every((index) => kept.has(index));
+    if (rule.mode === "reference" && !ranked) return "queue to rank";
+    if (!this.host.isLinked("by_hand") && !this.#byHand) return "by_hand cannot be read: clear it";
+    const same = this.kept.size === before.length && before.every((index) => this.kept.has(index));
     return same ? "" : "queue to apply";
   }
 
   /** Move the cut to a score. @param {number} value */
   #cut(value) {
     const { judged } = this;
-    if (!judged || this.locked || judged.scores.every((score) => score === null)) return;
-    this.host.set("threshold", cutAt(judged.scores, value, this.#rule(judged).reject));
+    if (!judged || this.locked) return;
+    const scores = this.#undecided(judged);
+    if (scores.every((score) => score === null)) return;
+    this.host.set("threshold", cutAt(scores, value, this.#rule(judged).reject));
     this.host.set("mode", "threshold");
   }
 
@@ -227,26 +259,42 @@ class FilterView {
     const { judged } = this;
     if (!judged) return;
     const rule = this.#rule(judged);
-    const passed = passing(judged.scores, rule) ?? judged.kept;
-    const here = this.#position(rule, new Set(passed));
+    const here = this.#position(rule);
     // In single precision, and with the limit on the same side as in `passing`.
     const limit = rule.mode === "threshold" ? Math.fround(here) : here;
     const isUnder = (/** @type {number} */ value) => (rule.reject === "highest" ? value <= limit : value < limit);
-    const values = /** @type {number[]} */ (judged.scores.filter((score) => score !== null)).sort((a, b) => a - b);
+    const values = /** @type {number[]} */ (this.#undecided(judged).filter((score) => score !== null)).sort((a, b) => a - b);
     const distinct = values.filter((value, place) => value !== values[place - 1]);
     const under = distinct.filter(isUnder).length;
     const place = Math.min(distinct.length, Math.max(0, under + by));
     this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
   }
 
+  /** Keep or reject an image by hand, or leave it to the rule. @param {number} index @param {import("./card.js").ByHand} verdict */
+  #decide(index, verdict) {
+    const { judged } = this;
+    if (!judged || this.host.off || this.host.isLinked("by_hand")) return;
+    const byHand = this.#byHand ?? { keep: [], reject: [] };
+    this.host.set("by_hand", decide(byHand, index, judged.digests, verdict, this.pager.count === 1));
+  }
+
+  /** P, X and U on a card. @param {KeyboardEvent} event */
+  #decideByKey(event) {
+    const verdict = HAND_KEYS[event.key.toLowerCase()];
+    const index = this.cards.findIndex(({ element }) => element.contains(/** @type {Node} */ (event.target)));
+    if (verdict === undefined || index < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    this.#decide(index, verdict);
+  }
+
   /** Make this card the only one that Tab reaches. @param {number} index */
   #aim(index) {
-    for (const [each, { card }] of this.cards.entries()) card.tabIndex = each === index ? 0 : -1;
+    for (const [each, { button }] of this.cards.entries()) button.tabIndex = each === index ? 0 : -1;
   }
 
   /** Move through the cards with arrow keys. @param {KeyboardEvent} event */
   #walk(event) {
-    const here = this.ordered.findIndex((index) => this.cards[index].card === event.target);
+    const here = this.ordered.findIndex((index) => this.cards[index].element.contains(/** @type {Node} */ (event.target)));
     if (here < 0) return;
     const columns = getComputedStyle(this.grid).gridTemplateColumns.split(" ").length;
     const last = this.ordered.length - 1;
@@ -254,10 +302,10 @@ class FilterView {
     if (!by) return;
     event.preventDefault();
     const index = this.ordered[Math.min(last, Math.max(0, here + by))];
-    const { card } = this.cards[index];
+    const { button, element } = this.cards[index];
     this.#aim(index);
-    card.focus({ preventScroll: true });
-    reveal(this.grid, card);
+    button.focus({ preventScroll: true });
+    reveal(this.grid, element);
   }
 
   /** @param {number} index */
@@ -267,7 +315,7 @@ class FilterView {
     this.closeLarge = lightbox(
       this.ordered.map((each) => ({
         url: fileUrl(pictures[each].large),
-        caption: `${this.#caption(each)} · ${this.cards[each].verdict.textContent}`,
+        caption: `${this.#caption(each)} · ${this.cards[each].text}`,
       })),
       this.ordered.indexOf(index),
     );

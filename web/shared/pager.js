@@ -37,9 +37,14 @@ export class BatchPager {
     return this.#files[this.#batch];
   }
 
+  /** Number of batches. */
+  get count() {
+    return this.#files.length;
+  }
+
   /** Height in pixels; 0 while there is nothing to choose. */
   get height() {
-    return this.#files.length > 1 ? HEIGHT : 0;
+    return this.count > 1 ? HEIGHT : 0;
   }
 
   /** Name the chosen batch. */

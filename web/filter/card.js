@@ -1,0 +1,67 @@
+/** One image in the filter's view: its picture, scores and verdict, and the buttons for a verdict by hand. */
+
+import { h } from "../shared/dom.js";
+
+/** @typedef {"keep" | "reject" | null} ByHand null: the rule decides */
+
+const HINT = "P keeps it, X rejects it, U leaves it to the rule";
+
+export class Card {
+  /** The verdict by hand. @type {ByHand} */
+  #byHand = null;
+
+  /**
+   * @param {number} index of the image
+   * @param {string} url of its picture
+   * @param {string} caption
+   * @param {string[]} lines its scores
+   * @param {{open: () => void, decide: (verdict: ByHand) => void}} actions
+   */
+  constructor(index, url, caption, lines, { open, decide }) {
+    this.verdict = h("b");
+    this.badge = h("span", { className: "unc-card-hand", hidden: true }, "by hand");
+    /** What takes the focus. */
+    this.button = h(
+      "button",
+      {
+        type: "button",
+        className: "unc-card",
+        tabIndex: -1,
+        onclick: open,
+        title: `${caption}\n${HINT}`,
+        "data-image": String(index),
+        "aria-keyshortcuts": "P X U",
+      },
+      h("img", { loading: "lazy", decoding: "async", alt: "", src: url }),
+      h("span", { className: "unc-card-index" }, `#${index}`),
+      this.badge,
+      this.verdict,
+      ...lines.map((line) => h("span", { className: "unc-card-score" }, line)),
+    );
+    // By keyboard, the keys on the card do the same.
+    const hand = (/** @type {"keep" | "reject"} */ verdict, /** @type {string} */ sign, /** @type {string} */ label) =>
+      h("button", { type: "button", tabIndex: -1, title: label, "aria-label": label, onclick: () => decide(this.#byHand === verdict ? null : verdict) }, sign);
+    this.hands = { keep: hand("keep", "✓", `Keep image ${index} by hand`), reject: hand("reject", "✕", `Reject image ${index} by hand`) };
+    this.element = h("div", { className: "unc-cell" }, this.button, h("div", { className: "unc-hands" }, this.hands.keep, this.hands.reject));
+  }
+
+  /** The verdict in words. */
+  get text() {
+    return `${this.verdict.textContent}${this.#byHand ? " by hand" : ""}`;
+  }
+
+  /** Mark the image; only what changed, because writing the same text would trigger a new layout. @param {boolean} kept @param {ByHand} byHand */
+  mark(kept, byHand) {
+    const mark = kept ? "✓ kept" : "✕ rejected";
+    if (this.verdict.textContent !== mark) {
+      this.verdict.textContent = mark;
+      this.button.classList.toggle("unc-rejected", !kept);
+    }
+    if (this.#byHand === byHand) return;
+    this.#byHand = byHand;
+    this.badge.hidden = !byHand;
+    this.element.classList.toggle("unc-decided", Boolean(byHand));
+    this.hands.keep.setAttribute("aria-pressed", String(byHand === "keep"));
+    this.hands.reject.setAttribute("aria-pressed", String(byHand === "reject"));
+  }
+}
