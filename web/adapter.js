@@ -275,7 +275,8 @@ export class NodeHost {
   /** Hide a widget whose value the view shows. It is saved, queued and undone like any other. @param {string} name */
   hide(name) {
     const widget = this.#widget(name);
-    widget.hidden = true; // in the canvas renderer
+    widget.hidden = true; // in the canvas renderer, which still leaves room for it in older front-ends
+    widget.computeSize = () => [0, -4];
     Object.assign(widget.options, { hidden: true }); // in Nodes 2.0
   }
 

@@ -105,8 +105,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     optional=True,
                     dynamic_prompts=False,
                     tooltip=(
-                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it. "
-                        "Through the API: JSON with the lists keep and reject of image numbers, starting at 0."
+                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it; the "
+                        "help of the node tells how to name images through the API."
                     ),
                 ),
             ],

@@ -511,12 +511,14 @@ def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> No
     assert ordered[1] not in sampled.marks()[1]
     reject.click()
     assert ordered[1] in sampled.marks()[1]
+    page.wait_for_timeout(500)  # the view tells the front-end a while after each change
     card.get_by_role("button", name=f"Keep image {ordered[1]} by hand").click()
     assert sampled.cards.evaluate_all(HANDS) == [ordered[1], worst]
-    page.wait_for_timeout(500)  # the view tells the change a while after it
+    page.wait_for_timeout(500)
     page.keyboard.press("Control+z")
-    expect(sampled.cards).to_have_count(BATCH)
     expect(sampled.root.locator(".unc-card-hand:visible")).to_have_count(1)
+    expect(sampled.cards).to_have_count(BATCH)
+    assert sampled.cards.evaluate_all(HANDS) == [worst]
 
     # Saved with the workflow, and of these images alone.
     sampled.front_end.kept()
