@@ -105,8 +105,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     optional=True,
                     dynamic_prompts=False,
                     tooltip=(
-                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it; the "
-                        "help of the node tells how to name images through the API."
+                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it; "
+                        "the help of the node tells how to name images through the API."
                     ),
                 ),
             ],

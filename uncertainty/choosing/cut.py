@@ -76,7 +76,7 @@ def with_verdicts(scores: Tensor, passed: set[int], rule: Rule, verdicts: Verdic
         return (passed - verdicts.reject) | verdicts.keep
     valid = _valid(scores, rule)
     free = [i for i in valid if i not in verdicts.decided]
-    return verdicts.keep | set(free[: max(0, _number(len(valid), rule) - len(verdicts.keep))])
+    return {*verdicts.keep, *free[: max(0, _number(len(valid), rule) - len(verdicts.keep))]}
 
 
 def passing_ranks(scores: Tensor, ranks: Tensor, rule: Rule) -> set[int]:
