@@ -189,8 +189,15 @@ export class NodeHost {
     const configured = this.node.onConfigure;
     this.node.onConfigure = (info) => {
       configured?.call(this.node, info);
+      this.#takePlace();
       if (this.memory.results) listener(this.memory.results);
     };
+  }
+
+  /** Replace the view of the node that an undo replaced by this one: Nodes 2.0 goes on to show it. */
+  #takePlace() {
+    const shown = document.querySelector(`[data-node-id="${CSS.escape(String(this.node.id))}"] .unc`);
+    if (this.element && shown && shown !== this.element) shown.replaceWith(this.element);
   }
 
   /** Show the results of a run. @param {Record<string, any>} output of the node */

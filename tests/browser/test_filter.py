@@ -38,6 +38,13 @@ RULES: list[dict[str, Any]] = [
     {"mode": "percentile", "percentile": 30, "reject": "lowest"},
     *({"mode": "threshold", "threshold": cut, "reject": reject} for cut in (0.2, 0.25, -1, 5) for reject in SIDES),
     {"mode": "threshold", "threshold": -1, "reject": "highest", "when_none_pass": "keep_best_one"},
+    *(
+        {"mode": mode, "keep": keep, "percentile": 57.14, "threshold": 0.25, "reject": reject, "by_hand": by_hand}
+        for mode, keep in (("keep_best", 1), ("keep_best", 4), ("percentile", 1), ("threshold", 1))
+        for reject in SIDES
+        for by_hand in ('{"keep": [2, 7], "reject": [5]}', '{"reject": [7, 5]}')
+    ),
+    {"mode": "threshold", "threshold": 0.1, "reject": "highest", "when_none_pass": "keep_best_one", "by_hand": '{"reject": [5]}'},
 ]
 
 
@@ -162,7 +169,7 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     expect(shown.cards).to_have_count(len(SCORES))
     shown.node.center()
     for rule in RULES:
-        for name, value in ({"when_none_pass": "block"} | rule).items():
+        for name, value in ({"when_none_pass": "block", "by_hand": ""} | rule).items():
             shown.node.set(name, value)
         marked = shown.marks()
         assert marked[0] == best_first(torch.tensor(SCORES), rule["reject"]), rule
@@ -179,6 +186,15 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     shown.run()
     assert shown.marks()[1] == sorted(shown.reported("kept"))
     expect(shown.status).to_contain_text(re.compile("kept · compared (with|within) .* of the same prompt and settings"))
+    for by_hand in ("", '{"keep": [2], "reject": [5]}'):  # with another verdict, the view knows what passes the rule
+        shown.node.set("by_hand", by_hand)
+        expect(shown.status).to_contain_text("of the same prompt and settings")
+        marked = shown.marks()
+        shown.run()
+        assert shown.marks()[1] == sorted(shown.reported("kept")) == marked[1]
+    shown.node.set("by_hand", "image 2")
+    expect(shown.status.locator("em")).to_have_text("by_hand cannot be read: clear it")
+    shown.node.set("by_hand", "")
     shown.node.set("across_prompts", True)
     expect(shown.status.locator("em")).to_have_text("queue to rank")
     shown.run()
@@ -516,8 +532,7 @@ def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> No
     assert sampled.cards.evaluate_all(HANDS) == [ordered[1], worst]
     page.wait_for_timeout(500)
     page.keyboard.press("Control+z")
-    expect(sampled.root.locator(".unc-card-hand:visible")).to_have_count(1)
-    expect(sampled.cards).to_have_count(BATCH)
+    sampled.front_end.until(lambda: sampled.cards.evaluate_all(HANDS) == [worst])  # in a new node
     assert sampled.cards.evaluate_all(HANDS) == [worst]
 
     # Saved with the workflow, and of these images alone.
@@ -535,3 +550,32 @@ def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> No
     sampled.run()
     assert sampled.cards.evaluate_all(HANDS) == [worst]
     assert node.id == sampled.node.id
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-nodes2", "newer-canvas"], indirect=True)
+def test_verdicts_by_thumb(sampled: Filter, request: pytest.FixtureRequest) -> None:
+    """On a touch screen the buttons are always there, large enough, and do not cover the picture."""
+    page = sampled.front_end.page
+    first = sampled.marks()[0][0]
+    session = page.context.new_cdp_session(page)
+    size = page.evaluate("() => ({ width: innerWidth, height: innerHeight })")
+    session.send("Emulation.setDeviceMetricsOverride", size | {"deviceScaleFactor": 1, "mobile": True})
+    session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        assert page.evaluate("() => matchMedia('(pointer: coarse)').matches")
+        reject = sampled.root.get_by_role("button", name=f"Reject image {first} by hand")
+        expect(reject).to_be_visible()
+        button, picture = reject.bounding_box(), sampled.cards.first.locator("img").bounding_box()
+        assert button
+        assert picture
+        assert min(button["width"], button["height"]) >= 44
+        assert button["y"] >= picture["y"] + picture["height"]
+        sampled.front_end.photograph(f"filter-by-thumb-{request.node.callspec.params['each_front_end']}", sampled.root)
+        point = {"x": button["x"] + button["width"] / 2, "y": button["y"] + button["height"] / 2}
+        session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        expect(sampled.status).to_contain_text("1 by hand")
+        assert sampled.cards.evaluate_all(HANDS) == [first]
+    finally:
+        session.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        session.send("Emulation.clearDeviceMetricsOverride")
