@@ -185,7 +185,8 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     assert shown.marks() == marked
     shown.run()
     assert shown.marks()[1] == sorted(shown.reported("kept"))
-    expect(shown.status).to_contain_text(re.compile("kept, 1 by hand · compared (with|within) .* of the same prompt and settings"))
+    said = re.compile("kept, 1 by hand · compared (with|within) .* of the same prompt and settings")
+    expect(shown.status).to_contain_text(said)
     for by_hand in ("", '{"keep": [2], "reject": [5]}'):  # with another verdict, the view knows what passes the rule
         shown.node.set("by_hand", by_hand)
         expect(shown.status).to_contain_text("of the same prompt and settings")
