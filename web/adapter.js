@@ -196,6 +196,8 @@ export class NodeHost {
 
   /** Replace the view of the node that an undo replaced by this one: Nodes 2.0 goes on to show it. */
   #takePlace() {
+    // A copy is configured with the id of its original, before it is in the graph.
+    if (this.node.graph?.getNodeById(this.node.id) !== this.node) return;
     const shown = document.querySelector(`[data-node-id="${CSS.escape(String(this.node.id))}"] .unc`);
     if (this.element && shown && shown !== this.element) shown.replaceWith(this.element);
   }
