@@ -528,10 +528,10 @@ def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> No
     assert ordered[1] not in sampled.marks()[1]
     reject.click()
     assert ordered[1] in sampled.marks()[1]
-    page.wait_for_timeout(500)  # the view tells the front-end a while after each change
+    sampled.front_end.kept()  # the view tells the front-end a while after each change
     card.get_by_role("button", name=f"Keep image {ordered[1]} by hand").click()
     assert sampled.cards.evaluate_all(HANDS) == [ordered[1], worst]
-    page.wait_for_timeout(500)
+    sampled.front_end.kept()
     page.keyboard.press("Control+z")
     sampled.front_end.until(lambda: sampled.cards.evaluate_all(HANDS) == [worst])  # in a new node
     assert sampled.cards.evaluate_all(HANDS) == [worst]
