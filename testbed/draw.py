@@ -27,7 +27,7 @@ from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.atomic import atomic_write
 
 from . import train
-from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
+from .prompts import HALVES, Prompt, asked
 
 WORK = Path(__file__).parent / ".train" / "draws"
 IMAGES, SAMPLES = 8, 5
@@ -201,20 +201,13 @@ def draw(
             yield setting, prompt, time.monotonic() - began
 
 
-def settings_of(arguments: argparse.Namespace) -> list[Setting]:
-    """The settings that were asked for, so that a model is loaded once."""
-    every = product(arguments.models, arguments.families, SCHEDULES)
+def settings_of(arguments: argparse.Namespace, model: str) -> list[Setting]:
+    """The settings of a model that were asked for, family by family, so that each is loaded once."""
     return [
         Setting(model, family, cfg, steps)
-        for model, family, (cfg, steps) in every
+        for family, (cfg, steps) in product(arguments.families, SCHEDULES)
         if cfg in arguments.cfgs and steps in arguments.steps
     ]
-
-
-def prompts_of(arguments: argparse.Namespace, model: str) -> list[Prompt]:
-    """The prompts that were asked for, of the kinds that a model knows."""
-    known = [prompt for prompt in read(arguments.half) if prompt.kind in KINDS_OF.get(model, KINDS)]
-    return known[: arguments.prompts]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -236,8 +229,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]  # ComfyUI reads the command line when it is imported
     for model in arguments.models:
-        settings = [setting for setting in settings_of(arguments) if setting.model == model]
-        prompts = prompts_of(arguments, model)
+        settings, prompts = settings_of(arguments, model), asked(arguments.half, model)[: arguments.prompts]
         for number, (setting, prompt, seconds) in enumerate(draw(settings, prompts, baselines=arguments.baselines), start=1):
             print(
                 f"{number} of at most {len(settings) * len(prompts)}: {setting.name}: {prompt.text}, {seconds:.1f} s", flush=True

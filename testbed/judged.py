@@ -30,7 +30,7 @@ from uncertainty_runs.evaluation.judges import total_variation
 
 from . import pictures
 from .judges import BODIES, Judge
-from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
+from .prompts import HALVES, Prompt, is_asked, read
 
 WORK = Path(__file__).parent / ".train"
 DRAWS = WORK / "draws"
@@ -101,8 +101,7 @@ class Judging:
         """Values (B,) of images (B, 3, H, W), 0 to 1, that were drawn for a prompt."""
         found = {}
         for body, judge in self.judges.items():
-            _, emoji, words = judge.seen(images)
-            found[f"confidence ({body})"] = judge.confidence(emoji, words, prompt.names, prompt.words)
+            found[f"confidence ({body})"] = judge.sees(images, prompt.names, prompt.words)
         rows = [row for row, name in enumerate(self.names * 2) if name in prompt.names]
         for judge in self.extractors:
             body = judge.name.removesuffix(" judge")
@@ -135,7 +134,7 @@ def rows(half: str, judging: Judging, settings: str = "*") -> dict[str, list[dic
     found: dict[str, list[dict[str, object]]] = {}
     for name, description, images, scores in units(half, settings):
         prompt = prompts[str(description["prompt"])]
-        if prompt.kind not in KINDS_OF.get(name.partition(",")[0], KINDS):
+        if not is_asked(prompt, name.partition(",")[0]):
             continue
         values = {**scores, **judging.values(images, prompt)}
         head = {key: value for key, value in asdict(prompt).items() if key in ("half", "kind", "text", "style")}

@@ -131,6 +131,11 @@ class Judge:
         columns = [self.words.index(word) for word in content if word not in UNSPECIFIC]
         return words[:, columns].min(1).values
 
+    def sees(self, images: Tensor, names: Sequence[str], content: Sequence[str]) -> Tensor:
+        """``confidence`` in images (B, 3, H, W), 0 to 1."""
+        _, emoji, words = self.seen(images)
+        return self.confidence(emoji, words, names, content)
+
 
 def weights(body: str) -> Path:
     """The file of a judge's weights."""

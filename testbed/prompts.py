@@ -142,6 +142,16 @@ def read(half: str, path: Path = PATH) -> list[Prompt]:
     ]
 
 
+def is_asked(prompt: Prompt, model: str) -> bool:
+    """Whether a model is asked for a prompt."""
+    return prompt.kind in KINDS_OF.get(model, KINDS)
+
+
+def asked(half: str, model: str) -> list[Prompt]:
+    """The prompts of one half that a model is asked for. Raises as ``read``."""
+    return [prompt for prompt in read(half) if is_asked(prompt, model)]
+
+
 def as_csv(made: Iterable[Prompt]) -> str:
     """The content of the file."""
     text = io.StringIO()

@@ -30,9 +30,9 @@ from uncertainty_runs.evaluation.report import Cell, Table, between
 
 from . import train
 from .draw import WORK as DRAWS
-from .draw import Setting
+from .draw import Setting, unit_path
 from .judges import BODIES, Judge
-from .prompts import HALVES, KINDS, KINDS_OF, Prompt, read
+from .prompts import HALVES, Prompt, asked
 from .steering import (
     GRADIENT_EVALUATIONS,
     SAMPLES,
@@ -249,8 +249,7 @@ def judged(out: Path, arm: str, prompts: Sequence[Prompt], batch: int, judges: d
         files = [file_of(out, arm, prompt, place) for place in range(batch)]
         images = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
         pixels.append(images)
-        found = {body: judge.seen(images) for body, judge in judges.items()}
-        qualities.append({body: judges[body].confidence(*seen[1:], prompt.names, prompt.words) for body, seen in found.items()})
+        qualities.append({body: judge.sees(images, prompt.names, prompt.words) for body, judge in judges.items()})
     together = {f"confidence ({body})": torch.cat([quality[body] for quality in qualities]) for body in judges}
     return Drawn(torch.cat(pixels), together, evaluations)
 
@@ -323,7 +322,7 @@ def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[Prompt], batch: int
         print(f"{table.name}, {len(shown)} prompts of {batch} images\n{table.markdown()}\n")
 
 
-def sometimes_right(prompts: Sequence[Prompt], setting: str) -> list[Prompt]:
+def sometimes_right(prompts: Sequence[Prompt], setting: Setting) -> list[Prompt]:
     """The prompts of which ``testbed.draw`` drew broken and whole images in a setting, by the first judge.
 
     The others say nothing of repair: the model cannot draw them, or always can.
@@ -333,12 +332,12 @@ def sometimes_right(prompts: Sequence[Prompt], setting: str) -> list[Prompt]:
     """
     judge, found = Judge(next(iter(BODIES))), []
     for prompt in prompts:
-        path = DRAWS / prompt.half / setting / f"{prompt.text}.npz"
+        path = unit_path(DRAWS, setting, prompt)
         if not path.is_file():
-            raise ValueError(f"{prompt.text} was not drawn in {setting}: run testbed.draw {prompt.half} first.")
+            raise ValueError(f"{prompt.text} was not drawn in {setting.name}: run testbed.draw {prompt.half} first.")
         with np.load(path) as unit:
             images = torch.from_numpy(unit["images"]).movedim(3, 1) / 255
-        broken = judge.confidence(*judge.seen(images)[1:], prompt.names, prompt.words) < BROKEN
+        broken = judge.sees(images, prompt.names, prompt.words) < BROKEN
         if 0 < int(broken.sum()) < len(broken):
             found.append(prompt)
     return found
@@ -361,11 +360,9 @@ def main() -> None:
     if unknown:
         parser.error(f"arms must be among {', '.join(known)}, got {', '.join(unknown)}.")
     chosen = [arm for arm in known.values() if given.arms is None or arm.name in (BASE, *given.arms)]
-    setting = Setting(given.model, given.family, given.cfg, STEPS).name
-    known_kinds = KINDS_OF.get(given.model, KINDS)
-    prompts = [prompt for prompt in read(given.half) if prompt.kind in known_kinds]
-    prompts = sometimes_right(prompts, setting)[: given.prompts]
-    out = WORK / given.half / setting
+    setting = Setting(given.model, given.family, given.cfg, STEPS)
+    prompts = sometimes_right(asked(given.half, given.model), setting)[: given.prompts]
+    out = WORK / given.half / setting.name
     out.mkdir(parents=True, exist_ok=True)
     if not given.table:
         draw(Sampling(WEIGHTS[given.model], given.family, given.batch, given.cfg), chosen, prompts, out)

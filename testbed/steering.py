@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from uncertainty.estimation import Estimate, estimate
+from uncertainty.estimators import mean_over_elements
 from uncertainty.gradients import average_gradient, exact_gradient
 from uncertainty.guidance import percentile_per_image, uncertain_elements, update
 from uncertainty.noising import Noising, from_noise_scaling, per_image
@@ -252,7 +253,7 @@ def everything(guider: Steered, step: int, x: Tensor, measured: Estimate) -> Ten
 
 def _scores(measured: Estimate) -> dict[str, Tensor]:
     """The mean of each quantity over the elements of an image, (B,)."""
-    return {name: values.flatten(1).mean(1) for name, values in measured.quantities.items()}
+    return {name: mean_over_elements(values, None) for name, values in measured.quantities.items()}
 
 
 @dataclass(frozen=True)
