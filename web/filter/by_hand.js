@@ -25,6 +25,11 @@ export function verdictsOn({ keep, reject }, digests) {
   return { keep: indices(keep), reject: indices(reject) };
 }
 
+/** What was decided by hand for an image; null if the rule decides. @param {Verdicts} verdicts @param {number} index @returns {"keep" | "reject" | null} */
+export function verdictOn({ keep, reject }, index) {
+  return keep.includes(index) ? "keep" : reject.includes(index) ? "reject" : null;
+}
+
 /**
  * The text after one more verdict.
  *
@@ -51,7 +56,7 @@ export function decide(byHand, index, digests, verdict, alone) {
  * @param {Verdicts} verdicts
  */
 export function withVerdicts(scores, passed, rule, verdicts) {
-  const undecided = (/** @type {number} */ index) => !verdicts.keep.includes(index) && !verdicts.reject.includes(index);
+  const undecided = (/** @type {number} */ index) => !verdictOn(verdicts, index);
   const valid = validFirst(scores, rule.reject);
   const number = numberKept(valid.length, rule);
   const free = number === null ? passed.filter(undecided) : valid.filter(undecided).slice(0, Math.max(0, number - verdicts.keep.length));

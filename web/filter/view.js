@@ -6,7 +6,7 @@ import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { keepWheel } from "../shared/wheel.js";
-import { decide, parse, verdictsOn, withVerdicts } from "./by_hand.js";
+import { decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
@@ -175,7 +175,7 @@ class FilterView {
     const passed = byRule && withVerdicts(judged.scores, byRule, rule, verdicts);
     this.kept = new Set(passed ? this.#orBest(passed, rule, verdicts) : judged.kept);
     this.cards.forEach((card, index) => {
-      card.mark(this.kept.has(index), verdicts.keep.includes(index) ? "keep" : verdicts.reject.includes(index) ? "reject" : null);
+      card.mark(this.kept.has(index), verdictOn(verdicts, index));
     });
     this.histogram.show(judged.scores, this.kept, this.#position(rule), this.locked);
     const pending = off ? `${off}, does not run` : this.#pending(judged, rule, ranked);
@@ -196,8 +196,8 @@ class FilterView {
 
   /** The scores that the cut divides: null for images that are decided by hand. @param {Judged} judged */
   #undecided(judged) {
-    const { keep, reject } = this.#verdicts(judged);
-    return judged.scores.map((score, index) => (keep.includes(index) || reject.includes(index) ? null : score));
+    const verdicts = this.#verdicts(judged);
+    return judged.scores.map((score, index) => (verdictOn(verdicts, index) ? null : score));
   }
 
   /** Why the cut cannot be moved; empty if it can. */
