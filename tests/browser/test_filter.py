@@ -29,6 +29,13 @@ SMALL, LARGE = (320, 240), (1200, 900)
 # Positions and zoom of the graph, which nothing done in the view may change.
 GRAPH = "() => JSON.stringify([window.app.graph.nodes.map((node) => [...node.pos]).sort(), window.app.canvas.ds.scale])"
 FOCUSED = "(image) => document.activeElement.dataset.image === image"
+# The image that has the focus when the dialog is gone, if an arrow key comes before the dialog's own event.
+CLOSED_AND_MOVED_ON = """() => new Promise((resolve) => {
+    const dialog = document.querySelector("dialog.unc-large");
+    dialog.addEventListener("close", () => setTimeout(() => resolve(document.activeElement.dataset.image), 0));
+    dialog.close();
+    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+})"""
 NAN = float("nan")
 SCORES = [0.5, 0.2, NAN, 0.7, 0.2, 0.1, float("inf"), 0.9, 0.2, 0.3]
 SIDES = ("highest", "lowest")
@@ -424,6 +431,11 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
     assert "rejected" in dialog.inner_text()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+    page.wait_for_function(FOCUSED, arg=str(ordered[0]))
+    page.keyboard.press("Enter")
+    assert page.evaluate(CLOSED_AND_MOVED_ON) == str(ordered[1]), "a key pressed right after Escape was lost"
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("ArrowLeft")
     page.wait_for_function(FOCUSED, arg=str(ordered[0]))
     page.keyboard.press("ArrowRight")
     page.wait_for_function(FOCUSED, arg=str(ordered[1]))

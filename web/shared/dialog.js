@@ -10,17 +10,14 @@ import { towards } from "./keys.js";
  * @param {...HTMLElement} content
  */
 export function overlayDialog(label, ...content) {
-  const before = document.activeElement;
   const button = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
   const dialog = h("dialog", { className: "unc unc-large", "aria-label": label, tabIndex: -1 }, ...content, button);
   dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no ComfyUI shortcuts while the dialog is open
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (before instanceof HTMLElement) before.focus({ preventScroll: true }); // scrolling would shift the whole page
-  });
+  // The browser gives the focus back when it closes. This event comes later: the focus may have moved on.
+  dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
   dialog.focus(); // instead of its first button
