@@ -13,7 +13,12 @@ import { app } from "../../scripts/app.js";
  *   onExecuted?: (output: Record<string, any>) => void,
  *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => unknown
  * }} Node a graph node with the members that the published types lack
- * @typedef {{changeTracker?: {nodeOutputs?: Record<string, Record<string, any>>} | null}} Workflow
+ * @typedef {{id: string | number, size: [number, number], properties?: Record<string, any>}} SavedNode a node in a saved workflow
+ * @typedef {{nodes: SavedNode[], definitions?: {subgraphs?: {id: string, nodes: SavedNode[]}[]}}} Saved a saved workflow
+ * @typedef {{
+ *   nodeOutputs?: Record<string, Record<string, any>>, initialState: Saved, activeState: Saved, undoQueue: Saved[], redoQueue: Saved[]
+ * }} History of a workflow: the states that undo and redo go to
+ * @typedef {{changeTracker?: History | null}} Workflow
  * @typedef {{activeWorkflow: Workflow | null, openWorkflows: Workflow[]}} Workflows
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
  *   `render` fills the element and returns a function that undoes it
@@ -79,6 +84,9 @@ function fillPlaceholders(node, name) {
   };
 }
 
+/** @returns {Workflows} */
+const workflows = () => /** @type {any} */ (app.extensionManager).workflow;
+
 /**
  * Whether results belong to a workflow that is open but not shown. ComfyUI also gives them to the node of the same id in the workflow
  * that is shown.
@@ -86,7 +94,7 @@ function fillPlaceholders(node, name) {
  * @param {Record<string, any>} output
  */
 function isOfAnotherWorkflow(output) {
-  const { activeWorkflow, openWorkflows } = /** @type {Workflows} */ (/** @type {any} */ (app.extensionManager).workflow);
+  const { activeWorkflow, openWorkflows } = workflows();
   const has = (/** @type {Workflow | null} */ workflow) =>
     Object.values(workflow?.changeTracker?.nodeOutputs ?? {}).some((each) => reference(each) === reference(output));
   return !has(activeWorkflow) && openWorkflows.some(has);
@@ -170,6 +178,8 @@ export class NodeHost {
     if (this.element) this.element.style.minHeight = `${height}px`; // Nodes 2.0 uses this
     const [least, needed] = this.node.computeSize();
     this.node.setSize([Math.max(this.node.size[0], width, least), Math.max(this.node.size[1], needed)]);
+    const [wide, high] = this.node.size;
+    this.#inEveryState((saved) => (saved.size = [Math.max(saved.size[0], wide), Math.max(saved.size[1], high)]));
     this.node.setDirtyCanvas(true, true);
   }
 
@@ -208,9 +218,28 @@ export class NodeHost {
     const files = output.uncertainty_view;
     if (!files?.length) return;
     heard.add(reference(output));
-    this.remember({ results: files });
+    this.#set({ results: files });
+    this.#inEveryState((saved) => {
+      saved.properties = { ...saved.properties, [MEMORY]: { ...saved.properties?.[MEMORY], results: files } };
+    });
     this.show(files);
-    this.#tellChange(); // at once, because the user may open another workflow next
+  }
+
+  /**
+   * Change this node in the workflow's whole history as well: what a run brings is no step of it, and no undo takes it back.
+   *
+   * @param {(saved: SavedNode) => void} change
+   */
+  #inEveryState(change) {
+    const history = workflows().activeWorkflow?.changeTracker;
+    const { graph } = this.node;
+    if (!history || !graph) return;
+    for (const state of new Set([history.initialState, history.activeState, ...history.undoQueue, ...history.redoQueue])) {
+      const home = graph.isRootGraph ? state : state?.definitions?.subgraphs?.find((each) => each.id === graph.id);
+      const saved = home?.nodes.find((each) => String(each.id) === String(this.node.id));
+      if (saved) change(saved);
+    }
+    api.dispatchCustomEvent("graphChanged", /** @type {any} */ (history.activeState)); // so that a reload of the page finds it
   }
 
   /** @param {() => void} listener */
@@ -296,9 +325,14 @@ export class NodeHost {
 
   /** Add to that state. @param {Record<string, any>} changed JSON-able */
   remember(changed) {
+    this.#set(changed);
+    this.#noteChange();
+  }
+
+  /** @param {Record<string, any>} changed */
+  #set(changed) {
     this.node.properties ??= {};
     this.node.properties[MEMORY] = { ...this.memory, ...changed };
-    this.#noteChange();
   }
 
   /** Tell ComfyUI shortly afterwards that the workflow changed; its own check runs before a click in a view takes effect. */

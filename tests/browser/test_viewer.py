@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 from safetensors.numpy import load
 
 from dev.client import view
@@ -332,21 +332,26 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
     viewer.shows(viewer.overlays()[0])
 
 
-def test_undo_goes_back_beyond_a_run(viewer: Viewer) -> None:
-    """Ctrl+Z undoes changes from before a run, although the run changes the workflow."""
+def test_results_are_no_step_of_the_undo_history(viewer: Viewer) -> None:
+    """Ctrl+Z after a run undoes the change before it. However far one goes back and forth, the last results stay."""
     page = viewer.front_end.page
     viewer.root.get_by_role("radio", name="Possible images").click()
-    page.wait_for_timeout(500)
+    viewer.front_end.kept()
+    viewer.front_end.node("UncertaintyKSampler").set("seed", 11)
     viewer.front_end.run()
-    page.wait_for_timeout(500)
+    viewer.front_end.kept()
+    results = viewer.memory()["results"]
+    assert viewer.value("quantity") == "posterior_variance"
     page.locator("#graph-canvas").focus()
-    for _ in range(3):  # not further than needed: before the first run there is nothing to show
-        page.keyboard.press("Control+z")
-        page.wait_for_timeout(1000)
-        if viewer.value("quantity") == "denoised_variance":
-            break
-    assert viewer.value("quantity") == "denoised_variance"
-    viewer.root.locator(".unc-stage").wait_for()
+    page.keyboard.press("Control+z")
+    viewer.until(lambda: viewer.front_end.node("UncertaintyKSampler").values()["seed"] != 11)
+    page.keyboard.press("Control+z")
+    viewer.until(lambda: viewer.value("quantity") == "denoised_variance")
+    for key in ("Control+z", "Control+z", "Control+y", "Control+y"):
+        page.keyboard.press(key)
+        viewer.front_end.settle()
+        expect(viewer.root.locator(".unc-stage")).to_be_visible()
+        assert viewer.memory()["results"] == results
 
 
 def test_results_of_another_workflow_stay_there(viewer: Viewer) -> None:
