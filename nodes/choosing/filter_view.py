@@ -31,6 +31,7 @@ def write(shown: Mapping[str, Any], pictures: Tensor) -> dict[str, str]:
 
     with ThreadPoolExecutor() as pool:
         files = list(pool.map(of_image, range(len(pictures))))
-    data = view_files.write_json(stem, {**shown, "pictures": files})
+    height, width = pictures.shape[1:3]
+    data = view_files.write_json(stem, {**shown, "pictures": files, "ratio": width / height})
     view_files.forget_old_runs()
     return data

@@ -489,6 +489,42 @@ def test_scores_of_other_packs_are_shown_on_the_images(each_front_end: "FrontEnd
     assert each_front_end.complaints == []
 
 
+WIDTHS = "(cards) => cards.map((card) => card.querySelector('img').offsetWidth)"
+CUT = "(cells) => cells.map((cell) => getComputedStyle(cell, '::after').content !== 'none').indexOf(true) + 1"
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "bundled-nodes2", "newer-canvas", "newer-nodes2"], indirect=True)
+def test_pictures_use_the_space(sampled: Filter, request: pytest.FixtureRequest) -> None:
+    """All pictures are as large as fits, in their own shape, in full colour; the slider makes them larger, and they scroll."""
+    grid, picture = sampled.root.locator(".unc-grid"), sampled.cards.first.locator("img")
+    ordered, _ = sampled.marks()
+    assert sampled.root.locator(".unc-cell").evaluate_all(CUT) == KEEP
+    colours = sampled.cards.locator("img").evaluate_all("(images) => images.map((image) => getComputedStyle(image).filter)")
+    assert colours == ["none"] * BATCH
+    box = picture.evaluate("(image) => [image.offsetWidth, image.offsetHeight]")
+    assert box[0] / box[1] == pytest.approx(SMALL[0] / SMALL[1], abs=0.02)
+
+    sampled.node.on("(node) => node.setSize([1000, 1900])")
+    sampled.node.center()  # views out of sight are not laid out
+    sampled.front_end.until(lambda: min(sampled.cards.evaluate_all(WIDTHS)) > 192)
+    assert grid.evaluate("(grid) => grid.scrollHeight <= grid.clientHeight")
+    expect(picture).to_have_js_property("naturalWidth", SMALL[0])
+    sampled.front_end.photograph(f"filter-space-{request.node.callspec.params['each_front_end']}", sampled.node)
+
+    sampled.root.get_by_role("slider", name="Least size of the images").fill("384")
+    sampled.front_end.until(lambda: min(sampled.cards.evaluate_all(WIDTHS)) >= 384)
+    assert grid.evaluate("(grid) => grid.scrollHeight > grid.clientHeight")
+    sampled.line.focus()
+    sampled.front_end.page.keyboard.press("Home")
+    assert sampled.root.locator(".unc-cell").evaluate_all(CUT) == 0  # nothing is kept
+    sampled.front_end.page.keyboard.press("ArrowRight")
+    assert sampled.root.locator(".unc-cell").evaluate_all(CUT) == 1
+    sampled.front_end.kept()
+    sampled.front_end.reload()
+    sampled.front_end.until(lambda: sampled.cards.evaluate_all(WIDTHS) and min(sampled.cards.evaluate_all(WIDTHS)) >= 384)
+    assert sampled.marks()[0] == ordered
+
+
 HANDS = "(cards) => cards.filter((card) => card.innerText.includes('by hand')).map((card) => Number(card.dataset.image))"
 
 

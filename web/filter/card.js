@@ -9,15 +9,19 @@ const HINT = "P keeps it, X rejects it, U leaves it to the rule";
 export class Card {
   /** The verdict by hand. @type {ByHand} */
   #byHand = null;
+  /** @type {{small: string, large: string}} */
+  #urls;
 
   /**
    * @param {number} index of the image
-   * @param {string} url of its picture
+   * @param {{small: string, large: string}} urls of its picture
    * @param {string} caption
    * @param {string[]} lines its scores
    * @param {{open: () => void, decide: (verdict: ByHand) => void}} actions
    */
-  constructor(index, url, caption, lines, { open, decide }) {
+  constructor(index, urls, caption, lines, { open, decide }) {
+    this.#urls = urls;
+    this.picture = h("img", { loading: "lazy", decoding: "async", alt: "" });
     this.verdict = h("b");
     this.badge = h("span", { className: "unc-card-hand", hidden: true }, "by hand");
     /** What takes the focus. */
@@ -32,7 +36,7 @@ export class Card {
         "data-image": String(index),
         "aria-keyshortcuts": "P X U",
       },
-      h("img", { loading: "lazy", decoding: "async", alt: "", src: url }),
+      this.picture,
       h("span", { className: "unc-card-index" }, `#${index}`),
       this.badge,
       this.verdict,
@@ -43,6 +47,12 @@ export class Card {
       h("button", { type: "button", tabIndex: -1, title: label, "aria-label": label, onclick: () => decide(this.#byHand === verdict ? null : verdict) }, sign);
     this.hands = { keep: hand("keep", "✓", `Keep image ${index} by hand`), reject: hand("reject", "✕", `Reject image ${index} by hand`) };
     this.element = h("div", { className: "unc-cell" }, this.button, h("div", { className: "unc-hands" }, this.hands.keep, this.hands.reject));
+  }
+
+  /** Show the picture in one of its sizes. @param {"small" | "large"} size */
+  show(size) {
+    const url = this.#urls[size];
+    if (this.picture.getAttribute("src") !== url) this.picture.src = url;
   }
 
   /** The verdict in words. */

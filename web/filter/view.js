@@ -1,13 +1,13 @@
 /** The view inside UncertaintyScoreFilter: images by score, marked as kept or rejected, and the cut between them. */
 
 import { fileUrl } from "../adapter.js";
-import { h, reveal } from "../shared/dom.js";
+import { h } from "../shared/dom.js";
 import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
-import { keepWheel } from "../shared/wheel.js";
 import { decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
+import { Grid } from "./grid.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
 
@@ -20,7 +20,7 @@ import { cutAt, order, passing } from "./rule.js";
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
  *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
- *   digests: string[], by_hand: Verdicts, by_rule: number[]
+ *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
@@ -28,6 +28,9 @@ const WAITING = "Queue to see the images by score.";
 const GONE = "These results are not among the server's temporary files any more. Queue again to see them.";
 const WIDTH = 440;
 const HEIGHT = 500;
+/** Least width of a picture in pixels, unless the user chooses another. */
+const LEAST = 80;
+const SIZE = "Least size of the images: they are larger where there is room";
 /** @type {(keyof Rule)[]} */
 const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass", "across_prompts"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
@@ -50,24 +53,23 @@ class FilterView {
     this.cards = [];
     /** @type {Set<number>} */
     this.kept = new Set();
-    /** Images in the order of the grid. @type {number[]} */
-    this.ordered = [];
     // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
     this.closeLarge = () => {};
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     this.status = h("p", { className: "unc-filter-status", role: "status" });
     this.plot = h("div", { className: "unc-histogram" });
-    this.grid = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
-    this.body = h("div", { className: "unc-filter-body", hidden: true }, this.status, this.plot, this.grid);
+    this.grid = new Grid();
+    this.size = h("input", { type: "range", min: "48", max: "384", step: "4", "aria-label": "Least size of the images", title: SIZE });
+    this.size.addEventListener("input", () => this.#resize(Number(this.size.value)));
+    const head = h("div", { className: "unc-filter-head" }, this.status, this.size);
+    this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.plot, this.grid.element);
     this.pager = new BatchPager(host, () => this.#open());
     const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
-    const wheelBack = keepWheel(this.grid, "list");
-    this.grid.addEventListener("keydown", (event) => this.#walk(event));
-    this.grid.addEventListener("keydown", (event) => this.#decideByKey(event));
+    this.grid.element.addEventListener("keydown", (event) => this.#decideByKey(event));
     this.histogram = histogram(this.plot, {
       cut: (value) => this.#cut(value),
       step: (by) => this.#step(by),
@@ -78,7 +80,7 @@ class FilterView {
     host.onWiring(() => this.#show());
     host.onRemove(() => {
       this.generation++;
-      wheelBack();
+      this.grid.destroy();
       this.closeLarge();
       this.histogram.destroy();
     });
@@ -109,17 +111,25 @@ class FilterView {
   }
 
   /** Create one card per image; #show orders and marks them. @param {Judged} judged */
-  #fill({ pictures, scores, standard_errors, parts }) {
-    this.ordered = [];
-    this.cards = pictures.map(({ small }, index) => {
+  #fill({ pictures, scores, standard_errors, parts, ratio }) {
+    this.cards = pictures.map((urls, index) => {
       const [score, error] = [scores[index], standard_errors[index] ?? 0];
       const said = score === null ? "no valid score" : measured(score, error, 1);
       const lines = [parts.length && score !== null ? `mean rank ${said}` : said, ...this.#parts(index)];
-      return new Card(index, fileUrl(small), this.#caption(index), lines, {
+      return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, this.#caption(index), lines, {
         open: () => this.#enlarge(index),
         decide: (verdict) => this.#decide(index, verdict),
       });
     });
+    this.grid.fill(this.cards, ratio);
+    this.size.value = String(this.host.memory.size ?? LEAST);
+    this.grid.least = Number(this.size.value);
+  }
+
+  /** Change the least size of the images. @param {number} least in pixels */
+  #resize(least) {
+    this.grid.least = least;
+    this.host.remember({ size: least });
   }
 
   /** The scores that an image's mean rank is made of. @param {number} index */
@@ -169,7 +179,7 @@ class FilterView {
     const { off } = this.host;
     const rule = off ? judged.rule : this.#rule(judged);
     const verdicts = this.#verdicts(judged);
-    this.#arrange(order(judged.scores, rule.reject));
+    this.grid.arrange(order(judged.scores, rule.reject));
     const ranked = RANKED_BY.every((name) => rule[name] === judged.rule[name]);
     const byRule = passing(judged.scores, rule) ?? (ranked ? judged.by_rule : null);
     const passed = byRule && withVerdicts(judged.scores, byRule, rule, verdicts);
@@ -177,7 +187,9 @@ class FilterView {
     this.cards.forEach((card, index) => {
       card.mark(this.kept.has(index), verdictOn(verdicts, index));
     });
-    this.histogram.show(judged.scores, this.kept, this.#position(rule), this.locked);
+    const position = this.#position(rule);
+    this.histogram.show(judged.scores, this.kept, position, this.locked);
+    this.grid.divide(this.#before(position, rule));
     const pending = off ? `${off}, does not run` : this.#pending(judged, rule, ranked);
     const count = verdicts.keep.length + verdicts.reject.length;
     const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : " in the last run";
@@ -191,7 +203,7 @@ class FilterView {
   #orBest(passed, { when_none_pass }, { reject }) {
     if (passed.length || when_none_pass !== "keep_best_one") return passed;
     const { scores } = /** @type {Judged} */ (this.judged);
-    return this.ordered.filter((index) => scores[index] !== null && !reject.includes(index)).slice(0, 1);
+    return this.grid.ordered.filter((index) => scores[index] !== null && !reject.includes(index)).slice(0, 1);
   }
 
   /** The scores that the cut divides: null for images that are decided by hand. @param {Judged} judged */
@@ -206,18 +218,16 @@ class FilterView {
     return linked.length ? `The cut cannot be moved here: ${linked.join(" and ")} ${linked.length > 1 ? "come" : "comes"} by link.` : "";
   }
 
-  /** Put the cards in order, but only if the order changed: a card that is moved loses the focus. @param {number[]} ordered */
-  #arrange(ordered) {
-    if (ordered.join() === this.ordered.join()) return;
-    this.ordered = ordered;
-    this.grid.replaceChildren(...ordered.map((index) => this.cards[index].element));
-    this.#aim(ordered[0]);
+  /** How many images are on the good side of the cut, whatever was decided by hand. @param {number} position @param {Rule} rule */
+  #before(position, rule) {
+    const { scores } = /** @type {Judged} */ (this.judged);
+    return passing(scores, { ...rule, mode: "threshold", threshold: position })?.length ?? 0;
   }
 
   /** Position of the line: the threshold, or halfway between the last kept and the first rejected score; NaN if it divides nothing. @param {Rule} rule */
   #position(rule) {
     const scores = this.#undecided(/** @type {Judged} */ (this.judged));
-    const valid = this.ordered.filter((index) => scores[index] !== null);
+    const valid = this.grid.ordered.filter((index) => scores[index] !== null);
     if (!valid.length) return NaN;
     if (rule.mode === "threshold") return rule.threshold;
     const count = valid.filter((index) => this.kept.has(index)).length;
@@ -287,37 +297,16 @@ class FilterView {
     this.#decide(index, verdict);
   }
 
-  /** Make this card the only one that Tab reaches. @param {number} index */
-  #aim(index) {
-    for (const [each, { button }] of this.cards.entries()) button.tabIndex = each === index ? 0 : -1;
-  }
-
-  /** Move through the cards with arrow keys. @param {KeyboardEvent} event */
-  #walk(event) {
-    const here = this.ordered.findIndex((index) => this.cards[index].element.contains(/** @type {Node} */ (event.target)));
-    if (here < 0) return;
-    const columns = getComputedStyle(this.grid).gridTemplateColumns.split(" ").length;
-    const last = this.ordered.length - 1;
-    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -last, End: last }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const index = this.ordered[Math.min(last, Math.max(0, here + by))];
-    const { button, element } = this.cards[index];
-    this.#aim(index);
-    button.focus({ preventScroll: true });
-    reveal(this.grid, element);
-  }
-
   /** @param {number} index */
   #enlarge(index) {
     const { pictures } = /** @type {Judged} */ (this.judged);
-    this.#aim(index);
+    this.grid.aim(index);
     this.closeLarge = lightbox(
-      this.ordered.map((each) => ({
+      this.grid.ordered.map((each) => ({
         url: fileUrl(pictures[each].large),
         caption: `${this.#caption(each)} · ${this.cards[each].text}`,
       })),
-      this.ordered.indexOf(index),
+      this.grid.ordered.indexOf(index),
     );
   }
 }
