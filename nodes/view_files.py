@@ -92,6 +92,13 @@ def write_grey(stem: str, picture: Tensor) -> dict[str, str]:
     return file
 
 
+def write_colours(stem: str, picture: Tensor) -> dict[str, str]:
+    """Write a small picture (height, width, 3), 0 to 1, as a PNG, whose colours are exact."""
+    path, file = _place(f"{stem}.png")
+    as_image(picture).save(path, compress_level=1)
+    return file
+
+
 def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict[str, str]]:
     """Write a picture (height, width, 3), 0 to 1, as one JPEG for each longest side in pixels, largest first; never enlarged."""
     image, files = as_image(picture[..., :3]), []

@@ -7,7 +7,7 @@ import { loadStyles } from "./shared/dom.js";
 import { mapView } from "./viewer/view.js";
 
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
-loadStyles(here("./vendor/uPlot/uPlot.min.css"), here("./style.css"), here("./viewer/viewer.css"), here("./filter/filter.css"), here("./ledger/ledger.css"));
+loadStyles(here("./vendor/uPlot/uPlot.min.css"), ...["./style.css", "./viewer/viewer.css", "./filter/filter.css", "./culling/culling.css", "./ledger/ledger.css"].map(here));
 
 const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView };
 /** Text widgets that name files. */

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -10,28 +11,39 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer side in pixels of the enlarged picture and of the pictures in the list.
-LARGE, SMALL = 1024, 192
+# Longer side in pixels of the large picture, so that it can be looked at 1:1, and of the pictures in the list.
+LARGE, SMALL = 4096, 192
 
 
 def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int]) -> Tensor:
-    """Pictures to show if no images are connected: the maps in one colour scale; for videos, the first frame."""
-    maps = heatmaps.as_pictures(uncertainty.summed(quantity, steps))
+    """Maps in one colour scale, (B, h, w, 3), to lay over the images or to show in their place; of videos, the first frame."""
+    maps = heatmaps.as_pictures(uncertainty.summed(quantity, steps if quantity in uncertainty.quantities else None))
     first = maps[:: len(maps) // uncertainty.images]
     return heatmaps.colorize(heatmaps.normalize(first, "batch"), heatmaps.COLORMAPS[0])
 
 
-def write(shown: Mapping[str, Any], pictures: Tensor) -> dict[str, str]:
-    """Write the data to show, JSON-serialisable and without NaN, and the pictures (B, h, w, 3); return the data file."""
+def write(shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor]) -> dict[str, str]:
+    """Write the files of the view and return the data file.
+
+    Args:
+        shown: the data to show, JSON-serialisable and without NaN.
+        pictures: a picture of each image, (B, height, width, 3).
+        maps: by quantity, a map to lay over each picture, (B, h, w, 3).
+    """
     stem = view_files.new_stem("filter")
 
     def of_image(index: int) -> dict[str, dict[str, str]]:
         large, small = view_files.write_sizes(f"{stem}_{index}", pictures[index], (LARGE, SMALL))
         return {"large": large, "small": small}
 
+    def of_map(name: str, index: int) -> dict[str, str]:
+        return view_files.write_colours(f"{stem}_{index}_{name}", maps[name][index])
+
+    images = range(len(pictures))
     with ThreadPoolExecutor() as pool:
-        files = list(pool.map(of_image, range(len(pictures))))
+        files = list(pool.map(of_image, images))
+        overlays = [{"name": name, "files": list(pool.map(partial(of_map, name), images))} for name in maps]
     height, width = pictures.shape[1:3]
-    data = view_files.write_json(stem, {**shown, "pictures": files, "ratio": width / height})
+    data = view_files.write_json(stem, {**shown, "pictures": files, "maps": overlays, "ratio": width / height})
     view_files.forget_old_runs()
     return data

@@ -13,6 +13,7 @@ from ...uncertainty.choosing.cut import MODES, WHEN_NONE_PASS, Rule
 from ...uncertainty.choosing.selection import Selection, select
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import BAD_ENDS, Score, finite
+from ...uncertainty.settings import possible
 from ...uncertainty.storage.fingerprints import image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
@@ -256,11 +257,13 @@ def _shown(
     quantity = scored["quantity"]
     scores, errors = _finite(judged.score)
     mapped = quantity if quantity in batch.uncertainty.names else batch.uncertainty.default
+    names = [] if batch.images is None else dict.fromkeys((mapped, *batch.uncertainty.names))
+    maps = {name: filter_view.map_pictures(batch.uncertainty, name, counted) for name in names}
     pictures = (
         filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
     )
     view = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
-    view |= {"compared": chosen.compared, "parts": [], "by_rule": list(chosen.by_rule)} | decided
+    view |= {"compared": chosen.compared, "parts": [], "by_rule": list(chosen.by_rule)} | decided | _sampled(batch.uncertainty)
     extra = batch.uncertainty.extra_scores
     if extra:
         view["scored"] = scored | {"reject": rule.reject}  # which gives the mean rank its direction
@@ -274,8 +277,14 @@ def _shown(
         "batches": [len(scores)],
         "quantity": [judged.name],
         "text": [chosen.report],
-        "uncertainty_view": [filter_view.write(view, pictures)],
+        "uncertainty_view": [filter_view.write(view, pictures, maps)],
     }
+
+
+def _sampled(uncertainty: UncertaintyMap) -> dict[str, Any]:
+    """What sampled each image: the seed, as text because browsers round large numbers, and the place in its batch."""
+    seed = possible(uncertainty.settings).get("seed")
+    return {"seed": None if seed is None else str(seed), "places": list(uncertainty.places)}
 
 
 def _decided(digests: Sequence[str], verdicts: Verdicts) -> dict[str, Any]:

@@ -21,18 +21,31 @@ SPATIAL = {"image": (4, 6), "video": (5, 4, 6), "audio": (8,)}
 
 
 @pytest.fixture
-def shown(pack: Callable[[str], ModuleType]) -> Callable[..., list[np.ndarray]]:
-    """The thumbnails of a run, for a map in which image i has the value i."""
+def judged(pack: Callable[[str], ModuleType]) -> Callable[..., dict[str, Any]]:
+    """The data file of a run, for a map in which image i has the value i."""
 
-    def run(kind: str, **inputs: Any) -> list[np.ndarray]:
+    def run(kind: str, **inputs: Any) -> dict[str, Any]:
         values = torch.arange(float(COUNT)).reshape(1, COUNT, 1, *[1] * len(SPATIAL[kind])).expand(1, COUNT, 2, *SPATIAL[kind])
         quantities = dict.fromkeys(pack("uncertainty").PROBED, values)
         errors = dict.fromkeys(quantities, torch.zeros(1, COUNT))
-        found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
+        settings = {"seed": 2**64 - 1}
+        found = pack("uncertainty.maps").UncertaintyMap(
+            quantities, errors, (3,), 4, torch.ones(1), settings=settings, places=(4, 0, 2)
+        )
         ui = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty=found, **RULE, **inputs).ui
-        judged = json.loads(read(ui["uncertainty_view"][0]))
-        assert (judged["scores"], judged["kept"]) == ([0, 1, 2], [0, 1])
-        return [np.asarray(Image.open(path(picture["small"]))) for picture in judged["pictures"]]
+        written: dict[str, Any] = json.loads(read(ui["uncertainty_view"][0]))
+        assert (written["scores"], written["kept"]) == ([0, 1, 2], [0, 1])
+        return written
+
+    return run
+
+
+@pytest.fixture
+def shown(judged: Callable[..., dict[str, Any]]) -> Callable[..., list[np.ndarray]]:
+    """The thumbnails of a run."""
+
+    def run(kind: str, **inputs: Any) -> list[np.ndarray]:
+        return [np.asarray(Image.open(path(picture["small"]))) for picture in judged(kind, **inputs)["pictures"]]
 
     return run
 
@@ -64,6 +77,24 @@ def test_maps_where_no_images_are(shown: Callable[..., list[np.ndarray]], kind: 
     assert [picture.shape for picture in pictures] == [(*SPATIAL[kind][-2:], 3) if kind != "audio" else (1, 8, 3)] * COUNT
     bright = [picture.mean() for picture in pictures]
     assert bright[0] + 20 < bright[1] < bright[2] - 20
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_what_the_culling_view_shows(judged: Callable[..., dict[str, Any]], kind: str) -> None:
+    """Large pictures at full size; a map of each quantity for each image, the judged one first; seed and places, exactly."""
+    found = judged(kind, images=torch.zeros(COUNT * {"image": 1, "video": 17}[kind], 8, 1500, 3))
+    large = [np.asarray(Image.open(path(picture["large"]))) for picture in found["pictures"]]
+    assert [picture.shape for picture in large] == [(8, 1500, 3)] * COUNT
+    assert (found["seed"], found["places"]) == (str(2**64 - 1), [4, 0, 2])
+    names = [entry["name"] for entry in found["maps"]]
+    assert names[0] == RULE["quantity"]
+    assert len(set(names)) == len(names) > 1
+    for entry in found["maps"]:
+        maps = [np.asarray(Image.open(path(file))) for file in entry["files"]]
+        assert [picture.shape for picture in maps] == [(4, 6, 3)] * COUNT
+        bright = [picture.mean() for picture in maps]
+        assert bright[0] + 20 < bright[1] < bright[2] - 20
+    assert judged(kind)["maps"] == []  # the pictures are maps then
 
 
 def test_files_of_old_runs_go(pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,16 +33,34 @@ def test_nothing_comes_from_the_network(file: Path) -> None:
     assert not re.search(r"https?://|//[a-z]+\.|\beval\(|new Function\(|\.innerHTML\b", text)
 
 
+VENDORED = {
+    "uPlot": (
+        "uplot",
+        {
+            "uPlot.esm.js": "dist/uPlot.esm.js",
+            "uPlot.min.css": "dist/uPlot.min.css",
+            "uPlot.esm.d.ts": "dist/uPlot.d.ts",
+            "LICENSE": "LICENSE",
+        },
+    ),
+    "panzoom": (
+        "@panzoom/panzoom",
+        {
+            "panzoom.es.js": "dist/panzoom.es.js",
+            "panzoom.es.d.ts": "dist/src/panzoom.d.ts",
+            "types.d.ts": "dist/src/types.d.ts",
+            "css.d.ts": "dist/src/css.d.ts",
+            "MIT-License.txt": "MIT-License.txt",
+        },
+    ),
+}
+
+
 def test_what_is_vendored_is_what_was_published() -> None:
     install()
-    package = TYPES / "node_modules" / "uplot"
-    pairs = {
-        "uPlot.esm.js": "dist/uPlot.esm.js",
-        "uPlot.min.css": "dist/uPlot.min.css",
-        "uPlot.esm.d.ts": "dist/uPlot.d.ts",
-        "LICENSE": "LICENSE",
-    }
-    vendored = WEB / "vendor" / "uPlot"
-    assert {path.name for path in vendored.iterdir()} == set(pairs)
-    for ours, theirs in pairs.items():
-        assert (vendored / ours).read_bytes() == (package / theirs).read_bytes(), ours
+    assert {path.name for path in (WEB / "vendor").iterdir()} == set(VENDORED)
+    for folder, (name, pairs) in VENDORED.items():
+        package, vendored = TYPES / "node_modules" / name, WEB / "vendor" / folder
+        assert {path.name for path in vendored.iterdir()} == set(pairs)
+        for ours, theirs in pairs.items():
+            assert (vendored / ours).read_bytes() == (package / theirs).read_bytes(), ours

@@ -20,8 +20,10 @@ export function parse(text) {
 
 /** The verdicts on the images of a batch, given their digests. @param {ByHand} byHand @param {string[]} digests @returns {Verdicts} */
 export function verdictsOn({ keep, reject }, digests) {
-  const indices = (/** @type {(string | number)[]} */ named) =>
-    digests.map((_, index) => index).filter((index) => named.includes(index) || named.includes(digests[index]));
+  const indices = (/** @type {(string | number)[]} */ named) => {
+    const all = new Set(named);
+    return digests.map((_, index) => index).filter((index) => all.has(index) || all.has(digests[index]));
+  };
   return { keep: indices(keep), reject: indices(reject) };
 }
 

@@ -55,11 +55,6 @@ export class Card {
     if (this.picture.getAttribute("src") !== url) this.picture.src = url;
   }
 
-  /** The verdict in words. */
-  get text() {
-    return `${this.verdict.textContent}${this.#byHand ? " by hand" : ""}`;
-  }
-
   /** Mark the image; only what changed, because writing the same text would trigger a new layout. @param {boolean} kept @param {ByHand} byHand */
   mark(kept, byHand) {
     const mark = kept ? "✓ kept" : "✕ rejected";

@@ -98,6 +98,11 @@ export class Grid {
     for (const card of this.#cards) card.show(longer > SMALL ? "large" : "small");
   }
 
+  /** The image whose card Tab reaches. */
+  get aimed() {
+    return this.#cards.findIndex(({ button }) => button.tabIndex === 0);
+  }
+
   /** Make this card the only one that Tab reaches. @param {number} index */
   aim(index) {
     for (const [each, { button }] of this.#cards.entries()) button.tabIndex = each === index ? 0 : -1;
@@ -112,7 +117,11 @@ export class Grid {
     const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -last, End: last }[event.key];
     if (!by) return;
     event.preventDefault();
-    const index = this.ordered[Math.min(last, Math.max(0, here + by))];
+    this.focus(this.ordered[Math.min(last, Math.max(0, here + by))]);
+  }
+
+  /** @param {number} index */
+  focus(index) {
     const { button, element } = this.#cards[index];
     this.aim(index);
     button.focus({ preventScroll: true });

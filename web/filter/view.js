@@ -1,10 +1,11 @@
 /** The view inside UncertaintyScoreFilter: images by score, marked as kept or rejected, and the cut between them. */
 
 import { fileUrl } from "../adapter.js";
+import { openCulling } from "../culling/view.js";
 import { h } from "../shared/dom.js";
-import { lightbox } from "../shared/lightbox.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
+import { SCORES } from "../shared/quantities.js";
 import { decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { Grid } from "./grid.js";
@@ -20,10 +21,12 @@ import { cutAt, order, passing } from "./rule.js";
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
  *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
- *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number
+ *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number, seed: string | null, places: number[],
+ *   maps: {name: string, files: FileRef[]}[]
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
+const CULL = "Look at the images one by one in the whole window";
 const WAITING = "Queue to see the images by score.";
 const GONE = "These results are not among the server's temporary files any more. Queue again to see them.";
 const WIDTH = 440;
@@ -53,16 +56,20 @@ class FilterView {
     this.cards = [];
     /** @type {Set<number>} */
     this.kept = new Set();
+    /** What was decided by hand. @type {Verdicts} */
+    this.verdicts = { keep: [], reject: [] };
     // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
-    this.closeLarge = () => {};
+    /** @type {ReturnType<typeof openCulling> | null} */
+    this.culling = null;
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     this.status = h("p", { className: "unc-filter-status", role: "status" });
     this.plot = h("div", { className: "unc-histogram" });
     this.grid = new Grid();
     this.size = h("input", { type: "range", min: "48", max: "384", step: "4", "aria-label": "Least size of the images", title: SIZE });
     this.size.addEventListener("input", () => this.#resize(Number(this.size.value)));
-    const head = h("div", { className: "unc-filter-head" }, this.status, this.size);
+    const cull = h("button", { type: "button", className: "unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, "Cull");
+    const head = h("div", { className: "unc-filter-head" }, this.status, this.size, cull);
     this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.plot, this.grid.element);
     this.pager = new BatchPager(host, () => this.#open());
     const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
@@ -81,7 +88,7 @@ class FilterView {
     host.onRemove(() => {
       this.generation++;
       this.grid.destroy();
-      this.closeLarge();
+      this.culling?.close();
       this.histogram.destroy();
     });
   }
@@ -96,7 +103,7 @@ class FilterView {
       problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
     }
     if (generation !== this.generation) return;
-    this.closeLarge();
+    this.culling?.close();
     this.judged = judged;
     this.pager.show();
     this.message.hidden = Boolean(judged);
@@ -116,8 +123,9 @@ class FilterView {
       const [score, error] = [scores[index], standard_errors[index] ?? 0];
       const said = score === null ? "no valid score" : measured(score, error, 1);
       const lines = [parts.length && score !== null ? `mean rank ${said}` : said, ...this.#parts(index)];
-      return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, this.#caption(index), lines, {
-        open: () => this.#enlarge(index),
+      const caption = [`image ${index}`, ...this.#facts(index)].join(" · ");
+      return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, caption, lines, {
+        open: () => this.#cull(index),
         decide: (verdict) => this.#decide(index, verdict),
       });
     });
@@ -138,13 +146,13 @@ class FilterView {
     return parts.map(({ name, scores, standard_errors }) => `${name} ${measured(scores[index] ?? NaN, standard_errors?.[index] ?? 0, 1)}`);
   }
 
-  /** @param {number} index */
-  #caption(index) {
+  /** What is known of an image. @param {number} index */
+  #facts(index) {
     const { scores, standard_errors, parts } = /** @type {Judged} */ (this.judged);
     const score = scores[index];
     const kind = parts.length ? "mean rank" : "score";
     const said = score === null ? "no valid score" : `${kind} ${measured(score, standard_errors[index] ?? 0)}`;
-    return [`image ${index}`, said, ...this.#parts(index)].join(" · ");
+    return [said, ...this.#parts(index)];
   }
 
   /** The rule of the next run: the values of the widgets, and what the last run got by links. @param {Judged} judged @returns {Rule} */
@@ -179,6 +187,7 @@ class FilterView {
     const { off } = this.host;
     const rule = off ? judged.rule : this.#rule(judged);
     const verdicts = this.#verdicts(judged);
+    this.verdicts = verdicts;
     this.grid.arrange(order(judged.scores, rule.reject));
     const ranked = RANKED_BY.every((name) => rule[name] === judged.rule[name]);
     const byRule = passing(judged.scores, rule) ?? (ranked ? judged.by_rule : null);
@@ -197,6 +206,7 @@ class FilterView {
       `${this.kept.size} of ${judged.scores.length} kept${count ? `, ${count} by hand` : ""}${remark}`,
       ...(pending ? [h("em", {}, pending)] : []),
     );
+    this.culling?.refresh();
   }
 
   /** The images that passed or, if none did and `when_none_pass` says so, the best one. @param {number[]} passed @param {Rule} rule @param {Verdicts} verdicts */
@@ -280,10 +290,16 @@ class FilterView {
     this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
   }
 
+  /** Why nothing can be decided by hand; empty if it can. */
+  get undecidable() {
+    if (this.host.off) return `Nothing can be decided here: the node is ${this.host.off}.`;
+    return this.host.isLinked("by_hand") ? "Nothing can be decided here: by_hand comes by link." : "";
+  }
+
   /** Keep or reject an image by hand, or leave it to the rule. @param {number} index @param {import("./card.js").ByHand} verdict */
   #decide(index, verdict) {
     const { judged } = this;
-    if (!judged || this.host.off || this.host.isLinked("by_hand")) return;
+    if (!judged || this.undecidable) return;
     const byHand = this.#byHand ?? { keep: [], reject: [] };
     this.host.set("by_hand", decide(byHand, index, judged.digests, verdict, this.pager.count === 1));
   }
@@ -297,17 +313,37 @@ class FilterView {
     this.#decide(index, verdict);
   }
 
-  /** @param {number} index */
-  #enlarge(index) {
-    const { pictures } = /** @type {Judged} */ (this.judged);
-    this.grid.aim(index);
-    this.closeLarge = lightbox(
-      this.grid.ordered.map((each) => ({
-        url: fileUrl(pictures[each].large),
-        caption: `${this.#caption(each)} · ${this.cards[each].text}`,
-      })),
-      this.grid.ordered.indexOf(index),
+  /** Look at the images one by one in the whole window. @param {number} first */
+  #cull(first) {
+    this.culling = openCulling(
+      {
+        name: "Images, best first",
+        ids: () => this.grid.ordered,
+        item: (index) => this.#item(Number(index)),
+        undecided: "Leave it to the rule",
+        locked: () => this.undecidable,
+        decide: (index, verdict) => this.#decide(Number(index), verdict),
+        closed: (index) => this.grid.focus(Number(index)),
+      },
+      first,
     );
+  }
+
+  /** An image as the culling view shows it. @param {number} index @returns {import("../culling/view.js").Item} */
+  #item(index) {
+    const { pictures, scores, seed, places, maps } = /** @type {Judged} */ (this.judged);
+    const rank = scores[index] === null ? [] : [`rank ${this.grid.ordered.indexOf(index) + 1}`];
+    return {
+      id: index,
+      name: `image ${index}`,
+      small: fileUrl(pictures[index].small),
+      large: fileUrl(pictures[index].large),
+      facts: [...rank, ...this.#facts(index)],
+      kept: this.kept.has(index),
+      byHand: verdictOn(this.verdicts, index),
+      seed: seed === null ? "" : `${seed}, place ${places[index]} in its batch`,
+      maps: maps.map(({ name, files }) => ({ name, label: SCORES[name]?.label ?? name, url: fileUrl(files[index]) })),
+    };
   }
 }
 

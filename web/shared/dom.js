@@ -20,6 +20,11 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Change the text of an element, unless it is the same: writing it again would trigger a new layout. @param {HTMLElement} element @param {string} text */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /**
  * Scroll a list just far enough to show one of its elements. scrollIntoView and focus would also scroll the page.
  *

@@ -1,0 +1,302 @@
+/**
+ * The culling view: the pictures of a list in the whole window, looked at and decided one after the other.
+ *
+ * Any list of pictures can open it. The view keeps nothing that the list knows: it asks for each image whenever it shows it, and when
+ * something changed, such as a verdict that was carried out, the list calls `refresh`. A list that grows while it is looked at loads
+ * more in `shown` and calls `refresh` too. An image that leaves the list makes room for the next. In a few lines:
+ *
+ *     this.culling = openCulling(
+ *       {
+ *         name: "Recorded images",
+ *         ids: () => rows.map((row) => row.id),
+ *         item: (id) => ({ id, name: path(row), small, large, facts: [rank(row), score(row)], kept: !row.rejected, byHand: null }),
+ *         undecided: "Without a verdict",
+ *         locked: () => "",
+ *         decide: (id, verdict) => …, // may return a promise; what it is rejected with is shown
+ *         star: (id, stars) => …, // without it, the view has no stars
+ *         shown: (id) => …,
+ *         closed: (id) => …, // gives the focus to the card of the image seen last
+ *       },
+ *       id,
+ *     );
+ */
+
+import { modalDialog } from "../shared/dialog.js";
+import { h, write } from "../shared/dom.js";
+import { Commands } from "./commands.js";
+import { Lineup, MOST } from "./lineup.js";
+import { picture } from "./pictures.js";
+import { Stage } from "./stage.js";
+import { Strip } from "./strip.js";
+import { details, mark, summary } from "./words.js";
+
+/**
+ * @typedef {string | number} Id
+ * @typedef {"keep" | "reject" | null} Verdict null: not decided by hand
+ * @typedef {{name: string, label: string, url: string, why?: () => Promise<string>}} Overlay a map to lay over the picture; `why` says
+ *   why it could not be loaded
+ * @typedef {{
+ *   id: Id, name: string, small: string, large: string, video?: string, facts: string[], kept: boolean | null, byHand: Verdict,
+ *   prompt?: string, seed?: string, stars?: number, maps?: Overlay[]
+ * }} Item an image: URLs of its picture, small and large, and of the clip that plays instead; what is said of it, such as rank and
+ *   score; whether it is kept, null if nothing is known yet
+ * @typedef {{
+ *   name: string, ids: () => Id[], item: (id: Id) => Item, undecided: string, locked: () => string,
+ *   decide: (id: Id, verdict: Verdict) => unknown, star?: (id: Id, stars: number) => unknown,
+ *   shown?: (id: Id) => void, closed?: (id: Id) => void
+ * }} List `undecided` says what U leaves an image to; `locked` says why nothing can be decided, empty if it can
+ */
+
+/**
+ * Open the view. It closes by itself when the list becomes empty.
+ *
+ * @param {List} list not empty
+ * @param {Id} first the image to start with
+ * @returns {{refresh: () => void, close: () => void}}
+ */
+export function openCulling(list, first) {
+  const view = new CullingView(list, first);
+  return { refresh: () => view.refresh(), close: () => view.close() };
+}
+
+/** Whether maps are shown, and of which quantity: kept from one opening to the next. */
+const maps = { on: false, quantity: "" };
+
+class CullingView {
+  /** @param {List} list @param {Id} first */
+  constructor(list, first) {
+    this.list = list;
+    this.lineup = new Lineup(list.ids(), first);
+    /** The image looked at. */
+    this.item = list.item(first);
+    /** @type {Stage} */
+    this.stage = new Stage({
+      swipe: (by) => this.#go(by),
+      pick: (pane) => this.#look(this.lineup.shown[pane]),
+      changed: () => {
+        this.#showPlace();
+        this.commands.show();
+      },
+      actual: () => this.stage.current?.actual ?? NaN,
+    });
+    this.strip = new Strip(list.item, (id) => this.#look(id));
+    this.commands = new Commands(this.#offered(), (why) => this.#say(why));
+    this.place = h("b", { className: "unc-culling-place" });
+    this.status = h("p", { className: "unc-culling-status", role: "status", "aria-live": "polite" });
+    this.details = h("p", { className: "unc-culling-details" });
+    const bar = (/** @type {string} */ name, /** @type {string} */ label) =>
+      h("div", { className: "unc-culling-bar", role: "toolbar", "aria-label": label }, ...this.commands.buttons(name));
+    this.dialog = modalDialog(
+      "unc unc-culling",
+      list.name,
+      h("header", {}, this.place, bar("view", "View")),
+      this.stage.element,
+      h("footer", {}, this.status, this.details, bar("decide", "Verdict"), bar("stars", "Stars"), this.strip.element),
+    );
+    this.dialog.addEventListener("keydown", (event) => this.commands.press(event));
+    // The gesture that goes back on a phone.
+    this.dialog.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this.close();
+    });
+    this.dialog.addEventListener("close", () => this.strip.end());
+    this.#show();
+    this.strip.begin();
+    this.stage.zoom.begin();
+  }
+
+  /** What can be done here, in the order of the buttons and of the list of keys. @returns {import("./commands.js").Command[]} */
+  #offered() {
+    return [...this.#browsing(), ...this.#stars(), ...this.#zooming(), ...this.#comparing(), ...this.#mapping(), { keys: ["Escape"], sign: "×", label: "Close", bar: "view", run: () => this.close() }];
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #browsing() {
+    const { list } = this;
+    const decide = (/** @type {Verdict} */ verdict) => ({
+      bar: "decide",
+      run: () => this.#decide(() => list.decide(this.lineup.id, verdict)),
+      off: () => list.locked(),
+      pressed: () => this.item.byHand === verdict,
+    });
+    return [
+      { keys: ["ArrowLeft"], sign: "‹", label: "Previous image", bar: "decide", run: () => this.#go(-1) },
+      { keys: ["P"], sign: "✓", word: "Keep", label: "Keep it and go on", ...decide("keep") },
+      { keys: ["U"], sign: "○", word: "Neither", label: `${list.undecided}, and go on`, ...decide(null) },
+      { keys: ["X"], sign: "✕", word: "Reject", label: "Reject it and go on", ...decide("reject") },
+      { keys: ["ArrowRight"], sign: "›", label: "Next image", bar: "decide", run: () => this.#go(1) },
+      { keys: ["Home"], label: "First image", run: () => this.#go(-Infinity) },
+      { keys: ["End"], label: "Last image", run: () => this.#go(Infinity) },
+    ];
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #stars() {
+    const { star } = this.list;
+    if (!star) return [];
+    return [0, 1, 2, 3, 4, 5].map((stars) => ({
+      keys: [String(stars)],
+      sign: () => (stars === 0 ? "–" : (this.item.stars ?? 0) >= stars ? "★" : "☆"),
+      label: stars === 0 ? "No stars, and go on" : `${stars} ${stars === 1 ? "star" : "stars"}, and go on`,
+      bar: "stars",
+      run: () => this.#decide(() => star(this.lineup.id, stars)),
+      pressed: () => (this.item.stars ?? 0) === stars,
+    }));
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #zooming() {
+    const { zoom } = this.stage;
+    /** @type {Record<string, [number, number]>} */
+    const ways = { "Shift ArrowLeft": [1, 0], "Shift ArrowRight": [-1, 0], "Shift ArrowUp": [0, 1], "Shift ArrowDown": [0, -1] };
+    return [
+      { keys: ["Z"], sign: "⌕", word: "1:1", label: "1:1, and back to the whole picture", bar: "view", run: () => zoom.toggle(), pressed: () => zoom.enlarged },
+      { keys: ["+", "="], label: "Zoom in", run: () => zoom.step(true) },
+      { keys: ["-"], label: "Zoom out", run: () => zoom.step(false) },
+      { keys: Object.keys(ways), label: "Move the enlarged picture", run: (key) => zoom.move(ways[key][0] / 6, ways[key][1] / 6) },
+    ];
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #comparing() {
+    const { lineup } = this;
+    const comparing = () => lineup.champion !== null;
+    return [
+      {
+        keys: ["C"],
+        sign: "◫",
+        word: () => `${lineup.count}`,
+        label: "Compare side by side: one more each time, then one alone",
+        bar: "view",
+        run: () => this.#compare(lineup.count < Math.min(MOST, lineup.ids.length) ? lineup.count + 1 : 1),
+        pressed: comparing,
+      },
+      { keys: ["Enter"], sign: "♛", label: "The challenger becomes the champion, which stays", bar: "view", run: () => this.#crown(), shown: comparing },
+      { keys: ["ArrowUp"], label: "Look at the champion", run: () => this.#look(/** @type {Id} */ (lineup.champion)), shown: comparing },
+      { keys: ["ArrowDown"], label: "Look at the challenger", run: () => this.#look(lineup.challenger), shown: comparing },
+    ];
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #mapping() {
+    return [
+      { keys: ["M"], sign: "▦", word: "Map", label: "Uncertainty map", bar: "view", run: () => this.#map(!maps.on), shown: () => Boolean(this.#overlay), pressed: () => maps.on },
+      {
+        keys: ["Q"],
+        word: () => this.#overlay?.label ?? "",
+        sign: "⇄",
+        label: "Next quantity of the map",
+        bar: "view",
+        run: () => this.#nextQuantity(),
+        shown: () => maps.on && (this.item.maps?.length ?? 0) > 1,
+      },
+    ];
+  }
+
+  /** Ask the list again. */
+  refresh() {
+    if (!this.dialog.open) return;
+    const ids = this.list.ids();
+    if (!ids.length) {
+      this.dialog.close();
+      return;
+    }
+    this.lineup.renew(ids);
+    this.#show();
+  }
+
+  close() {
+    if (!this.dialog.open) return;
+    this.dialog.close();
+    this.list.closed?.(this.lineup.id); // at once: the next key may already be meant for the card
+  }
+
+  /** The map of the image looked at, if it has one. */
+  get #overlay() {
+    return overlayOf(this.item);
+  }
+
+  /** @param {number} by */
+  #go(by) {
+    this.lineup.go(by);
+    this.#show();
+  }
+
+  /** @param {Id} id */
+  #look(id) {
+    if (id === this.lineup.id) return;
+    this.lineup.look(id);
+    this.#show();
+  }
+
+  /** @param {number} count */
+  #compare(count) {
+    this.lineup.compare(count);
+    this.#show();
+  }
+
+  #crown() {
+    this.lineup.crown();
+    this.#show();
+  }
+
+  /** @param {boolean} on */
+  #map(on) {
+    maps.on = on;
+    this.#show();
+  }
+
+  #nextQuantity() {
+    const names = (this.item.maps ?? []).map(({ name }) => name);
+    maps.quantity = names[(names.indexOf(this.#overlay?.name ?? "") + 1) % names.length];
+    this.#show();
+  }
+
+  /** Decide on the image looked at, and go on; the champion stays. @param {() => unknown} action */
+  async #decide(action) {
+    const { id, champion } = this.lineup;
+    try {
+      const done = action();
+      if (id !== champion) this.lineup.go(1);
+      this.#show();
+      await done;
+    } catch (error) {
+      this.#say(/** @type {Error} */ (error).message);
+    }
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    write(this.status, text);
+  }
+
+  #showPlace() {
+    const { ids, index } = this.lineup;
+    const { scale, enlarged } = this.stage.zoom;
+    const actual = this.stage.current?.actual ?? NaN;
+    const percent = enlarged && actual > 0 ? ` · ${Math.round((100 * scale) / actual)} %` : "";
+    write(this.place, `${index + 1} of ${ids.length}${percent}`);
+  }
+
+  #show() {
+    const { ids, id, index, shown, champion } = this.lineup;
+    this.item = this.list.item(id);
+    const items = shown.map((each) => (each === id ? this.item : this.list.item(each)));
+    const caption = (/** @type {Item} */ item) => [item.id === champion && "champion", item.name, mark(item)].filter(Boolean).join(" · ");
+    this.stage.show(
+      items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: maps.on ? overlayOf(item) : null, current: item.id === id })),
+    );
+    this.#showPlace();
+    this.#say(summary(this.item, index, ids.length));
+    write(this.details, details(this.item));
+    this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
+    this.commands.show();
+    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) picture(this.list.item(ids[near]).large);
+    this.list.shown?.(id);
+  }
+}
+
+/** The map of the chosen quantity, or the first. @param {Item} item @returns {Overlay | null} */
+function overlayOf({ maps: offered = [] }) {
+  return offered.find(({ name }) => name === maps.quantity) ?? offered[0] ?? null;
+}
