@@ -69,6 +69,8 @@ class CullingView {
     this.lineup = new Lineup(list.ids(), first);
     /** The image looked at. */
     this.item = list.item(first);
+    /** The image that the list was told of. @type {Id | null} */
+    this.told = null;
     /** @type {Stage} */
     this.stage = new Stage({
       swipe: (by) => this.#go(by),
@@ -79,7 +81,7 @@ class CullingView {
       },
       actual: () => this.stage.current?.actual ?? NaN,
     });
-    this.strip = new Strip(list.item, (id) => this.#look(id));
+    this.strip = new Strip((id) => list.item(id), (id) => this.#look(id));
     this.commands = new Commands(this.#offered(), (why) => this.#say(why));
     this.place = h("b", { className: "unc-culling-place" });
     this.status = h("p", { className: "unc-culling-status", role: "status", "aria-live": "polite" });
@@ -115,7 +117,7 @@ class CullingView {
     const { list } = this;
     const decide = (/** @type {Verdict} */ verdict) => ({
       bar: "decide",
-      run: () => this.#decide(() => list.decide(this.lineup.id, verdict)),
+      run: () => this.#decide((id) => list.decide(id, verdict)),
       off: () => list.locked(),
       pressed: () => this.item.byHand === verdict,
     });
@@ -132,14 +134,14 @@ class CullingView {
 
   /** @returns {import("./commands.js").Command[]} */
   #stars() {
-    const { star } = this.list;
-    if (!star) return [];
+    const { list } = this;
+    if (!list.star) return [];
     return [0, 1, 2, 3, 4, 5].map((stars) => ({
       keys: [String(stars)],
       sign: () => (stars === 0 ? "–" : (this.item.stars ?? 0) >= stars ? "★" : "☆"),
       label: stars === 0 ? "No stars, and go on" : `${stars} ${stars === 1 ? "star" : "stars"}, and go on`,
       bar: "stars",
-      run: () => this.#decide(() => star(this.lineup.id, stars)),
+      run: () => this.#decide((id) => list.star?.(id, stars)),
       pressed: () => (this.item.stars ?? 0) === stars,
     }));
   }
@@ -252,12 +254,12 @@ class CullingView {
     this.#show();
   }
 
-  /** Decide on the image looked at, and go on; the champion stays. @param {() => unknown} action */
+  /** Decide on the image looked at, and go on; the champion stays. @param {(id: Id) => unknown} action */
   async #decide(action) {
     const { id, champion } = this.lineup;
+    if (id !== champion) this.lineup.go(1); // first, because the image may leave the list
     try {
-      const done = action();
-      if (id !== champion) this.lineup.go(1);
+      const done = action(id);
       this.#show();
       await done;
     } catch (error) {
@@ -292,7 +294,8 @@ class CullingView {
     this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
     this.commands.show();
     for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) picture(this.list.item(ids[near]).large);
-    this.list.shown?.(id);
+    if (id !== this.told) this.list.shown?.(id);
+    this.told = id;
   }
 }
 
