@@ -286,12 +286,11 @@ def test_maps_over_the_pictures(sampled: Filter, culling: Culling, request: pyte
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-nodes2", "newer-canvas"], indirect=True)
-def test_by_thumb(sampled: Filter, request: pytest.FixtureRequest) -> None:
+def test_by_thumb(sampled: Filter, culling: Culling, request: pytest.FixtureRequest) -> None:
     """On a phone: nothing is wider than the screen, buttons are large enough, swipes browse, two fingers zoom."""
     page = sampled.front_end.page
     ordered, _ = sampled.marks()
     session = page.context.new_cdp_session(page)
-    sampled.cards.first.focus()
     session.send("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True})
     session.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
 
@@ -300,11 +299,8 @@ def test_by_thumb(sampled: Filter, request: pytest.FixtureRequest) -> None:
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
     try:
-        page.keyboard.press("Enter")
-        culling = Culling(page)
-        culling.shows(ordered[0], 1)
-        width, height = culling.dialog.evaluate("(dialog) => [dialog.scrollWidth, dialog.scrollHeight]")
-        assert (width, height) == (390, 780)
+        page.wait_for_function("() => innerWidth === 390 && matchMedia('(pointer: coarse)').matches")
+        assert culling.dialog.evaluate("(dialog) => [dialog.scrollWidth, dialog.scrollHeight]") == [390, 780]
         sizes = culling.dialog.locator(".unc-culling-button:visible").evaluate_all(
             "(buttons) => buttons.map((button) => Math.min(button.offsetWidth, button.offsetHeight))"
         )
@@ -327,7 +323,6 @@ def test_by_thumb(sampled: Filter, request: pytest.FixtureRequest) -> None:
         sampled.front_end.photograph(f"culling-by-thumb-{request.node.callspec.params['each_front_end']}")
         culling.button("Close").tap()
         expect(culling.dialog).to_have_count(0)
-        page.wait_for_function(FOCUSED, arg=str(ordered[2]))
     finally:
         session.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
         session.send("Emulation.clearDeviceMetricsOverride")
