@@ -298,6 +298,10 @@ def test_by_thumb(sampled: Filter, culling: Culling, request: pytest.FixtureRequ
         touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
+    def tap(name: str) -> None:
+        touch("touchStart", middle(culling.button(name)))
+        touch("touchEnd")
+
     try:
         page.wait_for_function("() => innerWidth === 390 && matchMedia('(pointer: coarse)').matches")
         assert culling.dialog.evaluate("(dialog) => [dialog.scrollWidth, dialog.scrollHeight]") == [390, 780]
@@ -316,12 +320,12 @@ def test_by_thumb(sampled: Filter, culling: Culling, request: pytest.FixtureRequ
         touch("touchEnd")
         sampled.front_end.until(lambda: transform(culling)[0] > 1.5)
         culling.shows(ordered[1], 2)
-        culling.button("1:1, and back to the whole picture").tap()
+        tap("1:1, and back to the whole picture")
         settle(sampled, culling, (1, 0, 0))
-        culling.button("Reject it and go on").tap()
+        tap("Reject it and go on")
         culling.shows(ordered[2], 3)
         sampled.front_end.photograph(f"culling-by-thumb-{request.node.callspec.params['each_front_end']}")
-        culling.button("Close").tap()
+        tap("Close")
         expect(culling.dialog).to_have_count(0)
     finally:
         session.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
