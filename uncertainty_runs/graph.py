@@ -1,52 +1,18 @@
-"""Graphs in ComfyUI's API format: reading them from files, following their links, and what validation says of them."""
+"""Graphs in ComfyUI's API format: following their links, and what validation says of them. It also runs inside ComfyUI."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeGuard
-
-from uncertainty.storage.foreign import parsed
-from uncertainty.storage.text_files import read_text
 
 Graph = dict[str, dict[str, Any]]
 Link = list[Any]
 """``[node id, output index]``."""
-EXPORT = "File → Export (API)"
 # A workflow of 100,000 nodes has two million.
 MOST_VALUES = 10_000_000
 
 
 class WorkflowError(ValueError):
     """A workflow that cannot be used; the message says why and what to do."""
-
-
-def read_graph(path: Path) -> Graph:
-    """Read a file that *File → Export (API)* saved.
-
-    Raises:
-        OSError: it cannot be read.
-        WorkflowError: it is not a complete graph in API format.
-    """
-    try:
-        text = read_text(path)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from error
-    try:
-        graph = parsed(text, values=MOST_VALUES)
-    except ValueError as error:
-        raise WorkflowError(f"{path.name} is not JSON that can be used ({str(error).rstrip('.')}): export it again.") from error
-    if isinstance(graph, dict) and "nodes" in graph:
-        raise WorkflowError(f"{path.name} is a workflow for the editor: export it with {EXPORT} and give that file.")
-    if not _is_graph(graph):
-        raise WorkflowError(f"{path.name} is not a workflow in API format: export one with {EXPORT}.")
-    for number, node in graph.items():
-        for name, source in links(node):
-            if source not in graph:
-                raise WorkflowError(
-                    f"{path.name} is incomplete: input {name} of node {number} is connected to node {source}, which is not in "
-                    f"the file. Export the workflow again with {EXPORT}."
-                )
-    return graph
 
 
 def links(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -104,10 +70,11 @@ def refusals(node_errors: Mapping[str, Any]) -> list[str]:
 
 def is_whole(value: Any) -> TypeGuard[Graph]:
     """Whether a value is a graph that has all nodes that its links name."""
-    return _is_graph(value) and all(source in value for node in value.values() for _, source in links(node))
+    return is_graph(value) and all(source in value for node in value.values() for _, source in links(node))
 
 
-def _is_graph(value: Any) -> TypeGuard[Graph]:
+def is_graph(value: Any) -> TypeGuard[Graph]:
+    """Whether a value is a graph, some of whose links may lead to nodes that it lacks."""
     return isinstance(value, dict) and all(map(_is_node, value.values()))
 
 

@@ -1,40 +1,36 @@
-"""The text of the prompt that a saved image was made from, read from the workflow that ComfyUI writes into the file."""
+"""The text of the prompt that images are made from, read from the graph that saves them. It also runs inside ComfyUI."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
-from uncertainty.storage import png_entry
-from uncertainty.storage.foreign import parsed
-
-from .graph import MOST_VALUES, Graph, is_whole, nearest
+from .graph import Graph, is_whole, nearest
 from .job_inputs import Finder
 from .node_info import Describe, NodeError, NodeInfo, NodeInput
 
 SAVER = "UncertaintySaveImage"
 SAMPLERS = ("UncertaintyKSampler", "UncertaintySamplerCustom")
-# What the names of text encoders have in common. No ComfyUI is there to ask.
+# What the names of text encoders have in common. A saved file has no ComfyUI to ask.
 ENCODER = "TextEncode"
 
 
-def prompt_of(path: Path) -> str:
-    """The positive prompt of a saved image; empty if its file does not tell it.
+def prompt_in(graph: Any, saver: str | None = None) -> str:
+    """The positive prompt of the images that a graph saves; empty if the graph does not tell it.
 
-    That is so without a workflow, where other nodes put the text together, and where a workflow saves images of several prompts.
+    That is so where other nodes put the text together, and where images of several prompts are saved.
+
+    Args:
+        graph: a graph in API format, from anywhere.
+        saver: id of the node that saves the images; None for any of them.
     """
-    try:
-        text = png_entry.text(path, "prompt")
-        graph = None if text is None else parsed(text, values=MOST_VALUES)
-    except (OSError, ValueError):
+    if not is_whole(graph) or (saver is not None and saver not in graph):
         return ""
-    if not is_whole(graph):
-        return ""
-    prompts = {Finder(graph, sampler, sampler, _describe(graph)).own_prompt() for sampler in _samplers(graph)}
+    prompts = {Finder(graph, sampler, sampler, _describe(graph)).own_prompt() for sampler in _samplers(graph, saver)}
     return prompts.pop() if len(prompts) == 1 else ""
 
 
-def _samplers(graph: Graph) -> Iterator[str]:
+def _samplers(graph: Graph, saver: str | None) -> Iterator[str]:
     """Ids of the samplers whose maps are saved with images; of all samplers in the graph of a batch, which saves by itself."""
-    savers = [number for number, node in graph.items() if node["class_type"] == SAVER]
+    savers = [number for number, node in graph.items() if node["class_type"] == SAVER] if saver is None else [saver]
     starts = savers or list(graph)
     for number in nearest(graph, starts, lambda number, name, link: name == "uncertainty"):
         if graph[number]["class_type"] in SAMPLERS:

@@ -17,10 +17,12 @@ from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import place, within
 from uncertainty.scores import Score, bad_end
 from uncertainty.storage import png_entry
+from uncertainty.storage.foreign import parsed
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.saved_files import is_file_of
 
-from .prompt_text import prompt_of
+from .graph import MOST_VALUES
+from .prompt_text import prompt_in
 from .rows import Rows, check_library, record_in
 from .run_folder import ROWS, present
 from .terminal import printable, say, warn
@@ -165,6 +167,15 @@ def _prompt(folder: Path, image: ImageRecord) -> str:
     if image.prompt_digest is None:
         return "prompt unknown, maybe several"
     return f"prompt {printable(image.prompt_digest)}"
+
+
+def prompt_of(path: Path) -> str:
+    """The positive prompt of a saved image, from the graph that ComfyUI writes into the file; empty if it is not told there."""
+    try:
+        text = png_entry.text(path, "prompt")
+        return "" if text is None else prompt_in(parsed(text, values=MOST_VALUES))
+    except (OSError, ValueError):
+        return ""
 
 
 def rank(arguments: argparse.Namespace) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from .early_culling import culling_early
-from .graph import Graph, WorkflowError, changed, is_link, nearest, read_graph, upstream
+from .graph import Graph, WorkflowError, changed, is_link, nearest, upstream
+from .graph_file import read_graph
 from .job_inputs import Finder, JobInputs
 from .node_info import Describe
 from .samplers import decoded_sampler, measuring

@@ -22,6 +22,8 @@ import { app } from "../../scripts/app.js";
  * @typedef {{activeWorkflow: Workflow | null, openWorkflows: Workflow[]}} Workflows
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
  *   `render` fills the element and returns a function that undoes it
+ * @typedef {{id: string, category: string[], name: string, tooltip: string, type: "boolean", defaultValue: boolean}} Setting in
+ *   ComfyUI's dialog
  */
 
 // The node property that holds the state of its view; it is saved with the workflow and copied with the node.
@@ -43,10 +45,12 @@ const reference = (output) => output?.uncertainty_view?.[0]?.filename;
  * @param {Record<string, (host: NodeHost) => void>} views by node id, a function that builds the view inside a new node
  * @param {Record<string, string>} patterns by node id, the text widget whose placeholders are filled in when the workflow is queued
  * @param {SidebarTab[]} tabs
+ * @param {Setting[]} settings
  */
-export function registerPack(name, views, patterns, tabs) {
+export function registerPack(name, views, patterns, tabs, settings) {
   app.registerExtension({
     name,
+    settings: /** @type {Extension["settings"]} */ (/** @type {unknown} */ (settings)), // the types know ComfyUI's own names alone
     nodeCreated(node) {
       const kind = node.comfyClass ?? "";
       views[kind]?.(new NodeHost(/** @type {Node} */ (node)));

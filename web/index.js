@@ -1,4 +1,4 @@
-/** Entry point for ComfyUI's front-end: registers the views inside the nodes, the names of files with placeholders, and the sidebar tab. */
+/** Entry point for ComfyUI's front-end: registers the views inside the nodes, the names of files with placeholders, the sidebar tab, and the settings. */
 
 import { registerPack } from "./adapter.js";
 import { filterView } from "./filter/view.js";
@@ -17,4 +17,13 @@ const patterns = {
   UncertaintyThresholdsSave: "filename_prefix",
   UncertaintyCalibrate: "name",
 };
-registerPack("uncertainty-sampling", views, patterns, [ledgerTab]);
+/** The server reads it, see nodes/choosing/kept_prompt.py. @type {import("./adapter.js").Setting} */
+const keepPrompts = {
+  id: "Uncertainty.Ledger.KeepPrompts",
+  category: ["Uncertainty", "Ledger", "Keep prompts"],
+  name: "Keep the text of prompts",
+  tooltip: "The Uncertainty tab shows and searches the prompts of images that were saved while this was on.",
+  type: "boolean",
+  defaultValue: true,
+};
+registerPack("uncertainty-sampling", views, patterns, [ledgerTab], [keepPrompts]);

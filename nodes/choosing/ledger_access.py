@@ -45,7 +45,7 @@ def upgrade() -> None:
         log.warning("%s", error)
 
 
-def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> None:
+def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None, prompt: str | None = None) -> None:
     """Record the images and their files. If that fails, log a warning instead of raising, so that the run continues.
 
     The map may come from another pack, with settings that are no JSON or names that are no text.
@@ -53,10 +53,11 @@ def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None) -> N
     Args:
         uncertainty: the map of the images.
         files: path of each saved image, relative to the output folder.
+        prompt: text of the prompt; None to keep no text.
     """
     if not _recording:
         return
     try:
-        ledger().record(uncertainty, files)
+        ledger().record(uncertainty, files, prompt=prompt)
     except (LedgerError, OSError, ValueError, TypeError, OverflowError) as error:
         log.warning("scores were not recorded: %s", error)

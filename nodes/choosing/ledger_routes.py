@@ -23,6 +23,8 @@ from .. import view_route
 from . import ledger_access, moving_images, request_body
 
 MOST_ROWS = 500
+# Fields of the query that are texts.
+TEXTS = ("sort", "order", "quantity", "fingerprint", "prompt_digest", "model", "state", "search")
 # What the images of a page are ranked among.
 RANKED = ("within_prompt", "across_prompts")
 # Most files to move per request, so that it ends before the browser's timeout.
@@ -86,9 +88,7 @@ async def quantities(request: web.Request) -> web.Response:
 async def rows(request: web.Request) -> web.Response:
     """One page of the list."""
     given = request.query
-    texts: dict[str, Any] = {
-        name: given[name] for name in ("sort", "order", "quantity", "fingerprint", "prompt", "model", "state") if name in given
-    }
+    texts: dict[str, Any] = {name: given[name] for name in TEXTS if name in given}
     numbers: dict[str, Any] = {
         name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given
     }
@@ -126,7 +126,8 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str) -> dict[str, Any]
         "fingerprint": image.fingerprint,
         "score": image.score(quantity),
         "standard_error": image.standard_error(quantity),
-        "prompt": image.prompt_digest,
+        "prompt": image.prompt,
+        "prompt_digest": image.prompt_digest,
         "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
         "rejected": image.rejected,
         "missing": present is None,

@@ -13,7 +13,7 @@ from ...uncertainty.storage import png_entry
 from ...uncertainty.storage.atomic import write_whole
 from .. import folders, node_inputs
 from ..numbered_files import NumberedFiles
-from . import ledger_access
+from . import kept_prompt, ledger_access
 
 
 class UncertaintySaveImage(io.ComfyNode):
@@ -31,7 +31,7 @@ class UncertaintySaveImage(io.ComfyNode):
                 "ledger. The Uncertainty tab in the sidebar lists, sorts and filters them."
             ),
             is_output_node=True,
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             inputs=[
                 io.Image.Input("images", tooltip="The images to save."),
                 io.String.Input(
@@ -68,7 +68,8 @@ class UncertaintySaveImage(io.ComfyNode):
         for index, image in enumerate(images):
             content = png_entry.png(image, cls._about(uncertainty, index))
             shown.append(files.write(".png", functools.partial(write_whole, content=content, replace=False), index))
-        ledger_access.record(uncertainty, [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown])
+        names = [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]
+        ledger_access.record(uncertainty, names, kept_prompt.text_of(cls.hidden.prompt, cls.hidden.unique_id))
         return io.NodeOutput(ui={"images": shown, "animated": (False,)})
 
     @classmethod

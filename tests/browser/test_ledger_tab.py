@@ -87,10 +87,21 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     assert tab.names() == worst_first
     for name, shown in zip(worst_first, tab.cards.locator("b").all_inner_texts(), strict=True):
         assert float(shown.split(" ± ")[0]) == pytest.approx(scores[name], rel=0.02)
-    expect(tab.cards.nth(1)).to_contain_text(f"{BATCH - 1}th of only {BATCH} · this prompt")
+    expect(tab.cards.nth(1)).to_contain_text(f"{BATCH - 1}th of only {BATCH} · cat face")
     tab.panel.get_by_label("Ranks").select_option(label="Across prompts: mixes easy and difficult ones")
     expect(tab.cards.nth(1)).to_contain_text(f"{BATCH - 1}th of only {BATCH} · all prompts")
     tab.panel.get_by_label("Ranks").select_option(label="Within each prompt")
+
+    search = tab.panel.get_by_label("Search prompt, seed or model")
+    search.fill("rocket")
+    expect(tab.panel).to_contain_text("No images match these filters")
+    search.fill("Cat")
+    expect(tab.status).to_have_text(f"{BATCH} images")
+    tab.panel.get_by_label("Order").select_option(label="By prompt, newest first")
+    expect(tab.grid.locator(".unc-ledger-section")).to_have_text("cat face")
+    expect(tab.cards.last).to_have_attribute("aria-label", re.compile(re.escape(worst_first[0])))  # the surest is first
+    tab.panel.get_by_label("Order").select_option(label="Highest score")
+    expect(tab.cards.first).to_have_attribute("aria-label", re.compile(re.escape(worst_first[0])))
 
     # While the pointer is over a card, the heatmap covers the picture exactly.
     tab.cards.nth(1).hover()

@@ -23,6 +23,7 @@ class Comfy:
 
     pack: Callable[[str], ModuleType]
     patch: pytest.MonkeyPatch
+    graph: Any = None
 
     def start(self, output: Path) -> None:
         """As after a start with ``--output-directory``."""
@@ -34,7 +35,7 @@ class Comfy:
     def save(self, seed: int, prefix: str = "a", count: int = 1, *, measured: Any = None, extra: object = None) -> list[str]:
         """Save images with their map; returns their paths below the output folder."""
         node = self.pack("nodes.choosing.save_image").UncertaintySaveImage
-        hidden = SimpleNamespace(prompt={"1": {}}, extra_pnginfo=extra)
+        hidden = SimpleNamespace(prompt=self.graph, extra_pnginfo=extra, unique_id="save")
         saver = type("Saver", (node,), {"hidden": hidden})
         measured = made(count, seed) if measured is None else measured
         images = torch.rand(len(measured.places), 8, 8, 3, generator=torch.Generator().manual_seed(seed))
@@ -116,6 +117,37 @@ def test_strangers_among_the_rejected_are_not_the_image(comfy: Comfy, tmp_path: 
     assert comfy.heatmap(row["id"]) == 404
     assert comfy.move("restore", row["id"])["moved"] == []
     assert state(comfy) == [(f"rejected/{name}", True, True)]
+
+
+def saving(text: str) -> dict[str, Any]:
+    """A graph that saves images of a prompt, and other images of another prompt."""
+    nodes: dict[str, Any] = {}
+    for name, prompt in (("", text), ("other ", "a rocket")):
+        nodes |= {
+            f"{name}text": {"class_type": "CLIPTextEncode", "inputs": {"text": prompt}},
+            f"{name}sample": {"class_type": "UncertaintyKSampler", "inputs": {"positive": [f"{name}text", 0]}},
+            f"{name}judge": {"class_type": "UncertaintyScoreFilter", "inputs": {"uncertainty": [f"{name}sample", 1]}},
+            f"{name}save": {"class_type": "UncertaintySaveImage", "inputs": {"uncertainty": [f"{name}judge", 3]}},
+        }
+    return nodes
+
+
+def test_the_prompt_is_kept_unless_the_user_keeps_it_out(comfy: Comfy, tmp_path: Path) -> None:
+    from comfy.cli_args import args
+
+    settings = tmp_path / "user" / "default" / "comfy.settings.json"
+    settings.parent.mkdir(parents=True)
+    comfy.graph = saving("cat face \ud83d")
+    for number, kept in enumerate((None, {"Comfy.Locale": "en"}, {"Uncertainty.Ledger.KeepPrompts": False}, "damaged")):
+        if kept is not None:
+            settings.write_text(json.dumps(kept))
+        comfy.save(number, measured=made(1, number, prompt=f"p{number}"))
+    settings.unlink()
+    comfy.patch.setattr(args, "disable_metadata", True)
+    comfy.save(4, measured=made(1, 4, prompt="p4"))
+    texts = {row["prompt_digest"]: row["prompt"] for row in comfy.rows()}
+    assert texts == {"p0": "cat face ?", "p1": "cat face ?", "p2": None, "p3": None, "p4": None}
+    assert {row["prompt_digest"] for row in comfy.rows(search="FACE")} == {"p0", "p1"}
 
 
 def test_another_output_folder_has_other_files(comfy: Comfy, tmp_path: Path) -> None:

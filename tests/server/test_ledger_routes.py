@@ -153,6 +153,7 @@ def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, An
         ({"limit": "nan"}, ["limit", "nan"]),
         ({"since": "yesterday"}, ["since", "yesterday"]),
         ({"after": "x"}, ["after", "'x'"]),
+        ({"search": "x" * 300}, ["search", "200", "300"]),
     ],
 )
 def test_bad_questions_are_answered_in_words(own_server: ComfyServer, query: dict[str, str], words: list[str]) -> None:
@@ -277,12 +278,15 @@ def test_images_of_another_prompt_are_ranked_apart(own_server: ComfyServer, nigh
     assert f"{4 * BATCH - 1} other images with the same settings and any prompt: ranks mix" in mixed
     _, newest = asked(own_server, "/uncertainty/ledger", limit=1)
     (row,) = newest["rows"]
-    _, told = asked(own_server, "/uncertainty/ledger", prompt=row["prompt"], fingerprint=row["fingerprint"])
+    _, told = asked(own_server, "/uncertainty/ledger", prompt_digest=row["prompt_digest"], fingerprint=row["fingerprint"])
     assert {(each["of"], each["across_prompts"]) for each in told["rows"]} == {(BATCH, False)}
-    _, told = asked(own_server, "/uncertainty/ledger", prompt=row["prompt"], ranked="across_prompts")
+    _, told = asked(own_server, "/uncertainty/ledger", prompt_digest=row["prompt_digest"], ranked="across_prompts")
     assert {(each["of"], each["across_prompts"]) for each in told["rows"]} == {(4 * BATCH, True)}
     _, told = asked(own_server, "/uncertainty/ledger", limit=500)
-    assert len({each["prompt"] for each in told["rows"]}) == 2
+    assert {each["prompt"] for each in told["rows"]} == {"cat face", "rocket"}
+    _, told = asked(own_server, "/uncertainty/ledger", search="ROCK demomodel")
+    assert {each["prompt"] for each in told["rows"]} == {"rocket"} and told["total"] == 2 * BATCH
+    assert asked(own_server, "/uncertainty/ledger", search="rocket", sort="prompt")[1]["total"] == 2 * BATCH
 
 
 def test_a_broken_ledger_costs_no_image(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_images_rank_among_those_of_their_prompt(ledger: Ledger) -> None:
     assert ledger.standing(name, "difficult", "denoised_variance", score, image_digests(difficult)).lower.tolist() == [0, 1, 2]
     assert ledger.standing(name, None, "denoised_variance", score, image_digests(difficult)).lower.tolist() == [3, 4, 5]
     assert ledger.standing(name, "another", "denoised_variance", score).count == 3
-    assert {entry.file for entry in ledger.page(Query(prompt="easy")).images} == set(files(3, "easy"))
+    assert {entry.file for entry in ledger.page(Query(prompt_digest="easy")).images} == set(files(3, "easy"))
     ledger.record(made(2, 1, prompt="easy"))  # later ones are noticed
     assert {count for _, count in ledger.ranks(entries[:3], "denoised_variance")} == {5}
 
@@ -193,13 +193,19 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
     with sqlite3.connect(ledger.path) as connection:
         fields = ["digest", "fingerprint", "prompt_digest", "created", "seed", "place", *columns, "file", "rejected"]
         connection.executemany(f"INSERT INTO images ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})", rows)  # noqa: S608
+        prompts = [(f"prompt {i}", f"a cat on mat {i}") for i in range(300)]
+        connection.executemany("INSERT INTO prompts (digest, text) VALUES (?, ?)", prompts)
     deep = f"[{1e9 + 30_000}, 30000]"
     for query, cursor in (
         (Query(), deep),
         (Query(sort="score", order="asc"), "[0.7, 1]"),
         (Query(sort="score", fingerprint=names[1], quantity="score_variance"), None),
         (Query(model="SD15 abc", state="rejected"), deep),
-        (Query(sort="score", fingerprint=names[0], prompt="prompt 7"), None),
+        (Query(sort="score", fingerprint=names[0], prompt_digest="prompt 7"), None),
+        (Query(sort="prompt"), None),
+        (Query(sort="prompt", order="asc"), "[150, 0.5, 1]"),
+        (Query(search="cat 299"), None),
+        (Query(search="SD15"), None),
         (Query(since=1e9 + 500, until=1e9 + 900, score_min=0.2, score_max=0.3), None),
     ):
         times = []
@@ -210,12 +216,56 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
         assert min(times) < 0.3, query
 
 
+def test_the_text_of_a_prompt_is_kept_and_searched(ledger: Ledger) -> None:
+    ledger.record(made(2, prompt="c"), files(2, "cat"), prompt="a Cat, 100 % fluffy")
+    ledger.record(made(2, 7, prompt="r", model="Flux x"), files(2, "rocket"), prompt="a rocket")
+    ledger.record(made(1, 8, prompt="u"), files(1, "unknown"))
+    assert {image.prompt for image in ledger.page(Query()).images} == {"a Cat, 100 % fluffy", "a rocket", None}
+    for search, names in {
+        "cat": {"cat"},
+        "fluffy A": {"cat"},
+        "100 %": {"cat"},
+        "1_0": set(),
+        "flux": {"rocket"},
+        "7": {"rocket"},
+        "a 7": {"rocket"},
+        "sd15": {"cat", "unknown"},
+        "": {"cat", "rocket", "unknown"},
+    }.items():
+        page = ledger.page(Query(search=search))
+        assert {image.path.parent.name for image in page.images} == names, search
+        assert page.total == len(page.images)
+    ledger.record(made(2, 9, prompt="c"), files(2, "other cat"))  # whose text is kept out
+    assert ledger.page(Query(search="cat")).total == 4
+    ledger.record(made(1, 10, prompt="long"), files(1, "long"), prompt="x" * 20_000)
+    assert len(ledger.page(Query(search="xxx")).images[0].prompt or "") == 10_000
+
+
+@pytest.mark.parametrize(("order", "runs"), [("asc", ["a", "b"]), ("desc", ["b", "a"])])
+@pytest.mark.parametrize("quantity", ["denoised_variance", "score_variance"])
+def test_by_prompt_the_surest_image_of_each_comes_first(ledger: Ledger, order: str, runs: list[str], quantity: str) -> None:
+    for name in ("a", "b"):
+        ledger.record(made(3, prompt=name), files(3, name))
+    ledger.record(made(1, 5, prompt="a"), files(1, "a later"))
+    query, found, after = Query(sort="prompt", order=order, quantity=quantity), [], None
+    for _ in range(4):
+        page = ledger.page(query, 2, after)
+        found += [(image.prompt_digest, image.score(quantity)) for image in page.images]
+        after = page.next
+    assert after is None and page.total == len(found) == 7
+    assert [name for name, _ in found] == [name for run in runs for name in run * (4 if run == "a" else 3)]
+    for name in runs:
+        scores = [score for prompt, score in found if prompt == name]
+        assert scores == sorted(scores, reverse=quantity == "score_variance")
+
+
 def test_what_cannot_be_asked_is_named(ledger: Ledger) -> None:
     for changed, words in (
         ({"sort": "name"}, "sort"),
         ({"order": "up"}, "order"),
         ({"quantity": "x"}, "quantity"),
         ({"state": "x"}, "state"),
+        ({"search": "x" * 201}, "search .* 200 .* 201"),
     ):
         with pytest.raises(ValueError, match=words):
             Query(**changed)

@@ -60,6 +60,14 @@ def test_every_row_of_the_first_version_is_kept(first: Path) -> None:
     assert [image.score("denoised_variance") for image in page.images] == pytest.approx(score.value.tolist())
 
 
+def test_prompts_are_numbered_by_first_use(first: Path) -> None:
+    with sqlite3.connect(first) as connection:
+        connection.execute("UPDATE images SET prompt = 'a' WHERE id >= 3")
+    Ledger(first).upgrade()
+    with sqlite3.connect(first) as connection:
+        assert connection.execute("SELECT number, digest, text FROM prompts").fetchall() == [(1, "p", None), (2, "a", None)]
+
+
 def test_a_migrated_ledger_has_the_schema_of_a_new_one(first: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.sqlite3"
     Ledger(new).record(made(1))

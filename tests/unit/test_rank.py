@@ -23,7 +23,7 @@ from uncertainty.images.heatmaps import as_pictures
 from uncertainty.quantities import PROBED
 from uncertainty.storage import png_entry
 from uncertainty.storage.fingerprints import fingerprint
-from uncertainty_runs.prompt_text import prompt_of
+from uncertainty_runs.rank import prompt_of
 
 Rank = Callable[..., "Done"]
 

@@ -12,7 +12,8 @@ from described_nodes import describe
 from dev.bootstrap import ROOT
 from uncertainty.storage.text_files import read_text
 from uncertainty_runs.evaluation.judges import Reference
-from uncertainty_runs.graph import WorkflowError, read_graph
+from uncertainty_runs.graph import WorkflowError
+from uncertainty_runs.graph_file import read_graph
 from uncertainty_runs.plan import read_prompts
 from uncertainty_runs.workflow import Workflow
 

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ..quantities import QUANTITIES
 from ..scores import bad_end
 from ..settings import possible
 from . import foreign
-from .ledger_query import Query
+from .ledger_query import Query, signed
 from .migrations import VERSION, is_current, migrate, version_of
 from .records import ImageRecord, records_of
 from .sorted_scores import SortedScores
@@ -41,6 +41,13 @@ LOCATION = Path("uncertainty", "ledger.sqlite3")
 COLUMNS = (
     *("digest", "fingerprint", "created", "seed", "prompt_digest", "place"),
     *("file", "size", "modified", "rejected"),
+)
+# Longest text of a prompt that is kept; the rest of a longer one is left out.
+LONGEST_PROMPT = 10_000
+# A row of the list.
+_SELECT = (
+    "SELECT images.*, (SELECT number FROM prompts WHERE digest = prompt_digest) AS number, "
+    "(SELECT text FROM prompts WHERE digest = prompt_digest) AS prompt"
 )
 # What a file gives a row, and what the row loses with it.
 OF_THE_FILE = ("output", "file", "size", "modified", "rejected")
@@ -149,15 +156,18 @@ class Ledger:
             with self._writing():
                 pass
 
-    def record(self, measured: UncertaintyMap, files: Sequence[str] | None = None, now: float | None = None) -> str:
+    def record(
+        self, measured: UncertaintyMap, files: Sequence[str] | None = None, now: float | None = None, prompt: str | None = None
+    ) -> str:
         """Record the images of a map in one transaction and return their fingerprint.
 
         Args:
             measured: the map.
             files: path of each saved image, relative to the output folder. Earlier images with the same path lose it.
             now: time of the run, in seconds since 1970; None for the current time.
+            prompt: text of the prompt; None to keep no text.
         """
-        images = records_of(measured, files)
+        images = [replace(image, prompt=prompt) for image in records_of(measured, files)]
         self.add(images, now)
         return images[0].fingerprint
 
@@ -176,6 +186,12 @@ class Ledger:
             connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", sorted(settings))
             for image in images:
                 self._add(connection, image, moment, output)
+            texts = {image.prompt_digest: _kept_text(image.prompt) for image in images if image.prompt_digest is not None}
+            connection.executemany(
+                "INSERT INTO prompts (digest, text) VALUES (?, ?) "
+                "ON CONFLICT (digest) DO UPDATE SET text = coalesce(excluded.text, text)",
+                texts.items(),
+            )
             extra = ((image.digest, name, value) for image in images for name, (value, _) in image.extra_scores.items())
             connection.executemany("INSERT OR REPLACE INTO extra_scores VALUES (?, ?, ?)", extra)
 
@@ -235,7 +251,7 @@ class Ledger:
             ValueError: ``after`` is not a cursor.
         """
         where, values = query.conditions()
-        direction = query.order.upper()
+        order = ", ".join(f"{column} {direction.upper()}" for column, direction in query.keys)
         with self._reading() as connection:
             where = f"{where}{self._listed(connection)}"
             total = connection.execute(f"SELECT count(*) FROM {query.table} WHERE {where}", values).fetchone()[0]  # nosec B608
@@ -244,19 +260,18 @@ class Ledger:
                 where, values = f"{where} AND {condition}", [*values, *more]
             # The first condition is about ``rejected``. The plus sign keeps SQLite from its index, which is not in this order.
             rows = connection.execute(
-                f"SELECT * FROM {query.table} WHERE +{where} "  # nosec B608
-                f"ORDER BY {query.column} {direction}, id {direction} LIMIT ?",
+                f"{_SELECT} FROM {query.table} WHERE +{where} ORDER BY {order} LIMIT ?",  # nosec B608
                 [*values, limit],
             ).fetchall()
             models = _models(connection)
-        last = json.dumps([rows[-1][query.column], rows[-1]["id"]]) if len(rows) == limit else None
+        last = json.dumps([rows[-1][column.rpartition(".")[2]] for column, _ in query.keys]) if len(rows) == limit else None
         return Page([_image(row, models) for row in rows], total, last)
 
     def find(self, ids: Sequence[int]) -> list[ImageRecord]:
         """The saved images with these ids, in the given order; unknown ids are skipped."""
         with self._reading() as connection:
             models = _models(connection)
-            select = f"SELECT * FROM images WHERE id = ? AND rejected IS NOT NULL{self._listed(connection)}"  # nosec B608
+            select = f"{_SELECT} FROM images WHERE id = ? AND rejected IS NOT NULL{self._listed(connection)}"  # nosec B608
             rows = [connection.execute(select, (each,)).fetchone() for each in ids]
         return [_image(row, models) for row in rows if row is not None]
 
@@ -364,10 +379,15 @@ def _output_number(connection: sqlite3.Connection, output: str) -> int:
     return int(connection.execute("SELECT id FROM outputs WHERE path = ?", (output,)).fetchone()[0])
 
 
+def _kept_text(prompt: str | None) -> str | None:
+    """The text as it is stored; what is no text, such as half a surrogate pair, must not cost the row."""
+    return prompt[:LONGEST_PROMPT].encode(errors="replace").decode() if prompt else None
+
+
 def _values(image: ImageRecord, moment: float, output: int) -> dict[str, Any]:
     """The columns of a new row; a score that is absent or not finite is NULL."""
     values: dict[str, Any] = {name: getattr(image, name) for name in COLUMNS}
-    values |= {"created": moment, "seed": _signed(image.seed), "output": output}
+    values |= {"created": moment, "seed": signed(image.seed), "output": output}
     values["rejected"] = None if image.file is None else int(image.rejected)
     for name in QUANTITIES:
         values |= {name: image.score(name), f"{name}_error": image.standard_error(name)}
@@ -387,7 +407,8 @@ def _image(row: sqlite3.Row, models: Mapping[str, str]) -> ImageRecord:
     scores = {name: (_number(row[name]), _number(row[f"{name}_error"])) for name in QUANTITIES}
     about: dict[str, Any] = {name: row[name] for name in ("id", *COLUMNS)}
     about |= {"seed": _unsigned(row["seed"]), "rejected": bool(row["rejected"])}
-    about |= {name: about[name] if isinstance(about[name], str) else None for name in ("prompt_digest", "file")}
+    about["prompt"] = row["prompt"]
+    about |= {name: about[name] if isinstance(about[name], str) else None for name in ("prompt", "prompt_digest", "file")}
     about |= {"place": about["place"] if COUNT.fits(about["place"]) else 0}
     about |= {"created": about["created"] if NUMBER.fits(about["created"]) else None}
     return ImageRecord(**about, scores=scores, model=models.get(row["fingerprint"], ""))
@@ -400,11 +421,6 @@ def _models(connection: sqlite3.Connection) -> dict[str, str]:
 
 def _number(stored: object) -> float:
     return stored if isinstance(stored, float) else math.nan
-
-
-def _signed(seed: int | None) -> int | None:
-    """A seed as a signed integer: ComfyUI's seeds are unsigned 64-bit integers, SQLite's integers are signed."""
-    return seed if seed is None or seed < 1 << 63 else seed - (1 << 64)
 
 
 def _unsigned(stored: object) -> int | None:

@@ -1,4 +1,4 @@
-"""A query for saved images of the ledger: filters and order."""
+"""A query for saved images of the ledger: filters, search and order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ from typing import Any
 from ..choices import check_choice
 from ..kinds import NUMBER, listed, shown, whole
 from ..quantities import DEFAULT_QUANTITY, QUANTITIES
+from ..scores import bad_end
 from . import foreign
 
-SORTS = ("date", "score")
+SORTS = ("date", "score", "prompt")
 ORDERS = ("asc", "desc")
 STATES = ("kept", "rejected", "all")
 LONGEST_CURSOR = 200
+LONGEST_SEARCH = 200
 ROW = whole(0, (1 << 63) - 1)
 """Ids of rows, which SQLite limits to 63 bits."""
 
@@ -22,30 +24,33 @@ class Query:
     """Filters and order of a query.
 
     Attributes:
-        sort: by ``date`` or by ``score``. Images without a valid score are left out if the query sorts or filters by score.
+        sort: by ``date``, by ``score``, or by ``prompt``: the prompts by first use, and the surest image of each first. Images
+            without a valid score, or whose prompt is unknown, are left out if the query sorts or filters by it.
         order: ``asc`` or ``desc``.
         quantity: quantity of the score.
         fingerprint: only images with these settings.
-        prompt: only images of the prompt with this digest.
+        prompt_digest: only images of this prompt.
         model: only images of this model.
         since: only images recorded at or after this time, in seconds since 1970.
         until: only images recorded before this time.
         score_min: only images with at least this score.
         score_max: only images with at most this score.
         state: ``kept``, ``rejected`` or ``all``.
+        search: only images for which each of these words is in the prompt or in the name of the model, or is the seed.
     """
 
     sort: str = "date"
     order: str = "desc"
     quantity: str = DEFAULT_QUANTITY
     fingerprint: str | None = None
-    prompt: str | None = None
+    prompt_digest: str | None = None
     model: str | None = None
     since: float | None = None
     until: float | None = None
     score_min: float | None = None
     score_max: float | None = None
     state: str = "all"
+    search: str = ""
 
     def __post_init__(self) -> None:
         """Check every choice; raise ValueError naming the field."""
@@ -53,24 +58,31 @@ class Query:
         check_choice("order", self.order, ORDERS)
         check_choice("quantity", self.quantity, QUANTITIES)
         check_choice("state", self.state, STATES)
+        if len(self.search) > LONGEST_SEARCH:
+            raise ValueError(f"search must have at most {LONGEST_SEARCH} characters, got {len(self.search)}.")
 
     @property
-    def column(self) -> str:
-        """The column to sort by."""
-        return "created" if self.sort == "date" else self.quantity
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The columns to sort by and their directions."""
+        if self.sort == "prompt":
+            surest_first = "asc" if bad_end(self.quantity) == "highest" else "desc"
+            return ("prompts.number", self.order), (self.quantity, surest_first), ("id", surest_first)
+        return ("created" if self.sort == "date" else self.quantity, self.order), ("id", self.order)
 
     @property
     def table(self) -> str:
         """The table to read, through the index by prompt if one is asked for: SQLite would prefer an order to a small group."""
-        return "images" if self.prompt is None else "images INDEXED BY by_prompt"
+        if self.sort == "prompt":  # the order of the join is fixed, so that it can stop at the end of a page
+            return "prompts CROSS JOIN images INDEXED BY by_prompt ON images.prompt_digest = prompts.digest"
+        return "images" if self.prompt_digest is None else "images INDEXED BY by_prompt"
 
     def conditions(self) -> tuple[str, list[Any]]:
         """The WHERE clause that selects the saved images, and its values."""
         parts: list[tuple[str, Any]] = []
         if self.fingerprint is not None:
             parts.append(("fingerprint = ?", self.fingerprint))
-        if self.prompt is not None:
-            parts.append(("prompt_digest = ?", self.prompt))
+        if self.prompt_digest is not None:
+            parts.append(("prompt_digest = ?", self.prompt_digest))
         if self.model is not None:
             # The plus sign keeps SQLite from using the index by fingerprint, which would require another sort.
             parts.append(("+fingerprint IN (SELECT fingerprint FROM settings WHERE model = ?)", self.model))
@@ -82,9 +94,14 @@ class Query:
         }
         parts += [(text, value) for text, value in limits.items() if value is not None]
         fixed = ["rejected IS NOT NULL"] if self.state == "all" else [f"rejected = {int(self.state == 'rejected')}"]
-        if self.sort == "score":
+        if self.sort != "date":
             fixed.append(f"{self.quantity} IS NOT NULL")
-        return " AND ".join([*fixed, *(text for text, _ in parts)]), [value for _, value in parts]
+        texts, values = [text for text, _ in parts], [value for _, value in parts]
+        for word in self.search.split():
+            found, more = _contains(word)
+            texts.append(found)
+            values += more
+        return " AND ".join([*fixed, *texts]), values
 
     def after(self, cursor: str) -> tuple[str, list[float]]:
         """The condition for rows after a cursor, and its values.
@@ -92,9 +109,37 @@ class Query:
         Raises:
             ValueError: ``cursor`` is not a cursor.
         """
+        count = len(self.keys)
         try:
-            position, number = listed(NUMBER, most=2, least=2).check("after", foreign.parsed(cursor, LONGEST_CURSOR))
-            values = [position, ROW.check("after", number)]
+            *position, number = listed(NUMBER, most=count, least=count).check("after", foreign.parsed(cursor, LONGEST_CURSOR))
+            values = [*position, ROW.check("after", number)]
         except ValueError as error:
             raise ValueError(f"after must be the cursor of a next page, got {shown(cursor)}.") from error
-        return f"({self.column}, id) {'>' if self.order == 'asc' else '<'} (?, ?)", values
+        beyond = {"asc": ">", "desc": "<"}
+        *group, (column, direction), (last, _) = self.keys
+        condition = f"({column}, {last}) {beyond[direction]} (?, ?)"
+        if group:
+            ((column, direction),) = group
+            sign = beyond[direction]  # the first of the two conditions says where to start reading
+            condition, values = f"{column} {sign}= ? AND ({column} {sign} ? OR {condition})", [values[0], *values]
+        return condition, values
+
+
+def _contains(word: str) -> tuple[str, list[Any]]:
+    """The condition that an image has a word, and its values."""
+    pattern = "%" + "".join(f"\\{letter}" if letter in "\\%_" else letter for letter in word) + "%"
+    # The plus sign: to read all rows in order is faster than to collect those of most words from several indexes.
+    places = [
+        "prompt_digest IN (SELECT digest FROM prompts WHERE text LIKE ? ESCAPE '\\')",
+        "+fingerprint IN (SELECT fingerprint FROM settings WHERE model LIKE ? ESCAPE '\\')",
+    ]
+    values: list[Any] = [pattern, pattern]
+    if word.isdecimal() and int(word) < 1 << 64:
+        places.append("seed = ?")
+        values.append(signed(int(word)))
+    return f"({' OR '.join(places)})", values
+
+
+def signed(seed: int | None) -> int | None:
+    """A seed as a signed integer: ComfyUI's seeds are unsigned 64-bit integers, SQLite's integers are signed."""
+    return seed if seed is None or seed < 1 << 63 else seed - (1 << 64)

@@ -68,12 +68,22 @@ def _scores_of_other_programs(connection: sqlite3.Connection) -> None:
     )
 
 
+def _texts_of_prompts(connection: sqlite3.Connection) -> None:
+    """Each prompt once, numbered in the order of first use; its text, if it is kept, is found without reading any image."""
+    connection.execute("CREATE TABLE prompts (number INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, text TEXT)")
+    connection.execute(
+        "INSERT INTO prompts (digest) SELECT prompt_digest FROM images WHERE prompt_digest IS NOT NULL "
+        "GROUP BY prompt_digest ORDER BY min(id)"
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first,
     _prompt_is_a_digest,
     _files_are_identified,
     _images_of_a_prompt,
     _scores_of_other_programs,
+    _texts_of_prompts,
 )
 VERSION = len(MIGRATIONS)
 

@@ -27,7 +27,7 @@ class ImageRecord:
         seed: seed of the run.
         digest: identifies the image, see ``fingerprints.image_digests``.
         settings: the settings behind the fingerprint, as JSON.
-        prompt: text of the prompt.
+        prompt: text of the prompt, if it is kept.
         prompt_digest: digest of the encoded prompts.
         file: path of the file, relative to the output folder in the ledger, and to the batch's folder in its rows.
         size: bytes of the file when it was recorded.

@@ -15,7 +15,7 @@ from uncertainty.storage.tensor_files import load_map
 
 from ..drawing import Engine, collect
 from ..engine_options import describing
-from ..graph import read_graph
+from ..graph_file import read_graph
 from ..plan import Job, Listed, Plan, jobs_for, read_prompts
 from ..rows import check_library
 from ..run_folder import map_of, seconds

@@ -9,7 +9,15 @@ import { count } from "./words.js";
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
 
 const SCORES = Object.fromEntries(Object.entries(QUANTITIES).map(([name, { label }]) => [name, label]));
-const SORTS = { "date desc": "Newest first", "date asc": "Oldest first", "score asc": "Lowest score", "score desc": "Highest score" };
+const SORTS = {
+  "date desc": "Newest first",
+  "date asc": "Oldest first",
+  "score asc": "Lowest score",
+  "score desc": "Highest score",
+  "prompt desc": "By prompt, newest first",
+  "prompt asc": "By prompt, oldest first",
+};
+const PAUSE_MS = 250; // without a key, before the list is searched
 const RANKED = { within_prompt: "Within each prompt", across_prompts: "Across prompts: mixes easy and difficult ones" };
 const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
 
@@ -19,6 +27,8 @@ export class Controls {
     this.changed = changed;
     /** @type {Wish} */
     this.wish = { ...EVERYTHING };
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.searching = undefined;
     this.sort = this.#choice("Order", SORTS, (value) => {
       const [sort, order] = value.split(" ");
       this.#set({ sort, order });
@@ -31,6 +41,11 @@ export class Controls {
     this.ranked = this.#choice("Ranks", RANKED, (ranked) => this.#set({ ranked }));
     const states = Object.entries(STATES).map(([name, label]) => ({ name, label }));
     this.states = segments("unc-ledger-states", "Images to show", states, (state) => this.#set({ state }));
+    this.search = h("input", { type: "search", placeholder: "Search prompt, seed or model", "aria-label": "Search prompt, seed or model", maxLength: 200 });
+    this.search.addEventListener("input", () => {
+      clearTimeout(this.searching);
+      this.searching = setTimeout(() => this.#set({ search: this.search.value.trim() }), PAUSE_MS);
+    });
     this.fields = {
       since: this.#field("From date", "date", "since"),
       until: this.#field("To date", "date", "until"),
@@ -55,6 +70,7 @@ export class Controls {
     this.element = h(
       "div",
       { className: "unc-ledger-controls" },
+      this.search,
       this.states.element,
       h("div", { className: "unc-ledger-row" }, this.sort, this.quantity),
       filters,
@@ -64,19 +80,20 @@ export class Controls {
 
   /** Number of filters set, not counting kept or rejected. */
   get filters() {
-    const { model, fingerprint, prompt, since, until, score_min, score_max } = this.wish;
-    return [model || fingerprint, prompt, since, until, score_min, score_max].filter(Boolean).length;
+    const { model, fingerprint, prompt_digest, search, since, until, score_min, score_max } = this.wish;
+    return [model || fingerprint, prompt_digest, search, since, until, score_min, score_max].filter(Boolean).length;
   }
 
   /** Remove all filters except kept or rejected. */
   clear() {
+    clearTimeout(this.searching);
     const { sort, order, quantity, state, ranked } = this.wish;
     this.#set({ ...EVERYTHING, sort, order, quantity, state, ranked });
   }
 
   /** List only the images whose scores compare with this one's: of its prompt and settings. @param {Row} row */
-  narrow({ fingerprint, prompt }) {
-    this.#set({ model: "", fingerprint, prompt: prompt ?? "" });
+  narrow({ fingerprint, prompt_digest }) {
+    this.#set({ model: "", fingerprint, prompt_digest: prompt_digest ?? "" });
   }
 
   /** Fill the choice "Made with". @param {Settings[]} all */
@@ -111,6 +128,7 @@ export class Controls {
     this.ranked.value = wish.ranked;
     this.#showSettings();
     this.states.show(wish.state);
+    if (document.activeElement !== this.search) this.search.value = wish.search; // a space at the end may be about to get a word
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
     this.mark.textContent = this.filters ? `${this.filters} set` : "";
     this.reset.disabled = this.filters === 0;

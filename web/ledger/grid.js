@@ -2,12 +2,12 @@
 
 import { h } from "../shared/dom.js";
 import { Card } from "./card.js";
+import { GAP, Places } from "./places.js";
 import { Selection } from "./selection.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
 const LEAST_WIDTH = 128;
-const GAP = 8;
 const LINE = 17; // line height, as in ledger.css
 const NARROW = 150; // narrower cards break the rank into two lines
 const AHEAD = 120; // more rows are requested when fewer loaded rows than this lie below
@@ -15,8 +15,10 @@ const BEYOND = 2; // lines of cards that exist above and below the view
 
 export class Grid {
   /**
-   * @param {{more: () => void, chosen: () => void, all: () => void, open: (index: number) => void}} told
-   *   callbacks: load more rows, the selection changed, select all rows, enlarge a row
+   * @param {{
+   *   more: () => void, chosen: () => void, all: () => void, open: (index: number) => void,
+   *   section: (row: Row) => import("./places.js").Section | null
+   * }} told callbacks: load more rows, the selection changed, select all rows, enlarge a row; the section of a row
    */
   constructor(told) {
     this.told = told;
@@ -29,6 +31,9 @@ export class Grid {
     this.byKeys = false;
     /** The cards in view, by row id. @type {Map<number, Card>} */
     this.cards = new Map();
+    /** The headings in view, by key. @type {Map<string, HTMLElement>} */
+    this.headings = new Map();
+    this.places = new Places();
     this.columns = 1;
     this.width = LEAST_WIDTH;
     this.height = 0;
@@ -50,14 +55,10 @@ export class Grid {
     new ResizeObserver(() => this.#layout()).observe(this.element);
   }
 
-  get rowHeight() {
-    return this.height + GAP;
-  }
-
   /** Index after the last row in view. */
   get end() {
     const { scrollTop, clientHeight } = this.element;
-    return Math.min(this.rows.length, Math.ceil((scrollTop + clientHeight) / this.rowHeight) * this.columns);
+    return this.places.start(this.places.lineAt(scrollTop + clientHeight) + 1);
   }
 
   /**
@@ -77,7 +78,7 @@ export class Grid {
       const kept = anchor.ids.find((id) => places.has(id));
       if (kept !== undefined) {
         const place = /** @type {number} */ (places.get(kept));
-        this.element.scrollTop = Math.floor(place / this.columns) * this.rowHeight + anchor.offset;
+        this.element.scrollTop = this.places.top(place) + anchor.offset;
       }
     }
     this.#draw();
@@ -113,10 +114,10 @@ export class Grid {
     const row = this.rows[index];
     if (!row) return;
     this.active = row.id;
-    const top = Math.floor(index / this.columns) * this.rowHeight;
+    const [top, bottom] = [this.places.topWithHeading(index), this.places.top(index) + this.places.lineHeight];
     const { scrollTop, clientHeight } = this.element;
     if (top < scrollTop) this.element.scrollTop = top;
-    else if (top + this.rowHeight > scrollTop + clientHeight) this.element.scrollTop = top + this.rowHeight - clientHeight;
+    else if (bottom > scrollTop + clientHeight) this.element.scrollTop = bottom - clientHeight;
     this.#draw();
   }
 
@@ -124,8 +125,8 @@ export class Grid {
   #anchor() {
     const { scrollTop } = this.element;
     if (scrollTop === 0) return null;
-    const line = Math.floor(scrollTop / this.rowHeight);
-    return { ids: this.rows.slice(line * this.columns, this.end).map((row) => row.id), offset: scrollTop - line * this.rowHeight };
+    const first = this.places.start(this.places.lineAt(scrollTop));
+    return { ids: this.rows.slice(first, this.end).map((row) => row.id), offset: scrollTop - this.places.top(first) };
   }
 
   #layout() {
@@ -143,22 +144,24 @@ export class Grid {
     this.#resize();
     if (anchor) {
       const first = this.rows.findIndex((row) => row.id === anchor.ids[0]);
-      this.element.scrollTop = Math.floor(first / columns) * this.rowHeight;
+      this.element.scrollTop = this.places.top(first);
     }
     this.#draw();
   }
 
   #resize() {
-    this.content.style.height = `${Math.max(0, Math.ceil(this.rows.length / this.columns) * this.rowHeight - GAP)}px`;
+    this.places.arrange(this.rows, this.columns, this.height, this.told.section);
+    this.content.style.height = `${this.places.height}px`;
   }
 
   #draw() {
     const { scrollTop, clientHeight } = this.element;
     if (!clientHeight) return;
     this.scrolled = scrollTop;
-    const { rows, columns, rowHeight } = this;
-    const first = Math.max(0, Math.floor(scrollTop / rowHeight) - BEYOND) * columns;
-    const last = Math.min(rows.length, (Math.ceil((scrollTop + clientHeight) / rowHeight) + BEYOND) * columns);
+    const { rows, places } = this;
+    const lines = [places.lineAt(scrollTop) - BEYOND, places.lineAt(scrollTop + clientHeight) + 1 + BEYOND];
+    const [first, last] = lines.map((line) => places.start(line));
+    this.#drawHeadings(lines[0], lines[1]);
     const seen = new Set(rows.slice(first, last).map((row) => row.id));
     for (const [id, card] of this.cards) {
       if (seen.has(id)) continue;
@@ -182,13 +185,29 @@ export class Grid {
       }
       before = card.element;
       card.show(row);
-      const x = (index % columns) * (this.width + GAP);
-      card.element.style.transform = `translate(${x}px, ${Math.floor(index / columns) * rowHeight}px)`;
+      card.element.style.transform = `translate(${places.column(index) * (this.width + GAP)}px, ${places.top(index)}px)`;
       card.element.setAttribute("aria-posinset", String(index + 1));
       card.element.setAttribute("aria-setsize", String(this.total));
       this.#mark(card);
     }
     if (last > rows.length - AHEAD) this.told.more();
+  }
+
+  /** @param {number} first @param {number} end lines in view */
+  #drawHeadings(first, end) {
+    const seen = [...this.places.headings].filter(([line]) => line >= first && line < end).map(([, heading]) => heading);
+    for (const [key, element] of this.headings) {
+      if (seen.some((heading) => heading.key === key)) continue;
+      element.remove();
+      this.headings.delete(key);
+    }
+    for (const { key, title, top } of seen) {
+      const element = this.headings.get(key) ?? h("div", { className: "unc-ledger-section", "aria-hidden": "true" }); // cards say it
+      this.headings.set(key, element);
+      element.textContent = element.title = title;
+      element.style.transform = `translateY(${top}px)`;
+      if (!element.isConnected) this.content.append(element);
+    }
   }
 
   /** @param {Card} card */
@@ -225,10 +244,9 @@ export class Grid {
   /** @param {KeyboardEvent} event */
   #key(event) {
     const at = this.rows.findIndex((row) => row.id === this.active);
-    const step = this.#step(event.key);
-    if (step !== undefined) {
+    const next = this.#next(event.key, at);
+    if (next !== undefined) {
       if (!this.rows.length) return;
-      const next = at < 0 ? 0 : Math.min(this.rows.length - 1, Math.max(0, at + step));
       if (event.shiftKey) {
         this.selection.pivot ??= this.active;
         this.selection.range(this.rows, next);
@@ -251,21 +269,22 @@ export class Grid {
     event.preventDefault();
   }
 
-  /** Number of rows that a key moves by. @param {string} key @returns {number | undefined} */
-  #step(key) {
-    const page = Math.max(1, Math.floor(this.element.clientHeight / this.rowHeight)) * this.columns;
-    /** @type {Record<string, number>} */
-    const steps = {
-      ArrowLeft: -1,
-      ArrowRight: 1,
-      ArrowUp: -this.columns,
-      ArrowDown: this.columns,
-      PageUp: -page,
-      PageDown: page,
-      Home: -Infinity,
-      End: Infinity,
+  /** Index of the row that a key leads to; undefined for other keys. @param {string} key @param {number} at index of the active row, or -1 */
+  #next(key, at) {
+    const last = this.rows.length - 1;
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this.places.lineHeight));
+    /** @type {Record<string, () => number>} */
+    const keys = {
+      ArrowLeft: () => Math.max(0, at - 1),
+      ArrowRight: () => Math.min(last, at + 1),
+      ArrowUp: () => this.places.below(at, -1),
+      ArrowDown: () => this.places.below(at, 1),
+      PageUp: () => this.places.below(at, -page),
+      PageDown: () => this.places.below(at, page),
+      Home: () => 0,
+      End: () => last,
     };
-    return steps[key];
+    return keys[key] && (at < 0 ? 0 : keys[key]());
   }
 
   /** Show the heatmap of the active card while the keyboard is used. @param {boolean} on */

@@ -6,14 +6,15 @@ import { DEFAULT_QUANTITY } from "../shared/quantities.js";
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
  * @typedef {{
- *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string, prompt: string | null,
+ *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
+ *   prompt: string | null, prompt_digest: string | null,
  *   score: number | null, standard_error: number | null, rank: number | null, of: number, across_prompts: boolean,
  *   file: FileRef, rejected: boolean, missing: boolean, relocated: boolean
  * }} Row an image of the ledger; `rank` is 1 for the surest among the `of` images with its settings and, unless across_prompts,
- *   its prompt
+ *   its prompt, whose text is null if it is not kept
  * @typedef {{
- *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string, prompt: string,
- *   ranked: string, since: string, until: string, score_min: string, score_max: string
+ *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string, prompt_digest: string,
+ *   search: string, ranked: string, since: string, until: string, score_min: string, score_max: string
  * }} Wish the images asked for and their order; "" means no restriction, dates are YYYY-MM-DD
  * @typedef {{fingerprint: string, model: string, images: number, label: string}} Settings
  * @typedef {{rows: Row[], total: number, next: string | null}} Page
@@ -31,7 +32,8 @@ export const EVERYTHING = {
   state: "kept",
   model: "",
   fingerprint: "",
-  prompt: "",
+  prompt_digest: "",
+  search: "",
   ranked: "within_prompt",
   since: "",
   until: "",

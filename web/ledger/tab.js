@@ -40,6 +40,7 @@ class LedgerTab {
       chosen: () => this.#showChoice(),
       all: () => this.#chooseAll(),
       open: (index) => this.#enlarge(index),
+      section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? "Prompt without text" } : null),
     });
     /** While rows are moved or all are being selected, the list is not refreshed. */
     this.busy = false;
@@ -159,8 +160,8 @@ class LedgerTab {
     if (kept.length) buttons.push(button(`Move ${count(kept.length)} to rejected`, () => this.#move("reject", kept), "unc-ledger-main"));
     if (rejected.length) buttons.push(button(`Restore ${count(rejected.length)}`, () => this.#move("restore", rejected), "unc-ledger-main"));
     const [first] = chosen;
-    const narrowed = Boolean(this.controls.wish.prompt && this.controls.wish.fingerprint);
-    if (first?.prompt && !narrowed && chosen.every((row) => comparable(row, first))) {
+    const narrowed = Boolean(this.controls.wish.prompt_digest && this.controls.wish.fingerprint);
+    if (first?.prompt_digest && !narrowed && chosen.every((row) => comparable(row, first))) {
       buttons.push(button("Only this prompt", () => this.controls.narrow(first)));
     }
     buttons.push(button("Deselect", () => this.#chooseNone()));
@@ -246,7 +247,7 @@ class LedgerTab {
 
 /** Whether the scores of two images compare. @param {Row} one @param {Row} other */
 function comparable(one, other) {
-  return one.prompt === other.prompt && one.fingerprint === other.fingerprint;
+  return one.prompt_digest === other.prompt_digest && one.fingerprint === other.fingerprint;
 }
 
 /** @param {string} text @param {() => void} pressed @param {string} [kind] */

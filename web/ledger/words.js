@@ -29,7 +29,7 @@ export function score(row) {
 export function rank(row) {
   if (row.score === null) return "not ranked";
   if (row.rank === null) return "prompt unknown";
-  const among = row.across_prompts ? "all prompts" : "this prompt";
+  const among = row.across_prompts ? "all prompts" : (row.prompt ?? "this prompt");
   return row.of === 1 ? `the only one of ${among}` : `${place(row.rank)} of ${row.of > FEWEST ? "" : "only "}${count(row.of)} · ${among}`;
 }
 
