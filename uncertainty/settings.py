@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .gradients import GUIDED_QUANTITIES
-from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, Kind, listed, named, shown
+from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, TRUTH, Kind, listed, named, shown
 from .plain_numbers import canonical
 
 
@@ -68,6 +68,7 @@ SETTINGS = (
     Setting("quantity", "default quantity", TEXT, compared=False),
     Setting("max_batch", "latents that went through the model at once", COUNT, compared=False),
     Setting("evaluations", "extra evaluations of the model", named(COUNT), compared=False),
+    Setting("sorted_out", "whether the filter sorted these images out", TRUTH, compared=False),
     Setting("pack_version", "version of this pack", TEXT, compared=False),
 )
 

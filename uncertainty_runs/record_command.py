@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uncertainty.choosing.rejecting import REJECTED
+from uncertainty.choosing.rejecting import is_away
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.ledger import LOCATION, Ledger
 from uncertainty.storage.records import ImageRecord
@@ -66,4 +66,5 @@ def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | No
     path = present(folder, line["file"])
     if path is None:
         return None
-    return replace(record_in(line), file=path.relative_to(output).as_posix(), rejected=path.parent.name == REJECTED)
+    record = replace(record_in(line), file=path.relative_to(output).as_posix())
+    return replace(record, state="sorted_out") if is_away(path) else record  # by ``rank``

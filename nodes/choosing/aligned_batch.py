@@ -1,7 +1,7 @@
 """Images, latents, masks and maps of one batch, kept aligned while it is split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,14 +52,18 @@ class AlignedBatch:
             mask_frames = node_inputs.pictures_each("masks", len(masks), uncertainty)
         return cls(uncertainty, images, latents, masks, frames, mask_frames)
 
-    def part(self, chosen: Sequence[int]) -> tuple[Any, Any, Any, Any]:
-        """Images, latents, masks and map of the chosen images. Parts that are empty or not connected block their output."""
+    def part(self, chosen: Sequence[int], *, sorted_out: bool) -> tuple[Any, Any, Any, Any]:
+        """Images, latents, masks and map of the chosen images. Parts that are empty or not connected block their output.
+
+        The map says whether the images were sorted out, so that the ledger knows it when they are saved.
+        """
         if not chosen:
             return NOTHING, NOTHING, NOTHING, NOTHING
         images = NOTHING if self.images is None else _rows(self.images, chosen, self.frames)
         latents = NOTHING if self.latents is None else _latents(self.latents, chosen)
         masks = NOTHING if self.masks is None else _rows(self.masks, chosen, self.mask_frames)
-        return images, latents, masks, self.uncertainty.select(chosen)
+        maps = self.uncertainty.select(chosen)
+        return images, latents, masks, replace(maps, settings=maps.settings | {"sorted_out": sorted_out})
 
 
 def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:

@@ -11,26 +11,32 @@ from PIL import Image
 
 from ...uncertainty.baselines import BASELINES, Baseline
 from ...uncertainty.choices import check_choice
+from ...uncertainty.choosing import rejecting
 from ...uncertainty.images import heatmaps
-from ...uncertainty.kinds import listed, shown
+from ...uncertainty.kinds import Kind, listed, optional, shown, whole
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
 from ...uncertainty.storage import foreign, png_entry
 from ...uncertainty.storage.ledger import Ledger, LedgerError
 from ...uncertainty.storage.ledger_query import ROW, Query
-from ...uncertainty.storage.records import ImageRecord
+from ...uncertainty.storage.rating import MOST_STARS
+from ...uncertainty.storage.records import STATES, ImageRecord
 from .. import view_route
-from . import ledger_access, moving_images, request_body
+from . import hand_verdicts, ledger_access, moving_images, request_body
 
 MOST_ROWS = 500
 # Fields of the query that are texts.
-TEXTS = ("sort", "order", "quantity", "fingerprint", "prompt_digest", "model", "state", "search")
+TEXTS = ("sort", "order", "quantity", "fingerprint", "prompt_digest", "model", "search")
 # What the images of a page are ranked among.
 RANKED = ("within_prompt", "across_prompts")
 # Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
 IDS = listed(ROW, most=MOST_MOVES, least=1)
 LONGEST_NUMBER = 20
+# What a person can say of an image.
+BY_HAND = tuple(state for state in STATES if state != "sorted_out")
+VERDICT = Kind(f"one of {', '.join(BY_HAND)}", lambda value: value in BY_HAND)
+STARS = whole(0, MOST_STARS)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -49,9 +55,10 @@ def add_routes() -> None:
         ("GET", "/uncertainty/ledger", rows),
         ("GET", "/uncertainty/ledger/models", models),
         ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
-        ("POST", "/uncertainty/ledger/reject", _mover(moving_images.reject)),
-        ("POST", "/uncertainty/ledger/restore", _mover(moving_images.restore)),
-        ("POST", "/uncertainty/ledger/relocate", _mover(moving_images.relocate)),
+        ("POST", "/uncertainty/ledger/judge", judge),
+        ("POST", "/uncertainty/ledger/reject", _acting(hand_verdicts.reject)),
+        ("POST", "/uncertainty/ledger/restore", _acting(hand_verdicts.restore)),
+        ("POST", "/uncertainty/ledger/relocate", _acting(moving_images.relocate)),
     ):
         server.routes.route(method, path)(_in_words(answer))
 
@@ -92,13 +99,14 @@ async def rows(request: web.Request) -> web.Response:
     numbers: dict[str, Any] = {
         name: _number(name, given[name]) for name in ("since", "until", "score_min", "score_max") if name in given
     }
-    limit = _number("limit", given.get("limit", "60"))
-    if not 1 <= limit <= MOST_ROWS or limit % 1:
-        raise ValueError(f"limit must be a whole number from 1 to {MOST_ROWS}, got {given['limit']}.")
-    query = Query(**texts, **numbers)
+    limit = _whole("limit", given.get("limit", "60"), 1, MOST_ROWS)
+    states = given["state"].split(",") if given.get("state") else STATES
+    query = Query(
+        **texts, **numbers, states=tuple(states), stars_min=_whole("stars_min", given.get("stars_min", "0"), 0, MOST_STARS)
+    )
     check_choice("ranked", given.get("ranked", RANKED[0]), RANKED)
     across_prompts = given.get("ranked") == RANKED[1]
-    return web.json_response(await asyncio.to_thread(_page, query, int(limit), given.get("after"), across_prompts))
+    return web.json_response(await asyncio.to_thread(_page, query, limit, given.get("after"), across_prompts))
 
 
 def _page(query: Query, limit: int, after: str | None, across_prompts: bool) -> dict[str, Any]:
@@ -109,7 +117,7 @@ def _page(query: Query, limit: int, after: str | None, across_prompts: bool) -> 
         _row(ledger, image, query.quantity) | {"rank": rank, "of": count, "across_prompts": across_prompts}
         for image, (rank, count) in zip(page.images, ranks, strict=True)
     ]
-    return {"rows": rows, "total": page.total, "next": page.next}
+    return {"rows": rows, "total": page.total, "next": page.next, "counts": page.counts}
 
 
 def _row(ledger: Ledger, recorded: ImageRecord, quantity: str) -> dict[str, Any]:
@@ -129,7 +137,9 @@ def _row(ledger: Ledger, recorded: ImageRecord, quantity: str) -> dict[str, Any]
         "prompt": image.prompt,
         "prompt_digest": image.prompt_digest,
         "file": {"filename": filename, "subfolder": subfolder, "type": "output"},
-        "rejected": image.rejected,
+        "state": image.state,
+        "stars": image.stars,
+        "away": rejecting.is_away(image.path),
         "missing": present is None,
         "relocated": present not in (None, recorded),
     }
@@ -175,12 +185,29 @@ def _heatmap(given: str) -> bytes:
     return data.getvalue()
 
 
-def _mover(action: moving_images.Action) -> Handler:
+async def judge(request: web.Request) -> web.Response:
+    """Give images a verdict by hand, stars, or both."""
+    given = {"state": None, "stars": None, **await request_body.fields(request)}
+    ids = foreign.field(given, "ids", IDS)
+    state, stars = foreign.field(given, "state", optional(VERDICT)), foreign.field(given, "stars", optional(STARS))
+    if state is None and stars is None:
+        raise ValueError(f"give state, {VERDICT.words}, or stars, {STARS.words}.")
+    return web.json_response(await asyncio.to_thread(moving_images.act, hand_verdicts.judging(state, stars), ids))
+
+
+def _acting(action: moving_images.Action) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         ids = foreign.field(await request_body.fields(request), "ids", IDS)
-        return web.json_response(await asyncio.to_thread(moving_images.move, action, ids))
+        return web.json_response(await asyncio.to_thread(moving_images.act, action, ids))
 
     return handle
+
+
+def _whole(name: str, text: str, low: int, high: int) -> int:
+    value = _number(name, text)
+    if not low <= value <= high or value % 1:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {text}.")
+    return int(value)
 
 
 def _number(name: str, text: str) -> float:

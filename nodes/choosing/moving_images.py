@@ -23,23 +23,23 @@ log = logging.getLogger(__name__)
 Action = Callable[[Ledger, Mover, ImageRecord], None]
 
 
-def reject(ledger: Ledger, mover: Mover, image: ImageRecord) -> None:
+def move_away(ledger: Ledger, mover: Mover, image: ImageRecord) -> None:
     """Move the image's file to the folder ``rejected``, unless it is there."""
-    if not image.rejected:
-        _moved(ledger, image, mover.reject(image.path.name), rejected=True)
+    if not rejecting.is_away(image.path):
+        _moved(ledger, image, mover.reject(image.path.name))
 
 
-def restore(ledger: Ledger, mover: Mover, image: ImageRecord) -> None:
+def move_back(ledger: Ledger, mover: Mover, image: ImageRecord) -> None:
     """Move the image's file back from the folder ``rejected``, unless it is not there."""
-    if image.rejected:
-        _moved(ledger, image, mover.restore(image.path.name), rejected=False)
+    if rejecting.is_away(image.path):
+        _moved(ledger, image, mover.restore(image.path.name))
 
 
 def relocate(ledger: Ledger, mover: Mover, image: ImageRecord) -> None:
     """Nothing more: every image is first recorded where its file is."""
 
 
-def move(action: Action, ids: Sequence[int]) -> dict[str, Any]:
+def act(action: Action, ids: Sequence[int]) -> dict[str, Any]:
     """Do something with the files of images: the ids of those where it worked, and the reasons for the others."""
     ledger = ledger_access.ledger()
     reasons: dict[int, str] = {}
@@ -50,16 +50,16 @@ def move(action: Action, ids: Sequence[int]) -> dict[str, Any]:
         if each not in known:
             reasons[each] = f"the ledger has no saved image {each}."
         elif path is None:
-            reasons[each] = f"{known[each].path.name} is outside the output folder, where files are not moved."
+            reasons[each] = f"{known[each].path.name} is outside the output folder, where no file is moved or changed."
         else:
             by_folder.setdefault(rejecting.folder_of(path), []).append(each)
     for folder, group in by_folder.items():
-        reasons |= _move_in(folder, action, ledger, group)
-    moved = [each for each in dict.fromkeys(ids) if each not in reasons]
-    return {"moved": moved, "failed": [{"id": each, "reason": reason} for each, reason in reasons.items()]}
+        reasons |= _act_in(folder, action, ledger, group)
+    done = [each for each in dict.fromkeys(ids) if each not in reasons]
+    return {"done": done, "failed": [{"id": each, "reason": reason} for each, reason in reasons.items()]}
 
 
-def _move_in(folder: Path, action: Action, ledger: Ledger, ids: Sequence[int]) -> dict[int, str]:
+def _act_in(folder: Path, action: Action, ledger: Ledger, ids: Sequence[int]) -> dict[int, str]:
     """Do it for the images of one folder; returns the reason for each where it failed."""
     reasons = {}
     try:
@@ -105,12 +105,20 @@ def where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord | None:
     if is_file_of(image, path):
         return image
     folder = rejecting.folder_of(path)
-    other = folder / path.name if image.rejected else folder / rejecting.REJECTED / path.name
+    away = rejecting.is_away(path)
+    other = folder / path.name if away else folder / rejecting.REJECTED / path.name
     for place in (other, *(rejecting.numbered(other, number) for number in range(1, MOST_NUMBERS + 1))):
         # An image can have several files: those that have a row of their own are not this row's.
         if is_file_of(image, place) and not ledger.has(_name(place)):
-            return replace(image, file=_name(place), rejected=not image.rejected)
+            return replace(image, file=_name(place), state=_sorted(image.state, away=not away))
     return None
+
+
+def _sorted(state: str, *, away: bool) -> str:
+    """The state of an image whose file was moved by a rule, such as that of ``rank``, or by hand: a person's verdict holds."""
+    if state in ("kept", "rejected"):
+        return state
+    return "sorted_out" if away else "unreviewed"
 
 
 def _recorded_where_it_is(ledger: Ledger, number: int) -> ImageRecord:
@@ -127,13 +135,13 @@ def _recorded_where_it_is(ledger: Ledger, number: int) -> ImageRecord:
         raise FileNotFoundError(f"{image.path.name} is no longer in its folder.")
     if present != image:
         log.info("%s was found in %s", present.path.name, present.path.parent)
-        return ledger.moved(image.id or 0, present.file or "", present.rejected)
+        return ledger.change(image.id or 0, file=present.file, state=present.state)
     return image
 
 
-def _moved(ledger: Ledger, image: ImageRecord, place: Path, *, rejected: bool) -> None:
+def _moved(ledger: Ledger, image: ImageRecord, place: Path) -> None:
     # If the process is killed between the move and this line, where_it_is still finds the file.
-    ledger.moved(image.id or 0, _name(place), rejected)
+    ledger.change(image.id or 0, file=_name(place))
 
 
 def _name(path: Path) -> str:

@@ -198,8 +198,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
             parts=judged.parts,
             verdicts=verdicts,
         )
-        kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept)
-        *rejected, rejected_maps = batch.part(chosen.rejected)
+        kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept, sorted_out=False)
+        *rejected, rejected_maps = batch.part(chosen.rejected, sorted_out=True)
         scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}
         return io.NodeOutput(
             *(kept_images, kept_latents, kept_masks, kept_maps),

@@ -104,7 +104,7 @@ def test_a_bad_map_in_the_ledger_costs_its_label(routes: ModuleType) -> None:
 def test_a_name_that_no_file_can_have_costs_its_row(routes: ModuleType, file: str) -> None:
     ledger = routes.ledger_access.ledger()
     first = ledger.find([1])[0]
-    ledger.moved(first.id, file, False)
+    ledger.change(first.id, file=file)
     status, told = answered(routes, routes.rows)
     assert status == 200
     assert {row["file"]["filename"] for row in told["rows"]} >= {"b.png", "c.png"}

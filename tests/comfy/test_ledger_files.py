@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from made_maps import made
+from xmp import rating
 
 
 @dataclass
@@ -57,8 +58,16 @@ class Comfy:
 
     def move(self, what: str, *ids: int) -> dict[str, Any]:
         """Reject, restore or relocate."""
-        moving = self.pack("nodes.choosing.moving_images")
-        answer: dict[str, Any] = moving.move(getattr(moving, what), ids)
+        moving, verdicts = (self.pack(f"nodes.choosing.{name}") for name in ("moving_images", "hand_verdicts"))
+        answer: dict[str, Any] = moving.act(getattr(moving if what == "relocate" else verdicts, what), ids)
+        return answer
+
+    def judge(self, *ids: int, **said: Any) -> dict[str, Any]:
+        """Give a verdict, stars, or both."""
+        verdicts = self.pack("nodes.choosing.hand_verdicts")
+        answer: dict[str, Any] = self.pack("nodes.choosing.moving_images").act(
+            verdicts.judging(said.get("state"), said.get("stars")), ids
+        )
         return answer
 
     def heatmap(self, number: int) -> int:
@@ -87,9 +96,9 @@ def stranger(path: Path) -> None:
 
 
 def state(comfy: Comfy) -> list[tuple[str, bool, bool]]:
-    """File, whether rejected and whether missing, of each row."""
+    """File, whether moved away and whether missing, of each row."""
     rows = comfy.rows()
-    return [(f"{r['file']['subfolder']}/{r['file']['filename']}".lstrip("/"), r["rejected"], r["missing"]) for r in rows]
+    return [(f"{r['file']['subfolder']}/{r['file']['filename']}".lstrip("/"), r["away"], r["missing"]) for r in rows]
 
 
 def test_a_stranger_under_a_freed_name_is_not_the_image(comfy: Comfy, tmp_path: Path) -> None:
@@ -102,7 +111,7 @@ def test_a_stranger_under_a_freed_name_is_not_the_image(comfy: Comfy, tmp_path: 
     assert comfy.heatmap(row["id"]) == 404
     for what in ("reject", "restore", "relocate"):
         answer = comfy.move(what, row["id"])
-        assert answer["moved"] == [] and "no longer in its folder" in answer["failed"][0]["reason"]
+        assert answer["done"] == [] and "no longer in its folder" in answer["failed"][0]["reason"]
     assert (tmp_path / "output" / name).is_file()
 
 
@@ -115,8 +124,78 @@ def test_strangers_among_the_rejected_are_not_the_image(comfy: Comfy, tmp_path: 
         stranger(place)
     assert state(comfy) == [(f"rejected/{name}", True, True)]
     assert comfy.heatmap(row["id"]) == 404
-    assert comfy.move("restore", row["id"])["moved"] == []
+    assert comfy.move("restore", row["id"])["done"] == []
     assert state(comfy) == [(f"rejected/{name}", True, True)]
+
+
+def test_verdicts_and_stars_are_in_the_ledger_and_in_the_file(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1)
+    path, (row,) = tmp_path / "output" / name, comfy.rows()
+    untouched = path.read_bytes()
+    for said, expected, told in (
+        ({"state": "kept"}, ("kept", 0), None),
+        ({"stars": 3}, ("kept", 3), "3"),
+        ({"state": "rejected"}, ("rejected", 3), "-1"),
+        ({"state": "unreviewed"}, ("unreviewed", 3), "3"),
+        ({"state": "kept", "stars": 5}, ("kept", 5), "5"),
+        ({"state": "unreviewed", "stars": 0}, ("unreviewed", 0), None),
+    ):
+        assert comfy.judge(row["id"], **said) == {"done": [row["id"]], "failed": []}
+        (now,) = comfy.rows()
+        assert ((now["state"], now["stars"]), rating(path)) == (expected, told)
+        assert not now["missing"] and comfy.heatmap(row["id"]) == 200
+        (known,) = comfy.pack("nodes.choosing.ledger_access").ledger().find([row["id"]])
+        assert (known.size, known.modified) == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert path.read_bytes() == untouched
+    assert comfy.move("reject", row["id"])["failed"] == []
+    assert rating(tmp_path / "output" / "rejected" / name) == "-1" and comfy.rows()[0]["state"] == "rejected"
+    assert comfy.move("restore", row["id"])["failed"] == []
+    assert path.read_bytes() == untouched and comfy.rows()[0]["state"] == "unreviewed"
+
+
+def test_a_file_that_is_not_the_images_own_is_never_written(comfy: Comfy, tmp_path: Path) -> None:
+    (name,), (other,) = comfy.save(1), comfy.save(2)
+    second, first = comfy.rows()
+    foreign, secret = tmp_path / "output" / name, tmp_path / "secret.png"
+    shutil.copy2(tmp_path / "output" / other, secret)
+    stranger(foreign)
+    (tmp_path / "output" / other).unlink()
+    (tmp_path / "output" / other).symlink_to(secret)
+    before = foreign.read_bytes(), secret.read_bytes()
+    for row, words in ((first, "no longer in its folder"), (second, "is a link")):
+        (failed,) = comfy.judge(row["id"], stars=4)["failed"]
+        assert words in failed["reason"]
+    assert (foreign.read_bytes(), secret.read_bytes()) == before
+    assert {row["stars"] for row in comfy.rows()} == {0}
+
+
+def test_a_file_that_cannot_be_written_keeps_what_was_said(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1)
+    (row,) = comfy.rows()
+    rating_module = comfy.pack("uncertainty.storage.rating")
+    comfy.patch.setattr(rating_module, "_edited", lambda packet, stars: (_ for _ in ()).throw(OSError(28, "No space left")))
+    before = (tmp_path / "output" / name).read_bytes()
+    (failed,) = comfy.judge(row["id"], stars=4)["failed"]
+    assert "No space left" in failed["reason"]
+    assert comfy.rows()[0]["stars"] == 0 and (tmp_path / "output" / name).read_bytes() == before
+    assert [path.name for path in (tmp_path / "output").glob("*.part")] == []
+
+
+def test_the_filter_and_rank_sort_out_and_hands_decide(comfy: Comfy, tmp_path: Path) -> None:
+    (name,) = comfy.save(1, "rest", measured=made(1, 1, sorted_out=True))
+    (ranked,) = comfy.save(2)
+    states = {row["file"]["filename"]: row["state"] for row in comfy.rows()}
+    assert states == {name: "sorted_out", ranked: "unreviewed"}
+    (tmp_path / "output" / "rejected").mkdir()
+    (tmp_path / "output" / ranked).rename(tmp_path / "output" / "rejected" / ranked)  # as ``rank --move`` does
+    found = next(row for row in comfy.rows() if row["file"]["filename"] == ranked)
+    assert (found["state"], found["away"], found["relocated"]) == ("sorted_out", True, True)
+    comfy.move("relocate", found["id"])
+    comfy.judge(found["id"], state="kept")
+    (tmp_path / "output" / "rejected" / ranked).rename(tmp_path / "output" / ranked)
+    found = next(row for row in comfy.rows() if row["file"]["filename"] == ranked)
+    assert (found["state"], found["away"]) == ("kept", False)
+    assert [row["file"]["filename"] for row in comfy.rows(state="sorted_out,kept")] == [ranked, name]
 
 
 def saving(text: str) -> dict[str, Any]:
@@ -163,8 +242,8 @@ def test_another_output_folder_has_other_files(comfy: Comfy, tmp_path: Path) -> 
         assert (row["seed"], row["missing"]) == (str(seed), False)
         assert row["of"] == 2  # scores of all folders are compared
         other = ({1, 2} - {row["id"]}).pop()
-        assert comfy.move("reject", other)["moved"] == []
-        assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
+        assert comfy.move("reject", other)["done"] == []
+        assert comfy.move("reject", row["id"])["done"] == [row["id"]]
         assert len(list((tmp_path / folder / "rejected").glob("*.png"))) == 1
 
 
@@ -174,7 +253,7 @@ def test_an_output_folder_that_was_renamed_keeps_its_images(comfy: Comfy, tmp_pa
     comfy.start(tmp_path / "moved")
     (row,) = comfy.rows()
     assert not row["missing"]
-    assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
+    assert comfy.move("reject", row["id"])["done"] == [row["id"]]
     assert state(comfy) == [(f"rejected/{name}", True, False)]
     comfy.start(tmp_path / "output")
     assert comfy.rows() == []  # it belongs to the other folder now
@@ -197,8 +276,8 @@ def test_without_metadata_size_and_time_tell(comfy: Comfy, tmp_path: Path, monke
     monkeypatch.setattr(args, "disable_metadata", True)
     (name,) = comfy.save(1)
     (row,) = comfy.rows()
-    assert comfy.move("reject", row["id"])["moved"] == [row["id"]]
-    assert comfy.move("restore", row["id"])["moved"] == [row["id"]]
+    assert comfy.move("reject", row["id"])["done"] == [row["id"]]
+    assert comfy.move("restore", row["id"])["done"] == [row["id"]]
     assert state(comfy) == [(name, False, False)]
     os.utime(tmp_path / "output" / name, (1, 1))
     assert state(comfy) == [(name, False, True)]
@@ -230,7 +309,7 @@ def test_files_outside_are_neither_shown_nor_moved(comfy: Comfy, tmp_path: Path,
     shutil.copy2(tmp_path / "output" / saved, secret)  # with a valid entry
     (row,) = comfy.rows()
     ledger = comfy.pack("nodes.choosing.ledger_access").ledger()
-    ledger.moved(row["id"], name, False)
+    ledger.change(row["id"], file=name)
     assert comfy.rows()[0]["missing"]
     assert comfy.heatmap(row["id"]) == 404
     (failed,) = comfy.move("reject", row["id"])["failed"]

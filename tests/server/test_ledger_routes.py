@@ -131,7 +131,14 @@ def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, An
     _, first = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5)
     _, second = asked(own_server, "/uncertainty/ledger", sort="score", order="asc", limit=5, after=first["next"])
     assert [row["id"] for row in first["rows"] + second["rows"]] == [row["id"] for row in whole["rows"][:10]]
-    assert not any(row["missing"] or row["rejected"] for row in whole["rows"])
+    assert not any(row["missing"] or row["away"] for row in whole["rows"])
+    saved = {"kept": len([each for night in nights for each in night["kept"]["images"]])}
+    assert whole["counts"] == {
+        "unreviewed": saved["kept"] + 1,  # the best of the last run was saved again
+        "kept": 0,
+        "rejected": 0,
+        "sorted_out": whole["total"] - saved["kept"] - 1,
+    }
     _, groups = asked(own_server, "/uncertainty/ledger/models")
     (group,) = groups["models"]
     assert group["images"] == whole["total"]
@@ -153,6 +160,7 @@ def test_pages_and_conditions(own_server: ComfyServer, nights: list[dict[str, An
         ({"limit": "nan"}, ["limit", "nan"]),
         ({"since": "yesterday"}, ["since", "yesterday"]),
         ({"after": "x"}, ["after", "'x'"]),
+        ({"stars_min": "6"}, ["stars_min", "6"]),
         ({"search": "x" * 300}, ["search", "200", "300"]),
     ],
 )
@@ -177,7 +185,7 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     ids = [row["id"] for row in told["rows"]]
     files = [place / "output" / "night" / row["file"]["filename"] for row in told["rows"]]
     _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [*ids, 12345]})
-    assert done["moved"] == ids
+    assert done["done"] == ids
     assert [failure["id"] for failure in done["failed"]] == [12345]
     assert not any(file.exists() for file in files)
     assert all((file.parent / "rejected" / file.name).exists() for file in files)
@@ -189,13 +197,16 @@ def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[s
     for _ in range(2):
         _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
         assert not any(row["missing"] for row in told["rows"])
-        assert {row["id"]: row["relocated"] for row in told["rows"]} == {ids[0]: True, ids[1]: False}
+        assert {row["id"]: (row["relocated"], row["away"]) for row in told["rows"]} == {
+            ids[0]: (True, False),
+            ids[1]: (False, True),
+        }
     _, done = asked(own_server, "/uncertainty/ledger/relocate", {"ids": [ids[0]]})
-    assert (done["moved"], done["failed"]) == ([ids[0]], [])
+    assert (done["done"], done["failed"]) == ([ids[0]], [])
     _, told = asked(own_server, "/uncertainty/ledger", state="rejected")
-    assert [(row["id"], row["relocated"]) for row in told["rows"]] == [(ids[1], False)]
+    assert {row["id"]: (row["relocated"], row["away"]) for row in told["rows"]} == {ids[0]: (False, False), ids[1]: (False, True)}
     _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
-    assert (done["moved"], done["failed"]) == (ids, [])
+    assert (done["done"], done["failed"]) == (ids, [])
     assert all(file.exists() for file in files)
 
 
@@ -216,8 +227,39 @@ def test_requests_at_the_same_time_lose_no_file(
         _, told = asked(own_server, "/uncertainty/ledger", limit=500)
         assert not any(row["missing"] or row["relocated"] for row in told["rows"])
     _, done = asked(own_server, "/uncertainty/ledger/restore", {"ids": ids})
-    assert (done["moved"], done["failed"]) == (ids, [])
+    assert (done["done"], done["failed"]) == (ids, [])
     assert {path.name: path.read_bytes() for path in (place / "output" / "night").glob("*.png")} == files
+
+
+def test_verdicts_and_stars_by_request(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:
+    _, told = asked(own_server, "/uncertainty/ledger", state="unreviewed", limit=3)
+    first, second, third = [row["id"] for row in told["rows"]]
+    _, done = asked(own_server, "/uncertainty/ledger/judge", {"ids": [first, second, 12345], "state": "kept", "stars": 4})
+    assert (done["done"], [failure["id"] for failure in done["failed"]]) == ([first, second], [12345])
+    _, done = asked(own_server, "/uncertainty/ledger/judge", {"ids": [third], "state": "rejected"})
+    _, told = asked(own_server, "/uncertainty/ledger", state="kept,rejected")
+    said = {row["id"]: (row["state"], row["stars"], row["away"]) for row in told["rows"]}
+    assert said == {first: ("kept", 4, False), second: ("kept", 4, False), third: ("rejected", 0, False)}
+    assert (told["counts"]["kept"], told["counts"]["rejected"], told["total"]) == (2, 1, 3)
+    assert asked(own_server, "/uncertainty/ledger", stars_min=4)[1]["total"] == 2
+    asked(own_server, "/uncertainty/ledger/judge", {"ids": [first, second, third], "state": "unreviewed", "stars": 0})
+    assert asked(own_server, "/uncertainty/ledger", state="kept,rejected")[1]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"ids": [1]}, "state"),
+        ({"ids": [1], "state": "sorted_out"}, "state"),
+        ({"ids": [1], "state": ["kept"]}, "state"),
+        ({"ids": [1], "stars": 6}, "stars"),
+        ({"ids": [1], "stars": True}, "stars"),
+        ({"ids": ["1"], "stars": 1}, "ids"),
+    ],
+)
+def test_other_verdicts_are_refused(own_server: ComfyServer, body: object, word: str) -> None:
+    status, told = asked(own_server, "/uncertainty/ledger/judge", body)
+    assert status == 400 and word in told["error"]
 
 
 @pytest.mark.parametrize("body", [{"ids": []}, {"ids": ["1"]}, {"ids": "../x"}, {"ids": [True]}, {"files": ["a.png"]}, [1], {}])
@@ -234,12 +276,12 @@ def test_a_row_that_points_elsewhere_moves_nothing(own_server: ComfyServer, nigh
     ledger = Ledger(place / "user" / "uncertainty" / "ledger.sqlite3")
     _, told = asked(own_server, "/uncertainty/ledger", limit=1)
     row = told["rows"][0]
-    ledger.moved(row["id"], "../user/secret.png", False)
+    ledger.change(row["id"], file="../user/secret.png")
     _, done = asked(own_server, "/uncertainty/ledger/reject", {"ids": [row["id"]]})
-    assert done["moved"] == []
+    assert done["done"] == []
     assert "outside" in done["failed"][0]["reason"]
     assert secret.exists()
-    ledger.moved(row["id"], f"night/{row['file']['filename']}", False)
+    ledger.change(row["id"], file=f"night/{row['file']['filename']}")
 
 
 def test_other_content_than_json_is_refused(own_server: ComfyServer) -> None:

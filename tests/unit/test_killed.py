@@ -133,10 +133,10 @@ def test_the_ledger_has_all_images_of_a_run_or_none(tmp_path: Path) -> None:
 
     def check_moved() -> None:
         (entry,) = ledger.find([number])
-        assert entry.file in (("rejected/a.png",) if entry.rejected else names)
+        assert (entry.file, entry.state) in [("rejected/a.png", "rejected"), *((name, "unreviewed") for name in names)]
 
-    killed_at_every_line(lambda: ledger.moved(number, "rejected/a.png", True), check_moved)
-    assert ledger.find([number])[0].rejected
+    killed_at_every_line(lambda: ledger.change(number, file="rejected/a.png", state="rejected"), check_moved)
+    assert ledger.find([number])[0].state == "rejected"
 
 
 def test_the_child_reports_what_fails(tmp_path: Path) -> None:

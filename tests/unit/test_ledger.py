@@ -175,10 +175,30 @@ def test_conditions_narrow_the_list(ledger: Ledger) -> None:
     assert ledger.page(Query(since=100.0, until=300.0)).total == 8
     assert ledger.page(Query(score_min=0.9, score_max=2.5)).total == 8
     (first, *_) = ledger.page(Query()).images
-    moved = ledger.moved(first.id, "x/rejected/0.png", True)
-    assert (moved.file, moved.rejected) == ("x/rejected/0.png", True)
-    assert [entry.id for entry in ledger.page(Query(state="rejected")).images] == [first.id]
-    assert ledger.page(Query(state="kept")).total == 15
+    changed = ledger.change(first.id, file="x/rejected/0.png", state="rejected", stars=2, stamp=(7, 8))
+    assert (changed.file, changed.state, changed.stars) == ("x/rejected/0.png", "rejected", 2)
+    assert (changed.size, changed.modified) == (7, 8)
+    assert [entry.id for entry in ledger.page(Query(states=("rejected",))).images] == [first.id]
+    assert ledger.page(Query(states=("unreviewed", "kept"))).total == 15
+    assert [entry.id for entry in ledger.page(Query(stars_min=2)).images] == [first.id]
+    assert ledger.page(Query(stars_min=3)).total == 0
+
+
+def test_each_state_is_counted_under_the_other_conditions(ledger: Ledger) -> None:
+    ledger.record(made(4), files(4))
+    ledger.record(made(2, 1, sorted_out=True), files(2, "rest"))
+    ledger.record(made(3, 2))  # not saved
+    images = ledger.page(Query(sort="score", order="asc", states=("unreviewed",))).images
+    for image, state in zip(images, ("kept", "rejected"), strict=False):
+        ledger.change(image.id or 0, state=state)
+    counts = {"unreviewed": 2, "kept": 1, "rejected": 1, "sorted_out": 2}
+    for states in (("kept",), ("kept", "sorted_out"), tuple(counts)):
+        page = ledger.page(Query(states=states))
+        assert (page.counts, page.total) == (counts, sum(counts[state] for state in states))
+        assert {image.state for image in page.images} == set(states)
+    assert ledger.page(Query(score_max=0.5)).counts == {"unreviewed": 0, "kept": 1, "rejected": 0, "sorted_out": 1}
+    ledger.record(made(4), files(4))  # what was said of an image holds when it is recorded again
+    assert ledger.page(Query()).counts == counts
 
 
 def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
@@ -187,11 +207,11 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
     columns = [column for name in QUANTITIES for column in (name, f"{name}_error")]
     scores = torch.rand(100_000, len(columns), generator=torch.Generator().manual_seed(0)).tolist()
     rows = (
-        (f"{i}", names[i % 5 == 0], f"prompt {i // 16 % 300}", 1e9 + i, i, i % 16, *scores[i], f"x/{i}.png", int(i % 7 == 0))
+        (f"{i}", names[i % 5 == 0], f"prompt {i // 16 % 300}", 1e9 + i, i, i % 16, *scores[i], f"x/{i}.png", 2 * int(i % 7 == 0))
         for i in range(100_000)
     )
     with sqlite3.connect(ledger.path) as connection:
-        fields = ["digest", "fingerprint", "prompt_digest", "created", "seed", "place", *columns, "file", "rejected"]
+        fields = ["digest", "fingerprint", "prompt_digest", "created", "seed", "place", *columns, "file", "state"]
         connection.executemany(f"INSERT INTO images ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})", rows)  # noqa: S608
         prompts = [(f"prompt {i}", f"a cat on mat {i}") for i in range(300)]
         connection.executemany("INSERT INTO prompts (digest, text) VALUES (?, ?)", prompts)
@@ -200,7 +220,7 @@ def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
         (Query(), deep),
         (Query(sort="score", order="asc"), "[0.7, 1]"),
         (Query(sort="score", fingerprint=names[1], quantity="score_variance"), None),
-        (Query(model="SD15 abc", state="rejected"), deep),
+        (Query(model="SD15 abc", states=("rejected",)), deep),
         (Query(sort="score", fingerprint=names[0], prompt_digest="prompt 7"), None),
         (Query(sort="prompt"), None),
         (Query(sort="prompt", order="asc"), "[150, 0.5, 1]"),
@@ -264,7 +284,7 @@ def test_what_cannot_be_asked_is_named(ledger: Ledger) -> None:
         ({"sort": "name"}, "sort"),
         ({"order": "up"}, "order"),
         ({"quantity": "x"}, "quantity"),
-        ({"state": "x"}, "state"),
+        ({"states": ("kept", "x")}, "state"),
         ({"search": "x" * 201}, "search .* 200 .* 201"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -68,6 +68,14 @@ def test_prompts_are_numbered_by_first_use(first: Path) -> None:
         assert connection.execute("SELECT number, digest, text FROM prompts").fetchall() == [(1, "p", None), (2, "a", None)]
 
 
+def test_what_was_moved_away_is_rejected_by_hand(first: Path) -> None:
+    with sqlite3.connect(first) as connection:
+        connection.execute("UPDATE images SET rejected = 1, file = 'a/rejected/1.png' WHERE id = 2")
+    Ledger(first).upgrade()
+    images = Ledger(first).page(Query(sort="score", order="asc")).images
+    assert [(image.state, image.stars) for image in images] == [("unreviewed", 0), ("rejected", 0), ("unreviewed", 0)]
+
+
 def test_a_migrated_ledger_has_the_schema_of_a_new_one(first: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.sqlite3"
     Ledger(new).record(made(1))

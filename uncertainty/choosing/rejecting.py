@@ -85,7 +85,12 @@ def moving(root: Path, folder: Path) -> Iterator[Mover]:
 
 def folder_of(file: Path) -> Path:
     """The folder that a file is in when it is not rejected."""
-    return file.parent.parent if file.parent.name == REJECTED else file.parent
+    return file.parent.parent if is_away(file) else file.parent
+
+
+def is_away(file: Path) -> bool:
+    """Whether a file is where rejected files go."""
+    return file.parent.name == REJECTED
 
 
 def numbered(path: Path, number: int) -> Path:

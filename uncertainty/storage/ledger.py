@@ -28,9 +28,10 @@ from ..quantities import QUANTITIES
 from ..scores import bad_end
 from ..settings import possible
 from . import foreign
-from .ledger_query import Query, signed
+from .ledger_query import LISTED, Query, signed
 from .migrations import VERSION, is_current, migrate, version_of
-from .records import ImageRecord, records_of
+from .rating import MOST_STARS
+from .records import STATES, ImageRecord, records_of
 from .sorted_scores import SortedScores
 
 # Seconds to wait while another process writes.
@@ -40,7 +41,7 @@ LOCATION = Path("uncertainty", "ledger.sqlite3")
 # Fields of a record that have a column of the same name.
 COLUMNS = (
     *("digest", "fingerprint", "created", "seed", "prompt_digest", "place"),
-    *("file", "size", "modified", "rejected"),
+    *("file", "size", "modified", "state", "stars"),
 )
 # Longest text of a prompt that is kept; the rest of a longer one is left out.
 LONGEST_PROMPT = 10_000
@@ -50,7 +51,7 @@ _SELECT = (
     "(SELECT text FROM prompts WHERE digest = prompt_digest) AS prompt"
 )
 # What a file gives a row, and what the row loses with it.
-OF_THE_FILE = ("output", "file", "size", "modified", "rejected")
+OF_THE_FILE = ("output", "file", "size", "modified", "state", "stars")
 
 
 class LedgerError(Exception):
@@ -59,11 +60,19 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a query: its images, the total number of matches, and the cursor of the next page (None for the last)."""
+    """One page of a query.
+
+    Attributes:
+        images: its images.
+        total: number of all matches.
+        next: cursor of the next page; None for the last.
+        counts: number of images in each state that match everything else.
+    """
 
     images: list[ImageRecord]
     total: int
     next: str | None
+    counts: dict[str, int]
 
 
 class Ledger:
@@ -254,24 +263,26 @@ class Ledger:
         order = ", ".join(f"{column} {direction.upper()}" for column, direction in query.keys)
         with self._reading() as connection:
             where = f"{where}{self._listed(connection)}"
-            total = connection.execute(f"SELECT count(*) FROM {query.table} WHERE {where}", values).fetchone()[0]  # nosec B608
+            counts = _counts(connection, query.table, where, values)
+            where = f"{query.of_state} AND {where}"
             if after is not None:
                 condition, more = query.after(after)
                 where, values = f"{where} AND {condition}", [*values, *more]
-            # The first condition is about ``rejected``. The plus sign keeps SQLite from its index, which is not in this order.
+            # The first condition is about ``state``. The plus sign keeps SQLite from its index, which is not in this order.
             rows = connection.execute(
                 f"{_SELECT} FROM {query.table} WHERE +{where} ORDER BY {order} LIMIT ?",  # nosec B608
                 [*values, limit],
             ).fetchall()
             models = _models(connection)
         last = json.dumps([rows[-1][column.rpartition(".")[2]] for column, _ in query.keys]) if len(rows) == limit else None
-        return Page([_image(row, models) for row in rows], total, last)
+        total = sum(counts[state] for state in query.states)
+        return Page([_image(row, models) for row in rows], total, last, counts)
 
     def find(self, ids: Sequence[int]) -> list[ImageRecord]:
         """The saved images with these ids, in the given order; unknown ids are skipped."""
         with self._reading() as connection:
             models = _models(connection)
-            select = f"{_SELECT} FROM images WHERE id = ? AND rejected IS NOT NULL{self._listed(connection)}"  # nosec B608
+            select = f"{_SELECT} FROM images WHERE id = ? AND {LISTED}{self._listed(connection)}"  # nosec B608
             rows = [connection.execute(select, (each,)).fetchone() for each in ids]
         return [_image(row, models) for row in rows if row is not None]
 
@@ -289,7 +300,7 @@ class Ledger:
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT fingerprint, settings, images FROM settings JOIN (SELECT fingerprint, count(*) AS images FROM images "
-                f"WHERE rejected IS NOT NULL{self._listed(connection)} GROUP BY fingerprint) "  # nosec B608
+                f"WHERE {LISTED}{self._listed(connection)} GROUP BY fingerprint) "  # nosec B608
                 "USING (fingerprint) ORDER BY images DESC"
             ).fetchall()
         return [(row["fingerprint"], _settings(row["settings"]), row["images"]) for row in rows]
@@ -320,12 +331,32 @@ class Ledger:
                     answers[index] = None if score is None else better + 1, standing.count
         return answers
 
-    def moved(self, number: int, file: str, rejected: bool) -> ImageRecord:
-        """Store the new path of an image's file, in this output folder, and return the updated record."""
+    def change(
+        self,
+        number: int,
+        *,
+        file: str | None = None,
+        state: str | None = None,
+        stars: int | None = None,
+        stamp: tuple[int, int] | None = None,
+    ) -> ImageRecord:
+        """Store what changed of a saved image, whose file is in this output folder, and return the updated record.
+
+        Args:
+            number: id of the row.
+            file: its new path.
+            state: its new state.
+            stars: its new stars.
+            stamp: new size and time of change of the file.
+        """
+        size, modified = stamp or (None, None)
+        position = None if state is None else STATES.index(state)
+        given = {"file": file, "state": position, "stars": stars, "size": size, "modified": modified}
+        changed = {name: value for name, value in given.items() if value is not None}
         with self._writing() as connection:
-            output = _output_number(connection, self.output)
-            update = "UPDATE images SET output = ?, file = ?, rejected = ? WHERE id = ?"
-            connection.execute(update, (output, file, rejected, number))
+            changed["output"] = _output_number(connection, self.output)
+            setting = ", ".join(f"{name} = ?" for name in changed)
+            connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*changed.values(), number))  # nosec B608
         return self.find([number])[0]
 
     def state(self) -> tuple[int, int]:
@@ -341,7 +372,7 @@ class Ledger:
         if image.file is not None:
             # A name belongs to the image that was saved last.
             connection.execute(
-                "UPDATE images SET file = NULL, size = NULL, modified = NULL, rejected = NULL "
+                "UPDATE images SET file = NULL, size = NULL, modified = NULL, state = NULL, stars = 0 "
                 "WHERE file = ? AND output = ? AND digest != ?",
                 (image.file, output, image.digest),
             )
@@ -352,6 +383,8 @@ class Ledger:
             return
         same = [row["id"] for row in rows if (row["file"], row["output"]) == (image.file, output)]
         free = [row["id"] for row in rows if row["file"] is None or (row["output"] == output and self._is_gone(row["file"]))]
+        if same:  # recorded again: what was said of it holds
+            of_the_file = {name: value for name, value in of_the_file.items() if name not in ("state", "stars")}
         for number in (same or free)[:1]:
             setting = ", ".join(f"{name} = ?" for name in of_the_file)
             connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
@@ -373,6 +406,13 @@ class Ledger:
         return f" AND output IN ({', '.join(map(str, here))})"
 
 
+def _counts(connection: sqlite3.Connection, table: str, where: str, values: Sequence[Any]) -> dict[str, int]:
+    """Number of images in each state."""
+    select = f"SELECT state, count(*) FROM {table} WHERE {LISTED} AND {where} GROUP BY state"  # nosec B608
+    found = {STATES[state]: count for state, count in connection.execute(select, values) if state in range(len(STATES))}
+    return {state: found.get(state, 0) for state in STATES}
+
+
 def _output_number(connection: sqlite3.Connection, output: str) -> int:
     """Id of an output folder, which is added if it is new."""
     connection.execute("INSERT OR IGNORE INTO outputs (path) VALUES (?)", (output,))
@@ -388,7 +428,7 @@ def _values(image: ImageRecord, moment: float, output: int) -> dict[str, Any]:
     """The columns of a new row; a score that is absent or not finite is NULL."""
     values: dict[str, Any] = {name: getattr(image, name) for name in COLUMNS}
     values |= {"created": moment, "seed": signed(image.seed), "output": output}
-    values["rejected"] = None if image.file is None else int(image.rejected)
+    values["state"] = None if image.file is None else STATES.index(image.state)
     for name in QUANTITIES:
         values |= {name: image.score(name), f"{name}_error": image.standard_error(name)}
     return values
@@ -406,7 +446,8 @@ def _image(row: sqlite3.Row, models: Mapping[str, str]) -> ImageRecord:
     """The image of a row. SQLite stores values of any type in any column: those of another type than the column's are absent."""
     scores = {name: (_number(row[name]), _number(row[f"{name}_error"])) for name in QUANTITIES}
     about: dict[str, Any] = {name: row[name] for name in ("id", *COLUMNS)}
-    about |= {"seed": _unsigned(row["seed"]), "rejected": bool(row["rejected"])}
+    about |= {"seed": _unsigned(row["seed"]), "state": STATES[row["state"]] if row["state"] in range(len(STATES)) else STATES[0]}
+    about |= {"stars": row["stars"] if row["stars"] in range(MOST_STARS + 1) else 0}
     about["prompt"] = row["prompt"]
     about |= {name: about[name] if isinstance(about[name], str) else None for name in ("prompt", "prompt_digest", "file")}
     about |= {"place": about["place"] if COUNT.fits(about["place"]) else 0}

@@ -9,10 +9,12 @@ from ..kinds import NUMBER, listed, shown, whole
 from ..quantities import DEFAULT_QUANTITY, QUANTITIES
 from ..scores import bad_end
 from . import foreign
+from .records import STATES
 
 SORTS = ("date", "score", "prompt")
 ORDERS = ("asc", "desc")
-STATES = ("kept", "rejected", "all")
+LISTED = "state >= 0"
+"""The condition that an image is listed: it is saved, and was not taken off the list."""
 LONGEST_CURSOR = 200
 LONGEST_SEARCH = 200
 ROW = whole(0, (1 << 63) - 1)
@@ -35,7 +37,8 @@ class Query:
         until: only images recorded before this time.
         score_min: only images with at least this score.
         score_max: only images with at most this score.
-        state: ``kept``, ``rejected`` or ``all``.
+        states: only images in one of these states.
+        stars_min: only images with at least so many stars.
         search: only images for which each of these words is in the prompt or in the name of the model, or is the seed.
     """
 
@@ -49,7 +52,8 @@ class Query:
     until: float | None = None
     score_min: float | None = None
     score_max: float | None = None
-    state: str = "all"
+    states: tuple[str, ...] = STATES
+    stars_min: int = 0
     search: str = ""
 
     def __post_init__(self) -> None:
@@ -57,7 +61,8 @@ class Query:
         check_choice("sort", self.sort, SORTS)
         check_choice("order", self.order, ORDERS)
         check_choice("quantity", self.quantity, QUANTITIES)
-        check_choice("state", self.state, STATES)
+        for state in self.states:
+            check_choice("state", state, STATES)
         if len(self.search) > LONGEST_SEARCH:
             raise ValueError(f"search must have at most {LONGEST_SEARCH} characters, got {len(self.search)}.")
 
@@ -76,8 +81,13 @@ class Query:
             return "prompts CROSS JOIN images INDEXED BY by_prompt ON images.prompt_digest = prompts.digest"
         return "images" if self.prompt_digest is None else "images INDEXED BY by_prompt"
 
+    @property
+    def of_state(self) -> str:
+        """The WHERE clause that selects the listed images in one of the states."""
+        return f"state IN ({', '.join(str(STATES.index(state)) for state in self.states)})"
+
     def conditions(self) -> tuple[str, list[Any]]:
-        """The WHERE clause that selects the saved images, and its values."""
+        """The WHERE clause that selects by everything but the state, and its values."""
         parts: list[tuple[str, Any]] = []
         if self.fingerprint is not None:
             parts.append(("fingerprint = ?", self.fingerprint))
@@ -91,17 +101,16 @@ class Query:
             "created < ?": self.until,
             f"{self.quantity} >= ?": self.score_min,
             f"{self.quantity} <= ?": self.score_max,
+            "stars >= ?": self.stars_min or None,
         }
         parts += [(text, value) for text, value in limits.items() if value is not None]
-        fixed = ["rejected IS NOT NULL"] if self.state == "all" else [f"rejected = {int(self.state == 'rejected')}"]
-        if self.sort != "date":
-            fixed.append(f"{self.quantity} IS NOT NULL")
+        fixed = [] if self.sort == "date" else [f"{self.quantity} IS NOT NULL"]
         texts, values = [text for text, _ in parts], [value for _, value in parts]
         for word in self.search.split():
             found, more = _contains(word)
             texts.append(found)
             values += more
-        return " AND ".join([*fixed, *texts]), values
+        return " AND ".join([*fixed, *texts]) or "TRUE", values
 
     def after(self, cursor: str) -> tuple[str, list[float]]:
         """The condition for rows after a cursor, and its values.

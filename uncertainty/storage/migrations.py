@@ -77,6 +77,17 @@ def _texts_of_prompts(connection: sqlite3.Connection) -> None:
     )
 
 
+def _states_of_images(connection: sqlite3.Connection) -> None:
+    """Instead of whether the file was moved away, which its path tells: what a person or a rule said of the image.
+
+    The column holds the position in ``records.STATES``. It is NULL until the image is saved, and ``-1 - position`` while the
+    image is taken off the list. It keeps its place in the indexes. So far, images were rejected by hand, by moving them.
+    """
+    connection.execute("ALTER TABLE images RENAME COLUMN rejected TO state")
+    connection.execute("UPDATE images SET state = 2 WHERE state = 1")
+    connection.execute("ALTER TABLE images ADD COLUMN stars INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first,
     _prompt_is_a_digest,
@@ -84,6 +95,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _images_of_a_prompt,
     _scores_of_other_programs,
     _texts_of_prompts,
+    _states_of_images,
 )
 VERSION = len(MIGRATIONS)
 
@@ -140,6 +152,7 @@ def _missing_columns(connection: sqlite3.Connection) -> list[str]:
 def _index(connection: sqlite3.Connection, name: str) -> None:
     """Create indexes for one sort order that include the filter columns, so that counting and paging read no other rows."""
     present = {row[1] for row in connection.execute("PRAGMA table_info(images)")}
-    also = "rejected, output, copy" if "output" in present else "rejected"
+    state = "state" if "state" in present else "rejected"
+    also = f"{state}, output, copy" if "output" in present else state
     connection.execute(f"CREATE INDEX IF NOT EXISTS by_{name} ON images ({name}, id, {also}, fingerprint)")
     connection.execute(f"CREATE INDEX IF NOT EXISTS by_fingerprint_and_{name} ON images (fingerprint, {name}, id, {also})")

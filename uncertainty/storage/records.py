@@ -14,6 +14,9 @@ from ..settings import possible
 from . import foreign
 from .fingerprints import described, fingerprint, image_digests
 
+STATES = ("unreviewed", "kept", "rejected", "sorted_out")
+"""What was said of an image: nothing yet; a person kept or rejected it; a rule sorted it out, of the filter or of ``rank``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
@@ -32,7 +35,8 @@ class ImageRecord:
         file: path of the file, relative to the output folder in the ledger, and to the batch's folder in its rows.
         size: bytes of the file when it was recorded.
         modified: time of its last change then, in nanoseconds since 1970.
-        rejected: whether the file was moved to a folder ``rejected``.
+        state: one of ``STATES``.
+        stars: 0 to 5, given by a person.
         created: when it was recorded, in seconds since 1970.
         id: row id in the ledger.
         number: number of its job in a batch.
@@ -51,7 +55,8 @@ class ImageRecord:
     file: str | None = None
     size: int | None = None
     modified: int | None = None
-    rejected: bool = False
+    state: str = STATES[0]
+    stars: int = 0
     created: float | None = None
     id: int | None = None
     number: int = 0
@@ -116,6 +121,7 @@ def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> 
             settings=settings,
             prompt_digest=known.get("prompt"),
             file=None if files is None else files[index],
+            state="sorted_out" if known.get("sorted_out") else STATES[0],
             extra_scores={
                 kind: (float(score.values[index]), score.higher_is_better) for kind, score in measured.extra_scores.items()
             },

@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { STATES, verdict } from "./verdicts.js";
 import { date, path, rank, score } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row */
@@ -13,7 +14,16 @@ const LOOK_MS = 90;
 export class Card {
   constructor() {
     this.picture = h("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
-    this.frame = h("div", { className: "unc-ledger-frame" }, this.picture, h("span", { className: "unc-ledger-check", title: "Select" }, "✓"));
+    this.badge = h("span", { className: "unc-ledger-badge" });
+    this.stars = h("span", { className: "unc-ledger-stars" });
+    this.frame = h(
+      "div",
+      { className: "unc-ledger-frame" },
+      this.picture,
+      h("span", { className: "unc-ledger-check", title: "Select" }, "✓"),
+      this.badge,
+      this.stars,
+    );
     this.lines = [h("b"), h("span", { className: "unc-ledger-rank" }), h("span")];
     this.element = h(
       "div",
@@ -54,11 +64,14 @@ export class Card {
     this.#say();
     this.element.id = `unc-ledger-${row.id}`;
     this.element.dataset.id = String(row.id);
-    this.element.classList.toggle("unc-ledger-rejected", row.rejected);
+    this.element.dataset.state = row.state;
+    this.badge.textContent = STATES[row.state].badge;
+    this.badge.title = STATES[row.state].title;
+    this.stars.textContent = "★".repeat(row.stars);
     const words = [score(row), rank(row), date(row)];
     words.forEach((text, i) => (this.lines[i].textContent = text));
-    this.element.title = [path(row), `score ${words[0]}, ${words[1]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
-    this.element.setAttribute("aria-label", `${path(row)}, score ${words.join(", ")}${row.rejected ? ", rejected" : ""}`);
+    this.element.title = [path(row), verdict(row), `score ${words[0]}, ${words[1]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
+    this.element.setAttribute("aria-label", `${path(row)}, score ${[...words, verdict(row)].filter(Boolean).join(", ")}`);
   }
 
   /** Show or hide the heatmap over the picture. @param {boolean} on */

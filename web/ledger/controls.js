@@ -2,8 +2,8 @@
 
 import { h } from "../shared/dom.js";
 import { QUANTITIES } from "../shared/quantities.js";
-import { segments } from "../shared/segments.js";
 import { EVERYTHING } from "./query.js";
+import { MOST_STARS, STATES } from "./verdicts.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
@@ -19,7 +19,9 @@ const SORTS = {
 };
 const PAUSE_MS = 250; // without a key, before the list is searched
 const RANKED = { within_prompt: "Within each prompt", across_prompts: "Across prompts: mixes easy and difficult ones" };
-const STATES = { kept: "Kept", rejected: "Rejected", all: "All" };
+/** @type {Record<string, string>} */
+const STARS = { "": "Any stars" };
+for (let stars = 1; stars <= MOST_STARS; stars++) STARS[stars] = `${"★".repeat(stars)}${stars < MOST_STARS ? " or more" : ""}`;
 
 export class Controls {
   /** @param {() => void} changed called when the wish changed */
@@ -39,8 +41,12 @@ export class Controls {
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
     });
     this.ranked = this.#choice("Ranks", RANKED, (ranked) => this.#set({ ranked }));
-    const states = Object.entries(STATES).map(([name, label]) => ({ name, label }));
-    this.states = segments("unc-ledger-states", "Images to show", states, (state) => this.#set({ state }));
+    this.stars = this.#choice("Stars", STARS, (stars_min) => this.#set({ stars_min }));
+    this.states = Object.entries(STATES).map(([name, { label, title }]) => {
+      const count = h("span");
+      const button = h("button", { type: "button", title, onclick: () => this.#toggle(name) }, `${label} `, count);
+      return { name, button, count };
+    });
     this.search = h("input", { type: "search", placeholder: "Search prompt, seed or model", "aria-label": "Search prompt, seed or model", maxLength: 200 });
     this.search.addEventListener("input", () => {
       clearTimeout(this.searching);
@@ -63,6 +69,7 @@ export class Controls {
         { className: "unc-ledger-filters" },
         h("label", { className: "unc-ledger-wide" }, h("span", {}, "Made with"), this.settings),
         h("label", { className: "unc-ledger-wide" }, h("span", {}, "Ranks"), this.ranked),
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Stars"), this.stars),
         ...Object.values(this.fields).map(({ label }) => label),
         this.reset,
       ),
@@ -71,20 +78,32 @@ export class Controls {
       "div",
       { className: "unc-ledger-controls" },
       this.search,
-      this.states.element,
+      h("div", { className: "unc-ledger-states", role: "group", "aria-label": "Images to show" }, ...this.states.map(({ button }) => button)),
       h("div", { className: "unc-ledger-row" }, this.sort, this.quantity),
       filters,
     );
     this.#show();
   }
 
-  /** Number of filters set, not counting kept or rejected. */
-  get filters() {
-    const { model, fingerprint, prompt_digest, search, since, until, score_min, score_max } = this.wish;
-    return [model || fingerprint, prompt_digest, search, since, until, score_min, score_max].filter(Boolean).length;
+  /** Show or hide the images in a state. @param {string} name */
+  #toggle(name) {
+    const shown = new Set(this.wish.state.split(","));
+    if (!shown.delete(name)) shown.add(name);
+    this.#set({ state: this.states.map((each) => each.name).filter((each) => shown.has(each)).join(",") });
   }
 
-  /** Remove all filters except kept or rejected. */
+  /** Say how many images are in each state. @param {import("./query.js").Counts} counts */
+  counted(counts) {
+    for (const each of this.states) each.count.textContent = count(counts[each.name] ?? 0);
+  }
+
+  /** Number of filters set, not counting the states. */
+  get filters() {
+    const { model, fingerprint, prompt_digest, search, stars_min, since, until, score_min, score_max } = this.wish;
+    return [model || fingerprint, prompt_digest, search, stars_min, since, until, score_min, score_max].filter(Boolean).length;
+  }
+
+  /** Remove all filters except the states. */
   clear() {
     clearTimeout(this.searching);
     const { sort, order, quantity, state, ranked } = this.wish;
@@ -127,7 +146,9 @@ export class Controls {
     this.quantity.value = wish.quantity;
     this.ranked.value = wish.ranked;
     this.#showSettings();
-    this.states.show(wish.state);
+    const shown = wish.state.split(",");
+    for (const { name, button } of this.states) button.setAttribute("aria-pressed", String(shown.includes(name)));
+    this.stars.value = wish.stars_min;
     if (document.activeElement !== this.search) this.search.value = wish.search; // a space at the end may be about to get a word
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
     this.mark.textContent = this.filters ? `${this.filters} set` : "";

@@ -4,6 +4,7 @@ import { h } from "../shared/dom.js";
 import { Card } from "./card.js";
 import { GAP, Places } from "./places.js";
 import { Selection } from "./selection.js";
+import { saidBy } from "./verdicts.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
@@ -17,8 +18,9 @@ export class Grid {
   /**
    * @param {{
    *   more: () => void, chosen: () => void, all: () => void, open: (index: number) => void,
-   *   section: (row: Row) => import("./places.js").Section | null
-   * }} told callbacks: load more rows, the selection changed, select all rows, enlarge a row; the section of a row
+   *   section: (row: Row) => import("./places.js").Section | null, judge: (rows: Row[], said: import("./verdicts.js").Said) => void
+   * }} told callbacks: load more rows, the selection changed, select all rows, enlarge a row; the section of a row; a key said
+   *   something of rows
    */
   constructor(told) {
     this.told = told;
@@ -245,6 +247,8 @@ export class Grid {
   #key(event) {
     const at = this.rows.findIndex((row) => row.id === this.active);
     const next = this.#next(event.key, at);
+    const said = saidBy(event);
+    const judged = this.selection.rows.size ? [...this.selection.rows.values()] : at < 0 ? [] : [this.rows[at]];
     if (next !== undefined) {
       if (!this.rows.length) return;
       if (event.shiftKey) {
@@ -260,7 +264,8 @@ export class Grid {
       this.selection.toggle(this.rows[at]);
       this.mark();
       this.told.chosen();
-    } else if (event.key === "Enter" && at >= 0) this.told.open(at);
+    } else if (said && judged.length) this.told.judge(judged, said);
+    else if (event.key === "Enter" && at >= 0) this.told.open(at);
     else if (event.key === "Escape" && this.selection.rows.size) {
       this.selection.clear();
       this.mark();

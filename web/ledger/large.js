@@ -4,6 +4,7 @@ import { overlayDialog } from "../shared/dialog.js";
 import { h } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { saidBy, verdict } from "./verdicts.js";
 import { path, rank, score } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row */
@@ -13,9 +14,10 @@ let withHeat = true; // kept from one opening to the next
 /**
  * @param {() => Row[]} rows the rows loaded so far
  * @param {number} first index of the row to start with
- * @param {(index: number) => void} shown called with the index of the row shown
+ * @param {{shown: (index: number) => void, judge: (row: Row, said: import("./verdicts.js").Said) => void}} told called with the
+ *   index of the row shown, and with what a key said of it; afterwards `rows` holds the changed row
  */
-export function openLarge(rows, first, shown) {
+export function openLarge(rows, first, { shown, judge }) {
   let row = rows()[first];
   const picture = h("img", { alt: "" });
   const heat = h("img", { alt: "", className: "unc-ledger-heat" });
@@ -50,7 +52,7 @@ export function openLarge(rows, first, shown) {
     if ((focused === back && back.disabled) || (focused === on && on.disabled)) toggle.focus(); // a disabled button gets no keys
     picture.src = pictureUrl(row, false);
     picture.alt = path(row);
-    line.textContent = `${path(row)} · ${score(row)} · ${rank(row)}${row.rejected ? " · rejected" : ""}`;
+    line.textContent = [path(row), score(row), rank(row), verdict(row)].filter(Boolean).join(" · ");
     overlay(withHeat);
   }
 
@@ -63,8 +65,9 @@ export function openLarge(rows, first, shown) {
   picture.onerror = () => (note.textContent = "The file no longer exists.");
   const { dialog } = overlayDialog("Enlarged image", stage, line, note, bar);
   dialog.addEventListener("keydown", (event) => {
-    const step = towards(event);
-    if (step) by(step);
+    const [step, said] = [towards(event), saidBy(event)];
+    if (said) judge(row, said);
+    if (step || said) by(step);
   });
   go(first);
   toggle.focus();

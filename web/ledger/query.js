@@ -9,15 +9,18 @@ import { DEFAULT_QUANTITY } from "../shared/quantities.js";
  *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
  *   prompt: string | null, prompt_digest: string | null,
  *   score: number | null, standard_error: number | null, rank: number | null, of: number, across_prompts: boolean,
- *   file: FileRef, rejected: boolean, missing: boolean, relocated: boolean
+ *   file: FileRef, state: keyof typeof import("./verdicts.js").STATES, stars: number, away: boolean, missing: boolean,
+ *   relocated: boolean
  * }} Row an image of the ledger; `rank` is 1 for the surest among the `of` images with its settings and, unless across_prompts,
- *   its prompt, whose text is null if it is not kept
+ *   its prompt, whose text is null if it is not kept; away: the file was moved to a folder `rejected`
  * @typedef {{
  *   sort: string, order: string, quantity: string, state: string, model: string, fingerprint: string, prompt_digest: string,
- *   search: string, ranked: string, since: string, until: string, score_min: string, score_max: string
- * }} Wish the images asked for and their order; "" means no restriction, dates are YYYY-MM-DD
+ *   search: string, stars_min: string, ranked: string, since: string, until: string, score_min: string, score_max: string
+ * }} Wish the images asked for and their order; "" means no restriction, dates are YYYY-MM-DD,
+ *   several states are separated by commas
  * @typedef {{fingerprint: string, model: string, images: number, label: string}} Settings
- * @typedef {{rows: Row[], total: number, next: string | null}} Page
+ * @typedef {Record<string, number>} Counts number of images in each state
+ * @typedef {{rows: Row[], total: number, next: string | null, counts: Counts}} Page
  */
 
 const LEDGER = "/uncertainty/ledger";
@@ -29,11 +32,12 @@ export const EVERYTHING = {
   sort: "date",
   order: "desc",
   quantity: DEFAULT_QUANTITY,
-  state: "kept",
+  state: "unreviewed,kept",
   model: "",
   fingerprint: "",
   prompt_digest: "",
   search: "",
+  stars_min: "",
   ranked: "within_prompt",
   since: "",
   until: "",
@@ -74,21 +78,22 @@ export async function settings() {
 }
 
 /**
- * Move files into their `rejected` folder, or back.
+ * Do something with images: reject them and move their files into the folder `rejected`, or back, or only say something of them.
  *
- * @param {"reject" | "restore"} action
+ * @param {"reject" | "restore" | "judge"} action
  * @param {number[]} ids
- * @param {(done: number) => void} progress
- * @returns {Promise<{moved: number[], failed: {id: number, reason: string}[]}>} after a failed request, all remaining ids count as
+ * @param {(done: number) => void} [progress]
+ * @param {import("./verdicts.js").Said} [said]
+ * @returns {Promise<{done: number[], failed: {id: number, reason: string}[]}>} after a failed request, all remaining ids count as
  *   failed
  */
-export async function move(action, ids, progress) {
-  /** @type {{moved: number[], failed: {id: number, reason: string}[]}} */
-  const all = { moved: [], failed: [] };
+export async function act(action, ids, progress = () => {}, said = {}) {
+  /** @type {{done: number[], failed: {id: number, reason: string}[]}} */
+  const all = { done: [], failed: [] };
   for (let i = 0; i < ids.length; i += AT_ONCE) {
     try {
-      const { moved, failed } = await ask(`${LEDGER}/${action}`, { ids: ids.slice(i, i + AT_ONCE) });
-      all.moved.push(...moved);
+      const { done, failed } = await ask(`${LEDGER}/${action}`, { ids: ids.slice(i, i + AT_ONCE), ...said });
+      all.done.push(...done);
       all.failed.push(...failed);
     } catch (error) {
       const reason = inWords(error);

@@ -14,6 +14,8 @@ export class Rows {
     /** @type {Row[]} */
     this.list = [];
     this.total = 0;
+    /** @type {import("./query.js").Counts} */
+    this.counts = {};
     /** @type {string | null} */
     this.next = null;
     // Increases with each new query, so that an older answer notices that it is outdated.
@@ -31,7 +33,7 @@ export class Rows {
   async start(seen = 0) {
     const generation = ++this.generation;
     this.loading = null;
-    let { rows, total, next } = await page(this.wish(), FIRST, null);
+    let { rows, total, next, counts } = await page(this.wish(), FIRST, null);
     const needed = seen && seen + Math.max(0, total - this.total); // new rows may precede them
     while (next && rows.length < needed && generation === this.generation) {
       const more = await page(this.wish(), FURTHER, next);
@@ -39,7 +41,7 @@ export class Rows {
       next = more.next;
     }
     if (generation !== this.generation) return false;
-    Object.assign(this, { list: rows, total, next });
+    Object.assign(this, { list: rows, total, next, counts });
     return true;
   }
 
@@ -55,13 +57,24 @@ export class Rows {
     return this.loading;
   }
 
+  /** Put changed rows in the places of the old ones, also if they no longer match the wish. @param {Row[]} changed */
+  replace(changed) {
+    const byId = new Map(changed.map((row) => [row.id, row]));
+    this.list = this.list.map((row) => {
+      const now = byId.get(row.id) ?? row;
+      this.counts[row.state]--;
+      this.counts[now.state]++;
+      return now;
+    });
+  }
+
   /** @param {string} after */
   async #append(after) {
     const { generation } = this;
-    const { rows, total, next } = await page(this.wish(), FURTHER, after);
+    const { rows, total, next, counts } = await page(this.wish(), FURTHER, after);
     if (generation !== this.generation) return false;
     this.list = this.list.concat(rows);
-    Object.assign(this, { total, next });
+    Object.assign(this, { total, next, counts });
     return true;
   }
 }

@@ -5,11 +5,12 @@ import { h } from "../shared/dom.js";
 import { Controls } from "./controls.js";
 import { Grid } from "./grid.js";
 import { openLarge } from "./large.js";
-import { inWords, move, settings } from "./query.js";
+import { act, inWords, settings } from "./query.js";
 import { Rows } from "./rows.js";
+import { MOST_STARS } from "./verdicts.js";
 import { count, images, path } from "./words.js";
 
-/** @typedef {import("./query.js").Row} Row @typedef {"reject" | "restore"} Action */
+/** @typedef {import("./query.js").Row} Row @typedef {"reject" | "restore"} Action @typedef {import("./verdicts.js").Said} Said */
 
 const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject" });
 const DOING = { reject: "Moving to rejected", restore: "Restoring" };
@@ -40,11 +41,15 @@ class LedgerTab {
       chosen: () => this.#showChoice(),
       all: () => this.#chooseAll(),
       open: (index) => this.#enlarge(index),
+      judge: (rows, said) => this.#judge(rows, said),
       section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? "Prompt without text" } : null),
     });
     /** While rows are moved or all are being selected, the list is not refreshed. */
     this.busy = false;
     this.missed = false;
+    /** Verdicts that the server does not know yet, sent one after the other. */
+    this.unsaid = 0;
+    this.saying = Promise.resolve();
     this.status = h("span", { role: "status" });
     this.everything = button("Select all", () => this.#chooseAll());
     this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
@@ -85,6 +90,7 @@ class LedgerTab {
   async #asked() {
     this.grid.selection.clear();
     this.#showChoice();
+    await this.saying;
     if (await this.#load(() => this.rows.start())) {
       this.grid.toTop();
       this.#show();
@@ -93,8 +99,8 @@ class LedgerTab {
 
   /** Load the list again, to show new images. */
   async #refresh() {
-    this.missed = this.busy;
-    if (this.busy) return;
+    this.missed = this.busy || this.unsaid > 0;
+    if (this.missed) return;
     const known = await this.#load(async () => {
       this.known = await settings();
       this.controls.know(this.known);
@@ -129,6 +135,7 @@ class LedgerTab {
   #show() {
     const { total, list } = this.rows;
     this.grid.show(list, total);
+    this.controls.counted(this.rows.counts);
     this.grid.element.hidden = total === 0;
     this.empty.hidden = total > 0;
     this.everything.disabled = total === 0;
@@ -147,18 +154,18 @@ class LedgerTab {
         h("p", {}, "Replace Save Image with ", h("b", {}, "Save Image (Uncertainty)"), " and connect the sampler’s ", h("b", {}, "uncertainty"), " to it. Every image it saves is listed here with its score."),
       ];
     }
-    return [h("p", {}, this.controls.wish.state === "rejected" ? "No rejected images." : "No kept images: see Rejected.")];
+    return [h("p", {}, "No images in these states. Others are counted above.")];
   }
 
   #showChoice() {
     const chosen = [...this.grid.selection.rows.values()];
-    const rejected = chosen.filter((row) => row.rejected);
-    const kept = chosen.filter((row) => !row.rejected);
+    const away = chosen.filter((row) => row.away);
+    const here = chosen.filter((row) => !row.away);
     this.status.textContent = chosen.length ? `${count(chosen.length)} of ${count(this.rows.total)} selected` : images(this.rows.total);
     this.choice.hidden = chosen.length === 0;
     const buttons = [];
-    if (kept.length) buttons.push(button(`Move ${count(kept.length)} to rejected`, () => this.#move("reject", kept), "unc-ledger-main"));
-    if (rejected.length) buttons.push(button(`Restore ${count(rejected.length)}`, () => this.#move("restore", rejected), "unc-ledger-main"));
+    if (here.length) buttons.push(button(`Move ${count(here.length)} to rejected`, () => this.#move("reject", here), "unc-ledger-main"));
+    if (away.length) buttons.push(button(`Restore ${count(away.length)}`, () => this.#move("restore", away), "unc-ledger-main"));
     const [first] = chosen;
     const narrowed = Boolean(this.controls.wish.prompt_digest && this.controls.wish.fingerprint);
     if (first?.prompt_digest && !narrowed && chosen.every((row) => comparable(row, first))) {
@@ -166,8 +173,30 @@ class LedgerTab {
     }
     buttons.push(button("Deselect", () => this.#chooseNone()));
     for (const each of buttons) each.disabled = this.busy;
-    this.choice.replaceChildren(...buttons);
+    this.choice.replaceChildren(...this.#verdictButtons(chosen), ...buttons);
     this.grid.mark();
+  }
+
+  /** Buttons for what the keys P, X, U and 0 to 5 say. @param {Row[]} chosen */
+  #verdictButtons(chosen) {
+    const all = (/** @type {(row: Row) => unknown} */ of) => chosen.every((row) => of(row) === of(chosen[0])) && chosen.length > 0;
+    const states = /** @type {const} */ ([["✓ Keep", "kept", "P"], ["✕ Reject", "rejected", "X"], ["Undecided", "unreviewed", "U"]]);
+    const verdicts = states.map(([text, state, key]) => {
+      const each = button(text, () => this.#judge(chosen, { state }));
+      each.title = `Key ${key}`;
+      each.setAttribute("aria-pressed", String(all((row) => row.state) && chosen[0].state === state));
+      return each;
+    });
+    const given = all((row) => row.stars) ? chosen[0].stars : 0;
+    const stars = Array.from({ length: MOST_STARS }, (_, index) => {
+      const value = index + 1;
+      const each = button(value <= given ? "★" : "☆", () => this.#judge(chosen, { stars: value === given ? 0 : value }), "unc-ledger-star");
+      each.title = value === given ? "Remove the stars (key 0)" : `Key ${value}`;
+      each.setAttribute("aria-label", `${value} ${value === 1 ? "star" : "stars"}`);
+      each.setAttribute("aria-pressed", String(value === given));
+      return each;
+    });
+    return [...verdicts, h("span", { className: "unc-ledger-rating", role: "group", "aria-label": "Stars" }, ...stars)];
   }
 
   #chooseNone() {
@@ -202,28 +231,61 @@ class LedgerTab {
     this.#showChoice();
     const byId = new Map(rows.map((row) => [row.id, row]));
     this.#say(h("span", {}, `${DOING[action]} ${images(rows.length)} …`));
-    const { moved, failed } = await move(action, [...byId.keys()], (done) => {
+    await this.saying;
+    const { done, failed } = await act(action, [...byId.keys()], (done) => {
       this.#say(h("span", {}, `${DOING[action]}: ${count(done)} of ${images(rows.length)} …`));
     });
     this.busy = false;
-    for (const id of moved) this.grid.selection.rows.delete(id);
-    const movedRows = moved.flatMap((id) => byId.get(id) ?? []);
-    const said = [h("span", {}, `${DONE[action]}: ${images(moved.length)}${failed.length ? `, not moved: ${count(failed.length)}` : ""}`)];
-    if (moved.length) said.push(button("Undo", () => this.#move(OTHER[action], movedRows)));
-    const close = button("×", () => (this.done.hidden = true), "unc-ledger-x");
-    close.setAttribute("aria-label", "Close this message");
-    said.push(close);
-    if (failed.length) {
-      const named = failed.slice(0, LISTED).map(({ id, reason }) => {
-        const row = byId.get(id);
-        return h("li", {}, `${row ? path(row) : `image ${id}`}: ${reason}`);
-      });
-      if (failed.length > LISTED) named.push(h("li", {}, `and ${count(failed.length - LISTED)} more`));
-      said.push(h("ul", {}, ...named));
-    }
-    this.#say(...said);
+    for (const id of done) this.grid.selection.rows.delete(id);
+    const doneRows = done.flatMap((id) => byId.get(id) ?? []);
+    const told = `${DONE[action]}: ${images(done.length)}${failed.length ? `, not moved: ${count(failed.length)}` : ""}`;
+    this.#report(told, done.length ? [button("Undo", () => this.#move(OTHER[action], doneRows))] : [], failed, byId);
     await this.#refresh();
     this.#showChoice();
+  }
+
+  /** Say something of images: shown at once, and sent to the server in the order of the keys. @param {Row[]} rows @param {Said} said */
+  #judge(rows, said) {
+    const before = new Map(rows.map((row) => [row.id, row]));
+    this.#changed(rows.map((row) => ({ ...row, .../** @type {Partial<Row>} */ (said) })));
+    this.unsaid++;
+    this.saying = this.saying.then(async () => {
+      const { failed } = await act("judge", [...before.keys()], undefined, said);
+      this.unsaid--;
+      if (failed.length) {
+        this.#changed(failed.flatMap(({ id }) => before.get(id) ?? []));
+        this.#report(`Not changed: ${images(failed.length)}`, [], failed, before);
+      }
+      if (this.missed) this.#refresh();
+    });
+  }
+
+  /** Show changed rows. @param {Row[]} rows */
+  #changed(rows) {
+    this.rows.replace(rows);
+    this.grid.selection.renew(rows);
+    this.grid.show(this.rows.list, this.rows.total);
+    this.controls.counted(this.rows.counts);
+    this.#showChoice();
+  }
+
+  /**
+   * Say what was done, and name the images for which it failed.
+   *
+   * @param {string} text
+   * @param {HTMLElement[]} buttons
+   * @param {{id: number, reason: string}[]} failed
+   * @param {Map<number, Row>} byId
+   */
+  #report(text, buttons, failed, byId) {
+    const close = button("×", () => (this.done.hidden = true), "unc-ledger-x");
+    close.setAttribute("aria-label", "Close this message");
+    const named = failed.slice(0, LISTED).map(({ id, reason }) => {
+      const row = byId.get(id);
+      return h("li", {}, `${row ? path(row) : `image ${id}`}: ${reason}`);
+    });
+    if (failed.length > LISTED) named.push(h("li", {}, `and ${count(failed.length - LISTED)} more`));
+    this.#say(h("span", {}, text), ...buttons, close, ...(named.length ? [h("ul", {}, ...named)] : []));
   }
 
   /** @param {...HTMLElement} what */
@@ -237,9 +299,12 @@ class LedgerTab {
     openLarge(
       () => this.rows.list,
       index,
-      (at) => {
-        this.grid.activate(at);
-        if (at >= this.rows.list.length - 2) this.#more();
+      {
+        shown: (at) => {
+          this.grid.activate(at);
+          if (at >= this.rows.list.length - 2) this.#more();
+        },
+        judge: (row, said) => this.#judge([row], said),
       },
     );
   }
