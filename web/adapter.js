@@ -67,6 +67,7 @@ export function registerPack(name, views, patterns, tabs, settings) {
     },
     setup() {
       for (const tab of tabs) registerTab(tab);
+      takeDrops();
     },
   });
 }
@@ -385,6 +386,94 @@ export async function ask(path, body) {
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error ?? `${path}: ${response.status} ${response.statusText}`);
   return answer;
+}
+
+/**
+ * Open the workflow in a saved picture, as if its file had been dropped onto the page.
+ *
+ * @param {FileRef} file
+ */
+export async function openWorkflow(file) {
+  const response = await api.fetchApi(`/view?${new URLSearchParams({ ...file })}`);
+  if (!response.ok) throw new Error(`${file.filename} cannot be read: ${response.status} ${response.statusText}`);
+  const picture = await response.blob();
+  await app.handleFile(new File([picture], file.filename, { type: picture.type }));
+}
+
+const SAMPLERS = ["UncertaintyKSampler", "UncertaintySamplerCustom"];
+
+/**
+ * Open the workflow in a saved picture, and draw this image of its batch again, alone: with its own noise.
+ *
+ * @param {FileRef} file
+ * @param {number} place of the image in its batch
+ */
+export async function redraw(file, place) {
+  await openWorkflow(file);
+  const graph = app.rootGraph;
+  const samplers = graph.nodes.filter((node) => SAMPLERS.includes(node.comfyClass ?? "") && !node.mode);
+  const [sampler] = samplers;
+  const slot = sampler?.findInputSlot("latent_image") ?? -1;
+  const [source, link] = [sampler?.getInputNode(slot), sampler?.getInputLink(slot)];
+  if (samplers.length !== 1 || !source || !link) {
+    throw new Error("The workflow is open, but it is not clear which sampler drew the image: connect Latent From Batch before it.");
+  }
+  const one = window.LiteGraph.createNode("LatentFromBatch");
+  one.pos = [sampler.pos[0] - 260, sampler.pos[1] - 130];
+  graph.add(one);
+  source.connect(link.origin_slot, one, 0);
+  one.connect(0, sampler, slot);
+  setWidgets(one, { batch_index: place, length: 1 });
+  for (const node of graph.nodes) setWidgets(node, { control_after_generate: "fixed" });
+  await app.queuePrompt(0);
+}
+
+/** Set widgets that a node has. @param {LGraphNode} node @param {Record<string, string | number>} values */
+function setWidgets(node, values) {
+  for (const widget of node.widgets ?? []) {
+    if (widget.name in values) {
+      widget.value = values[widget.name];
+      widget.callback?.(widget.value);
+    }
+  }
+}
+
+// What is carried from the sidebar to the canvas.
+const CARRIED = "application/x-uncertainty-image";
+
+/** Let a saved picture be dragged: onto the canvas, onto nodes, and into other programs. @param {DataTransfer} data @param {FileRef} file */
+export function carryImage(data, file) {
+  data.setData(CARRIED, JSON.stringify(file));
+  data.setData("text/uri-list", new URL(fileUrl(file), location.href).href);
+  data.effectAllowed = "copy";
+}
+
+/** Whether a picture from the sidebar is over the empty canvas. Nodes take it by themselves. @param {DragEvent} event */
+function isOverCanvas(event) {
+  const [x, y] = app.canvas.convertEventToCanvasOffset(event);
+  const carried = event.dataTransfer?.types.includes(CARRIED);
+  return carried && event.target === app.canvas.canvas && !app.canvas.graph?.getNodeOnPos(x, y);
+}
+
+/** Pictures from the sidebar become Load Image on the canvas; with Alt, their workflow is opened. */
+function takeDrops() {
+  addEventListener("dragover", (event) => isOverCanvas(event) && event.preventDefault(), true);
+  addEventListener("drop", async (event) => {
+      if (!isOverCanvas(event)) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const file = JSON.parse(event.dataTransfer?.getData(CARRIED) ?? "");
+      if (!event.altKey) return addLoadImage(file, app.canvas.convertEventToCanvasOffset(event));
+      await openWorkflow(file).catch((error) => app.extensionManager.toast.add({ severity: "error", summary: String(error.message) }));
+    }, true);
+}
+
+/** @param {FileRef} file @param {[number, number]} place */
+function addLoadImage(file, place) {
+  const node = window.LiteGraph.createNode("LoadImage");
+  node.pos = place;
+  app.canvas.graph?.add(node);
+  setWidgets(node, { image: `${file.subfolder ? `${file.subfolder}/` : ""}${file.filename} [${file.type}]` });
 }
 
 // A run that fails or is stopped may have saved images before.

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +13,7 @@ from ...uncertainty.baselines import BASELINES, Baseline
 from ...uncertainty.choices import check_choice
 from ...uncertainty.choosing import rejecting
 from ...uncertainty.images import heatmaps
-from ...uncertainty.kinds import Kind, listed, optional, shown, whole
+from ...uncertainty.kinds import TRUTH, Kind, listed, optional, shown, whole
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
 from ...uncertainty.storage import foreign, png_entry
@@ -59,6 +59,8 @@ def add_routes() -> None:
         ("POST", "/uncertainty/ledger/reject", _acting(hand_verdicts.reject)),
         ("POST", "/uncertainty/ledger/restore", _acting(hand_verdicts.restore)),
         ("POST", "/uncertainty/ledger/relocate", _acting(moving_images.relocate)),
+        ("POST", "/uncertainty/ledger/take-off", take_off),
+        ("POST", "/uncertainty/ledger/put-back", put_back),
     ):
         server.routes.route(method, path)(_in_words(answer))
 
@@ -193,6 +195,26 @@ async def judge(request: web.Request) -> web.Response:
     if state is None and stars is None:
         raise ValueError(f"give state, {VERDICT.words}, or stars, {STARS.words}.")
     return web.json_response(await asyncio.to_thread(moving_images.act, hand_verdicts.judging(state, stars), ids))
+
+
+async def take_off(request: web.Request) -> web.Response:
+    """Take images off the list, or with ``only_missing`` those of them whose files are gone. No file is touched."""
+    given = {"only_missing": False, **await request_body.fields(request)}
+    ids, only_missing = foreign.field(given, "ids", IDS), foreign.field(given, "only_missing", TRUTH)
+    return web.json_response({"done": await asyncio.to_thread(_taken_off, ids, only_missing), "failed": []})
+
+
+def _taken_off(ids: Sequence[int], only_missing: bool) -> list[int]:
+    ledger = ledger_access.ledger()
+    if only_missing:
+        ids = [image.id or 0 for image in ledger.find(ids) if moving_images.where_it_is(ledger, image) is None]
+    return ledger.take_off(ids)
+
+
+async def put_back(request: web.Request) -> web.Response:
+    """Put images that were taken off the list back."""
+    ids = foreign.field(await request_body.fields(request), "ids", IDS)
+    return web.json_response({"done": await asyncio.to_thread(ledger_access.ledger().put_back, ids), "failed": []})
 
 
 def _acting(action: moving_images.Action) -> Handler:

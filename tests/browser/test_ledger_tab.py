@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Browser, Locator, expect
 
 from comfy_page import FrontEnd, opened
@@ -19,9 +20,9 @@ BATCH = 6
 STEPS = 5  # used by no other test, to distinguish these images from others on the same server
 
 
-def workflow(seed: int) -> dict:
+def workflow(seed: int, steps: int = STEPS) -> dict:
     """Sample a batch and save it with its scores."""
-    sampling = {"seed": seed, "steps": STEPS, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    sampling = {"seed": seed, "steps": steps, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
     measuring = {"samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.4, "window_end": 0.9}
     wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
     return {
@@ -30,7 +31,7 @@ def workflow(seed: int) -> dict:
         "3": make("EmptyLatentImage", width=256, height=256, batch_size=BATCH),
         "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
         "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
-        "6": make("UncertaintySaveImage", images=["5", 0], uncertainty=["4", 1], filename_prefix=f"night {STEPS}/image"),
+        "6": make("UncertaintySaveImage", images=["5", 0], uncertainty=["4", 1], filename_prefix=f"night {steps}/image"),
     }
 
 
@@ -45,9 +46,9 @@ class Tab:
         self.cards = self.grid.get_by_role("option")
         self.panel = panel
 
-    def queue(self, seed: int) -> None:
+    def queue(self, seed: int, steps: int = STEPS) -> None:
         """Run the workflow with another seed."""
-        self.front_end.page.evaluate("(graph) => window.app.loadApiJson(graph, 'night')", workflow(seed))
+        self.front_end.page.evaluate("(graph) => window.app.loadApiJson(graph, 'night')", workflow(seed, steps))
         self.front_end.fix_seeds()
         self.front_end.run()
 
@@ -67,12 +68,17 @@ class Tab:
             if (button.get_attribute("aria-pressed") == "true") != (state in states):
                 button.click()
 
-    def narrow(self) -> None:
+    def command(self, name: str) -> None:
+        """Choose from the menu of the first image."""
+        self.cards.first.click(button="right")
+        self.front_end.page.get_by_role("menuitem", name=name).click()
+
+    def narrow(self, steps: int = STEPS) -> None:
         """Show only this test's images."""
         if not self.panel.locator("details").evaluate("(details) => details.open"):
             self.panel.locator("summary").click()
         choice = self.panel.get_by_label("Made with")
-        mine = choice.locator("option", has_text=f", {STEPS} steps").first
+        mine = choice.locator("option", has_text=f", {steps} steps").first
         choice.select_option(mine.get_attribute("value"))
 
 
@@ -202,6 +208,72 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     tab.press("Restore 2")
     expect(tab.status).to_have_text("0 images")
     assert set(scores_of(folder)) == set(scores) - {worst_first[1]}
+
+    # The image whose file is gone is taken off the list in one click, and comes back in another.
+    tab.show("Unreviewed", "Kept")
+    expect(tab.panel).to_contain_text("The file of 1 image is gone.")
+    tab.press("Remove from the list")
+    expect(tab.status).to_have_text("2 images")
+    tab.press("Undo")
+    expect(tab.status).to_have_text("3 images")
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_menu_and_dragging_bring_images_back_to_the_canvas(each_front_end: FrontEnd) -> None:
+    page, steps = each_front_end.page, 6
+    folder = each_front_end.server.base / "output" / f"night {steps}"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab = Tab(each_front_end)
+    tab.queue(1, steps)
+    tab.narrow(steps)
+    expect(tab.status).to_have_text(f"{BATCH} images")
+    each_front_end.photograph(f"ledger-tab-{'nodes2' if each_front_end.vue else 'canvas'}-list", tab.panel)
+
+    tab.cards.first.click(button="right")
+    menu = page.get_by_role("menu", name="Selected images")
+    commands = ["Open workflow", "Redraw just this one", "Copy prompt", "Remove from the list"]
+    expect(menu.get_by_role("menuitem")).to_have_text(commands)
+    expect(menu.get_by_role("menuitem").first).to_be_focused()
+    each_front_end.photograph(f"ledger-menu-{'nodes2' if each_front_end.vue else 'canvas'}", menu)
+    page.keyboard.press("ArrowUp")
+    expect(menu.get_by_role("menuitem").last).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(menu).to_have_count(0)
+    tab.command("Copy prompt")
+    page.wait_for_function("async () => (await navigator.clipboard.readText()) === 'cat face'")
+    tab.command("Remove from the list")
+    expect(tab.status).to_have_text(f"{BATCH - 1} images")
+    tab.press("Undo")
+    expect(tab.status).to_have_text(f"{BATCH} images")
+
+    # Dragged onto the canvas, an image is loaded; with Alt, its workflow is opened.
+    page.evaluate("() => window.app.graph.clear()")
+    canvas, place = page.locator("#graph-canvas"), {"x": 900, "y": 400}
+    label = tab.cards.first.get_attribute("aria-label") or ""
+    tab.cards.first.drag_to(canvas, target_position=place)  # type: ignore[arg-type]
+    page.wait_for_function("() => window.app.graph.nodes.length === 1")
+    loaded = page.evaluate("() => [window.app.graph.nodes[0].type, window.app.graph.nodes[0].widgets[0].value]")
+    assert loaded == ["LoadImage", f"{label.split(', ')[0]} [output]"]
+    page.evaluate("() => window.app.graph.clear()")
+    page.keyboard.down("Alt")
+    tab.cards.first.drag_to(canvas, target_position=place)  # type: ignore[arg-type]
+    page.keyboard.up("Alt")
+    page.wait_for_function("() => window.app.graph.nodes.length === 6")
+    page.evaluate("() => window.app.graph.clear()")
+    tab.command("Open workflow")
+    page.wait_for_function("() => window.app.graph.nodes.length === 6")
+
+    # The image of its place in the batch is drawn again, alone.
+    before = {path.name for path in folder.glob("*.png")}
+    drawn = folder / label.split(", ")[0].rpartition("/")[2]
+    tab.command("Redraw just this one")
+    expect(tab.status).to_have_text(f"1 of {BATCH + 1} selected")
+    (again,) = [path for path in folder.glob("*.png") if path.name not in before]
+    one, other = png_entry.read(again), png_entry.read(drawn)
+    assert one is not None and other is not None and (one.place, one.seed) == (other.place, other.seed)
+    with Image.open(again) as first, Image.open(drawn) as second:
+        assert ImageStat.Stat(ImageChops.difference(first, second)).mean == pytest.approx([0, 0, 0], abs=1)
     assert each_front_end.complaints == []
 
 
@@ -254,7 +326,7 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
         expect(hint).to_be_visible()
         page.keyboard.press("Escape")
         expect(tab.status).to_have_text(f"{2000 + 2 * BATCH:,} images")
-        expect(tab.cards.first).to_contain_text(f"1st of only {2 * BATCH} · this prompt")
+        expect(tab.cards.first).to_contain_text(f"1st of only {2 * BATCH} · cat face")
         front_end.photograph("ledger-tab-prompts", tab.panel)
         tab.cards.first.click()
         tab.press("Only this prompt")

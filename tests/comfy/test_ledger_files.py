@@ -198,6 +198,20 @@ def test_the_filter_and_rank_sort_out_and_hands_decide(comfy: Comfy, tmp_path: P
     assert [row["file"]["filename"] for row in comfy.rows(state="sorted_out,kept")] == [ranked, name]
 
 
+def test_images_whose_files_are_gone_are_taken_off_the_list(comfy: Comfy, tmp_path: Path) -> None:
+    gone, there = comfy.save(1, count=2)
+    by_name = {row["file"]["filename"]: row["id"] for row in comfy.rows()}
+    (tmp_path / "output" / gone).unlink()
+    routes = comfy.pack("nodes.choosing.ledger_routes")
+    ids = list(by_name.values())
+    assert routes._taken_off(ids, True) == [by_name[gone]]
+    assert state(comfy) == [(there, False, False)]
+    assert routes._taken_off(ids, False) == [by_name[there]]
+    assert (tmp_path / "output" / there).is_file() and comfy.rows() == []
+    comfy.pack("nodes.choosing.ledger_access").ledger().put_back(ids)
+    assert sorted(state(comfy)) == [(gone, False, True), (there, False, False)]
+
+
 def saving(text: str) -> dict[str, Any]:
     """A graph that saves images of a prompt, and other images of another prompt."""
     nodes: dict[str, Any] = {}

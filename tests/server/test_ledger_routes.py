@@ -246,6 +246,19 @@ def test_verdicts_and_stars_by_request(own_server: ComfyServer, nights: list[dic
     assert asked(own_server, "/uncertainty/ledger", state="kept,rejected")[1]["total"] == 0
 
 
+def test_images_leave_the_list_and_come_back(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    _, told = asked(own_server, "/uncertainty/ledger", limit=2)
+    ids = [row["id"] for row in told["rows"]]
+    missing = {"ids": ids, "only_missing": True}
+    assert asked(own_server, "/uncertainty/ledger/take-off", missing) == (200, {"done": [], "failed": []})
+    assert asked(own_server, "/uncertainty/ledger/take-off", {"ids": [*ids, 12345]}) == (200, {"done": ids, "failed": []})
+    assert asked(own_server, "/uncertainty/ledger", limit=2)[1]["total"] == told["total"] - 2
+    assert asked(own_server, "/uncertainty/ledger/put-back", {"ids": ids}) == (200, {"done": ids, "failed": []})
+    assert asked(own_server, "/uncertainty/ledger", limit=2)[1]["total"] == told["total"]
+    for what in ("take-off", "put-back"):
+        assert asked(own_server, f"/uncertainty/ledger/{what}", {"ids": "all"})[0] == 400
+
+
 @pytest.mark.parametrize(
     ("body", "word"),
     [

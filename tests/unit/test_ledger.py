@@ -279,6 +279,22 @@ def test_by_prompt_the_surest_image_of_each_comes_first(ledger: Ledger, order: s
         assert scores == sorted(scores, reverse=quantity == "score_variance")
 
 
+def test_an_image_taken_off_the_list_still_counts(ledger: Ledger) -> None:
+    name = ledger.record(made(3), files(3))
+    first, second, _ = ledger.page(Query(sort="score", order="asc")).images
+    ledger.change(first.id or 0, state="kept", stars=4)
+    ids = [first.id or 0, second.id or 0]
+    assert ledger.take_off([*ids, 99]) == ids
+    assert ledger.take_off(ids) == []
+    page = ledger.page(Query())
+    assert (page.total, page.counts["kept"], ledger.groups()[0][2], ledger.find(ids)) == (1, 0, 1, [])
+    assert ledger.standing(name, "p", "denoised_variance", torch.empty(0)).count == 3
+    assert ledger.put_back([ids[0], 99]) == [ids[0]]
+    assert [(image.state, image.stars) for image in ledger.find(ids)] == [("kept", 4)]
+    ledger.record(made(3), files(3))  # saved again
+    assert ledger.page(Query()).total == 3
+
+
 def test_what_cannot_be_asked_is_named(ledger: Ledger) -> None:
     for changed, words in (
         ({"sort": "name"}, "sort"),

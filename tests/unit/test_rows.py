@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from described_nodes import describe
 from dev.bootstrap import ROOT
 from uncertainty.quantities import QUANTITIES
 from uncertainty.scores import SCORES as SCORES_OF_ALL
+from uncertainty.storage import png_entry
+from uncertainty.storage.rating import write_rating
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
 from uncertainty_runs.batch_command import again, check_amount, planned
@@ -31,9 +34,16 @@ from uncertainty_runs.workflow import Workflow
 SEED = 2**64 - 1
 
 
-def row(number: int, place: int = 0, prompt: str = "a cat", score: float | None = None, folder: Path | None = None) -> Row:
+def row(
+    number: int,
+    place: int = 0,
+    prompt: str = "a cat",
+    score: float | None = None,
+    folder: Path | None = None,
+    content: bytes | None = None,
+) -> Row:
     """A row; with its file, where a folder is given."""
-    name, content = image_of(number, place), f"{number} {place}".encode()
+    name, content = image_of(number, place), content or f"{number} {place}".encode()
     file = keep(folder, name, content) if folder else File(name, len(content), hashlib.sha256(content).hexdigest())
     value = float(number) if score is None else score
     scores = dict.fromkeys(QUANTITIES, (value, 0.5))
@@ -178,6 +188,17 @@ def test_what_was_rejected_is_not_missing(tmp_path: Path) -> None:
     rejected.mkdir()
     (tmp_path / image_of(0, 1)).rename(rejected / "0000000_001.png")
     assert folder.missing(verify=True) == []
+
+
+def test_an_image_that_got_stars_is_not_missing(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path, plan(1))
+    content = png_entry.png(torch.zeros(8, 8, 3), {"prompt": "{}"})
+    folder.rows.add([row(0, place, folder=tmp_path, content=content) for place in range(2)])
+    path = tmp_path / image_of(0, 1)
+    write_rating(path, 4)
+    assert folder.missing(verify=True) == folder.missing() == []
+    path.write_bytes(path.read_bytes()[:-4])
+    assert folder.missing() == [0]
 
 
 def test_another_plan_is_refused(tmp_path: Path) -> None:

@@ -359,6 +359,19 @@ class Ledger:
             connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*changed.values(), number))  # nosec B608
         return self.find([number])[0]
 
+    def take_off(self, ids: Sequence[int]) -> list[int]:
+        """Take saved images off the list and return those that were on it. Their scores still count; no file changes."""
+        return self._turned(ids, LISTED)
+
+    def put_back(self, ids: Sequence[int]) -> list[int]:
+        """Put images that were taken off the list back, with what was said of them, and return those."""
+        return self._turned(ids, "state < 0")
+
+    def _turned(self, ids: Sequence[int], condition: str) -> list[int]:
+        update = f"UPDATE images SET state = -1 - state WHERE id = ? AND {condition}"  # nosec B608
+        with self._writing() as connection:
+            return [each for each in ids if connection.execute(update, (each,)).rowcount]
+
     def state(self) -> tuple[int, int]:
         """Number of recorded images and the highest id; changes whenever an image is added."""
         with self._reading() as connection:
@@ -388,6 +401,7 @@ class Ledger:
         for number in (same or free)[:1]:
             setting = ", ".join(f"{name} = ?" for name in of_the_file)
             connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
+            connection.execute("UPDATE images SET state = -1 - state WHERE id = ? AND state < 0", (number,))  # on the list again
             return
         values["copy"] = rows[-1]["copy"] + 1 if rows else 0
         names, marks = ", ".join(values), ", ".join("?" * len(values))

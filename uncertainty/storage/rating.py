@@ -5,6 +5,7 @@ PNG file the packet is an uncompressed iTXt chunk (part 3, *Storage in files*). 
 that everything else in it stays as it is; no XML of others is parsed.
 """
 
+import io
 import re
 import zlib
 from pathlib import Path
@@ -62,6 +63,19 @@ def write_rating(path: Path, rating: int) -> tuple[int, int]:
             raise ValueError(f"{path.name} was changed by another program meanwhile: try again.")
         after = unfinished.stat()
     return after.st_size, after.st_mtime_ns
+
+
+def without_rating(path: Path) -> bytes:
+    """The content of a PNG file as it was before ``write_rating``.
+
+    Raises:
+        ValueError: the file is no complete PNG, or has XMP that cannot be edited.
+        OSError: the file cannot be read.
+    """
+    content = io.BytesIO()
+    with path.open("rb") as source:
+        _copy(source, content, 0)
+    return content.getvalue()
 
 
 def _copy(source: BinaryIO, target: BinaryIO, rating: int) -> None:

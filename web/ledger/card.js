@@ -30,6 +30,7 @@ export class Card {
       {
         className: "unc-ledger-card",
         role: "option",
+        draggable: true,
         onpointerenter: () => this.look(true),
         onpointerleave: () => this.look(false),
       },

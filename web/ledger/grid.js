@@ -1,5 +1,6 @@
 /** A grid of images that can be selected by mouse and keyboard. Only the cards in view exist. */
 
+import { carryImage } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { Card } from "./card.js";
 import { GAP, Places } from "./places.js";
@@ -18,9 +19,10 @@ export class Grid {
   /**
    * @param {{
    *   more: () => void, chosen: () => void, all: () => void, open: (index: number) => void,
-   *   section: (row: Row) => import("./places.js").Section | null, judge: (rows: Row[], said: import("./verdicts.js").Said) => void
+   *   section: (row: Row) => import("./places.js").Section | null, judge: (rows: Row[], said: import("./verdicts.js").Said) => void,
+   *   menu: (x: number, y: number) => void
    * }} told callbacks: load more rows, the selection changed, select all rows, enlarge a row; the section of a row; a key said
-   *   something of rows
+   *   something of rows; the menu of the selected rows is wanted at a place in the window
    */
   constructor(told) {
     this.told = told;
@@ -49,6 +51,11 @@ export class Grid {
     this.element.addEventListener("scroll", () => this.#draw(), { passive: true });
     this.element.addEventListener("keydown", (event) => this.#key(event));
     this.element.addEventListener("blur", () => this.#byKeys(false));
+    this.element.addEventListener("contextmenu", (event) => this.#menu(event));
+    this.content.addEventListener("dragstart", (event) => {
+      const row = this.rows[this.#under(event)];
+      if (row && event.dataTransfer) carryImage(event.dataTransfer, row.file);
+    });
     this.content.addEventListener("click", (event) => this.#click(event));
     this.content.addEventListener("dblclick", (event) => {
       const index = this.#under(event);
@@ -241,6 +248,22 @@ export class Grid {
     this.active = row.id;
     this.mark();
     this.told.chosen();
+  }
+
+  /** Open the menu of the row under the pointer, or of the active row if a key asks for it; select the row first. @param {MouseEvent} event */
+  #menu(event) {
+    const under = this.#under(event);
+    const row = this.rows[under] ?? this.rows.find((each) => each.id === this.active);
+    const card = row && this.cards.get(row.id);
+    if (!row || !card) return;
+    event.preventDefault();
+    if (!this.selection.has(row)) this.selection.only(row);
+    this.active = row.id;
+    this.mark();
+    this.told.chosen();
+    const { left, top } = card.element.getBoundingClientRect();
+    const [x, y] = under < 0 ? [left + GAP, top + GAP] : [event.clientX, event.clientY];
+    this.told.menu(x, y);
   }
 
   /** @param {KeyboardEvent} event */

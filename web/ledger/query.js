@@ -78,12 +78,13 @@ export async function settings() {
 }
 
 /**
- * Do something with images: reject them and move their files into the folder `rejected`, or back, or only say something of them.
+ * Do something with images: reject them and move their files into the folder `rejected`, or back; say something of them; take them
+ * off the list, or put them back.
  *
- * @param {"reject" | "restore" | "judge"} action
+ * @param {"reject" | "restore" | "judge" | "take-off" | "put-back"} action
  * @param {number[]} ids
  * @param {(done: number) => void} [progress]
- * @param {import("./verdicts.js").Said} [said]
+ * @param {import("./verdicts.js").Said | {only_missing: true}} [said] more of the request; `only_missing`: only if the file is gone
  * @returns {Promise<{done: number[], failed: {id: number, reason: string}[]}>} after a failed request, all remaining ids count as
  *   failed
  */

@@ -1,20 +1,25 @@
 /** The sidebar tab: lists the ledger's images, sorts and filters them, and moves rejected ones away or back. */
 
-import { onRunEnded } from "../adapter.js";
+import { onRunEnded, openWorkflow, redraw } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { Controls } from "./controls.js";
 import { Grid } from "./grid.js";
 import { openLarge } from "./large.js";
+import { openMenu } from "./menu.js";
 import { act, inWords, settings } from "./query.js";
 import { Rows } from "./rows.js";
 import { MOST_STARS } from "./verdicts.js";
 import { count, images, path } from "./words.js";
 
-/** @typedef {import("./query.js").Row} Row @typedef {"reject" | "restore"} Action @typedef {import("./verdicts.js").Said} Said */
+/**
+ * @typedef {import("./query.js").Row} Row
+ * @typedef {"reject" | "restore" | "take-off" | "put-back"} Action
+ * @typedef {import("./verdicts.js").Said} Said
+ */
 
-const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject" });
-const DOING = { reject: "Moving to rejected", restore: "Restoring" };
-const DONE = { reject: "Moved to rejected", restore: "Restored" };
+const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject", "take-off": "put-back", "put-back": "take-off" });
+const DOING = { reject: "Moving to rejected", restore: "Restoring", "take-off": "Removing from the list", "put-back": "Putting back" };
+const DONE = { reject: "Moved to rejected", restore: "Restored", "take-off": "Removed from the list, files untouched", "put-back": "On the list again" };
 const LISTED = 50; // failures that are listed by name
 
 /** @type {LedgerTab | null} */
@@ -42,6 +47,7 @@ class LedgerTab {
       all: () => this.#chooseAll(),
       open: (index) => this.#enlarge(index),
       judge: (rows, said) => this.#judge(rows, said),
+      menu: (x, y) => openMenu("Selected images", this.#commands(), x, y),
       section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? "Prompt without text" } : null),
     });
     /** While rows are moved or all are being selected, the list is not refreshed. */
@@ -55,6 +61,7 @@ class LedgerTab {
     this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
     this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores compare only within one prompt and the same settings. Select an image and press Only this prompt.");
     this.empty = h("div", { className: "unc-ledger-empty", hidden: true });
+    this.gone = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
     this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": "Selected images", hidden: true });
     this.done = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
     this.element = h(
@@ -66,6 +73,7 @@ class LedgerTab {
       this.error,
       this.empty,
       this.grid.element,
+      this.gone,
       this.done,
       this.choice,
     );
@@ -112,6 +120,7 @@ class LedgerTab {
   async #more() {
     if (this.rows.next && (await this.#load(() => this.rows.more()))) {
       this.grid.extend(this.rows.list, this.rows.total);
+      this.#showGone();
     }
   }
 
@@ -142,7 +151,51 @@ class LedgerTab {
     const { wish, filters } = this.controls;
     this.hint.hidden = wish.sort !== "score" || list.every((row) => comparable(row, list[0]));
     if (total === 0) this.empty.replaceChildren(...this.#whyEmpty(filters));
+    this.#showGone();
     this.#showChoice();
+  }
+
+  /** Say how many files are gone, as far as the list is loaded, and offer to clean up. */
+  #showGone() {
+    const gone = this.rows.list.filter((row) => row.missing).length;
+    this.gone.hidden = gone === 0;
+    const text = h("span", {}, gone === 1 ? "The file of 1 image is gone." : `The files of ${images(gone)} are gone.`);
+    this.gone.replaceChildren(text, button("Remove from the list", () => this.#cleanUp()));
+  }
+
+  /** Take every image off the list whose file is gone, also those that are not loaded yet. */
+  async #cleanUp() {
+    if (!(await this.#loadAll())) return;
+    const gone = this.rows.list.filter((row) => row.missing);
+    await this.#do("take-off", gone, { only_missing: true });
+  }
+
+  /** The commands for the selected images. @returns {import("./menu.js").Command[]} */
+  #commands() {
+    const chosen = [...this.grid.selection.rows.values()];
+    const [first] = chosen;
+    /** @type {import("./menu.js").Command[]} */
+    const commands = [{ text: chosen.length > 1 ? `Remove ${count(chosen.length)} from the list` : "Remove from the list", run: () => this.#do("take-off", chosen) }];
+    const { prompt } = first;
+    if (prompt && chosen.every((row) => row.prompt === prompt)) {
+      commands.unshift({ text: "Copy prompt", run: () => this.#try(() => navigator.clipboard.writeText(prompt)) });
+    }
+    if (chosen.length === 1 && !first.missing) {
+      commands.unshift(
+        { text: "Open workflow", run: () => this.#try(() => openWorkflow(first.file)) },
+        { text: "Redraw just this one", run: () => this.#try(() => redraw(first.file, first.index)) },
+      );
+    }
+    return commands;
+  }
+
+  /** Do something that may fail, and say why. @param {() => Promise<void>} what */
+  async #try(what) {
+    try {
+      await what();
+    } catch (error) {
+      this.#report(inWords(error), [], [], new Map());
+    }
   }
 
   /** @param {number} filters */
@@ -164,8 +217,8 @@ class LedgerTab {
     this.status.textContent = chosen.length ? `${count(chosen.length)} of ${count(this.rows.total)} selected` : images(this.rows.total);
     this.choice.hidden = chosen.length === 0;
     const buttons = [];
-    if (here.length) buttons.push(button(`Move ${count(here.length)} to rejected`, () => this.#move("reject", here), "unc-ledger-main"));
-    if (away.length) buttons.push(button(`Restore ${count(away.length)}`, () => this.#move("restore", away), "unc-ledger-main"));
+    if (here.length) buttons.push(button(`Move ${count(here.length)} to rejected`, () => this.#do("reject", here), "unc-ledger-main"));
+    if (away.length) buttons.push(button(`Restore ${count(away.length)}`, () => this.#do("restore", away), "unc-ledger-main"));
     const [first] = chosen;
     const narrowed = Boolean(this.controls.wish.prompt_digest && this.controls.wish.fingerprint);
     if (first?.prompt_digest && !narrowed && chosen.every((row) => comparable(row, first))) {
@@ -207,7 +260,14 @@ class LedgerTab {
 
   /** Select all images that match the filters, including those not loaded yet. */
   async #chooseAll() {
-    if (this.busy) return;
+    if (await this.#loadAll()) this.grid.selection.all(this.rows.list);
+    this.#showChoice();
+    if (this.missed) this.#refresh();
+  }
+
+  /** Load all images that match the filters. @returns {Promise<boolean>} whether that succeeded */
+  async #loadAll() {
+    if (this.busy) return false;
     this.busy = true;
     const { generation } = this.rows;
     let loaded = true;
@@ -216,16 +276,13 @@ class LedgerTab {
       loaded = await this.#load(() => this.rows.more());
     }
     this.busy = false;
-    if (loaded && generation === this.rows.generation) {
-      this.grid.extend(this.rows.list, this.rows.total);
-      this.grid.selection.all(this.rows.list);
-    }
-    this.#showChoice();
-    if (this.missed) this.#refresh();
+    const whole = loaded && generation === this.rows.generation;
+    if (whole) this.grid.extend(this.rows.list, this.rows.total);
+    return whole;
   }
 
-  /** @param {Action} action @param {Row[]} rows */
-  async #move(action, rows) {
+  /** @param {Action} action @param {Row[]} rows @param {{only_missing: true} | {}} [more] of the request */
+  async #do(action, rows, more = {}) {
     if (this.busy) return;
     this.busy = true;
     this.#showChoice();
@@ -234,12 +291,12 @@ class LedgerTab {
     await this.saying;
     const { done, failed } = await act(action, [...byId.keys()], (done) => {
       this.#say(h("span", {}, `${DOING[action]}: ${count(done)} of ${images(rows.length)} …`));
-    });
+    }, more);
     this.busy = false;
     for (const id of done) this.grid.selection.rows.delete(id);
     const doneRows = done.flatMap((id) => byId.get(id) ?? []);
     const told = `${DONE[action]}: ${images(done.length)}${failed.length ? `, not moved: ${count(failed.length)}` : ""}`;
-    this.#report(told, done.length ? [button("Undo", () => this.#move(OTHER[action], doneRows))] : [], failed, byId);
+    this.#report(told, done.length ? [button("Undo", () => this.#do(OTHER[action], doneRows))] : [], failed, byId);
     await this.#refresh();
     this.#showChoice();
   }
