@@ -9,6 +9,7 @@ from typing import Any
 from uncertainty.choosing.rejecting import is_away
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.ledger import LOCATION, Ledger
+from uncertainty.storage.prompt_permission import may_be_kept
 from uncertainty.storage.records import ImageRecord
 
 from .argument_types import Parser
@@ -47,8 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
             "the batch there, or give the options that ComfyUI is started with behind --."
         )
     ledger, count = Ledger(places.user / LOCATION, places.output), 0
+    with_prompts = may_be_kept(places.user)
     for images in _images(folder, rows, places.output):
-        ledger.add(images)
+        ledger.add(images if with_prompts else [replace(image, prompt=None) for image in images])
         count += len(images)
     say(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
 

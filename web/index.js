@@ -17,7 +17,7 @@ const patterns = {
   UncertaintyThresholdsSave: "filename_prefix",
   UncertaintyCalibrate: "name",
 };
-/** The server reads it, see nodes/choosing/kept_prompt.py. @type {import("./adapter.js").Setting} */
+/** The server reads it, see uncertainty/storage/prompt_permission.py. @type {import("./adapter.js").Setting} */
 const keepPrompts = {
   id: "Uncertainty.Ledger.KeepPrompts",
   category: ["Uncertainty", "Ledger", "Keep prompts"],

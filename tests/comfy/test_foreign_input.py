@@ -179,7 +179,7 @@ def asked(routes: ModuleType, ask: Callable[[TestClient], Awaitable[Any]]) -> An
 
     async def run() -> Any:
         app = web.Application(client_max_size=100 * MEGABYTE)
-        app.router.add_post("/reject", routes._in_words(routes._mover(routes.moving_images.reject)))
+        app.router.add_post("/reject", routes._in_words(routes._acting(routes.hand_verdicts.reject)))
         async with TestClient(TestServer(app)) as client:
             return await ask(client)
 

@@ -279,6 +279,23 @@ def test_by_prompt_the_surest_image_of_each_comes_first(ledger: Ledger, order: s
         assert scores == sorted(scores, reverse=quantity == "score_variance")
 
 
+def test_a_verdict_holds_when_the_file_was_moved_meanwhile(tmp_path: Path) -> None:
+    """As by the commands ``rank --move`` and ``record``."""
+    ledger, found, paths = Ledger(tmp_path / "ledger.sqlite3", tmp_path), made(2), [tmp_path / f"{name}.png" for name in "ab"]
+    for path in paths:
+        path.write_text("picture")
+    ledger.record(found, [path.name for path in paths])
+    first, second = ledger.page(Query(sort="score", order="asc")).images
+    ledger.change(first.id or 0, state="kept", stars=3)
+    (tmp_path / "rejected").mkdir()
+    for path in paths:
+        path.rename(tmp_path / "rejected" / path.name)
+    moved = [replace(image, file=f"rejected/{image.file}", state="sorted_out") for image in (first, second)]
+    ledger.add([replace(image, settings="{}") for image in moved])
+    told = [(image.file, image.state, image.stars) for image in ledger.page(Query(sort="score", order="asc")).images]
+    assert told == [("rejected/a.png", "kept", 3), ("rejected/b.png", "sorted_out", 0)]
+
+
 def test_an_image_taken_off_the_list_still_counts(ledger: Ledger) -> None:
     name = ledger.record(made(3), files(3))
     first, second, _ = ledger.page(Query(sort="score", order="asc")).images

@@ -51,7 +51,9 @@ _SELECT = (
     "(SELECT text FROM prompts WHERE digest = prompt_digest) AS prompt"
 )
 # What a file gives a row, and what the row loses with it.
-OF_THE_FILE = ("output", "file", "size", "modified", "state", "stars")
+OF_THE_FILE = ("output", "file", "size", "modified", "state")
+# States that a person gave, of images on the list and off it.
+BY_HAND = ", ".join(str(state) for kept in map(STATES.index, ("kept", "rejected")) for state in (kept, -1 - kept))
 
 
 class LedgerError(Exception):
@@ -396,10 +398,10 @@ class Ledger:
             return
         same = [row["id"] for row in rows if (row["file"], row["output"]) == (image.file, output)]
         free = [row["id"] for row in rows if row["file"] is None or (row["output"] == output and self._is_gone(row["file"]))]
-        if same:  # recorded again: what was said of it holds
-            of_the_file = {name: value for name, value in of_the_file.items() if name not in ("state", "stars")}
         for number in (same or free)[:1]:
-            setting = ", ".join(f"{name} = ?" for name in of_the_file)
+            # What a person said of the image holds, also if its file was deleted or moved meanwhile.
+            held = {"state": f"CASE WHEN state IN ({BY_HAND}) THEN state ELSE ? END"}
+            setting = ", ".join(f"{name} = {held.get(name, '?')}" for name in of_the_file)
             connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
             connection.execute("UPDATE images SET state = -1 - state WHERE id = ? AND state < 0", (number,))  # on the list again
             return
