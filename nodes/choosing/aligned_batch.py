@@ -63,7 +63,7 @@ class AlignedBatch:
         latents = NOTHING if self.latents is None else _latents(self.latents, chosen)
         masks = NOTHING if self.masks is None else _rows(self.masks, chosen, self.mask_frames)
         maps = self.uncertainty.select(chosen)
-        return images, latents, masks, replace(maps, settings=maps.settings | {"sorted_out": sorted_out})
+        return images, latents, masks, replace(maps, settings={**maps.settings, "sorted_out": sorted_out})
 
 
 def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
