@@ -286,7 +286,7 @@ def test_maps_over_the_pictures(sampled: Filter, culling: Culling, request: pyte
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-nodes2", "newer-canvas"], indirect=True)
-def test_by_thumb(sampled: Filter, culling: Culling, request: pytest.FixtureRequest) -> None:
+def test_by_thumb(sampled: Filter, culling: Culling) -> None:
     """On a phone: nothing is wider than the screen, buttons are large enough, swipes browse, two fingers zoom."""
     page = sampled.front_end.page
     ordered, _ = sampled.marks()
@@ -324,7 +324,6 @@ def test_by_thumb(sampled: Filter, culling: Culling, request: pytest.FixtureRequ
         settle(sampled, culling, (1, 0, 0))
         tap("Reject it and go on")
         culling.shows(ordered[2], 3)
-        sampled.front_end.photograph(f"culling-by-thumb-{request.node.callspec.params['each_front_end']}")
         tap("Close")
         expect(culling.dialog).to_have_count(0)
     finally:

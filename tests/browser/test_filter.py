@@ -437,6 +437,8 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
     page.wait_for_function(FOCUSED, arg=str(ordered[0]))
 
     grid = sampled.root.locator(".unc-grid")
+    sampled.root.get_by_role("slider", name="Least size of the images").fill("192")
+    sampled.front_end.until(lambda: grid.evaluate("(grid) => grid.scrollHeight > grid.clientHeight + 100"))
     box = grid.bounding_box()
     assert box
     page.mouse.move(box["x"] + 50, box["y"] + 50)
