@@ -15,6 +15,8 @@ SORTS = ("date", "score", "prompt")
 ORDERS = ("asc", "desc")
 LISTED = "state >= 0"
 """The condition that an image is listed: it is saved, and was not taken off the list."""
+ALL = "TRUE"
+"""The condition without conditions."""
 LONGEST_CURSOR = 200
 LONGEST_SEARCH = 200
 ROW = whole(0, (1 << 63) - 1)
@@ -110,7 +112,7 @@ class Query:
             found, more = _contains(word)
             texts.append(found)
             values += more
-        return " AND ".join([*fixed, *texts]) or "TRUE", values
+        return " AND ".join([*fixed, *texts]) or ALL, values
 
     def after(self, cursor: str) -> tuple[str, list[float]]:
         """The condition for rows after a cursor, and its values.
