@@ -43,8 +43,8 @@ NEEDS = {
 # No module of these reaches the network or runs other programs.
 STANDARD = {
     "argparse", "base64", "bisect", "collections", "contextlib", "copy", "csv", "dataclasses", "functools", "hashlib", "io",
-    "itertools", "json", "math", "os", "pathlib", "re", "secrets", "sqlite3", "stat", "statistics", "sys", "tempfile",
-    "threading", "time", "types", "typing", "weakref",
+    "itertools", "json", "logging", "math", "os", "pathlib", "re", "secrets", "sqlite3", "stat", "statistics", "sys", "tempfile",
+    "threading", "time", "types", "typing", "weakref", "zlib",
 }  # fmt: skip
 
 
