@@ -3,8 +3,8 @@
 import { onRunEnded, openWorkflow, redraw } from "../adapter.js";
 import { h } from "../shared/dom.js";
 import { Controls } from "./controls.js";
+import { cullRows } from "./culling.js";
 import { Grid } from "./grid.js";
-import { openLarge } from "./large.js";
 import { openMenu } from "./menu.js";
 import { act, inWords, settings } from "./query.js";
 import { Rows } from "./rows.js";
@@ -50,6 +50,8 @@ class LedgerTab {
       menu: (x, y) => openMenu("Selected images", this.#commands(), x, y),
       section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? "Prompt without text" } : null),
     });
+    /** @type {ReturnType<typeof cullRows> | null} */
+    this.culling = null;
     /** While rows are moved or all are being selected, the list is not refreshed. */
     this.busy = false;
     this.missed = false;
@@ -121,6 +123,7 @@ class LedgerTab {
     if (this.rows.next && (await this.#load(() => this.rows.more()))) {
       this.grid.extend(this.rows.list, this.rows.total);
       this.#showGone();
+      this.culling?.refresh();
     }
   }
 
@@ -153,6 +156,7 @@ class LedgerTab {
     if (total === 0) this.empty.replaceChildren(...this.#whyEmpty(filters));
     this.#showGone();
     this.#showChoice();
+    this.culling?.refresh();
   }
 
   /** Say how many files are gone, as far as the list is loaded, and offer to clean up. */
@@ -320,6 +324,7 @@ class LedgerTab {
   /** Show changed rows. @param {Row[]} rows */
   #changed(rows) {
     this.rows.replace(rows);
+    this.culling?.refresh();
     this.grid.selection.renew(rows);
     this.grid.show(this.rows.list, this.rows.total);
     this.controls.counted(this.rows.counts);
@@ -353,17 +358,13 @@ class LedgerTab {
 
   /** @param {number} index */
   #enlarge(index) {
-    openLarge(
-      () => this.rows.list,
-      index,
-      {
-        shown: (at) => {
-          this.grid.activate(at);
-          if (at >= this.rows.list.length - 2) this.#more();
-        },
-        judge: (row, said) => this.#judge([row], said),
+    this.culling = cullRows(() => this.rows.list, this.rows.list[index], {
+      shown: (at) => {
+        this.grid.activate(at);
+        if (at >= this.rows.list.length - 2) this.#more();
       },
-    );
+      judge: (row, said) => this.#judge([row], said),
+    });
   }
 }
 

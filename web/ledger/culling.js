@@ -1,0 +1,78 @@
+/** Opens the listed images in the culling view. */
+
+import { openCulling } from "../culling/view.js";
+import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { path, rank, score } from "./words.js";
+
+/**
+ * @typedef {import("./query.js").Row} Row
+ * @typedef {import("../culling/view.js").Verdict} Verdict
+ */
+
+const STATE_OF = /** @type {const} */ ({ keep: "kept", reject: "rejected" });
+/** @type {Partial<Record<Row["state"], Verdict>>} */
+const BY_HAND = { kept: "keep", rejected: "reject" };
+
+/**
+ * @param {() => Row[]} rows the rows loaded so far
+ * @param {Row} first the row to start with
+ * @param {{shown: (index: number) => void, judge: (row: Row, said: import("./verdicts.js").Said) => void}} told called with the
+ *   index of the row shown, and with what was said of a row; afterwards `rows` holds the changed row
+ */
+export function cullRows(rows, first, { shown, judge }) {
+  const places = new Places(rows);
+  const row = (/** @type {import("../culling/view.js").Id} */ id) => rows()[places.of(id)];
+  return openCulling(
+    {
+      name: "Recorded images",
+      ids: () => rows().map(({ id }) => id),
+      item: (id) => item(row(id)),
+      undecided: "Leave it undecided",
+      locked: () => "",
+      decide: (id, verdict) => judge(row(id), { state: verdict ? STATE_OF[verdict] : "unreviewed" }),
+      star: (id, stars) => judge(row(id), { stars }),
+      shown: (id) => shown(places.of(id)),
+    },
+    first.id,
+  );
+}
+
+/** The places of rows by their ids. */
+class Places {
+  /** @type {Row[]} */
+  #known = [];
+  /** @type {Map<import("../culling/view.js").Id, number>} */
+  #places = new Map();
+
+  /** @param {() => Row[]} rows */
+  constructor(rows) {
+    this.rows = rows;
+  }
+
+  /** @param {import("../culling/view.js").Id} id */
+  of(id) {
+    const rows = this.rows();
+    if (rows !== this.#known) {
+      this.#known = rows;
+      this.#places = new Map(rows.map((row, place) => [row.id, place]));
+    }
+    return /** @type {number} */ (this.#places.get(id));
+  }
+}
+
+/** @param {Row} row @returns {import("../culling/view.js").Item} */
+function item(row) {
+  return {
+    id: row.id,
+    name: path(row),
+    small: pictureUrl(row, true),
+    large: pictureUrl(row, false),
+    facts: [score(row), rank(row), row.state === "sorted_out" ? "sorted out" : "", row.away ? "in the folder rejected" : ""].filter(Boolean),
+    kept: row.state === "unreviewed" ? null : row.state === "kept",
+    byHand: BY_HAND[row.state] ?? null,
+    prompt: row.prompt ?? "",
+    seed: row.seed ? `${row.seed}, image ${row.index}` : "",
+    stars: row.stars,
+    maps: [{ name: "heatmap", label: "Heatmap", url: heatmapUrl(row), why: () => whyNoHeatmap(row) }],
+  };
+}
