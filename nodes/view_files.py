@@ -110,6 +110,18 @@ def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict
     return files
 
 
+def results(view: Mapping[str, str], images: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What a node with a view tells the browser.
+
+    The view's file is named by text: newer front-ends take every dictionary with a ``filename`` for media.
+
+    Args:
+        view: the file that the view loads.
+        images: pictures for the queue, the list of assets and App mode. The node itself shows the view instead.
+    """
+    return {"uncertainty_view": [view["filename"]], "images": list(images)}
+
+
 def _folder() -> Path:
     folder = Path(folder_paths.get_temp_directory()) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

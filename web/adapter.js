@@ -36,7 +36,7 @@ const heard = new Set();
 const hosts = new WeakMap();
 
 /** @param {Record<string, any> | null} output */
-const reference = (output) => output?.uncertainty_view?.[0]?.filename;
+const reference = (output) => output?.uncertainty_view?.[0];
 
 /**
  * Register this pack with ComfyUI.
@@ -170,6 +170,13 @@ export class NodeHost {
       hideOnZoom: false,
       getMinHeight: () => this.minHeight,
     });
+    this.#hidePictures();
+  }
+
+  /** Hide ComfyUI's own preview of the node's pictures, which the view shows already. */
+  #hidePictures() {
+    this.node.onDrawBackground = () => {}; // draws them in the canvas renderer
+    Object.assign(this.node, { hideOutputImages: true }); // in Nodes 2.0; the style sheet does it in older front-ends
   }
 
   /**
@@ -219,9 +226,10 @@ export class NodeHost {
 
   /** Show the results of a run. @param {Record<string, any>} output of the node */
   deliver(output) {
-    /** @type {FileRef[] | undefined} */
-    const files = output.uncertainty_view;
-    if (!files?.length) return;
+    /** @type {string[]} */
+    const names = output.uncertainty_view ?? [];
+    if (!names.length) return;
+    const files = names.map((filename) => ({ filename, subfolder: "uncertainty", type: "temp" }));
     heard.add(reference(output));
     this.#set({ results: files });
     this.#inEveryState((saved) => {

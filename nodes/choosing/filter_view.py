@@ -22,13 +22,16 @@ def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int
     return heatmaps.colorize(heatmaps.normalize(first, "batch"), heatmaps.COLORMAPS[0])
 
 
-def write(shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor]) -> dict[str, str]:
-    """Write the files of the view and return the data file.
+def write(
+    shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor], listed: Sequence[int]
+) -> dict[str, Any]:
+    """Write the files of the view and return what the browser is told about them.
 
     Args:
         shown: the data to show, JSON-serialisable and without NaN.
         pictures: a picture of each image, (B, height, width, 3).
         maps: by quantity, a map to lay over each picture, (B, h, w, 3).
+        listed: the images that ComfyUI lists as results.
     """
     stem = view_files.new_stem("filter")
 
@@ -46,4 +49,4 @@ def write(shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor]
     height, width = pictures.shape[1:3]
     data = view_files.write_json(stem, {**shown, "pictures": files, "maps": overlays, "ratio": width / height})
     view_files.forget_old_runs()
-    return data
+    return view_files.results(data, [files[index]["large"] for index in listed])

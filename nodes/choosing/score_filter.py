@@ -277,7 +277,7 @@ def _shown(
         "batches": [len(scores)],
         "quantity": [judged.name],
         "text": [chosen.report],
-        "uncertainty_view": [filter_view.write(view, pictures, maps)],
+        **filter_view.write(view, pictures, maps, [] if batch.images is None else chosen.kept),
     }
 
 

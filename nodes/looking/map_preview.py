@@ -103,6 +103,4 @@ class UncertaintyMapPreview(io.ComfyNode):
         heatmap = heatmaps.colorize(heatmaps.scaled(heatmaps.resize(pictures, height, width), *ends), colormap)
         overlay = heatmap if images is None else heatmaps.overlay(images.float().cpu(), heatmap, opacity)
         ran = {"quantity": quantity, "step": step, "colormap": colormap, "opacity": opacity, "normalize": normalize}
-        return io.NodeOutput(
-            heatmap, overlay, ui={"uncertainty_view": [map_preview_view.write(uncertainty, images, frames, ran)]}
-        )
+        return io.NodeOutput(heatmap, overlay, ui=map_preview_view.write(uncertainty, images, overlay, ran))

@@ -12,9 +12,12 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
+# Longer side in pixels of the pictures that ComfyUI lists as results.
+LISTED = 1024
 
-def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Mapping[str, Any]) -> dict[str, str]:
-    """Write the files that the browser draws from, and return the index, which lists the others so that they load on demand.
+
+def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, ran: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the files that the browser draws from and return what it is told: the index, which lists the files to load on demand.
 
     For Q quantities, S steps and B images, the index contains:
 
@@ -30,8 +33,8 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
 
     Args:
         uncertainty: maps of B images.
-        images: their decoded pictures, (B·each, height, width, 3), or None.
-        each: pictures per image.
+        images: their decoded pictures, (B·F, height, width, 3), or None; F is 1 or, of videos, the number of frames.
+        overlay: the same with the map over them, or the map alone; ComfyUI lists the first frame of each as a result.
         ran: the values that the node's inputs had; the view shows them where they came by links.
     """
     stem = view_files.new_stem("map")
@@ -40,6 +43,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
     frames = _frames(uncertainty)
     pictures = []
     if images is not None:
+        each = len(images) // uncertainty.images
         nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
         pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
     about = {
@@ -54,8 +58,9 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, each: int, ran: Ma
         "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
+    listed = _write_overlays(stem, overlay[:: len(overlay) // uncertainty.images])
     view_files.forget_old_runs()
-    return index
+    return view_files.results(index, listed)
 
 
 def joined(pictures: Tensor, images: int) -> Tensor:
@@ -142,3 +147,10 @@ def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
     with ThreadPoolExecutor() as pool:
         files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
     return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]
+
+
+def _write_overlays(stem: str, overlays: Tensor) -> list[dict[str, str]]:
+    """A file for each picture of overlays (B, height, width, 3)."""
+    with ThreadPoolExecutor() as pool:
+        sizes = pool.map(lambda index: view_files.write_sizes(f"{stem}_over_{index}", overlays[index], [LISTED]), range(len(overlays)))
+        return [file for (file,) in sizes]

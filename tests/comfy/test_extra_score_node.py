@@ -119,8 +119,8 @@ def test_the_view_shows_every_score(made: Make, add: Make, judge: Make) -> None:
     import folder_paths
 
     ui = judge(add(made(3), [1, 2, 3])).ui
-    (file,) = ui["uncertainty_view"]
-    shown = json.loads(Path(folder_paths.get_temp_directory(), file["subfolder"], file["filename"]).read_text())
+    (name,) = ui["uncertainty_view"]
+    shown = json.loads(Path(folder_paths.get_temp_directory(), "uncertainty", name).read_text())
     assert [part["name"] for part in shown["parts"]] == ["denoised_variance", "pickscore"]
     assert shown["parts"][1]["scores"] == [1, 2, 3]
     assert shown["scores"] == [0.5] * 3

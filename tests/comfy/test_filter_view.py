@@ -57,9 +57,25 @@ def path(file: dict[str, str]) -> Path:
     return Path(folder_paths.get_temp_directory(), file["subfolder"], file["filename"])
 
 
-def read(file: dict[str, str]) -> str:
-    """A text file."""
-    return path(file).read_text()
+def read(name: str) -> str:
+    """The file that the view loads."""
+    return path({"subfolder": "uncertainty", "filename": name}).read_text()
+
+
+def test_kept_images_are_results_of_comfyui_and_nothing_else_is(pack: Callable[[str], ModuleType]) -> None:
+    """Newer front-ends take every dictionary with a filename for media: they counted and printed the view's data."""
+    values = torch.arange(3.0).reshape(1, 3, 1, 1, 1).expand(1, 3, 2, 4, 6)
+    quantities = dict.fromkeys(pack("uncertainty").PROBED, values)
+    errors = dict.fromkeys(quantities, torch.zeros(1, 3))
+    found = pack("uncertainty.maps").UncertaintyMap(quantities, errors, (3,), 4, torch.ones(1))
+    images = torch.tensor([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1).expand(3, 32, 48, 3)
+    judge = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
+    ui = judge(uncertainty=found, images=images, **RULE).ui
+    media = {name: entries for name, entries in ui.items() if any(isinstance(entry, dict) for entry in entries)}
+    assert [*media] == ["images"]
+    shown = [np.asarray(Image.open(path(file))) for file in media["images"]]
+    assert [round(float(picture.mean())) for picture in shown] == pytest.approx([0, 128], abs=1)
+    assert judge(uncertainty=found, **RULE).ui["images"] == []  # maps are no results
 
 
 def test_first_frames_of_videos(shown: Callable[..., list[np.ndarray]]) -> None:

@@ -89,8 +89,8 @@ def test_verdicts_by_hand_hold_for_their_images_alone(
 
 def judged(output: Any) -> dict[str, Any]:
     """What the filter's view gets."""
-    (file,) = output.ui["uncertainty_view"]
-    read: dict[str, Any] = json.loads(Path(folder_paths().get_temp_directory(), file["subfolder"], file["filename"]).read_text())
+    (name,) = output.ui["uncertainty_view"]
+    read: dict[str, Any] = json.loads(Path(folder_paths().get_temp_directory(), "uncertainty", name).read_text())
     return read
 
 
@@ -141,6 +141,11 @@ def opened(file: dict[str, str]) -> tuple[dict[str, torch.Tensor], dict[str, Any
         return {name: content.get_tensor(name) for name in content.keys()}, json.loads(content.metadata()["about"])  # noqa: SIM118
 
 
+def of_view(name: str) -> dict[str, str]:
+    """The file that a view loads, as it asks for it."""
+    return {"subfolder": "uncertainty", "filename": name}
+
+
 def folder_paths() -> ModuleType:
     """ComfyUI's module, which can be imported after the pack is loaded."""
     return importlib.import_module("folder_paths")
@@ -163,9 +168,8 @@ def test_preview_draws(pack: Callable[[str], ModuleType], sampled: tuple[dict, A
 def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     _, found = sampled
     images = torch.rand(4, 32, 32, 3)
-    shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK).ui
-    assert "images" not in shown  # otherwise ComfyUI draws a second preview
-    index, about = opened(shown["uncertainty_view"][0])
+    output = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, images=images, **LOOK)
+    index, about = opened(of_view(output.ui["uncertainty_view"][0]))
     assert about["total_steps"] == 5 and about["frames"] == 1 and about["guided"] is False
     assert index["steps"].tolist() == [2, 3]
     for q, quantity in enumerate(about["quantities"]):
@@ -183,6 +187,10 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     name = about["pictures"][3][0]
     picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])
     grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
+    assert [*output.ui] == ["uncertainty_view", "images"]
+    listed = Image.open(Path(folder_paths().get_temp_directory()) / "uncertainty" / output.ui["images"][3]["filename"])
+    overlay = output.args[1][3] * 255
+    assert len(output.ui["images"]) == 4 and (torch.from_numpy(np.array(listed)) - overlay).abs().mean() < 8  # JPEG
     assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # truncated, then rounded
 
 
@@ -191,7 +199,7 @@ def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], s
     mask[..., :20] = 1
     found = replace(sampled[1], mask=mask)
     shown = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=found, **LOOK).ui
-    index, about = opened(shown["uncertainty_view"][0])
+    index, about = opened(of_view(shown["uncertainty_view"][0]))
     for q, quantity in enumerate(about["quantities"]):
         inside = found.quantity(quantity).mean(2)[..., :20].flatten(2)
         torch.testing.assert_close(index["spreads"][q], inside.std(2, correction=0))
@@ -200,5 +208,5 @@ def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], s
 
 def test_two_previews_share_no_file(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:
     preview = pack("nodes.looking.map_preview").UncertaintyMapPreview
-    names = [preview.execute(uncertainty=sampled[1], **LOOK).ui["uncertainty_view"][0]["filename"] for _ in range(2)]
+    names = [preview.execute(uncertainty=sampled[1], **LOOK).ui["uncertainty_view"][0] for _ in range(2)]
     assert names[0] != names[1]

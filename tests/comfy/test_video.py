@@ -83,9 +83,10 @@ def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
     pack: Callable[[str], ModuleType], video_map: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preview, view_files, written, drawn = pack("nodes.looking.map_preview"), pack("nodes.view_files"), [], []
-    monkeypatch.setattr(view_files, "write_tensors", lambda *file: written.append(file) or {})
+    monkeypatch.setattr(view_files, "write_tensors", lambda *file: written.append(file) or {"filename": "map"})
     monkeypatch.setattr(view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
-    preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
+    output = preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
+    assert len(output.ui["images"]) == VIDEOS
     assert sorted(drawn) == [13 * video + frame for video in range(VIDEOS) for frame in (0, 4, 8, 12)]
     *maps, (_, index, about) = written
     assert about["frames"] == FRAMES and len(maps) == VIDEOS
