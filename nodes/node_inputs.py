@@ -16,6 +16,8 @@ from ..uncertainty.scores import SCORES
 from ..uncertainty.window import Window
 
 CATEGORY = "sampling/uncertainty"
+# Where newer front-ends list the nodes that most workflows need.
+ESSENTIALS = "Image Tools"
 
 # Axes of latents of sound: batch, channel, time.
 FEWEST_AXES = 3

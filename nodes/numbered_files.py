@@ -6,8 +6,9 @@ substituted and finds no earlier file if the prefix ends in a slash, so it start
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import folder_paths
 
@@ -41,18 +42,22 @@ class NumberedFiles:
         self.subfolder = below.as_posix() if below.parts else ""
         self._last = _last_numbers(self.folder)
 
-    def write(self, suffix: str, write: Callable[[Path], object], index: int = 0) -> dict[str, str]:
+    def write(
+        self, suffix: str, write: Callable[[Path], object], placeholders: Mapping[str, object] = MappingProxyType({})
+    ) -> dict[str, str]:
         """Write a file under the next number, and return the entry that tells the browser about it.
 
         Args:
             suffix: such as ``.png``.
             write: writes a file, and raises FileExistsError if there is one.
-            index: place of the image in its batch, for ``%batch_num%``.
+            placeholders: what the name says of this file, such as ``batch_num``, its place in the batch, for ``%batch_num%``.
 
         Raises:
             OSError: the file cannot be written.
         """
-        name = self.name.replace("%batch_num%", str(index))
+        name = self.name
+        for placeholder, value in placeholders.items():
+            name = name.replace(f"%{placeholder}%", str(value))
         key = os.path.normcase(name)
         while True:
             self._last[key] = number = self._last.get(key, 0) + 1

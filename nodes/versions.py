@@ -2,15 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import comfy.model_management
+from comfy_api.latest import io
+
+# Fields of a schema that versions after 0.3.75 have, with the first one: those without them would refuse the whole pack.
+NEWER = {"search_aliases": "0.11", "essentials_category": "0.15"}
+
+
+def schema(**described: Any) -> io.Schema:
+    """A node's schema, without what this version of ComfyUI does not know."""
+    unknown = NEWER.keys() - {field.name for field in fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in described.items() if name not in unknown})
 
 
 def streams_weights(patcher: Any) -> bool:
     """Whether weights are streamed through reused memory (dynamic VRAM, in versions after 0.3.75)."""
     is_dynamic = getattr(patcher, "is_dynamic", None)
     return is_dynamic is not None and bool(is_dynamic())
+
+
+def advanced(field: io.Input) -> io.Input:
+    """Mark an input that few need, which front-ends fold away; versions before 0.10 lack the keyword, none the dictionary."""
+    field.extra_dict["advanced"] = True
+    return field
 
 
 @contextmanager

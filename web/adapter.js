@@ -29,6 +29,9 @@ import { app } from "../../scripts/app.js";
 // The node property that holds the state of its view; it is saved with the workflow and copied with the node.
 const MEMORY = "uncertainty_view";
 
+// Size of a widget that is out of sight. Older front-ends would leave room for it.
+const NO_ROOM = /** @type {[number, number]} */ ([0, -4]);
+
 // Results already delivered, by the file they name. ComfyUI delivers all of them again after every undo.
 const heard = new Set();
 
@@ -46,15 +49,21 @@ const reference = (output) => output?.uncertainty_view?.[0];
  * @param {Record<string, string>} patterns by node id, the text widget whose placeholders are filled in when the workflow is queued
  * @param {SidebarTab[]} tabs
  * @param {Setting[]} settings
+ * @param {(node: Node) => {label: string, act: () => void}[]} menu what the context menu of a node offers in addition
  */
-export function registerPack(name, views, patterns, tabs, settings) {
+export function registerPack(name, views, patterns, tabs, settings, menu) {
   app.registerExtension({
     name,
     settings: /** @type {Extension["settings"]} */ (/** @type {unknown} */ (settings)), // the types know ComfyUI's own names alone
     nodeCreated(node) {
       const kind = node.comfyClass ?? "";
+      if (kind.startsWith("Uncertainty")) foldAdvanced(/** @type {Node} */ (node));
       views[kind]?.(new NodeHost(/** @type {Node} */ (node)));
       if (patterns[kind]) fillPlaceholders(/** @type {Node} */ (node), patterns[kind]);
+    },
+    getNodeMenuItems(node) {
+      const item = (/** @type {{label: string, act: () => void}} */ { label, act }) => ({ content: label, callback: () => asOneChange(act) });
+      return menu(/** @type {Node} */ (node)).map(item);
     },
     // Nodes of a workflow that ran in the background get their results when the workflow is opened again.
     onNodeOutputsUpdated(/** @type {Record<string, Record<string, any>>} */ outputs) {
@@ -70,6 +79,29 @@ export function registerPack(name, views, patterns, tabs, settings) {
       takeDrops();
     },
   });
+}
+
+/**
+ * Fold the inputs that few need in the canvas renderer too, which asks the widget where Nodes 2.0 asks its options. In a loaded
+ * workflow they are unfolded if one of them was changed, so that nothing that has an effect is out of sight.
+ *
+ * @param {Node} node
+ */
+function foldAdvanced(node) {
+  const folded = (node.widgets ?? []).filter((widget) => /** @type {{advanced?: boolean}} */ (widget.options).advanced);
+  if (!folded.length) return;
+  for (const widget of folded) {
+    widget.advanced = true;
+    widget.computeSize = () => (node.showAdvanced ? [0, window.LiteGraph.NODE_WIDGET_HEIGHT] : NO_ROOM);
+  }
+  node.setSize([node.size[0], node.computeSize()[1]]);
+  const initial = folded.map((widget) => widget.value);
+  const configured = node.onConfigure;
+  node.onConfigure = (info) => {
+    configured?.call(node, info);
+    const linked = (/** @type {string} */ name) => node.inputs?.some((input) => input.widget?.name === name && input.link != null);
+    if (info.showAdvanced === undefined && folded.some(({ name, value }, i) => value !== initial[i] || linked(name))) node.showAdvanced = true;
+  };
 }
 
 /**
@@ -91,6 +123,19 @@ function fillPlaceholders(node, name) {
 
 /** @returns {Workflows} */
 const workflows = () => /** @type {any} */ (app.extensionManager).workflow;
+
+/** A new node that is in no graph yet. @param {string} type @returns {Node} */
+export function createNode(type) {
+  return window.LiteGraph.createNode(type);
+}
+
+/** Change the graph so that one undo takes it back. @param {() => void} act */
+function asOneChange(act) {
+  app.canvas.emitBeforeChange();
+  act();
+  app.canvas.emitAfterChange();
+  app.canvas.setDirty(true, true);
+}
 
 /**
  * Whether results belong to a workflow that is open but not shown. ComfyUI also gives them to the node of the same id in the workflow
@@ -170,13 +215,6 @@ export class NodeHost {
       hideOnZoom: false,
       getMinHeight: () => this.minHeight,
     });
-    this.#hidePictures();
-  }
-
-  /** Hide ComfyUI's own preview of the node's pictures, which the view shows already. */
-  #hidePictures() {
-    this.node.onDrawBackground = () => {}; // draws them in the canvas renderer
-    Object.assign(this.node, { hideOutputImages: true }); // in Nodes 2.0; the style sheet does it in older front-ends
   }
 
   /**
@@ -202,17 +240,31 @@ export class NodeHost {
    */
   onResults(listener) {
     this.show = listener;
+    this.#hidePictures();
     const executed = this.node.onExecuted;
     this.node.onExecuted = (output) => {
       executed?.call(this.node, output);
       // Afterwards, because the front-end may not have recorded yet to which workflow the results belong.
       queueMicrotask(() => isOfAnotherWorkflow(output) || this.deliver(output));
     };
-    const configured = this.node.onConfigure;
-    this.node.onConfigure = (info) => {
-      configured?.call(this.node, info);
+    this.onConfigured(() => {
       this.#takePlace();
       if (this.memory.results) listener(this.memory.results);
+    });
+  }
+
+  /** Hide ComfyUI's own preview of the node's pictures, which the view shows already. */
+  #hidePictures() {
+    this.node.onDrawBackground = () => {}; // draws them in the canvas renderer
+    Object.assign(this.node, { hideOutputImages: true }); // in Nodes 2.0; the style sheet does it in older front-ends
+  }
+
+  /** Call back when the node is restored from a file, a copy or an undo. @param {() => void} listener */
+  onConfigured(listener) {
+    const before = this.node.onConfigure;
+    this.node.onConfigure = (info) => {
+      before?.call(this.node, info);
+      listener();
     };
   }
 
@@ -323,12 +375,26 @@ export class NodeHost {
     this.#noteChange();
   }
 
-  /** Hide a widget whose value the view shows. It is saved, queued and undone like any other. @param {string} name */
+  /** Hide a widget for good, because the view shows its value. @param {string} name */
   hide(name) {
+    this.setShown(name, false);
+    Object.assign(this.#widget(name).options, { hidden: true }); // in Nodes 2.0 of older front-ends, which reads it once
+  }
+
+  /**
+   * Show or hide a widget. A hidden one is saved, queued and undone like any other. Nodes 2.0 of older front-ends shows all.
+   *
+   * @param {string} name
+   * @param {boolean} shown
+   */
+  setShown(name, shown) {
     const widget = this.#widget(name);
-    widget.hidden = true; // in the canvas renderer, which still leaves room for it in older front-ends
-    widget.computeSize = () => [0, -4];
-    Object.assign(widget.options, { hidden: true }); // in Nodes 2.0
+    if (Boolean(widget.hidden) !== shown) return;
+    widget.hidden = !shown;
+    if (shown) delete widget.computeSize;
+    else widget.computeSize = () => NO_ROOM;
+    if (shown) this.node.setSize([this.node.size[0], Math.max(this.node.size[1], this.node.computeSize()[1])]);
+    this.node.setDirtyCanvas(true, true);
   }
 
   /** The state of the view that is saved with the workflow. @returns {Record<string, any>} */

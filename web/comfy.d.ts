@@ -9,6 +9,6 @@ declare module "*/scripts/api.js" {
 }
 /** What the front-end also shares with extensions. */
 interface Window {
-  LiteGraph: { createNode(type: string): any };
+  LiteGraph: { NODE_WIDGET_HEIGHT: number; createNode(type: string): any };
   comfyAPI?: { utils?: { applyTextReplacements?: (app: unknown, text: string) => string } };
 }

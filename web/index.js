@@ -1,15 +1,17 @@
-/** Entry point for ComfyUI's front-end: registers the views inside the nodes, the names of files with placeholders, the sidebar tab, and the settings. */
+/** Entry point for ComfyUI's front-end: registers the views in the nodes, names with placeholders, the sidebar tab, the settings and the swap of samplers. */
 
 import { registerPack } from "./adapter.js";
+import { costLine } from "./cost.js";
 import { filterView } from "./filter/view.js";
 import { ledgerTab } from "./ledger/tab.js";
 import { loadStyles } from "./shared/dom.js";
+import { swapItems } from "./swap.js";
 import { mapView } from "./viewer/view.js";
 
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 loadStyles(here("./vendor/uPlot/uPlot.min.css"), ...["./style.css", "./viewer/viewer.css", "./filter/filter.css", "./culling/culling.css", "./ledger/ledger.css"].map(here));
 
-const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView };
+const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView, UncertaintyKSampler: costLine };
 /** Text widgets that name files. */
 const patterns = {
   UncertaintySaveImage: "filename_prefix",
@@ -26,4 +28,4 @@ const keepPrompts = {
   type: "boolean",
   defaultValue: true,
 };
-registerPack("uncertainty-sampling", views, patterns, [ledgerTab], [keepPrompts]);
+registerPack("uncertainty-sampling", views, patterns, [ledgerTab], [keepPrompts], swapItems);

@@ -10,7 +10,7 @@ from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.plain_numbers import real
 from ...uncertainty.storage import tensor_files
 from ...uncertainty.thresholds import Thresholds
-from .. import folders, node_inputs
+from .. import folders, node_inputs, versions
 from ..numbered_files import NumberedFiles
 
 
@@ -19,10 +19,11 @@ class UncertaintyCalibrate(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyCalibrate",
             display_name="Calibrate Uncertainty Thresholds",
             category=node_inputs.CATEGORY,
+            search_aliases=["reference", "percentile", "statistics"],
             description=(
                 "Computes thresholds from many images. Run it many times with new seeds and prompts: each run adds its images to "
                 "a file and outputs the thresholds of all images so far. You can stop and resume at any time."
@@ -52,7 +53,11 @@ class UncertaintyCalibrate(io.ComfyNode):
                     "thresholds", display_name="THRESHOLDS", tooltip="Connect to an uncertainty sampler or filter."
                 ),
                 io.Int.Output("images", display_name="images", tooltip="How many images have been added so far."),
-                io.String.Output("report", display_name="report"),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="Tells how many images were added and how far to trust the thresholds.",
+                ),
             ],
         )
 
@@ -79,10 +84,11 @@ class UncertaintyThresholdsSave(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyThresholdsSave",
             display_name="Save Uncertainty Thresholds",
             category=node_inputs.CATEGORY,
+            search_aliases=["export", "calibration"],
             description="Saves calibrated thresholds to a file, together with the settings they belong to.",
             is_output_node=True,
             inputs=[
@@ -111,13 +117,18 @@ class UncertaintyThresholdsLoad(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyThresholdsLoad",
             display_name="Load Uncertainty Thresholds",
             category=node_inputs.CATEGORY,
+            search_aliases=["import", "calibration"],
             description="Loads calibrated thresholds. They work only with the settings they were calibrated with.",
             inputs=[folders.file_input(tensor_files.THRESHOLDS)],
-            outputs=[node_inputs.Thresholds.Output("thresholds", display_name="THRESHOLDS")],
+            outputs=[
+                node_inputs.Thresholds.Output(
+                    "thresholds", display_name="THRESHOLDS", tooltip="Connect to an uncertainty sampler or filter."
+                )
+            ],
         )
 
     @classmethod

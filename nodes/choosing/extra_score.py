@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...uncertainty.extra_scores import ExtraScore, check_name, numbers
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs
+from .. import node_inputs, versions
 
 BETTER = ("higher", "lower")
 
@@ -19,10 +19,11 @@ class UncertaintyExtraScore(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """A map, a number for each of its images, and what they mean."""
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyExtraScore",
             display_name="Add Extra Score",
             category=node_inputs.CATEGORY,
+            search_aliases=["aesthetic", "pickscore", "combine scores", "rank"],
             description=(
                 "Adds a score of another pack's node to the images of a map: PickScore, HPS, an aesthetic score, the likeness of "
                 "a face. The filter then chooses by the mean rank of all scores, and Save Image (Uncertainty) saves them. Use "

@@ -8,10 +8,12 @@ from comfy.cli_args import args
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...uncertainty.choosing.cut import best_first
 from ...uncertainty.maps import UncertaintyMap
+from ...uncertainty.scores import bad_end
 from ...uncertainty.storage import png_entry
 from ...uncertainty.storage.atomic import write_whole
-from .. import folders, node_inputs
+from .. import folders, node_inputs, versions
 from ..numbered_files import NumberedFiles
 from . import kept_prompt, ledger_access
 
@@ -22,10 +24,12 @@ class UncertaintySaveImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """SaveImage's inputs and the map."""
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintySaveImage",
             display_name="Save Image (Uncertainty)",
             category=node_inputs.CATEGORY,
+            search_aliases=["export", "gallery", "library", "ledger"],
+            essentials_category=node_inputs.ESSENTIALS,
             description=(
                 "Saves images like Save Image, adds the scores and a small map to each file, and records the images in the "
                 "ledger. The Uncertainty tab in the sidebar lists, sorts and filters them."
@@ -39,14 +43,15 @@ class UncertaintySaveImage(io.ComfyNode):
                     default="ComfyUI",
                     tooltip=(
                         "The prefix for the file to save. This may include formatting information such as %date:yyyy-MM-dd% or "
-                        "%Empty Latent Image.width% to include values from nodes."
+                        "%Empty Latent Image.width% to include values from nodes, and %score% and %rank%: the score of the image "
+                        "and its place in the batch, 1 for the best."
                     ),
                 ),
                 node_inputs.Uncertainty.Input(
                     "uncertainty", tooltip="The uncertainty map of these images, from the sampler or the filter."
                 ),
             ],
-            outputs=[],
+            outputs=[io.Image.Output("saved_images", display_name="images", tooltip="The images, passed on.")],
         )
 
     @classmethod
@@ -65,12 +70,12 @@ class UncertaintySaveImage(io.ComfyNode):
             )
         files = NumberedFiles(filename_prefix, images.shape[2], images.shape[1])
         shown = []
-        for index, image in enumerate(images):
+        for index, (image, placeholders) in enumerate(zip(images, _placeholders(uncertainty), strict=True)):
             content = png_entry.png(image, cls._about(uncertainty, index))
-            shown.append(files.write(".png", functools.partial(write_whole, content=content, replace=False), index))
+            shown.append(files.write(".png", functools.partial(write_whole, content=content, replace=False), placeholders))
         names = [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]
         ledger_access.record(uncertainty, names, kept_prompt.text_of(cls.hidden.prompt, cls.hidden.unique_id))
-        return io.NodeOutput(ui={"images": shown, "animated": (False,)})
+        return io.NodeOutput(images, ui={"images": shown, "animated": (False,)})
 
     @classmethod
     def _about(cls, uncertainty: UncertaintyMap, index: int) -> dict[str, str]:
@@ -81,3 +86,14 @@ class UncertaintySaveImage(io.ComfyNode):
         workflow = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
         workflow.pop(png_entry.ENTRY, None)  # another pack's, under the name of this pack's entry
         return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **workflow}
+
+
+def _placeholders(uncertainty: UncertaintyMap) -> list[dict[str, object]]:
+    """What the name of each image's file can say of it. Ranks have as many digits as the last, so that names sort by rank."""
+    scores = uncertainty.score(uncertainty.default).value
+    best = best_first(scores, bad_end(uncertainty.default))
+    digits = len(str(len(best)))
+    return [
+        {"batch_num": index, "score": f"{score:.4g}", "rank": f"{best.index(index) + 1:0{digits}}"}
+        for index, score in enumerate(scores.tolist())
+    ]

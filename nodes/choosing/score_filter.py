@@ -17,7 +17,7 @@ from ...uncertainty.settings import possible
 from ...uncertainty.storage.fingerprints import image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
-from .. import node_inputs
+from .. import node_inputs, versions
 from . import filter_view, judging, ledger_access, list_runs
 from .aligned_batch import NOTHING, AlignedBatch
 from .judging import Judged
@@ -29,10 +29,25 @@ class UncertaintyScoreFilter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """A map, the images, latents and masks of its batch, and the rule."""
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyScoreFilter",
             display_name="Filter by Uncertainty Score",
             category=node_inputs.CATEGORY,
+            search_aliases=[
+                "best of",
+                "best of n",
+                "cull",
+                "rank",
+                "pick",
+                "choose",
+                "select",
+                "sort",
+                "filter images",
+                "quality",
+                "reject",
+                "bad images",
+            ],
+            essentials_category=node_inputs.ESSENTIALS,
             description=(
                 "Splits a batch into kept and rejected images by uncertainty score. Images stay in order. If the map has extra "
                 "scores, the mean rank by all scores decides."
@@ -79,12 +94,19 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     tooltip="The score that separates kept from rejected images (mode threshold).",
                 ),
                 node_inputs.quantity_input(),
-                io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which scores to reject: the highest or the lowest."),
-                *node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count towards the score."),
-                io.Combo.Input(
-                    "when_none_pass",
-                    options=list(WHEN_NONE_PASS),
-                    tooltip="If no image passes: block the kept outputs, keep the best image anyway, or stop with an error.",
+                versions.advanced(
+                    io.Combo.Input("reject", options=list(BAD_ENDS), tooltip="Which scores to reject: the highest or the lowest.")
+                ),
+                *map(
+                    versions.advanced,
+                    node_inputs.window_inputs(0.0, 1.0, "Recorded steps inside the window count towards the score."),
+                ),
+                versions.advanced(
+                    io.Combo.Input(
+                        "when_none_pass",
+                        options=list(WHEN_NONE_PASS),
+                        tooltip="If no image passes: block the kept outputs, keep the best image anyway, or stop with an error.",
+                    )
                 ),
                 node_inputs.Thresholds.Input(
                     "thresholds",
@@ -112,17 +134,32 @@ class UncertaintyScoreFilter(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("kept_images", display_name="kept images"),
-                io.Latent.Output("kept_latents", display_name="kept latents"),
-                io.Mask.Output("kept_masks", display_name="kept masks"),
-                node_inputs.Uncertainty.Output("kept_uncertainty", display_name="kept uncertainty"),
-                io.Image.Output("rejected_images", display_name="rejected images"),
-                io.Latent.Output("rejected_latents", display_name="rejected latents"),
-                io.Mask.Output("rejected_masks", display_name="rejected masks"),
-                io.Float.Output("scores", display_name="scores", is_output_list=True),
-                io.Int.Output("kept_indices", display_name="kept indices", is_output_list=True),
-                io.String.Output("report", display_name="report"),
-                node_inputs.Uncertainty.Output("rejected_uncertainty", display_name="rejected uncertainty"),
+                io.Image.Output("kept_images", display_name="kept images", tooltip="The images that were kept, in their order."),
+                io.Latent.Output("kept_latents", display_name="kept latents", tooltip="The latents of the kept images."),
+                io.Mask.Output("kept_masks", display_name="kept masks", tooltip="The masks of the kept images."),
+                node_inputs.Uncertainty.Output(
+                    "kept_uncertainty",
+                    display_name="kept uncertainty",
+                    tooltip="The map of the kept images, to save or filter again.",
+                ),
+                io.Image.Output("rejected_images", display_name="rejected images", tooltip="The images that were rejected."),
+                io.Latent.Output(
+                    "rejected_latents", display_name="rejected latents", tooltip="The latents of the rejected images."
+                ),
+                io.Mask.Output("rejected_masks", display_name="rejected masks", tooltip="The masks of the rejected images."),
+                io.Float.Output(
+                    "scores", display_name="scores", is_output_list=True, tooltip="One score for each image of the batch."
+                ),
+                io.Int.Output(
+                    "kept_indices",
+                    display_name="kept indices",
+                    is_output_list=True,
+                    tooltip="The places of the kept images in the batch, starting at 0.",
+                ),
+                io.String.Output("report", display_name="report", tooltip="Tells what was kept and why, image by image."),
+                node_inputs.Uncertainty.Output(
+                    "rejected_uncertainty", display_name="rejected uncertainty", tooltip="The map of the rejected images."
+                ),
             ],
         )
 

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ...uncertainty.baselines import BASELINES, Baseline, bayesdiff
 from ...uncertainty.baselines.laplace import Laplace
 from ...uncertainty.options import CONTROLS, Options
-from .. import node_inputs
+from .. import node_inputs, versions
 
 # How many switches workflows of the first version have, in front of the other inputs.
 FIRST_SWITCHES = 3
@@ -24,10 +24,12 @@ class UncertaintyBaselines(io.ComfyNode):
         first = [_switch(baseline) for baseline in switched[:FIRST_SWITCHES]]
         # Saved workflows hold values by position and lack later ones: switches that came later are optional, at the end.
         later = [_switch(baseline, optional=True) for baseline in switched[FIRST_SWITCHES:]]
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyBaselines",
             display_name="Uncertainty Baselines",
             category=node_inputs.CATEGORY,
+            search_aliases=["compare scores", "bayesdiff", "mc dropout"],
+            is_experimental=True,
             description=(
                 "For experiments: measures other scores of each image in the same run, and offers control arms for guidance. You "
                 "can filter images by these scores, and they are saved with the image."

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...uncertainty.baselines.laplace import Laplace, posterior, squared_gradients
 from ...uncertainty.noising import from_noise_scaling
 from ...uncertainty.plain_numbers import whole
-from .. import node_inputs
+from .. import node_inputs, versions
 from ..hook.last_layer import LastLayer
 
 # Noise levels used, as fractions of the schedule. At its ends there is no image or no noise.
@@ -24,10 +24,12 @@ class UncertaintyLaplaceFit(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyLaplaceFit",
             display_name="Fit Laplace",
             category=node_inputs.CATEGORY,
+            search_aliases=["bayesdiff"],
+            is_experimental=True,
             description=(
                 "Shows real images to a model and measures how well they determine the weights of its last layer. Connect the "
                 "result to Uncertainty Baselines to score images with BayesDiff."

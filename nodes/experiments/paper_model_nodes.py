@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ...paper_models import load
-from .. import node_inputs
+from .. import node_inputs, versions
 
 FOLDER = "diffusion_models"
 
@@ -20,10 +20,11 @@ class UncertaintyPixelModelLoader(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyPixelModelLoader",
             display_name="Load Paper Model (DDPM, ADM, U-ViT)",
             category=node_inputs.CATEGORY,
+            search_aliases=["imagenet", "checkpoint"],
             description=(
                 "Loads a network of the paper's tables from the file its authors published: DDPM (a diffusers folder), ADM for "
                 "ImageNet (OpenAI) or U-ViT. For pixel-space models, set Empty Latent Image to 8 times the size of the image."
@@ -36,7 +37,7 @@ class UncertaintyPixelModelLoader(io.ComfyNode):
                 )
             ],
             outputs=[
-                io.Model.Output("model", display_name="MODEL"),
+                io.Model.Output("model", display_name="MODEL", tooltip="The network, to sample with."),
                 io.Vae.Output(
                     "vae",
                     display_name="VAE",
@@ -64,10 +65,11 @@ class UncertaintyClassLabel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyClassLabel",
             display_name="Class Label",
             category=node_inputs.CATEGORY,
+            search_aliases=["imagenet", "class conditioning"],
             description="Conditions on a class number, for models from Load Paper Model.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that defines the classes, from Load Paper Model."),
@@ -80,7 +82,9 @@ class UncertaintyClassLabel(io.ComfyNode):
                     ),
                 ),
             ],
-            outputs=[io.Conditioning.Output("conditioning", display_name="CONDITIONING")],
+            outputs=[
+                io.Conditioning.Output("conditioning", display_name="CONDITIONING", tooltip="The class, in place of a prompt.")
+            ],
         )
 
     @classmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...uncertainty.images import sparsification_plot
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.metrics import error_map
-from .. import node_inputs
+from .. import node_inputs, versions
 
 
 class UncertaintySparsification(io.ComfyNode):
@@ -16,10 +16,11 @@ class UncertaintySparsification(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintySparsification",
             display_name="Plot Sparsification",
             category=node_inputs.CATEGORY,
+            search_aliases=["ause", "evaluate map", "error"],
             description=(
                 "Tests how well a map predicts errors where the true image is known, for example after noising and denoising a "
                 "real image. Removes the most uncertain pixels first and plots the error of the rest: the faster it falls, the "
@@ -34,7 +35,7 @@ class UncertaintySparsification(io.ComfyNode):
                 node_inputs.quantity_input(),
             ],
             outputs=[
-                io.Image.Output("plot", display_name="IMAGE"),
+                io.Image.Output("plot", display_name="IMAGE", tooltip="The plot of all images as a picture."),
                 io.Float.Output(
                     "ause",
                     display_name="AUSE",

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.storage import tensor_files
-from .. import folders, node_inputs
+from .. import folders, node_inputs, versions
 from ..numbered_files import NumberedFiles
 
 
@@ -15,10 +15,11 @@ class UncertaintyMapSave(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyMapSave",
             display_name="Save Uncertainty Map",
             category=node_inputs.CATEGORY,
+            search_aliases=["export", "heatmap"],
             description="Saves a map with everything that was measured, so that you can view it or filter by it later.",
             is_output_node=True,
             inputs=[
@@ -45,13 +46,16 @@ class UncertaintyMapLoad(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyMapLoad",
             display_name="Load Uncertainty Map",
             category=node_inputs.CATEGORY,
+            search_aliases=["import", "heatmap"],
             description="Loads a map that was saved by Save Uncertainty Map.",
             inputs=[folders.file_input(tensor_files.MAP)],
-            outputs=[node_inputs.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY")],
+            outputs=[
+                node_inputs.Uncertainty.Output("uncertainty", display_name="UNCERTAINTY", tooltip="The map as it was saved.")
+            ],
         )
 
     @classmethod

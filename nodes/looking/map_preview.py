@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs
+from .. import node_inputs, versions
 from . import map_preview_view
 
 # Usual scale factor between latents and images.
@@ -30,10 +30,12 @@ class UncertaintyMapPreview(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """A map, optional images to show under it, and the colours."""
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyMapPreview",
             display_name="Preview Uncertainty Map",
             category=node_inputs.CATEGORY,
+            search_aliases=["heatmap", "heat map", "overlay", "where is it wrong", "view map"],
+            essentials_category=node_inputs.ESSENTIALS,
             description="Shows where the model was uncertain, as a heatmap or over the images.",
             is_output_node=True,
             inputs=[
@@ -47,22 +49,31 @@ class UncertaintyMapPreview(io.ComfyNode):
                 io.Int.Input(
                     "step", default=-1, min=-1, max=9999, tooltip="The recorded step to show. -1 shows the sum of all steps."
                 ),
-                io.Combo.Input(
-                    "colormap", options=list(heatmaps.COLORMAPS), tooltip="The colours of the heatmap, from low to high."
+                versions.advanced(
+                    io.Combo.Input(
+                        "colormap", options=list(heatmaps.COLORMAPS), tooltip="The colours of the heatmap, from low to high."
+                    )
                 ),
                 io.Float.Input(
                     "opacity", default=0.6, min=0.0, max=1.0, step=0.05, tooltip="How strongly the heatmap covers the image."
                 ),
-                io.Combo.Input(
-                    "normalize",
-                    options=list(heatmaps.NORMALIZATIONS),
-                    tooltip=(
-                        "How to assign colours. image: full colour range in every image or video. batch: one range for all, so "
-                        "that images can be compared. absolute: 0 to 1 in latent units, so that runs can be compared."
-                    ),
+                versions.advanced(
+                    io.Combo.Input(
+                        "normalize",
+                        options=list(heatmaps.NORMALIZATIONS),
+                        tooltip=(
+                            "How to assign colours. image: full colour range in every image or video. batch: one range for all, "
+                            "so that images can be compared. absolute: 0 to 1 in latent units, so that runs can be compared."
+                        ),
+                    )
                 ),
             ],
-            outputs=[io.Image.Output("heatmap", display_name="heatmap"), io.Image.Output("overlay", display_name="overlay")],
+            outputs=[
+                io.Image.Output("heatmap", display_name="heatmap", tooltip="The map as a picture, one for each image or frame."),
+                io.Image.Output(
+                    "overlay", display_name="overlay", tooltip="The map over the images; the heatmap without images."
+                ),
+            ],
         )
 
     @classmethod

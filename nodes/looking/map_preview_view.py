@@ -152,5 +152,7 @@ def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
 def _write_overlays(stem: str, overlays: Tensor) -> list[dict[str, str]]:
     """A file for each picture of overlays (B, height, width, 3)."""
     with ThreadPoolExecutor() as pool:
-        sizes = pool.map(lambda index: view_files.write_sizes(f"{stem}_over_{index}", overlays[index], [LISTED]), range(len(overlays)))
+        sizes = pool.map(
+            lambda index: view_files.write_sizes(f"{stem}_over_{index}", overlays[index], [LISTED]), range(len(overlays))
+        )
         return [file for (file,) in sizes]

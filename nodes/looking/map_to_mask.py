@@ -8,7 +8,7 @@ from torch import Tensor
 from ...uncertainty.images import heatmaps
 from ...uncertainty.images.masks import parse_steps, uncertain_parts
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs
+from .. import node_inputs, versions
 from .map_preview import image_size
 
 
@@ -17,10 +17,11 @@ class UncertaintyToMask(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyToMask",
             display_name="Uncertainty Map to Mask",
             category=node_inputs.CATEGORY,
+            search_aliases=["fix bad parts", "repair", "inpaint", "mask from heatmap"],
             description="Makes a mask that is white where the map is highest, to inpaint only the uncertain parts.",
             inputs=[
                 node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to turn into a mask."),
@@ -38,8 +39,12 @@ class UncertaintyToMask(io.ComfyNode):
                     "grow", default=8, min=0, max=1024, tooltip="How far to grow the white areas in every direction, in pixels."
                 ),
                 io.Int.Input("feather", default=8, min=0, max=1024, tooltip="How far edges fade out on either side, in pixels."),
-                io.String.Input(
-                    "steps", default="", tooltip="The recorded steps to add up, for example 45,46 or 45-48. Leave empty for all."
+                versions.advanced(
+                    io.String.Input(
+                        "steps",
+                        default="",
+                        tooltip="The recorded steps to add up, for example 45,46 or 45-48. Leave empty for all.",
+                    )
                 ),
                 io.Image.Input(
                     "images",

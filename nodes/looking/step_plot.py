@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...uncertainty.images.steps_plot import plot
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs
+from .. import node_inputs, versions
 
 
 class UncertaintyPlot(io.ComfyNode):
@@ -12,13 +12,14 @@ class UncertaintyPlot(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyPlot",
             display_name="Plot Uncertainty per Step",
             category=node_inputs.CATEGORY,
+            search_aliases=["chart", "curve", "graph"],
             description="Plots every quantity over the recorded steps, with its mean and spread over the images.",
             inputs=[node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to plot.")],
-            outputs=[io.Image.Output("plot", display_name="IMAGE")],
+            outputs=[io.Image.Output("plot", display_name="IMAGE", tooltip="The plot as a picture.")],
         )
 
     @classmethod

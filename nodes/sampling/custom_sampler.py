@@ -12,7 +12,7 @@ from ...uncertainty.options import Options, RunSettings
 from ...uncertainty.plain_numbers import plain
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
-from .. import node_inputs
+from .. import node_inputs, versions
 from ..hook.sampling_hook import UncertaintyRun
 from . import measuring_inputs
 
@@ -22,10 +22,11 @@ class UncertaintySamplerCustom(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintySamplerCustom",
             display_name="SamplerCustomAdvanced (Uncertainty)",
             category=node_inputs.CATEGORY,
+            search_aliases=["quality", "measure", "confidence", "score images", "flux"],
             description=(
                 "Samples like SamplerCustomAdvanced, with any guider, and measures, at some of the last steps, how certain the "
                 "model is about every pixel. Gives each image a score, and can guide by uncertainty (strength)."

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
 
 from ...demo import model as demo
-from .. import node_inputs
+from .. import node_inputs, versions
 
 DEMO = "demo model"
 
@@ -18,10 +18,11 @@ class UncertaintyDemoModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyDemoModel",
             display_name="Load Demo Model (Emoji, 64 px)",
             category=node_inputs.CATEGORY,
+            search_aliases=["emoji", "test model", "load checkpoint"],
             description=(
                 "Loads a tiny text-to-image model that ships with this pack and draws emoji on a CPU in seconds. A 512x512 Empty "
                 "Latent Image gives 64x64 pixels. For real work, choose a checkpoint here or use Load Checkpoint."
@@ -46,9 +47,9 @@ class UncertaintyDemoModel(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output("model", display_name="MODEL"),
-                io.Clip.Output("clip", display_name="CLIP"),
-                io.Vae.Output("vae", display_name="VAE"),
+                io.Model.Output("model", display_name="MODEL", tooltip="The model, to sample with."),
+                io.Clip.Output("clip", display_name="CLIP", tooltip="Reads prompts: connect to CLIP Text Encode."),
+                io.Vae.Output("vae", display_name="VAE", tooltip="Turns latents into images: connect to VAE Decode."),
             ],
         )
 

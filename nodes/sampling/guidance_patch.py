@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...uncertainty.options import Options, RunSettings
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
-from .. import node_inputs
+from .. import node_inputs, versions
 from ..hook.sampling_hook import guide_every_sampling
 from . import measuring_inputs
 
@@ -17,10 +17,12 @@ class UncertaintyGuidance(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyGuidance",
             display_name="Uncertainty Guidance",
             category=node_inputs.CATEGORY,
+            search_aliases=["guide", "improve quality", "patch model"],
+            is_experimental=True,
             description=(
                 "Guides by uncertainty whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
                 "any other sampler. Nothing is recorded: use an uncertainty sampler to get maps and scores."

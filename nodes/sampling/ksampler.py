@@ -11,7 +11,7 @@ from ...uncertainty.options import Options, RunSettings
 from ...uncertainty.plain_numbers import real, whole
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
-from .. import node_inputs
+from .. import node_inputs, versions
 from ..hook.sampling_hook import UncertaintyRun
 from . import measuring_inputs
 
@@ -21,10 +21,12 @@ class UncertaintyKSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyKSampler",
             display_name="KSampler (Uncertainty)",
             category=node_inputs.CATEGORY,
+            search_aliases=["quality", "measure", "confidence", "score images", "bad images"],
+            essentials_category=node_inputs.ESSENTIALS,
             description=(
                 "Samples like KSampler and measures, at some of the last steps, how certain the model is about every pixel. "
                 "Gives each image a score, and can guide by uncertainty (strength)."

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ...uncertainty.plain_numbers import whole
-from .. import node_inputs
+from .. import node_inputs, versions
 from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
 
@@ -43,19 +43,21 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
                 "effect on the demo model. No strength has been shown to make its images better."
             ),
         ),
-        io.Float.Input(
-            "percentile",
-            default=95.0,
-            min=0.0,
-            max=100.0,
-            step=0.5,
-            round=0.01,
-            tooltip=(
-                "Guide only elements above this percentile of their image (p). With the default guided_quantity, score_variance, "
-                "these are elements where the model is sure, as in the paper."
-            ),
+        versions.advanced(
+            io.Float.Input(
+                "percentile",
+                default=95.0,
+                min=0.0,
+                max=100.0,
+                step=0.5,
+                round=0.01,
+                tooltip=(
+                    "Guide only elements above this percentile of their image (p). With the default guided_quantity, "
+                    "score_variance, these are elements where the model is sure, as in the paper."
+                ),
+            )
         ),
-        *node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end."),
+        *map(versions.advanced, node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end.")),
         node_inputs.Thresholds.Input(
             "thresholds", optional=True, tooltip="Calibrated thresholds for each step, used instead of the percentile."
         ),

@@ -10,7 +10,7 @@ from ...uncertainty.gradients import GRADIENTS, GUIDED_QUANTITIES
 from ...uncertainty.guidance import MASK_SCOPES, MASK_SIDES
 from ...uncertainty.options import DIRECTIONS, SCORE_SOURCES, Options
 from ...uncertainty.recorder import KEEP
-from .. import node_inputs
+from .. import node_inputs, versions
 
 
 class UncertaintyOptions(io.ComfyNode):
@@ -18,10 +18,11 @@ class UncertaintyOptions(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return versions.schema(
             node_id="UncertaintyOptions",
             display_name="Uncertainty Options",
             category=node_inputs.CATEGORY,
+            search_aliases=["settings", "estimator", "live preview"],
             description=(
                 "Settings of the estimator and of guidance, for the uncertainty samplers and Uncertainty Guidance. Without this "
                 "node, the defaults apply."

@@ -344,6 +344,22 @@ def test_no_run_replaces_a_file(comfy: Comfy, tmp_path: Path, prefix: str) -> No
     assert len([row for row in comfy.rows() if not row["missing"]]) == 6
 
 
+def test_names_tell_score_and_rank(comfy: Comfy) -> None:
+    """Ranks sort as text, the best first."""
+    measured = made(12, 3)
+    scores = measured.score(measured.default).value
+    names = comfy.save(0, "%rank%_%score%_%batch_num%", measured=measured)
+    order = scores.argsort().tolist()
+    assert sorted(names) == [f"{rank:02}_{scores[image]:.4g}_{image}_00001_.png" for rank, image in enumerate(order, start=1)]
+
+
+def test_the_images_are_passed_on(comfy: Comfy) -> None:
+    node = comfy.pack("nodes.choosing.save_image").UncertaintySaveImage
+    saver = type("Saver", (node,), {"hidden": SimpleNamespace(prompt={}, extra_pnginfo=None)})
+    images = torch.rand(2, 8, 8, 3)
+    assert saver.execute(images, "x", comfy.own(made(2, 0))).args == (images,)
+
+
 @pytest.mark.parametrize("prefix", ["plain", "slash/", "%year%/map"])
 def test_no_map_replaces_a_map(comfy: Comfy, tmp_path: Path, prefix: str) -> None:
     save = comfy.pack("nodes.looking.map_files").UncertaintyMapSave

@@ -56,7 +56,7 @@ PROPER = {
         "AURG",
         "VAE",
     ),
-    *("CFGGuider", "Empty", "Image", "Load", "API"),
+    *("CFGGuider", "CLIP", "Empty", "Image", "Load", "API"),
     *("input", "output", "uncertainty", "diffusers", "config.json", "models", "diffusion_models"),  # folders, files, a library
     "Uncertainty",  # the sidebar's tab
     "cfg",  # as KSampler calls it

@@ -8,6 +8,7 @@ import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
 import { decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
+import { showFieldsOfMode } from "./fields.js";
 import { Grid } from "./grid.js";
 import { histogram } from "./histogram.js";
 import { cutAt, order, passing } from "./rule.js";
@@ -83,6 +84,7 @@ class FilterView {
     });
     host.attach(element);
     host.hide("by_hand");
+    showFieldsOfMode(host);
     host.onValue(() => this.#show());
     host.onWiring(() => this.#show());
     host.onRemove(() => {

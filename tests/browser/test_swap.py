@@ -1,0 +1,90 @@
+"""Swapping ComfyUI's samplers and Save Image for this pack's nodes, and back, from their context menu."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dev.bootstrap import ROOT
+
+if TYPE_CHECKING:
+    from conftest import FrontEnd
+
+EXAMPLES = ROOT / "example_workflows"
+# What the front-end asks the extensions for; both of its context menus show it.
+CHOOSE = """(node, label) => {
+    const item = window.app.collectNodeMenuItems(node).find((each) => each?.content === label);
+    if (!item) throw new Error(`${node.type} does not offer ${label}`);
+    item.callback();
+}"""
+HERE, BACK = "Measure uncertainty here", "Do not measure uncertainty here"
+
+
+def without_ids(graph: dict[str, Any]) -> list[dict[str, Any]]:
+    """A graph in API format in which links name the type of the node they come from."""
+    named = json.loads(json.dumps(graph))
+    for node in named.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list):
+                node["inputs"][name] = [named[value[0]]["class_type"], value[1]]
+    return sorted(named.values(), key=json.dumps)
+
+
+@pytest.mark.parametrize(
+    ("file", "ours", "plain"),
+    [
+        ("best_of_16", "UncertaintyKSampler", "KSampler"),
+        ("custom_sampler_flux_style", "UncertaintySamplerCustom", "SamplerCustomAdvanced"),
+    ],
+)
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_sampler_is_swapped_there_and_back(each_front_end: "FrontEnd", file: str, ours: str, plain: str) -> None:
+    each_front_end.open(EXAMPLES / f"{file}.json")
+    each_front_end.node(ours).set("strength", 0.0)
+    before = each_front_end.exported()
+    each_front_end.node(ours).on(CHOOSE, BACK)
+    assert each_front_end.nodes(ours) == []
+    swapped = each_front_end.exported()
+    (number,) = [key for key, node in before.items() if node["class_type"] == ours]
+    (new,) = [node for node in swapped.values() if node["class_type"] == plain]
+    assert new["inputs"].items() <= before[number]["inputs"].items()
+    each_front_end.node(plain).on(CHOOSE, HERE)
+    again = each_front_end.exported()
+    (measured,) = [node for node in again.values() if node["class_type"] == ours]
+    assert new["inputs"].items() <= measured["inputs"].items()
+    sampler = each_front_end.node(ours).id
+    decoded = [node["inputs"]["samples"][0] for node in again.values() if node["class_type"] == "VAEDecode"]
+    assert sampler in decoded
+    each_front_end.command("Comfy.Undo")
+    each_front_end.until(lambda: each_front_end.nodes(plain))
+    assert each_front_end.nodes(ours) == []
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_saving_is_measured_where_it_is_sampled(each_front_end: "FrontEnd", request: pytest.FixtureRequest) -> None:
+    """ComfyUI's own text-to-image graph needs one click, and nothing else of it changes."""
+    graph = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
+    numbers = {node["class_type"]: number for number, node in graph.items()}
+    sampler, decoder = numbers["UncertaintyKSampler"], numbers["VAEDecode"]
+    own = ("samples", "strength", "percentile", "window_start", "window_end")
+    inputs = {name: value for name, value in graph[sampler]["inputs"].items() if name not in own}
+    stock = {number: node for number, node in graph.items() if "Image" in node["class_type"] or "CLIP" in node["class_type"]}
+    stock = {number: node for number, node in stock.items() if node["class_type"] != "SaveImage"}
+    stock |= {number: graph[number] for number in (decoder, numbers["UncertaintyDemoModel"])}
+    stock[sampler] = {"class_type": "KSampler", "inputs": inputs}
+    stock["99"] = {"class_type": "SaveImage", "inputs": {"images": [decoder, 0], "filename_prefix": "plain"}}
+    each_front_end.open_graph(stock, each_front_end.server.base / "plain.json")
+    before = each_front_end.exported()
+    each_front_end.node("SaveImage").on(CHOOSE, HERE)
+    found = {node["class_type"]: node["inputs"] for node in each_front_end.exported().values()}
+    number = each_front_end.node("UncertaintyKSampler").id
+    assert found["UncertaintySaveImage"]["uncertainty"] == [number, 1]
+    assert found["UncertaintySaveImage"]["filename_prefix"] == "plain"
+    assert found["VAEDecode"]["samples"] == [number, 0]
+    assert found["UncertaintyKSampler"].items() >= before[sampler]["inputs"].items()
+    each_front_end.photograph(f"swapped-{request.node.callspec.params['each_front_end']}")
+    each_front_end.node("UncertaintySaveImage").on(CHOOSE, BACK)
+    each_front_end.node("UncertaintyKSampler").on(CHOOSE, BACK)
+    assert without_ids(each_front_end.exported()) == without_ids(before)
+    assert each_front_end.complaints == []
