@@ -83,7 +83,7 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
 
 /**
  * Fold the inputs that few need in the canvas renderer too, which asks the widget where Nodes 2.0 asks its options. In a loaded
- * workflow they are unfolded if one of them was changed, so that nothing that has an effect is out of sight.
+ * workflow they are in sight if one of them is linked and the user has not folded them.
  *
  * @param {Node} node
  */
@@ -95,12 +95,12 @@ function foldAdvanced(node) {
     widget.computeSize = () => (node.showAdvanced ? [0, window.LiteGraph.NODE_WIDGET_HEIGHT] : NO_ROOM);
   }
   node.setSize([node.size[0], node.computeSize()[1]]);
-  const initial = folded.map((widget) => widget.value);
+  const names = folded.map(({ name }) => name);
   const configured = node.onConfigure;
   node.onConfigure = (info) => {
     configured?.call(node, info);
-    const linked = (/** @type {string} */ name) => node.inputs?.some((input) => input.widget?.name === name && input.link != null);
-    if (info.showAdvanced === undefined && folded.some(({ name, value }, i) => value !== initial[i] || linked(name))) node.showAdvanced = true;
+    const linked = node.inputs?.some(({ widget, link }) => widget && names.includes(widget.name) && link != null);
+    if (linked) node.showAdvanced = info.showAdvanced ?? true;
   };
 }
 

@@ -1,6 +1,6 @@
 """Which inputs of a node are in sight, and that all of them keep their values."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
@@ -60,31 +60,37 @@ def test_the_filter_shows_the_fields_of_its_mode(each_front_end: "FrontEnd", req
 
 @pytest.mark.parametrize("each_front_end", FOLDING, indirect=True)
 def test_few_inputs_of_the_sampler_are_in_sight(each_front_end: "FrontEnd", request: pytest.FixtureRequest) -> None:
-    """What was changed stays in sight when the workflow is loaded."""
+    """What is folded keeps its value, and comes into sight when the workflow links it."""
     each_front_end.open(EXAMPLES / "first_steps.json")
     sampler = each_front_end.node("UncertaintyKSampler")
     sampler.center()
     folded = {"percentile", "window_start", "window_end"}
     stock = {"seed", "control_after_generate", "steps", "cfg", "sampler_name", "scheduler", "denoise"}
-    defaults: dict[str, Any] = {"percentile": 95, "window_start": 0.9, "window_end": 0.98}
-    for name, value in defaults.items():
-        sampler.set(name, value)
-    plain = each_front_end.saved()
-    for node in plain["nodes"]:
-        node.pop("showAdvanced", None)
-    each_front_end.load(plain)
-    sampler = each_front_end.node("UncertaintyKSampler")
-    sampler.center()
+    before = sampler.values()
     each_front_end.until(lambda: not shown(sampler) & folded)
     assert shown(sampler) - stock == {"samples", "strength"}
     each_front_end.photograph(f"folded-{request.node.callspec.params['each_front_end']}", of=sampler)
-    sampler.set("window_start", 0.25)
-    each_front_end.load(each_front_end.saved())
-    sampler = each_front_end.node("UncertaintyKSampler")
-    sampler.center()
+    sampler.on("(node) => node.toggleAdvanced()")
     each_front_end.until(lambda: folded <= shown(sampler))
     each_front_end.photograph(f"unfolded-{request.node.callspec.params['each_front_end']}", of=sampler)
-    assert sampler.values()["window_start"] == 0.25
+    sampler.on("(node) => node.toggleAdvanced()")
+    each_front_end.until(lambda: not shown(sampler) & folded)
+    assert sampler.values() == before
+    sampler.on(
+        """(node) => {
+            const source = window.LiteGraph.createNode("PrimitiveFloat");
+            node.graph.add(source);
+            source.connect(0, node, node.findInputSlot("window_start"));
+        }"""
+    )
+    workflow = each_front_end.saved()
+    for node in workflow["nodes"]:
+        node.pop("showAdvanced", None)
+    each_front_end.load(workflow)
+    sampler = each_front_end.node("UncertaintyKSampler")
+    sampler.center()
+    each_front_end.until(lambda: "window_start" in shown(sampler))
+    assert sampler.values() == before
     assert each_front_end.complaints == []
 
 
