@@ -24,7 +24,7 @@ class UncertaintyPixelModelLoader(io.ComfyNode):
             node_id="UncertaintyPixelModelLoader",
             display_name="Load Paper Model (DDPM, ADM, U-ViT)",
             category=node_inputs.CATEGORY,
-            search_aliases=["imagenet", "checkpoint"],
+            search_aliases=["imagenet", "pretrained"],
             description=(
                 "Loads a network of the paper's tables from the file its authors published: DDPM (a diffusers folder), ADM for "
                 "ImageNet (OpenAI) or U-ViT. For pixel-space models, set Empty Latent Image to 8 times the size of the image."

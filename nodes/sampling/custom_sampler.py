@@ -26,7 +26,7 @@ class UncertaintySamplerCustom(io.ComfyNode):
             node_id="UncertaintySamplerCustom",
             display_name="SamplerCustomAdvanced (Uncertainty)",
             category=node_inputs.CATEGORY,
-            search_aliases=["quality", "measure", "confidence", "score images", "flux"],
+            search_aliases=["quality", "measure", "confidence", "score images"],
             description=(
                 "Samples like SamplerCustomAdvanced, with any guider, and measures, at some of the last steps, how certain the "
                 "model is about every pixel. Gives each image a score, and can guide by uncertainty (strength)."

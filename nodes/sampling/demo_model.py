@@ -22,7 +22,7 @@ class UncertaintyDemoModel(io.ComfyNode):
             node_id="UncertaintyDemoModel",
             display_name="Load Demo Model (Emoji, 64 px)",
             category=node_inputs.CATEGORY,
-            search_aliases=["emoji", "test model", "load checkpoint"],
+            search_aliases=["test model", "example model"],
             description=(
                 "Loads a tiny text-to-image model that ships with this pack and draws emoji on a CPU in seconds. A 512x512 Empty "
                 "Latent Image gives 64x64 pixels. For real work, choose a checkpoint here or use Load Checkpoint."
