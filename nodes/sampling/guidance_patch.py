@@ -21,7 +21,7 @@ class UncertaintyGuidance(io.ComfyNode):
             node_id="UncertaintyGuidance",
             display_name="Uncertainty Guidance",
             category=node_inputs.CATEGORY,
-            search_aliases=["guide", "improve quality", "patch model"],
+            search_aliases=["steer", "patch model"],
             is_experimental=True,
             description=(
                 "Guides by uncertainty whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
