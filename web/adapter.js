@@ -61,6 +61,16 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
       views[kind]?.(new NodeHost(/** @type {Node} */ (node)));
       if (patterns[kind]) fillPlaceholders(/** @type {Node} */ (node), patterns[kind]);
     },
+    commands: [
+      {
+        id: "uncertainty.swap",
+        label: "Measure uncertainty in the selected nodes, or no longer",
+        function: () => {
+          const nodes = /** @type {Node[]} */ (Object.values(app.canvas.selected_nodes));
+          asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
+        },
+      },
+    ],
     getNodeMenuItems(node) {
       const item = (/** @type {{label: string, act: () => void}} */ { label, act }) => ({ content: label, callback: () => asOneChange(act) });
       return menu(/** @type {Node} */ (node)).map(item);
@@ -99,8 +109,11 @@ function foldAdvanced(node) {
   const configured = node.onConfigure;
   node.onConfigure = (info) => {
     configured?.call(node, info);
-    const linked = node.inputs?.some(({ widget, link }) => widget && names.includes(widget.name) && link != null);
-    if (linked) node.showAdvanced = info.showAdvanced ?? true;
+    // Afterwards, because newer front-ends make the links last.
+    queueMicrotask(() => {
+      const linked = node.inputs?.some(({ widget, link }) => widget && names.includes(widget.name) && link != null);
+      if (linked) node.showAdvanced = info.showAdvanced ?? true;
+    });
   };
 }
 
@@ -247,7 +260,7 @@ export class NodeHost {
       // Afterwards, because the front-end may not have recorded yet to which workflow the results belong.
       queueMicrotask(() => isOfAnotherWorkflow(output) || this.deliver(output));
     };
-    this.onConfigured(() => {
+    this.#onConfigured(() => {
       this.#takePlace();
       if (this.memory.results) listener(this.memory.results);
     });
@@ -259,13 +272,18 @@ export class NodeHost {
     Object.assign(this.node, { hideOutputImages: true }); // in Nodes 2.0; the style sheet does it in older front-ends
   }
 
-  /** Call back when the node is restored from a file, a copy or an undo. @param {() => void} listener */
-  onConfigured(listener) {
+  /** Call back when the node has the values of a file, a copy or an undo. Its links may come later. @param {() => void} listener */
+  #onConfigured(listener) {
     const before = this.node.onConfigure;
     this.node.onConfigure = (info) => {
       before?.call(this.node, info);
       listener();
     };
+  }
+
+  /** Call back when the node is restored with its links. @param {() => void} listener */
+  onRestored(listener) {
+    this.#onConfigured(() => queueMicrotask(listener));
   }
 
   /** Replace the view of the node that an undo replaced by this one: Nodes 2.0 goes on to show it. */

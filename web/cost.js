@@ -15,7 +15,7 @@ export function costLine(host) {
   };
   host.onValue(show);
   host.onWiring(show);
-  host.onConfigured(show);
+  host.onRestored(show);
   show();
   host.grow(0, HEIGHT);
 }

@@ -9,7 +9,7 @@ import { createNode } from "./adapter.js";
  * @typedef {{node: Node, slot: number}} Source an output of a node
  */
 
-/** ComfyUI's nodes and those of this pack with the same inputs and more. */
+/** ComfyUI's nodes and those of this pack with the same inputs and more. @type {Record<string, string>} */
 const MEASURING = { KSampler: "UncertaintyKSampler", SamplerCustomAdvanced: "UncertaintySamplerCustom", SaveImage: "UncertaintySaveImage" };
 const PLAIN = Object.fromEntries(Object.entries(MEASURING).map(([plain, measuring]) => [measuring, plain]));
 const MAP = "UNCERTAINTY";
@@ -23,7 +23,7 @@ const [SUBGRAPH_INPUT, SUBGRAPH_OUTPUT] = [-10, -20];
  * @returns {{label: string, act: () => void}[]}
  */
 export function swapItems(node) {
-  const [measuring, plain] = [/** @type {Record<string, string>} */ (MEASURING)[node.type], PLAIN[node.type]];
+  const [measuring, plain] = [MEASURING[node.type], PLAIN[node.type]];
   if (measuring) return [{ label: "Measure uncertainty here", act: () => measure(node, measuring) }];
   return plain ? [{ label: "Do not measure uncertainty here", act: () => swap(node, plain) }] : [];
 }
@@ -33,10 +33,10 @@ function measure(node, type) {
   const swapped = swap(node, type);
   const input = swapped.findInputSlot("uncertainty");
   if (input < 0) return;
-  const sampler = upstream(swapped, ({ node: each }) => each.type in MEASURING || hasMap(each));
-  if (!sampler) return;
-  const map = mapBeside(hasMap(sampler.node) ? sampler : { ...sampler, node: swap(sampler.node, /** @type {Record<string, string>} */ (MEASURING)[sampler.node.type]) });
-  map.node.connect(map.slot, swapped, input);
+  const found = upstream(swapped, (each) => each.type in MEASURING || hasMap(each));
+  if (!found) return;
+  if (!hasMap(found.node)) found.node = swap(found.node, MEASURING[found.node.type]);
+  found.node.connect(mapBeside(found), swapped, input);
 }
 
 /** Replace a node by one of another type, with the values, links and looks that both can have. @param {Node} node @param {string} type */
@@ -88,10 +88,10 @@ function border(graph) {
 }
 
 /**
- * The nearest output that a node's inputs come from and that fits.
+ * The output that a node's inputs come from, of the nearest node that fits.
  *
  * @param {Node} node
- * @param {(source: Source) => boolean} fits
+ * @param {(node: Node) => boolean} fits
  * @returns {Source | undefined}
  */
 function upstream(node, fits) {
@@ -102,8 +102,7 @@ function upstream(node, fits) {
       const link = id == null ? undefined : graph.getLink(id);
       const origin = /** @type {Node | null | undefined} */ (link && graph.getNodeById(link.origin_id));
       if (!link || !origin || seen.has(origin)) continue;
-      const source = { node: origin, slot: link.origin_slot };
-      if (fits(source)) return source;
+      if (fits(origin)) return { node: origin, slot: link.origin_slot };
       seen.add(origin);
       waiting.push(origin);
     }
@@ -114,9 +113,9 @@ function upstream(node, fits) {
 /** @param {Node} node */
 const hasMap = (node) => node.outputs?.some(({ type }) => type === MAP) ?? false;
 
-/** The map of what an output gives: kept uncertainty beside kept images. @param {Source} source @returns {Source} */
+/** The output with the map of what another one gives: kept uncertainty beside kept images. @param {Source} source */
 function mapBeside({ node, slot }) {
   const maps = node.outputs.map(({ type }, index) => index).filter((index) => node.outputs[index].type === MAP);
   const [kind] = node.outputs[slot].name.split(" ");
-  return { node, slot: maps.find((index) => node.outputs[index].name.startsWith(`${kind} `)) ?? maps[0] };
+  return maps.find((index) => node.outputs[index].name.startsWith(`${kind} `)) ?? maps[0];
 }

@@ -55,6 +55,7 @@ def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", la
             const node = LiteGraph.createNode(type);
             node.pos = [600, 200];
             graph.add(node);
+            node.toggleAdvanced(); // the field is folded away
             canvas.ds.reset();
             canvas.setDirty(true, true);
             await new Promise((resolve) => setTimeout(resolve, 500));

@@ -84,7 +84,8 @@ def test_saving_is_measured_where_it_is_sampled(each_front_end: "FrontEnd", requ
     assert found["VAEDecode"]["samples"] == [number, 0]
     assert found["UncertaintyKSampler"].items() >= before[sampler]["inputs"].items()
     each_front_end.photograph(f"swapped-{request.node.callspec.params['each_front_end']}")
-    each_front_end.node("UncertaintySaveImage").on(CHOOSE, BACK)
-    each_front_end.node("UncertaintyKSampler").on(CHOOSE, BACK)
+    for kind in ("UncertaintySaveImage", "UncertaintyKSampler"):
+        each_front_end.node(kind).on("(node) => { window.app.canvas.deselectAll(); window.app.canvas.select(node); }")
+        each_front_end.command("uncertainty.swap")
     assert without_ids(each_front_end.exported()) == without_ids(before)
     assert each_front_end.complaints == []

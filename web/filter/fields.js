@@ -23,6 +23,6 @@ export function showFieldsOfMode(host) {
   };
   host.onValue(show);
   host.onWiring(show);
-  host.onConfigured(show);
+  host.onRestored(show);
   show();
 }
