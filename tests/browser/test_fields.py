@@ -89,7 +89,7 @@ def test_few_inputs_of_the_sampler_are_in_sight(each_front_end: "FrontEnd", requ
     each_front_end.load(workflow)
     sampler = each_front_end.node("UncertaintyKSampler")
     sampler.center()
-    each_front_end.until(lambda: "window_start" in shown(sampler))
+    each_front_end.until(lambda: "percentile" in shown(sampler))  # newer front-ends show a linked input as a socket alone
     assert sampler.values() == before
     assert each_front_end.complaints == []
 
