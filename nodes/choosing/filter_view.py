@@ -22,9 +22,7 @@ def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int
     return heatmaps.colorize(heatmaps.normalize(first, "batch"), heatmaps.COLORMAPS[0])
 
 
-def write(
-    shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor], listed: Sequence[int]
-) -> dict[str, Any]:
+def write(shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor], listed: Sequence[int]) -> dict[str, Any]:
     """Write the files of the view and return what the browser is told about them.
 
     Args:
