@@ -355,7 +355,7 @@ def test_names_tell_score_and_rank(comfy: Comfy) -> None:
 
 def test_the_images_are_passed_on(comfy: Comfy) -> None:
     node = comfy.pack("nodes.choosing.save_image").UncertaintySaveImage
-    saver = type("Saver", (node,), {"hidden": SimpleNamespace(prompt={}, extra_pnginfo=None)})
+    saver = type("Saver", (node,), {"hidden": SimpleNamespace(prompt={}, extra_pnginfo=None, unique_id="save")})
     images = torch.rand(2, 8, 8, 3)
     assert saver.execute(images, "x", comfy.own(made(2, 0))).args == (images,)
 
