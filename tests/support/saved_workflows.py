@@ -16,6 +16,9 @@ from dev.server import ComfyServer
 FOLDER = ROOT / "example_workflows"
 NOTE = "MarkdownNote"
 TITLE = 30  # pixels of a node's title, above its position
+# Pixels by which a sampler grows when it shows its preview.
+PREVIEW = 320
+SAMPLERS = ("KSampler", "SamplerCustomAdvanced", "UncertaintyKSampler", "UncertaintySamplerCustom")
 
 
 def workflow(name: str, folder: Path = FOLDER) -> dict:
@@ -24,13 +27,20 @@ def workflow(name: str, folder: Path = FOLDER) -> dict:
 
 
 def overlapping(nodes: list[dict]) -> list[tuple[str, str]]:
-    """The types of nodes that cover parts of each other."""
-    boxes = [(node["type"], node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], node["size"])) for node in nodes]
+    """The types of nodes that cover parts of each other, once samplers show their previews."""
+    boxes = [
+        (node["type"], node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], np.add(node["size"], (0, _growth(node)))))
+        for node in nodes
+    ]
     return [
         (kind, other)
         for (kind, left, top, right, bottom), (other, other_left, other_top, other_right, other_bottom) in combinations(boxes, 2)
         if left < other_right and other_left < right and top < other_bottom and other_top < bottom
     ]
+
+
+def _growth(node: dict) -> int:
+    return PREVIEW if node["type"] in SAMPLERS else 0
 
 
 def graph_of(name: str, folder: Path = FOLDER) -> Graph:
