@@ -16,9 +16,9 @@ from dev.server import ComfyServer
 FOLDER = ROOT / "example_workflows"
 NOTE = "MarkdownNote"
 TITLE = 30  # pixels of a node's title, above its position
-# Pixels by which a sampler grows when it shows its preview.
-PREVIEW = 320
-SAMPLERS = ("KSampler", "SamplerCustomAdvanced", "UncertaintyKSampler", "UncertaintySamplerCustom")
+# Pixels by which nodes grow: samplers when they show their preview, the map's view in Nodes 2.0.
+GROWTH = dict.fromkeys(("KSampler", "SamplerCustomAdvanced", "UncertaintyKSampler", "UncertaintySamplerCustom"), 320)
+GROWTH["UncertaintyMapPreview"] = 120
 
 
 def workflow(name: str, folder: Path = FOLDER) -> dict:
@@ -27,9 +27,14 @@ def workflow(name: str, folder: Path = FOLDER) -> dict:
 
 
 def overlapping(nodes: list[dict]) -> list[tuple[str, str]]:
-    """The types of nodes that cover parts of each other, once samplers show their previews."""
+    """The types of nodes that cover parts of each other, once they have grown."""
     boxes = [
-        (node["type"], node["pos"][0], node["pos"][1] - TITLE, *np.add(node["pos"], np.add(node["size"], (0, _growth(node)))))
+        (
+            node["type"],
+            node["pos"][0],
+            node["pos"][1] - TITLE,
+            *np.add(node["pos"], np.add(node["size"], (0, GROWTH.get(node["type"], 0)))),
+        )
         for node in nodes
     ]
     return [
@@ -37,10 +42,6 @@ def overlapping(nodes: list[dict]) -> list[tuple[str, str]]:
         for (kind, left, top, right, bottom), (other, other_left, other_top, other_right, other_bottom) in combinations(boxes, 2)
         if left < other_right and other_left < right and top < other_bottom and other_top < bottom
     ]
-
-
-def _growth(node: dict) -> int:
-    return PREVIEW if node["type"] in SAMPLERS else 0
 
 
 def graph_of(name: str, folder: Path = FOLDER) -> Graph:
