@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 WORK = HERE / ".train"
 WEIGHTS = HERE / "styles64.safetensors"
 LICENCE = "Apache-2.0 AND CC-BY-4.0 AND MIT"
-STEPS = 5800
+STEPS = 13000
 HIGHEST_RATE = 4e-4
 ASKED_STYLE = 0.5
 
