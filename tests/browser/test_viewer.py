@@ -151,7 +151,7 @@ class Viewer:
         """The ``overlay`` output of the node, as the last run saved it."""
         history = json.loads(self.front_end.page.request.get(f"{self.front_end.server.url}/history?max_items=1").text())
         (entry,) = history.values()
-        files = [file for output in entry["outputs"].values() for file in output.get("images", [])]
+        files = [file for output in entry["outputs"].values() for file in output.get("images", []) if file["type"] == "output"]
         return [np.asarray(Image.open(io.BytesIO(view(self.front_end.server.url, file)))) for file in files]
 
     def maps(self, image: int) -> np.ndarray:
