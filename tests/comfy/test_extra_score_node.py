@@ -179,7 +179,7 @@ def test_saved_pictures_tell_them(pack: Callable[[str], ModuleType], made: Make,
     found = add(made(2, seed=9), [0.25, 0.75])
 
     class Prepared(save):
-        hidden = type("Hidden", (), {"prompt": None, "extra_pnginfo": None})
+        hidden = type("Hidden", (), {"prompt": None, "extra_pnginfo": None, "unique_id": "1"})
 
     shown = Prepared.execute(torch.zeros(2, 8, 8, 3), "extra/scored", found).ui["images"]
     paths = [Path(folder_paths.get_output_directory(), file["subfolder"], file["filename"]) for file in shown]

@@ -5,6 +5,8 @@ import { keepWheel } from "../shared/wheel.js";
 
 const GAP = 8;
 const PADDING = 3;
+/** Least width where a thumb presses the two buttons below a picture, see filter.css. */
+const TWO_THUMBS = 96;
 /** Longer side in pixels of the small picture files, see nodes/choosing/filter_view.py. */
 const SMALL = 192;
 
@@ -46,13 +48,18 @@ export class Grid {
     this.element = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
     this.element.addEventListener("keydown", (event) => this.#walk(event));
     this.wheelBack = keepWheel(this.element, "list");
-    this.watch = new ResizeObserver(() => this.#lay());
+    const lay = () => this.#lay();
+    this.watch = new ResizeObserver(lay);
+    this.touch = matchMedia("(pointer: coarse)");
+    this.touch.addEventListener("change", lay);
+    this.unlisten = () => this.touch.removeEventListener("change", lay);
     this.watch.observe(this.element);
   }
 
   destroy() {
     this.wheelBack();
     this.watch.disconnect();
+    this.unlisten();
   }
 
   /** Show other cards; `arrange` orders them. @param {import("./card.js").Card[]} cards @param {number} ratio width by height of their pictures */
@@ -91,7 +98,8 @@ export class Grid {
     if (!first || !clientWidth) return;
     const text = first.element.offsetHeight - first.picture.offsetHeight;
     const space = { width: clientWidth - 2 * PADDING, height: clientHeight - 2 * PADDING };
-    const { columns, width } = fit(this.#cards.length, space, this.#ratio, text, this.#least);
+    const least = this.touch.matches ? Math.max(this.#least, TWO_THUMBS) : this.#least;
+    const { columns, width } = fit(this.#cards.length, space, this.#ratio, text, least);
     this.#columns = columns;
     this.element.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
     const longer = width * Math.max(1, 1 / this.#ratio) * devicePixelRatio;
