@@ -486,7 +486,7 @@ WIDTHS = "(cards) => cards.map((card) => card.querySelector('img').offsetWidth)"
 CUT = "(cells) => cells.map((cell) => getComputedStyle(cell, '::after').content !== 'none').indexOf(true) + 1"
 
 
-# In Nodes 2.0 of front-end 1.32.9, a node grows by its corner alone, not by a script.
+# In Nodes 2.0 of front-end 1.32.9, a script does not resize a node.
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-canvas", "newer-nodes2"], indirect=True)
 def test_pictures_use_the_space(sampled: Filter, request: pytest.FixtureRequest) -> None:
     """All pictures are as large as fits, in their own shape, in full colour; the slider makes them larger, and they scroll."""
