@@ -39,6 +39,11 @@ def badness(scores: Tensor, reject: str) -> Tensor:
     return scores if reject == "highest" else -scores
 
 
+def measured(value: Tensor, error: Tensor, digits: int = 4) -> str:
+    """A score in so many digits, and its standard error if there is one: drift, baselines and ranks have none."""
+    return f"{value:.{digits}g} ± {error:.2g}" if torch.isfinite(error) else f"{value:.{digits}g}"
+
+
 def finite(value: Tensor) -> float | None:
     """The number, or None if it is not finite, because JSON and SQL have no NaN."""
     return float(value) if bool(torch.isfinite(value)) else None

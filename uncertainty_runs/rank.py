@@ -15,7 +15,7 @@ from uncertainty.choosing.cut import Rule, best_first
 from uncertainty.choosing.rejecting import Mover
 from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import place, within
-from uncertainty.scores import Score, bad_end
+from uncertainty.scores import Score, bad_end, measured
 from uncertainty.storage import png_entry
 from uncertainty.storage.foreign import parsed
 from uncertainty.storage.records import ImageRecord
@@ -143,7 +143,7 @@ def table(ranked: Ranked, kept: set[int], arguments: argparse.Namespace) -> Iter
         yield heading
         for row in best_first(values, arguments.reject):
             mark = "kept" if group[row] in kept else "rejected"
-            score = f"{values[row]:.6g} ± {errors[row]:.2g}"
+            score = measured(values[row], errors[row], 6)
             ranking = place(better[row], standing.count) if values[row].isfinite() else "no score"
             yield f"{names[group[row]]:<{width}}  {score}  {ranking:<14}  {mark}"
 

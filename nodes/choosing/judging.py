@@ -10,7 +10,7 @@ from ...uncertainty.choosing.cut import Rule
 from ...uncertainty.choosing.mean_rank import mean_rank
 from ...uncertainty.choosing.standing import Comparison, compare, stand
 from ...uncertainty.maps import UncertaintyMap
-from ...uncertainty.scores import Score
+from ...uncertainty.scores import Score, measured
 from ...uncertainty.settings import possible
 from ...uncertainty.storage.fingerprints import fingerprint, image_digests
 from . import ledger_access
@@ -70,7 +70,7 @@ def _by_mean_rank(uncertainty: UncertaintyMap, quantity: str, score: Score, rule
             values = ours.to(values)
     combined = Score(values, torch.full_like(values, torch.nan))  # ranks have no standard error
     parts = [
-        ", ".join([f"{quantity} {value:.4g} ± {error:.2g}", *(f"{name} {each.values[i]:.4g}" for name, each in extra.items())])
+        ", ".join([f"{quantity} {measured(value, error)}", *(f"{name} {each.values[i]:.4g}" for name, each in extra.items())])
         for i, (value, error) in enumerate(zip(*score, strict=True))
     ]
     return Judged(f"mean rank of {names}", combined, comparison, parts)

@@ -77,6 +77,14 @@ def test_scores_that_are_not_numbers_are_rejected_and_reported() -> None:
         assert found[0] == (1,)
 
 
+def test_scores_without_standard_error_are_told_without_one() -> None:
+    """Drift and baselines have none."""
+    score = Score(torch.tensor([0.25, 0.5]), torch.tensor([0.125, NAN]))
+    report = select(score, Rule(), quantity="drift").report
+    assert "image 0: 0.25 ± 0.12  kept" in report
+    assert "image 1: 0.5  rejected" in report
+
+
 @pytest.mark.parametrize("reject", ["highest", "lowest"])
 def test_scores_that_are_not_numbers_are_compared_with_nothing(reject: str) -> None:
     scores = torch.tensor([0.1, 0.2, NAN])

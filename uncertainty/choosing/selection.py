@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..scores import Score
+from ..scores import Score, measured
 from ..thresholds import Thresholds
 from .by_hand import UNDECIDED, Verdicts
 from .cut import Rule, best_first, passing, passing_ranks, passing_standing, with_verdicts
@@ -124,6 +124,6 @@ def _lines(
         if comparison is not None and i not in invalid:
             standing = comparison.standing
             ranked = f", {place(int(standing.better(rule.reject)[i]), standing.count)}"
-        about = f"± {score.standard_error[i]:.2g}" if parts is None else f"({parts[i]})"
-        lines.append(f"{number:>3}. image {i}: {score.value[i]:.4g} {about}  {marks[i]}{ranked}")
+        of = "" if parts is None else f" ({parts[i]})"
+        lines.append(f"{number:>3}. image {i}: {measured(score.value[i], score.standard_error[i])}{of}  {marks[i]}{ranked}")
     return lines
