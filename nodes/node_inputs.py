@@ -67,6 +67,11 @@ def window_inputs(start: float, end: float, meaning: str) -> list[io.Float.Input
     ]
 
 
+def percentile_input(default: float, tooltip: str, step: float = 0.5) -> io.Float.Input:
+    """``percentile``, 0 to 100, which the arrows in the node change by ``step``."""
+    return io.Float.Input("percentile", default=default, min=0.0, max=100.0, step=step, round=0.01, tooltip=tooltip)
+
+
 def check_inputs(
     node: type[io.ComfyNode],
     window_start: float | None = None,

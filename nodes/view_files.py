@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,12 @@ def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict
         image.save(path, quality=90)
         files.append(file)
     return files
+
+
+def write_pictures(stem: str, pictures: Tensor, longest: Sequence[int]) -> list[list[dict[str, str]]]:
+    """Write pictures (B, height, width, 3), several at a time, each as ``write_sizes`` does."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda index: write_sizes(f"{stem}_{index}", pictures[index], longest), range(len(pictures))))
 
 
 def results(view: Mapping[str, str], images: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -38,14 +38,8 @@ class UncertaintyCalibrate(io.ComfyNode):
                     default="calibration",
                     tooltip=f"The file in output/{folders.FOLDER} to add the images to. Use a new name to start over.",
                 ),
-                io.Float.Input(
-                    "percentile",
-                    default=95.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    round=0.01,
-                    tooltip="The percentage of images at or below the threshold, at each step and element.",
+                node_inputs.percentile_input(
+                    95.0, "The percentage of images at or below the threshold, at each step and element."
                 ),
             ],
             outputs=[

@@ -33,16 +33,12 @@ def write(shown: Mapping[str, Any], pictures: Tensor, maps: Mapping[str, Tensor]
     """
     stem = view_files.new_stem("filter")
 
-    def of_image(index: int) -> dict[str, dict[str, str]]:
-        large, small = view_files.write_sizes(f"{stem}_{index}", pictures[index], (LARGE, SMALL))
-        return {"large": large, "small": small}
-
     def of_map(name: str, index: int) -> dict[str, str]:
         return view_files.write_colours(f"{stem}_{index}_{name}", maps[name][index])
 
+    files = [{"large": large, "small": small} for large, small in view_files.write_pictures(stem, pictures, (LARGE, SMALL))]
     images = range(len(pictures))
     with ThreadPoolExecutor() as pool:
-        files = list(pool.map(of_image, images))
         overlays = [{"name": name, "files": list(pool.map(partial(of_map, name), images))} for name in maps]
     height, width = pictures.shape[1:3]
     data = view_files.write_json(stem, {**shown, "pictures": files, "maps": overlays, "ratio": width / height})

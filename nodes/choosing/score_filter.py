@@ -73,16 +73,10 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     ),
                 ),
                 io.Int.Input("keep", default=4, min=1, max=4096, tooltip="How many images to keep (mode keep_best)."),
-                io.Float.Input(
-                    "percentile",
-                    default=50.0,
-                    min=0.0,
-                    max=100.0,
+                node_inputs.percentile_input(
+                    50.0,
+                    "The percentage to keep: of the batch (mode percentile) or of the images compared with (mode reference).",
                     step=1.0,
-                    round=0.01,
-                    tooltip=(
-                        "The percentage to keep: of the batch (mode percentile) or of the images compared with (mode reference)."
-                    ),
                 ),
                 io.Float.Input(
                     "threshold",

@@ -58,7 +58,8 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
-    listed = _write_overlays(stem, overlay[:: len(overlay) // uncertainty.images])
+    first = overlay[:: len(overlay) // uncertainty.images]
+    listed = [file for (file,) in view_files.write_pictures(f"{stem}_over", first, [LISTED])]
     view_files.forget_old_runs()
     return view_files.results(index, listed)
 
@@ -147,12 +148,3 @@ def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
     with ThreadPoolExecutor() as pool:
         files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
     return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]
-
-
-def _write_overlays(stem: str, overlays: Tensor) -> list[dict[str, str]]:
-    """A file for each picture of overlays (B, height, width, 3)."""
-    with ThreadPoolExecutor() as pool:
-        sizes = pool.map(
-            lambda index: view_files.write_sizes(f"{stem}_over_{index}", overlays[index], [LISTED]), range(len(overlays))
-        )
-        return [file for (file,) in sizes]

@@ -26,14 +26,8 @@ class UncertaintyToMask(io.ComfyNode):
             inputs=[
                 node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map to turn into a mask."),
                 node_inputs.quantity_input(),
-                io.Float.Input(
-                    "percentile",
-                    default=90.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    round=0.01,
-                    tooltip="Pixels above this percentile of their image become white. 90 selects the highest tenth.",
+                node_inputs.percentile_input(
+                    90.0, "Pixels above this percentile of their image become white. 90 selects the highest tenth."
                 ),
                 io.Int.Input(
                     "grow", default=8, min=0, max=1024, tooltip="How far to grow the white areas in every direction, in pixels."

@@ -44,17 +44,10 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
             ),
         ),
         versions.advanced(
-            io.Float.Input(
-                "percentile",
-                default=95.0,
-                min=0.0,
-                max=100.0,
-                step=0.5,
-                round=0.01,
-                tooltip=(
-                    "Guide only elements above this percentile of their image (p). With the default guided_quantity, "
-                    "score_variance, these are elements where the model is sure, as in the paper."
-                ),
+            node_inputs.percentile_input(
+                95.0,
+                "Guide only elements above this percentile of their image (p). With the default guided_quantity, "
+                "score_variance, these are elements where the model is sure, as in the paper.",
             )
         ),
         *map(versions.advanced, node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end.")),

@@ -43,7 +43,7 @@ export class Commands {
     const sign = h("span", { "aria-hidden": "true" });
     const word = h("span", { className: "unc-culling-word" });
     const onclick = () => this.#run(command, "");
-    const button = h("button", { type: "button", className: "unc-culling-button", title, "aria-label": label, onclick }, sign, word);
+    const button = h("button", { type: "button", className: "unc-button unc-culling-button", title, "aria-label": label, onclick }, sign, word);
     this.made.set(command, { button, sign, word });
     return button;
   }

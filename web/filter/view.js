@@ -69,7 +69,7 @@ class FilterView {
     this.grid = new Grid();
     this.size = h("input", { type: "range", min: "48", max: "384", step: "4", "aria-label": "Least size of the images", title: SIZE });
     this.size.addEventListener("input", () => this.#resize(Number(this.size.value)));
-    const cull = h("button", { type: "button", className: "unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, "Cull");
+    const cull = h("button", { type: "button", className: "unc-button unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, "Cull");
     const head = h("div", { className: "unc-filter-head" }, this.status, this.size, cull);
     this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.plot, this.grid.element);
     this.pager = new BatchPager(host, () => this.#open());
