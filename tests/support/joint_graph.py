@@ -8,9 +8,11 @@ import torch
 def joint_gradient(score: Any, probes: Any, quantity: str = "score_variance") -> torch.Tensor:
     """∂(Σ U)/∂ε through one graph over all probes, which takes too much memory for real models.
 
-    U is written out as its definition, of the noise predictions or of the denoised images.
+    U is written out as its definition, of the noise predictions or of the denoised images. Some networks write over saved
+    tensors in place, so all are saved as copies. (``allow_mutation_on_saved_tensors`` takes a new tensor for a freed one at the
+    same address, in torch 2.13: seldom, and then the gradient is wrong.)
     """
-    with torch.enable_grad(), torch.autograd.graph.allow_mutation_on_saved_tensors():
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(torch.Tensor.clone, lambda copy: copy):
         b = probes.noising.b.clone().reshape(-1, *[1] * (probes.center.ndim - 1))
         noise, sigma = probes.noise.clone(), probes.sigma.clone()
         a = probes.noising.a.clone().reshape(b.shape)
