@@ -335,6 +335,7 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
 def test_results_are_no_step_of_the_undo_history(viewer: Viewer) -> None:
     """Ctrl+Z after a run undoes the change before it. However far one goes back and forth, the last results stay."""
     page = viewer.front_end.page
+    viewer.front_end.still_history()
     viewer.root.get_by_role("radio", name="Possible images").click()
     viewer.front_end.kept()
     viewer.front_end.node("UncertaintyKSampler").set("seed", 11)

@@ -188,6 +188,11 @@ class FrontEnd:
             if "control_after_generate" in node.values():
                 node.set("control_after_generate", "fixed")
 
+    def still_history(self) -> None:
+        """Leave the undo history to the pack: ComfyUI's Save Image enlarges itself when its picture arrives, which is a step of it."""
+        for node in self.nodes("SaveImage"):
+            node.on("(node) => node.collapse()")
+
     def exported(self) -> dict[str, Any]:
         """The graph in API format, without titles."""
         graph: dict[str, Any] = self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
