@@ -1,13 +1,15 @@
-"""``make evidence``: measures every number of ``docs/evidence.md`` with the demo model in a real ComfyUI.
+"""``make evidence``: measures every number of ``docs/evidence.md`` and ``docs/evidence/confirming.md``.
 
-This takes hours. An interrupted run resumes where it stopped. ``make evidence ARGS=filtering`` runs one protocol again;
-``ARGS=--page`` only writes the tables of the page from the last results.
+This takes hours. An interrupted run resumes where it stopped. ``make evidence ARGS=filtering`` runs one protocol again, with the
+demo model in a real ComfyUI server; ``confirming`` is the run of ``docs/evidence/protocol.md``. ``ARGS=--page`` only writes the
+tables of the pages from the last results.
 """
 
 import argparse
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -22,7 +24,8 @@ from .server import ComfyServer, ServerError
 WORK = RUNTIME / "evidence"
 DOCS = ROOT / "docs"
 RESULTS = DOCS / "evidence"
-PAGE = DOCS / "evidence.md"
+PAGES = (DOCS / "evidence.md", RESULTS / "confirming.md")
+CONFIRMING = "confirming"
 WORKFLOW = ROOT / "dev" / "evidence.api.json"
 FEATURES = ("demo.classifier:judge", "efficientnet-lite0")
 PROMPTS, FEW = 128, 32
@@ -102,6 +105,12 @@ def evaluate(protocols: Sequence[str]) -> None:
             keep(protocol)
 
 
+def confirm() -> None:
+    """Run the confirming run, stage by stage."""
+    for stage in ("1", "2"):
+        subprocess.run([sys.executable, "-m", "testbed.confirming", "--stage", stage], cwd=ROOT, check=True)
+
+
 def keep(protocol: str) -> None:
     """Copy tables and figures into the repository, with date and device."""
     from benchmarks.results import device
@@ -123,8 +132,8 @@ def keep(protocol: str) -> None:
     (target / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def write_page() -> None:
-    """Write the measured tables between the markers of the page."""
+def write_pages() -> None:
+    """Write the measured tables between the markers of the pages."""
 
     def measured(match: re.Match[str]) -> str:
         table = RESULTS / f"{match.group('name')}.md"
@@ -133,22 +142,27 @@ def write_page() -> None:
             return match.group(0)
         return f"{match.group(1)}{table.read_text(encoding='utf-8')}{match.group(3)}"
 
-    PAGE.write_text(SHEET.sub(measured, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(SHEET.sub(measured, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("protocols", nargs="*", choices=[*COUNT, []], help="protocols to run (default: all)")
-    parser.add_argument("--page", action="store_true", help="only write the tables of the page")
+    parser.add_argument("protocols", nargs="*", choices=[*COUNT, CONFIRMING, []], help="protocols to run (default: all)")
+    parser.add_argument("--page", action="store_true", help="only write the tables of the pages")
     arguments = parser.parse_args()
+    wanted = arguments.protocols or [*COUNT, CONFIRMING]
     try:
         if not arguments.page:
             mend_torchvision()
-            evaluate(arguments.protocols or list(COUNT))
-        write_page()
-        print(f"page: {shown(PAGE)}")
-    except (ServerError, RuntimeError, OSError, ValueError) as error:
+            if protocols := [name for name in wanted if name in COUNT]:
+                evaluate(protocols)
+            if CONFIRMING in wanted:
+                confirm()
+        write_pages()
+        print(f"pages: {', '.join(shown(page) for page in PAGES)}")
+    except (ServerError, RuntimeError, OSError, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped: run the same command to resume")

@@ -6,7 +6,7 @@ resample prompts. See ``docs/evidence/protocol.md`` for what counts.
 
 import argparse
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -17,9 +17,9 @@ from torch import Tensor
 from uncertainty.metrics.ranking import best_of_k
 from uncertainty.metrics.within_groups import Statistic, difference, holm, pooled, rank_correlation, roc_area, share_of_possible
 from uncertainty.scores import SCORES
-from uncertainty_runs.evaluation.report import Cell, Table, between
+from uncertainty_runs.evaluation.report import Cell, Table, between, shown
 
-from .prompts import HALVES
+from .prompts import HALVES, KINDS
 
 WORK = Path(__file__).parent / ".train"
 BUSY, NEAR = "total_variation", "nearness"
@@ -45,10 +45,10 @@ class Rows:
         return -self.columns[score] if declared and declared.high_is_sure else self.columns[score]
 
 
-def read(path: Path) -> Rows:
-    """The rows of one setting."""
+def read(path: Path, kinds: Collection[str] = KINDS) -> Rows:
+    """The rows of one setting, of prompts of these kinds."""
     with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+        lines = [line for line in csv.DictReader(file) if line["kind"] in kinds]
     numbers: dict[str, int] = {}
     prompts = [numbers.setdefault(line["text"], len(numbers)) for line in lines]
     named = [name for name in lines[0] if name.partition("@")[0] in SCORES or name.partition(" ")[0] in JUDGED]
@@ -110,6 +110,17 @@ def table(settings: Sequence[Rows], broken: float) -> Table:
             found = statistic.interval()
             lines.append((score, quality, name, found.value, between(found.low, found.high)))
     return Table("scores", ("score", "quality", "statistic", "value", "95 % interval"), lines)
+
+
+def summary(every: Table) -> Table:
+    """The endpoints of ``table``, a row a score."""
+    ends = [row for row in every.rows if row[2] in ENDPOINTS]
+    columns = list(dict.fromkeys((str(row[2]), str(row[1])) for row in ends))
+    cells = {(row[0], (str(row[2]), str(row[1]))): f"{shown(row[3])} ({row[4]})" for row in ends}
+    lines: list[tuple[Cell, ...]] = [
+        (score, *[cells[score, column] for column in columns]) for score in dict.fromkeys(row[0] for row in ends)
+    ]
+    return Table("summary", ("score", *[f"{name}, {quality}" for name, quality in columns]), lines)
 
 
 def comparisons(settings: Sequence[Rows], chosen: str, broken: float) -> Table:
@@ -216,18 +227,16 @@ def main() -> None:
     parser.add_argument("--chosen", nargs="+", default=CHOSEN, help="the scores to compare with all others")
     parser.add_argument("--settings", default="*", help="names of settings to pool, as a file pattern: 'demo*'")
     parser.add_argument("--name", default="all", help="folder of the tables")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="only prompts of these kinds")
     arguments = parser.parse_args()
     paths = sorted((WORK / "rows" / arguments.half).glob(f"{arguments.settings}.csv"))
     if not paths:
         parser.error(f"no rows of {arguments.half} match {arguments.settings}: run testbed.draw and testbed.judged first.")
-    settings, names = [read(path) for path in paths], [path.stem for path in paths]
+    settings, names = [read(path, arguments.kinds) for path in paths], [path.stem for path in paths]
     broken, folder = arguments.broken, WORK / "report" / arguments.half / arguments.name
-    made = [
-        broken_shares(names, settings, broken),
-        table(settings, broken),
-        by_setting(names, settings, arguments.chosen, broken),
-    ]
-    made.append(early_culling(settings))
+    every = table(settings, broken)
+    made = [broken_shares(names, settings, broken), every, summary(every)]
+    made += [by_setting(names, settings, arguments.chosen, broken), early_culling(settings)]
     made += [*(comparisons(settings, score, broken) for score in arguments.chosen), judges(settings)]
     for one in made:
         one.write(folder)

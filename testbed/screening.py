@@ -1,8 +1,6 @@
 """Screening of guidance and repair: which arm makes images better? ``python -m dev.launcher -m testbed.screening choosing``.
 
-Every prompt is sampled with every arm from the same noise. Both judges look at the images, and two kinds of tables are written:
-``changes`` (paired differences from the unguided images) and ``repair`` (how many broken images became whole, and whole ones
-broken). Intervals resample prompts.
+Every prompt is sampled with every arm from the same noise. ``screened`` has the judges look at the images and writes the tables.
 
 One line of ``units.jsonl`` is one prompt with one arm. Started again, the command resumes there. Steps before an arm's first
 change are those of the unguided run and are not computed again; ``evaluations`` counts them.
@@ -24,15 +22,14 @@ from PIL import Image
 from torch import Tensor
 
 from demo import model as demo
-from uncertainty.metrics.intervals import mean_interval
 from uncertainty.window import Window
-from uncertainty_runs.evaluation.report import Cell, Table, between
 
 from . import train
 from .draw import WORK as DRAWS
 from .draw import Setting, unit_path
 from .judges import BODIES, Judge
 from .prompts import HALVES, Prompt, asked
+from .screened import BASE, BROKEN, UNITS, WORK, file_of, units_of
 from .steering import (
     GRADIENT_EVALUATIONS,
     SAMPLES,
@@ -47,7 +44,6 @@ from .steering import (
     everything,
 )
 
-WORK = Path(__file__).parent / ".train" / "screening"
 WEIGHTS = {"demo": demo.WEIGHTS, "styles": train.WEIGHTS}
 STEPS = 20
 WINDOWS = {"early": Window(0.1, 0.15), "middle": Window(0.5, 0.55), "late": Window(0.9, 0.95)}
@@ -55,15 +51,6 @@ SIZE = 1.0
 PERCENTILE = 80.0
 # The step at which a restart starts, and the step that it goes back to.
 BACK = {"near": (15, 9), "far": (11, 3)}
-KEPT_BY = ("denoised_variance", "denoising_loss")
-RESAMPLES = 4000
-# A judge's confidence below which an image counts as broken.
-BROKEN = 0.5
-BASE = "no guidance"
-UNITS = "units.jsonl"
-
-Units = dict[tuple[str, str], dict[str, Any]]
-"""What is noted of each unit, by prompt and arm."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +181,7 @@ class Sampling:
 
 def draw(sampling: Sampling, chosen: Sequence[Arm], prompts: Sequence[Prompt], out: Path) -> None:
     """Sample what ``units.jsonl`` does not list yet."""
-    done = {(unit["prompt"], unit["arm"]) for unit in _units(out)}
+    done = {(unit["prompt"], unit["arm"]) for unit in units_of(out)}
     for number, prompt in enumerate(prompts):
         for arm in chosen:
             if (prompt.text, arm.name) in done:
@@ -209,117 +196,6 @@ def draw(sampling: Sampling, chosen: Sequence[Arm], prompts: Sequence[Prompt], o
             with (out / UNITS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         print(f"{number + 1} of {len(prompts)}: {prompt.text}", flush=True)
-
-
-def _units(out: Path) -> list[dict[str, Any]]:
-    path = out / UNITS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-
-
-def file_of(out: Path, arm: str, prompt: Prompt, place: int) -> Path:
-    """File of an image."""
-    return out / "drawn" / arm / f"{prompt.text} {place}.png"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What one arm drew.
-
-    Attributes:
-        pixels: (N, 3, H, W), 0 to 1, prompt by prompt.
-        qualities: confidence by each judge, (N,), by name.
-        evaluations: of an image.
-    """
-
-    pixels: Tensor
-    qualities: dict[str, Tensor]
-    evaluations: int
-
-    def kept(self, base: "Drawn", better: Tensor) -> "Drawn":
-        """These images where they are better (N,), and those of the base elsewhere."""
-        pixels = torch.where(better[:, None, None, None], self.pixels, base.pixels)
-        qualities = {name: torch.where(better, values, base.qualities[name]) for name, values in self.qualities.items()}
-        return Drawn(pixels, qualities, self.evaluations)
-
-
-def judged(out: Path, arm: str, prompts: Sequence[Prompt], batch: int, judges: dict[str, Judge], evaluations: int) -> Drawn:
-    """What the judges see in the images of an arm."""
-    pixels, qualities = [], []
-    for prompt in prompts:
-        files = [file_of(out, arm, prompt, place) for place in range(batch)]
-        images = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
-        pixels.append(images)
-        qualities.append({body: judge.sees(images, prompt.names, prompt.words) for body, judge in judges.items()})
-    together = {f"confidence ({body})": torch.cat([quality[body] for quality in qualities]) for body in judges}
-    return Drawn(torch.cat(pixels), together, evaluations)
-
-
-def choices(arm: str, drawn: dict[str, Drawn], units: Units, prompts: Sequence[Prompt]) -> dict[str, Drawn]:
-    """What is left of a restart if the original is kept where its score is no worse, by each score."""
-    scores = [units[prompt.text, arm]["scores"] for prompt in prompts]
-    found = {}
-    for name in KEPT_BY:
-        before, after = (torch.tensor([value for pair in scores for value in pair[place][name]]) for place in (0, 1))
-        found[f"{arm}, kept by {name}"] = drawn[arm].kept(drawn[BASE], after < before)
-    return found
-
-
-def changes(drawn: dict[str, Drawn], groups: Tensor) -> Table:
-    """Paired differences of every quality from the unguided arm."""
-    base = drawn[BASE]
-    head = ["arm", "evaluations", "pixels changed"]
-    for quality in base.qualities:
-        head += [f"{quality}, change", "95 %"]
-    rows = []
-    for arm, images in drawn.items():
-        row: list[Cell] = [arm, images.evaluations, float((images.pixels - base.pixels).abs().mean())]
-        for quality, before in base.qualities.items():
-            if arm == BASE:
-                row += [float(before.mean()), "its mean"]
-                continue
-            interval = mean_interval(images.qualities[quality] - before, groups, resamples=RESAMPLES)
-            row += [interval.value, between(interval.low, interval.high)]
-        rows.append(tuple(row))
-    return Table("changes", tuple(head), rows)
-
-
-def repair(drawn: dict[str, Drawn], groups: Tensor, quality: str) -> Table:
-    """The share of broken images that each arm makes whole, and of whole ones that it breaks, by a judge's confidence."""
-    broken = drawn[BASE].qualities[quality] < BROKEN
-    head = ("arm", "evaluations", "broken", f"mended ({quality})", "95 %", "whole", "harmed", "95 %")
-    rows: list[tuple[Cell, ...]] = []
-    for arm, images in drawn.items():
-        now = images.qualities[quality] < BROKEN
-        cells: list[Cell] = [arm, images.evaluations]
-        for before, after in ((broken, ~now), (~broken, now)):
-            cells.append(int(before.sum()))
-            if len(set(groups[before].tolist())) < 2:
-                cells += ["–", "–"]
-                continue
-            interval = mean_interval(after[before].float(), groups[before], resamples=RESAMPLES)
-            cells += [interval.value, between(interval.low, interval.high)]
-        rows.append(tuple(cells))
-    return Table(f"repair {quality}", head, rows)
-
-
-def look(out: Path, chosen: Sequence[Arm], prompts: Sequence[Prompt], batch: int) -> None:
-    """Let the judges look at the prompts that every arm has finished, and write the tables."""
-    units = {(unit["prompt"], unit["arm"]): unit for unit in _units(out)}
-    shown = [prompt for prompt in prompts if all((prompt.text, arm.name) in units for arm in chosen)]
-    if not shown:
-        print("no prompt is finished with every arm yet.")
-        return
-    judges = {body: Judge(body) for body in BODIES}
-    drawn: dict[str, Drawn] = {}
-    for arm in chosen:
-        evaluations = units[shown[0].text, arm.name]["evaluations"]
-        drawn[arm.name] = judged(out, arm.name, shown, batch, judges, evaluations)
-        if arm.restart:
-            drawn |= choices(arm.name, drawn, units, shown)
-    groups = torch.arange(len(shown)).repeat_interleave(batch)
-    for table in (changes(drawn, groups), *(repair(drawn, groups, quality) for quality in drawn[BASE].qualities)):
-        table.write(out)
-        print(f"{table.name}, {len(shown)} prompts of {batch} images\n{table.markdown()}\n")
 
 
 def sometimes_right(prompts: Sequence[Prompt], setting: Setting) -> list[Prompt]:
@@ -353,7 +229,6 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, help="only the first so many")
     parser.add_argument("--batch", type=int, default=4, help="images of each prompt")
     parser.add_argument("--arms", nargs="*", help="names of arms (default: all); the unguided one is always there")
-    parser.add_argument("--table", action="store_true", help="only judge the prompts that are finished")
     given = parser.parse_args()
     known = {arm.name: arm for arm in arms()}
     unknown = [name for name in given.arms or () if name not in known]
@@ -364,9 +239,7 @@ def main() -> None:
     prompts = sometimes_right(asked(given.half, given.model), setting)[: given.prompts]
     out = WORK / given.half / setting.name
     out.mkdir(parents=True, exist_ok=True)
-    if not given.table:
-        draw(Sampling(WEIGHTS[given.model], given.family, given.batch, given.cfg), chosen, prompts, out)
-    look(out, chosen, prompts, given.batch)
+    draw(Sampling(WEIGHTS[given.model], given.family, given.batch, given.cfg), chosen, prompts, out)
 
 
 if __name__ == "__main__":

@@ -135,3 +135,10 @@ def test_shipped_judges_know_their_pictures(body: str) -> None:
     assert torch.allclose(both, sum(judge.confidence(emoji, words, (name,), ()) for name in names))  # type: ignore[arg-type]
     least = judge.confidence(emoji, words, (), ("panda", "face", "tears"))
     assert torch.equal(least, words[:, [judge.words.index("panda"), judge.words.index("tears")]].min(1).values)
+
+
+def test_the_summary_has_a_row_for_each_score(settings: list[report.Rows]) -> None:
+    found = report.summary(report.table(settings, 0.4))
+    assert found.head[1] == "ROC area, confidence (one)"
+    assert [row[0] for row in found.rows] == [GOOD, IDLE, report.BUSY]
+    assert all("to" in str(cell) for row in found.rows for cell in row[1:])

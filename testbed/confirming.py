@@ -1,0 +1,105 @@
+"""The confirming run of ``docs/evidence/protocol.md``, whole: ``python -m testbed.confirming --stage 1``.
+
+It draws, judges, screens and writes the tables into ``docs/evidence/confirming``. Started again, it resumes. The sheets of pairs
+are to be looked at before the tables are (``python -m testbed.pairs confirming``).
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.model import FAMILIES
+
+from .prompts import KINDS
+
+WORK = Path(__file__).parent / ".train" / "report" / "confirming"
+RESULTS = Path(__file__).parents[1] / "docs" / "evidence" / "confirming"
+MODELS = {1: ("styles",), 2: ("demo", "latent")}
+SCREENED = {1: "styles", 2: "demo"}
+PROMPTS = 40
+# Guidance under test and its controls, then repair under test and its controls; see testbed/screening.py.
+ARMS = (
+    "early descend denoised_variance", "early ascend denoised_variance", "early descend score_variance",
+    "early ascend score_variance", "early random direction", "40 steps", "SG-prev 0.5",
+    "restart far denoising_loss", "restart far mask turned", "restart far random region", "restart far everything", "other noise",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Settings that are reported together.
+
+    Attributes:
+        name: of the folder of its tables.
+        settings: file pattern of their names.
+        kinds: of prompts.
+    """
+
+    name: str
+    settings: str
+    kinds: Sequence[str] = KINDS
+
+
+def pools(stage: int) -> list[Pool]:
+    """What is reported of a stage, the primary endpoint's pool first."""
+    found = []
+    for model in MODELS[stage]:
+        schedules = ("CFG 1, 20 steps", "CFG 3, 20 steps", "CFG 6, 20 steps", *(["CFG 3, 8 steps"] if stage == 1 else []))
+        found += [Pool(f"{model}, {schedule}", f"{model}, * {schedule}") for schedule in schedules]
+        found += [Pool(f"{model}, {family}, CFG 1, 20 steps", f"{model}, {family}, CFG 1, 20 steps") for family in FAMILIES]
+    if stage == 1:
+        found += [Pool(f"styles, CFG 1, 20 steps, {kind}", "styles, * CFG 1, 20 steps", (kind,)) for kind in KINDS[:-1]]
+    return found
+
+
+def run(module: str, *arguments: str, comfyui: bool = False) -> None:
+    """Run a module of the test bed.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    command = [sys.executable, *(["-m", "dev.launcher"] if comfyui else []), "-m", f"testbed.{module}", *arguments]
+    print(" ".join(command[1:]), flush=True)
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})  # one process a family
+
+
+def draw(stage: int, family: str) -> None:
+    """Draw and screen all settings of a family."""
+    steps = [] if stage == 1 else ["--steps", "20"]
+    run("draw", "confirming", "--models", *MODELS[stage], "--families", family, *steps, comfyui=True)
+    given = ["--model", SCREENED[stage], "--family", family, "--prompts", str(PROMPTS), "--arms", *ARMS]
+    run("screening", "confirming", *given, comfyui=True)
+
+
+def report(stage: int) -> None:
+    """Judge, and write all tables of a stage."""
+    for model in MODELS[stage]:
+        run("judged", "confirming", "--settings", f"{model}, *")
+    for pool in pools(stage):
+        run("report", "confirming", "--settings", pool.settings, "--name", pool.name, "--kinds", *pool.kinds)
+    screened = f"{SCREENED[stage]}, CFG 1, 20 steps"
+    run("screened", "confirming", "--settings", f"{SCREENED[stage]}, * CFG 1, 20 steps", "--name", f"{screened}, screening")
+    run("pairs", "confirming")
+    shutil.copytree(WORK, RESULTS, dirs_exist_ok=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stage", type=int, choices=MODELS, required=True)
+    parser.add_argument("--report", action="store_true", help="only judge what is drawn and write the tables")
+    given = parser.parse_args()
+    if not given.report:
+        with ThreadPoolExecutor(len(FAMILIES)) as both:
+            list(both.map(lambda family: draw(given.stage, family), FAMILIES))
+    report(given.stage)
+
+
+if __name__ == "__main__":
+    main()
