@@ -6,15 +6,18 @@ are to be looked at before the tables are (``python -m testbed.pairs confirming`
 
 import argparse
 import os
-import shutil
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from demo.model import FAMILIES
+from uncertainty.storage.atomic import write_whole
 
 from .prompts import KINDS
 
@@ -50,11 +53,11 @@ def pools(stage: int) -> list[Pool]:
     """What is reported of a stage, the primary endpoint's pool first."""
     found = []
     for model in MODELS[stage]:
-        schedules = ("CFG 1, 20 steps", "CFG 3, 20 steps", "CFG 6, 20 steps", *(["CFG 3, 8 steps"] if stage == 1 else []))
-        found += [Pool(f"{model}, {schedule}", f"{model}, * {schedule}") for schedule in schedules]
-        found += [Pool(f"{model}, {family}, CFG 1, 20 steps", f"{model}, {family}, CFG 1, 20 steps") for family in FAMILIES]
+        found += [Pool(f"{model}_cfg{cfg}", f"{model}, * CFG {cfg}, 20 steps") for cfg in (1, 3, 6)]
+        found += [Pool(f"{model}_cfg1_{family}", f"{model}, {family}, CFG 1, 20 steps") for family in FAMILIES]
     if stage == 1:
-        found += [Pool(f"styles, CFG 1, 20 steps, {kind}", "styles, * CFG 1, 20 steps", (kind,)) for kind in KINDS[:-1]]
+        found.append(Pool("styles_cfg3_8_steps", "styles, * CFG 3, 8 steps"))
+        found += [Pool(f"styles_cfg1_{kind}", "styles, * CFG 1, 20 steps", (kind,)) for kind in KINDS[:-1]]
     return found
 
 
@@ -69,6 +72,12 @@ def run(module: str, *arguments: str, comfyui: bool = False) -> None:
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})  # one process a family
 
 
+def together(work: Callable[[Any], None], on: Iterable[Any]) -> None:
+    """Do the work on everything, as much at a time as there are families."""
+    with ThreadPoolExecutor(len(FAMILIES)) as pool:
+        list(pool.map(work, on))
+
+
 def draw(stage: int, family: str) -> None:
     """Draw and screen all settings of a family."""
     steps = [] if stage == 1 else ["--steps", "20"]
@@ -77,16 +86,21 @@ def draw(stage: int, family: str) -> None:
     run("screening", "confirming", *given, comfyui=True)
 
 
+def tabulate(pool: Pool) -> None:
+    """Write the tables of a pool."""
+    run("report", "confirming", "--settings", pool.settings, "--name", pool.name, "--kinds", *pool.kinds)
+
+
 def report(stage: int) -> None:
     """Judge, and write all tables of a stage."""
-    for model in MODELS[stage]:
-        run("judged", "confirming", "--settings", f"{model}, *")
-    for pool in pools(stage):
-        run("report", "confirming", "--settings", pool.settings, "--name", pool.name, "--kinds", *pool.kinds)
-    screened = f"{SCREENED[stage]}, CFG 1, 20 steps"
-    run("screened", "confirming", "--settings", f"{SCREENED[stage]}, * CFG 1, 20 steps", "--name", f"{screened}, screening")
+    together(lambda of: run("judged", "confirming", "--settings", ", ".join((*of, "*"))), product(MODELS[stage], FAMILIES))
+    together(tabulate, pools(stage))
+    model = SCREENED[stage]
+    run("screened", "confirming", "--settings", f"{model}, * CFG 1, 20 steps", "--name", f"{model}_screening")
     run("pairs", "confirming")
-    shutil.copytree(WORK, RESULTS, dirs_exist_ok=True)
+    for path in WORK.glob("*/*"):
+        folder, name = (re.sub(r"\W+", "_", part) for part in (path.parent.name, path.stem))
+        write_whole(RESULTS / folder / f"{name}{path.suffix}", path.read_bytes())
 
 
 def main() -> None:
@@ -96,8 +110,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="only judge what is drawn and write the tables")
     given = parser.parse_args()
     if not given.report:
-        with ThreadPoolExecutor(len(FAMILIES)) as both:
-            list(both.map(lambda family: draw(given.stage, family), FAMILIES))
+        together(lambda family: draw(given.stage, family), FAMILIES)
     report(given.stage)
 
 

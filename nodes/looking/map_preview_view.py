@@ -12,8 +12,8 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer side in pixels of the pictures that ComfyUI lists as results.
-LISTED = 1024
+# Longer side in pixels of the pictures that ComfyUI lists as results, and of those in the strip of a batch.
+LISTED, SMALL = 1024, 96
 
 
 def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, ran: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,8 +28,9 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
     - ``steps`` and ``sigmas``, (S,);
     - the colour tables.
 
-    Each image has a file with its maps by quantity, (S, frames, h, w) or, of the whole run, (1, frames, h, w), and one with its
-    picture in grey. Each video has one such picture per latent frame, the nearest decoded one.
+    Each image has a file with its maps by quantity, (S, frames, h, w) or, of the whole run, (1, frames, h, w), one with its
+    picture in grey, and in a batch a small one in colour. Each video has one grey picture per latent frame, the nearest decoded
+    one.
 
     Args:
         uncertainty: maps of B images.
@@ -41,9 +42,10 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
     maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
     of_run = {name: _pictures(values[None], uncertainty.images) for name, values in uncertainty.of_run.items()}
     frames = _frames(uncertainty)
-    pictures = []
+    pictures, thumbnails = [], []
     if images is not None:
         each = len(images) // uncertainty.images
+        thumbnails = _write_listed(f"{stem}_small", images[::each], SMALL) if uncertainty.images > 1 else []
         nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
         pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
     about = {
@@ -55,11 +57,11 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         "frames": frames,
         "maps": _write_maps(stem, maps | of_run, frames),
         "pictures": pictures,
+        "thumbnails": thumbnails,
         "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
-    first = overlay[:: len(overlay) // uncertainty.images]
-    listed = [file for (file,) in view_files.write_pictures(f"{stem}_over", first, [LISTED])]
+    listed = _write_listed(f"{stem}_over", overlay[:: len(overlay) // uncertainty.images], LISTED)
     view_files.forget_old_runs()
     return view_files.results(index, listed)
 
@@ -140,6 +142,11 @@ def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
     values = steps.flatten(2)
     mean = (values * weights).sum(2, keepdim=True)
     return ((values - mean).square() * weights).sum(2).sqrt()
+
+
+def _write_listed(stem: str, pictures: Tensor, longest: int) -> list[dict[str, str]]:
+    """A file for each picture (height, width, 3)."""
+    return [file for (file,) in view_files.write_pictures(stem, pictures, [longest])]
 
 
 def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:

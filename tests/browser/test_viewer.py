@@ -237,6 +237,9 @@ def test_pointer_badges_and_curve(viewer: Viewer) -> None:
     assert viewer.readout.startswith("Image 0 · score ")
     badges = viewer.root.get_by_role("option")
     assert badges.count() == BATCH
+    for badge in badges.all():
+        expect(badge.locator("img")).to_have_js_property("naturalWidth", 96)
+    viewer.front_end.photograph("strip", viewer.node)
     for image in range(BATCH):
         score = float(re.findall(r"score ([\d.e-]+)", badges.nth(image).get_attribute("aria-label") or "")[0])
         assert score == pytest.approx(viewer.maps(image).mean(), rel=0.01)

@@ -189,6 +189,9 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
     assert [*output.ui] == ["uncertainty_view", "images"]
     listed = Image.open(Path(folder_paths().get_temp_directory()) / "uncertainty" / output.ui["images"][3]["filename"])
+    small = Image.open(Path(folder_paths().get_temp_directory()) / "uncertainty" / about["thumbnails"][3]["filename"])
+    assert len(about["thumbnails"]) == 4
+    assert int((torch.from_numpy(np.array(small)) - images * 255).abs().mean((1, 2, 3)).argmin()) == 3  # JPEG blurs the noise
     overlay = output.args[1][3] * 255
     assert len(output.ui["images"]) == 4 and (torch.from_numpy(np.array(listed)) - overlay).abs().mean() < 8  # JPEG
     assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # truncated, then rounded

@@ -185,7 +185,7 @@ class MapView {
     this.#say(off ? `This node is ${off} and does not run: the map is from its last run.` : unrecorded);
     this.quantities.show(quantity, this.#lock("quantity"));
     this.says.textContent = SCORES[quantity].meaning;
-    this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image);
+    this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image, (each) => index.thumbnailUrl(each));
     const range = index.range(quantity, step, image, String(this.#value("normalize")));
     const colormap = index.colormap(String(this.#value("colormap")));
     const opacity = Number(this.#value("opacity"));
