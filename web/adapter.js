@@ -1,12 +1,13 @@
 /**
- * The only file that uses ComfyUI's front-end API: nodes, widgets, properties, sidebar tabs, messages, requests.
+ * The only file that uses ComfyUI's front-end API: nodes, widgets, properties, sidebar tabs, messages.
  */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { CARRIED } from "./shared/carry.js";
 
 /**
- * @typedef {{filename: string, subfolder: string, type: string}} FileRef a file in one of ComfyUI's folders
+ * @typedef {import("./shared/server.js").FileRef} FileRef
  * @typedef {import("@comfyorg/comfyui-frontend-types").ComfyExtension} Extension
  * @typedef {Parameters<NonNullable<Extension["nodeCreated"]>>[0]} LGraphNode
  * @typedef {LGraphNode & {
@@ -446,41 +447,6 @@ export class NodeHost {
 }
 
 /**
- * URL of a file. For a temporary file that was deleted, the server answers 204 (no content).
- *
- * @param {FileRef} file
- */
-export function fileUrl(file) {
-  if (file.type === "temp") return api.apiURL(`/uncertainty/temporary/${encodeURIComponent(file.filename)}`);
-  return api.apiURL(`/view?${new URLSearchParams({ ...file })}`);
-}
-
-/**
- * URL of a route of the server.
- *
- * @param {string} path starts with a slash
- */
-export function serverUrl(path) {
-  return api.apiURL(path);
-}
-
-/**
- * Send a request to the server and return its JSON.
- *
- * @param {string} path starts with a slash
- * @param {unknown} [body] sent as JSON by POST; without it, the request is a GET
- * @returns {Promise<any>}
- * @throws {Error} with the server's message if the request fails
- */
-export async function ask(path, body) {
-  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await api.fetchApi(path, body === undefined ? {} : post);
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error ?? `${path}: ${response.status} ${response.statusText}`);
-  return answer;
-}
-
-/**
  * Open the workflow in a saved picture, as if its file had been dropped onto the page.
  *
  * @param {FileRef} file
@@ -530,24 +496,14 @@ function setWidgets(node, values) {
   }
 }
 
-// What is carried from the sidebar to the canvas.
-const CARRIED = "application/x-uncertainty-image";
-
-/** Let a saved picture be dragged: onto the canvas, onto nodes, and into other programs. @param {DataTransfer} data @param {FileRef} file */
-export function carryImage(data, file) {
-  data.setData(CARRIED, JSON.stringify(file));
-  data.setData("text/uri-list", new URL(fileUrl(file), location.href).href);
-  data.effectAllowed = "copy";
-}
-
-/** Whether a picture from the sidebar is over the empty canvas. Nodes take it by themselves. @param {DragEvent} event */
+/** Whether a picture from the library is over the empty canvas. Nodes take it by themselves. @param {DragEvent} event */
 function isOverCanvas(event) {
   const [x, y] = app.canvas.convertEventToCanvasOffset(event);
   const carried = event.dataTransfer?.types.includes(CARRIED);
   return carried && event.target === app.canvas.canvas && !app.canvas.graph?.getNodeOnPos(x, y);
 }
 
-/** Pictures from the sidebar become Load Image on the canvas; with Alt, their workflow is opened. */
+/** Pictures from the library become Load Image on the canvas; with Alt, their workflow is opened. */
 function takeDrops() {
   addEventListener("dragover", (event) => isOverCanvas(event) && event.preventDefault(), true);
   addEventListener("drop", async (event) => {

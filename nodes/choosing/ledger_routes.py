@@ -1,4 +1,4 @@
-"""HTTP routes of the sidebar tab: list the ledger's images, show their maps, and move files."""
+"""HTTP routes of the library: its page, the ledger's images in a list, their maps, verdicts, and moving files."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ from ...uncertainty.storage.ledger_query import ROW, Query
 from ...uncertainty.storage.rating import MOST_STARS
 from ...uncertainty.storage.records import STATES, ImageRecord
 from .. import view_route
-from . import hand_verdicts, ledger_access, moving_images, request_body
+from . import hand_verdicts, ledger_access, library_page, moving_images, request_body
 
 MOST_ROWS = 500
 # Fields of the query that are texts.
@@ -50,6 +50,7 @@ def add_routes() -> None:
         return
     ledger_access.upgrade()
     for method, path, answer in (
+        ("GET", "/uncertainty", library_page.page),
         ("GET", "/uncertainty/temporary/{name}", view_route.temporary),
         ("GET", "/uncertainty/quantities", quantities),
         ("GET", "/uncertainty/ledger", rows),

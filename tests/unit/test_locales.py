@@ -1,4 +1,6 @@
-"""Translations of the node interface. English is written once, in the schemas; a text without a translation is shown in English.
+"""Translations of nodes and settings. A text without a translation is shown in English.
+
+English is written once: in the schemas, and of the settings in ``web/index.js``.
 
 Nothing has to be translated together with a change of the English text: ``test_everything_is_translated`` lists what is left.
 For that, ``tests/fixtures/translated.json`` holds digests of each translation and of the English text it was made from.
@@ -18,6 +20,7 @@ from dev.bootstrap import ROOT
 LOCALES = ROOT / "locales"
 GOLDEN = ROOT / "tests" / "server" / "object_info.json"
 TRANSLATED = ROOT / "tests" / "fixtures" / "translated.json"
+FILES = ("main", "nodeDefs", "settings")
 LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
 
 Path = tuple[str, ...]  # the keys that lead to a text
@@ -94,13 +97,27 @@ def flat(texts: dict[str, Any], path: Path = ()) -> dict[Path, str]:
     return by_path
 
 
-def choices(node: dict[str, Any]) -> set[str]:
+def choices(node: dict[str, Any] | None) -> set[str]:
     """Values of a node's combo inputs. The front-end shows them untranslated, so a tooltip must name them as they are."""
-    values = set()
+    values: set[str] = set()
+    if node is None:  # a text of something else
+        return values
     for kind in ("required", "optional"):
         for spec in node["input"].get(kind, {}).values():
             values |= set(spec[1].get("options", ())) if spec[0] == "COMBO" else set()
     return values
+
+
+# As they are declared in web/index.js.
+SETTING = re.compile(r'  id: "(.+)",\n  category: \[(.+)\],\n  name: "(.+)",\n  tooltip: "(.+)",\n')
+
+
+def settings() -> dict[str, Any]:
+    """The texts of ComfyUI's dialog of settings in the layout of settings.json and main.json. Ids have no dots there."""
+    declared = SETTING.findall((ROOT / "web" / "index.js").read_text())
+    categories = {name for _, listed, *_ in declared for name in json.loads(f"[{listed}]")[:2]} - PROPER
+    texts = {identity.replace(".", "_"): {"name": name, "tooltip": tooltip} for identity, _, name, tooltip in declared}
+    return texts | {"settingsCategories": {name: name for name in categories}}
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +134,13 @@ def english(nodes: dict[str, Any]) -> dict[Path, str]:
     types = {kind for kind, name in outputs if kind == name and kind.startswith("UNCERTAINTY")}
     categories = {node["category"].rpartition("/")[2] for node in nodes.values()}
     texts = {name: in_english(node) for name, node in nodes.items()}
-    texts |= {"nodeCategories": {name: name for name in categories}, "dataTypes": {name: name for name in types}}
+    texts |= {"nodeCategories": {name: name for name in categories}, "dataTypes": {name: name for name in types}} | settings()
     return flat(texts)
 
 
 def translation(language: str) -> dict[Path, str]:
     """Every text of a language."""
-    return flat(load(language, "nodeDefs")) | flat(load(language, "main"))
+    return {path: text for name in FILES for path, text in flat(load(language, name)).items()}
 
 
 def digest(text: str) -> str:
@@ -146,10 +163,10 @@ def current(language: str, english: dict[Path, str]) -> dict[Path, str]:
     }
 
 
-def test_english_is_written_in_the_schemas_alone() -> None:
+def test_english_is_written_in_the_code_alone() -> None:
     assert "en" not in LANGUAGES
     for language in LANGUAGES:
-        assert {file.name for file in (LOCALES / language).iterdir()} == {"main.json", "nodeDefs.json"}, language
+        assert {file.name for file in (LOCALES / language).iterdir()} == {f"{name}.json" for name in FILES}, language
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -192,7 +209,7 @@ def test_numbers_and_identifiers_are_kept(language: str, nodes: dict[str, Any], 
     for path, text in current(language, english).items():
         if path[-1] not in ("tooltip", "description"):
             continue
-        explained = [value for value in choices(nodes[path[0]]) if f"{value}:" in english[path]]
+        explained = [value for value in choices(nodes.get(path[0])) if f"{value}:" in english[path]]
         for word in (
             *NUMBER.findall(english[path]),
             *PLACEHOLDER.findall(english[path]),
@@ -210,7 +227,7 @@ def test_nothing_is_left_in_english(language: str, nodes: dict[str, Any], englis
         assert text != english[path], path
         if language in OTHER_SCRIPT:
             assert CHINESE_OR_JAPANESE.search(text), path
-            values = choices(nodes[path[0]]) if path[0] in nodes else set()
+            values = choices(nodes.get(path[0]))
             kept = (
                 PROPER | {word for value in values for word in (value, *value.split())} | set(IDENTIFIER.findall(english[path]))
             )

@@ -1,6 +1,6 @@
 /** The view inside UncertaintyScoreFilter: images by score, marked as kept or rejected, and the cut between them. */
 
-import { fileUrl } from "../adapter.js";
+import { fileUrl } from "../shared/server.js";
 import { openCulling } from "../culling/view.js";
 import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
@@ -15,7 +15,7 @@ import { cutAt, order, passing } from "./rule.js";
 
 /**
  * @typedef {import("../adapter.js").NodeHost} NodeHost
- * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {import("./rule.js").Rule} Rule
  * @typedef {import("./by_hand.js").Verdicts} Verdicts
  * @typedef {{

@@ -1,8 +1,9 @@
-/** A grid of images that can be selected by mouse and keyboard. Only the cards in view exist. */
+/** A grid of images that can be selected by mouse, keyboard and touch. Only the cards in view exist. */
 
-import { carryImage } from "../adapter.js";
+import { carryImage } from "../shared/carry.js";
 import { h } from "../shared/dom.js";
 import { Card } from "./card.js";
+import { Finger } from "./finger.js";
 import { GAP, Places } from "./places.js";
 import { Selection } from "./selection.js";
 import { saidBy } from "./verdicts.js";
@@ -10,6 +11,8 @@ import { saidBy } from "./verdicts.js";
 /** @typedef {import("./query.js").Row} Row */
 
 const LEAST_WIDTH = 128;
+const MOST_COLUMNS = 8; // until the cards have WIDE_ENOUGH: on a page of its own, they grow with the window
+const WIDE_ENOUGH = 260;
 const LINE = 17; // line height, as in ledger.css
 const NARROW = 150; // narrower cards break the rank into two lines
 const AHEAD = 120; // more rows are requested when fewer loaded rows than this lie below
@@ -48,6 +51,7 @@ export class Grid {
       { className: "unc-ledger-grid", role: "listbox", tabIndex: 0, "aria-multiselectable": "true", "aria-label": "Images" },
       this.content,
     );
+    this.finger = new Finger(this.element, (event) => this.#hold(event));
     this.element.addEventListener("scroll", () => this.#draw(), { passive: true });
     this.element.addEventListener("keydown", (event) => this.#key(event));
     this.element.addEventListener("blur", () => this.#byKeys(false));
@@ -59,7 +63,7 @@ export class Grid {
     this.content.addEventListener("click", (event) => this.#click(event));
     this.content.addEventListener("dblclick", (event) => {
       const index = this.#under(event);
-      if (index >= 0) this.told.open(index);
+      if (index >= 0 && !this.finger.used) this.told.open(index);
     });
     new ResizeObserver(() => this.#layout()).observe(this.element);
   }
@@ -141,7 +145,8 @@ export class Grid {
   #layout() {
     const inside = this.content.clientWidth;
     if (!inside) return; // not in the page
-    const columns = Math.max(1, Math.floor((inside + GAP) / (LEAST_WIDTH + GAP)));
+    const least = Math.max(LEAST_WIDTH, Math.min(WIDE_ENOUGH, inside / MOST_COLUMNS));
+    const columns = Math.max(1, Math.floor((inside + GAP) / (least + GAP)));
     const width = Math.floor((inside - GAP * (columns - 1)) / columns);
     if (columns === this.columns && width === this.width) return this.#draw();
     const anchor = this.#anchor();
@@ -239,12 +244,34 @@ export class Grid {
   #click(event) {
     const index = this.#under(event);
     if (index < 0) return;
+    if (this.finger.used) return this.#tap(index);
     const row = this.rows[index];
     const check = /** @type {HTMLElement} */ (event.target).closest(".unc-ledger-check");
     if (event.shiftKey) this.selection.range(this.rows, index);
     else if (event.ctrlKey || event.metaKey || check) this.selection.toggle(row);
     else this.selection.only(row);
     this.#byKeys(false);
+    this.#chosen(row);
+  }
+
+  /** A finger opens an image, or selects it while others are selected. @param {number} index */
+  #tap(index) {
+    if (this.finger.held) return;
+    if (!this.selection.rows.size) return this.told.open(index);
+    this.selection.toggle(this.rows[index]);
+    this.#chosen(this.rows[index]);
+  }
+
+  /** A finger that rests on a card selects it. @param {Event} event */
+  #hold(event) {
+    const row = this.rows[this.#under(event)];
+    if (!row) return;
+    if (!this.selection.has(row)) this.selection.toggle(row);
+    this.#chosen(row);
+  }
+
+  /** The selection changed at this row. @param {Row} row */
+  #chosen(row) {
     this.active = row.id;
     this.mark();
     this.told.chosen();
@@ -258,9 +285,7 @@ export class Grid {
     if (!row || !card) return;
     event.preventDefault();
     if (!this.selection.has(row)) this.selection.only(row);
-    this.active = row.id;
-    this.mark();
-    this.told.chosen();
+    this.#chosen(row);
     const { left, top } = card.element.getBoundingClientRect();
     const [x, y] = under < 0 ? [left + GAP, top + GAP] : [event.clientX, event.clientY];
     this.told.menu(x, y);

@@ -1,10 +1,10 @@
-/** Requests of the tab to the server's ledger. */
+/** Requests of the library to the server's ledger. */
 
-import { ask, fileUrl, serverUrl } from "../adapter.js";
 import { DEFAULT_QUANTITY } from "../shared/quantities.js";
+import { ask, fileUrl, serverUrl } from "../shared/server.js";
 
 /**
- * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {{
  *   id: number, created: number, seed: string | null, index: number, model: string, fingerprint: string,
  *   prompt: string | null, prompt_digest: string | null,

@@ -3,7 +3,7 @@
 import { stepButton } from "./dialog.js";
 import { h } from "./dom.js";
 
-/** @typedef {import("../adapter.js").FileRef} FileRef */
+/** @typedef {import("./server.js").FileRef} FileRef */
 
 const HEIGHT = 30;
 

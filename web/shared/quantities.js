@@ -1,6 +1,6 @@
 /** The quantities that this pack measures, as the server declares them: asked once, when the pack loads. */
 
-import { ask } from "../adapter.js";
+import { ask } from "./server.js";
 
 /** @typedef {{name: string, label: string, meaning: string, high_is_sure: boolean}} Quantity */
 

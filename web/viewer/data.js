@@ -1,13 +1,13 @@
 /** Reads the files of a map preview, which nodes/looking/map_preview_view.py writes. */
 
-import { fileUrl } from "../adapter.js";
+import { fileUrl } from "../shared/server.js";
 import { load } from "../shared/safetensors.js";
 
 /** Step number for the sum of all steps. */
 export const SUM = -1;
 
 /**
- * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {import("../shared/safetensors.js").Tensor} Tensor
  * @typedef {{
  *   quantities: string[], of_run: string[], total_steps: number, window: [number, number] | null, guided: boolean, frames: number,
