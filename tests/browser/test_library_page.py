@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,15 @@ from dev.server import ComfyServer
 from thumb import Thumb, touching
 
 BATCH = 6
+# Whether every picture in the window is there.
+LOADED = """() => [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
 PHONE = {"width": 390, "height": 844}
+
+
+def saved(server: ComfyServer, seed: int, steps: int = 4) -> None:
+    """Queue a batch from elsewhere, and wait until it is saved. In a thread: Playwright's event loop occupies this one."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(run, server.url, workflow(seed, steps)).result()
 
 
 def workflow(seed: int, steps: int) -> Graph:
@@ -68,7 +77,7 @@ def library_page(browser: Browser, server: ComfyServer, **screen: object) -> Ite
 
 def photograph(page: Page, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
-    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+    page.wait_for_function(LOADED)
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
@@ -76,7 +85,7 @@ def test_the_page_shows_images_as_they_come_and_takes_verdicts(browser: Browser,
     with library_page(browser, own_server, viewport={"width": 1600, "height": 1000}, color_scheme="dark") as (page, library):
         expect(page).to_have_title("Uncertainty: saved images")
         expect(library.element).to_contain_text("Save Image (Uncertainty)")  # says how images come here
-        run(own_server.url, workflow(1, 4))
+        saved(own_server, 1)
         expect(library.status).to_have_text(f"{BATCH} images")
         expect(library.cards).to_have_count(BATCH)
 
@@ -95,7 +104,7 @@ def test_the_page_shows_images_as_they_come_and_takes_verdicts(browser: Browser,
 
         # New images do not disturb the selection.
         library.cards.nth(2).click()
-        run(own_server.url, workflow(2, 4))
+        saved(own_server, 2)
         expect(library.status).to_have_text(f"1 of {2 * BATCH} selected")
         photograph(page, "library-page-dark")
 
@@ -118,8 +127,8 @@ def test_the_page_shows_images_as_they_come_and_takes_verdicts(browser: Browser,
 
 def test_on_a_phone_a_tap_opens_and_a_long_press_selects(browser: Browser, own_server: ComfyServer) -> None:
     phone = {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+    saved(own_server, 3)
     with library_page(browser, own_server, **phone) as (page, library):
-        run(own_server.url, workflow(3, 4))
         expect(library.cards.nth(3)).to_be_visible()
         with touching(page) as thumb:
             touched(page, thumb, library)
@@ -180,7 +189,7 @@ DROPPED = """(data) => {
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 def test_the_sidebar_knows_touch_and_leads_to_the_page(each_front_end: FrontEnd) -> None:
     page, server = each_front_end.page, each_front_end.server
-    run(server.url, workflow(1, 3))
+    saved(server, 1, steps=3)
     library = Library(each_front_end.sidebar("Uncertainty"))
     expect(library.cards.nth(1)).to_be_visible()
     each_front_end.photograph(f"library-sidebar-{'nodes2' if each_front_end.vue else 'canvas'}", library.element)
