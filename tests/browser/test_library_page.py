@@ -162,6 +162,7 @@ def touched(page: Page, thumb: Thumb, library: Library) -> None:
     thumb.lift()
     thumb.tap(second)
     expect(library.status).to_have_text(re.compile(f"^2 of {total} selected"))
+    photograph(page, f"library-touch-selected-{page.viewport_size['width']}")  # type: ignore[index]
     thumb.tap(first)
     expect(library.status).to_have_text(re.compile(f"^1 of {total} selected"))
     thumb.tap(second)
