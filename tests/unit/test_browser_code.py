@@ -27,6 +27,23 @@ def test_only_the_adapter_touches_the_front_end(file: Path) -> None:
         assert [word for word in CONTACTS if word in file.read_text()] == []
 
 
+def reached(file: Path, known: frozenset[Path] = frozenset()) -> frozenset[Path]:
+    """A script and all that it imports, directly or not."""
+    known |= {file}
+    for found in re.findall(r'^import [^;]*?"(\.[^"]+)";$', file.read_text(), flags=re.MULTILINE):
+        other = (file.parent / found).resolve()
+        if other not in known and other.is_relative_to(WEB):  # not ComfyUI's own
+            known = reached(other, known)
+    return known
+
+
+def test_the_librarys_own_page_needs_no_front_end() -> None:
+    scripts = reached(WEB / "ledger" / "page.js")
+    assert {WEB / "culling" / "view.js", WEB / "shared" / "server.js"} < scripts
+    assert WEB / "adapter.js" not in scripts
+    assert WEB / "adapter.js" in reached(WEB / "ledger" / "tab.js")
+
+
 @pytest.mark.parametrize("file", [*OURS, *WEB.rglob("*.css")], ids=lambda path: str(path.relative_to(WEB)))
 def test_nothing_comes_from_the_network(file: Path) -> None:
     text = re.sub(r"/\*.*?\*/|^\s*//.*$", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
