@@ -1,4 +1,4 @@
-"""Translations in the real front-end: names of nodes and fields, and the tooltip of a field."""
+"""Translations in the real front-end: names of nodes and fields, the tooltip of a field, and a setting."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ SPOKEN = {"bundled-canvas": "de", "bundled-nodes2": "de", "newer-canvas": "zh", 
 
 
 @pytest.mark.parametrize(("each_front_end", "language"), SPOKEN.items(), indirect=["each_front_end"])
-def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", language: str) -> None:
+def test_nodes_fields_tooltips_and_settings_are_translated(each_front_end: "FrontEnd", language: str) -> None:
     page, vue = each_front_end.page, each_front_end.vue
     texts: dict[str, Any] = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text())
     assert page.request.post(f"{each_front_end.server.url}/settings/Comfy.Locale", data=json.dumps(language)).ok
@@ -73,4 +73,11 @@ def test_nodes_fields_and_tooltips_are_translated(each_front_end: "FrontEnd", la
         page.mouse.move(x + 2, y)
     page.get_by_text(told["tooltip"], exact=True).first.wait_for()
     each_front_end.photograph(f"locale_{language}_{'nodes2' if vue else 'canvas'}")
+
+    (setting,) = json.loads((ROOT / "locales" / language / "settings.json").read_text()).values()
+    each_front_end.command("Comfy.ShowSettingsDialog")
+    dialog = page.get_by_role("dialog").last
+    dialog.get_by_text("Uncertainty", exact=True).first.click()
+    dialog.get_by_text(setting["name"], exact=True).wait_for()
+    each_front_end.photograph(f"locale_{language}_setting_{'nodes2' if vue else 'canvas'}")
     assert each_front_end.complaints == []
