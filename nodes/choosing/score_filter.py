@@ -14,11 +14,11 @@ from ...uncertainty.choosing.selection import Selection, select
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import BAD_ENDS, Score, finite
 from ...uncertainty.settings import possible
-from ...uncertainty.storage.fingerprints import image_digests
+from ...uncertainty.storage.fingerprints import batch_digest, image_digests
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs, versions
-from . import filter_view, judging, ledger_access, list_runs
+from . import filter_view, judging, ledger_access, list_runs, waiting
 from .aligned_batch import NOTHING, AlignedBatch
 from .judging import Judged
 
@@ -69,7 +69,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                         "How to choose images. keep_best: a fixed number of the best. percentile: the best share of the batch. "
                         "threshold: all on the good side of a score. reference: those in the best share of the calibrated images "
                         "(thresholds) or, if none are connected, of all images recorded so far of the same prompt and settings, "
-                        "including this batch; with fewer than 20 others, of this batch."
+                        "including this batch; with fewer than 20 others, of this batch. choose: those that you choose in the "
+                        "node; the run stops here until you send them on, and other runs go on meanwhile."
                     ),
                 ),
                 io.Int.Input("keep", default=4, min=1, max=4096, tooltip="How many images to keep (mode keep_best)."),
@@ -182,8 +183,10 @@ class UncertaintyScoreFilter(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, mode: str | None = None, **others: Any) -> Any:
-        """In mode reference, run again if images have been recorded since the last run."""
+    def fingerprint_inputs(cls, mode: str | None = None, by_hand: str | None = None, **others: Any) -> Any:
+        """In mode reference, run again if images have been recorded since the last run; in mode choose, while it waits."""
+        if mode == "choose":
+            return waiting.fingerprint(by_hand or "")
         return ledger_access.ledger().state() if mode == "reference" else None
 
     @classmethod
@@ -206,7 +209,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         across_prompts: bool = False,
         by_hand: str = "",
     ) -> io.NodeOutput:
-        """Score the images, apply the rule and split the batch."""
+        """Score the images, apply the rule and split the batch. While a person has yet to choose, every output is blocked."""
         node_inputs.check_types(uncertainty=uncertainty, thresholds=thresholds)
         node_inputs.check_choices(cls, mode=mode, quantity=quantity, reject=reject, when_none_pass=when_none_pass)
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
@@ -231,13 +234,15 @@ class UncertaintyScoreFilter(io.ComfyNode):
         )
         kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept, sorted_out=False)
         *rejected, rejected_maps = batch.part(chosen.rejected, sorted_out=True)
+        if chosen.waits:
+            waiting.note(by_hand)
         scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}
         return io.NodeOutput(
             *(kept_images, kept_latents, kept_masks, kept_maps),
             *rejected,
-            judged.score.value.tolist(),
+            [NOTHING] if chosen.waits else judged.score.value.tolist(),
             list(chosen.kept) or [NOTHING],
-            chosen.report,
+            NOTHING if chosen.waits else chosen.report,
             rejected_maps,
             ui=_shown(batch, score, judged, chosen, rule, scored, counted, _decided(digests, verdicts)),
         )
@@ -295,6 +300,7 @@ def _shown(
     )
     view = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
     view |= {"compared": chosen.compared, "parts": [], "by_rule": list(chosen.by_rule)} | decided | _sampled(batch.uncertainty)
+    view |= {"waits": chosen.waits, "run": waiting.this_run()}
     extra = batch.uncertainty.extra_scores
     if extra:
         view["scored"] = scored | {"reject": rule.reject}  # which gives the mean rank its direction
@@ -306,6 +312,8 @@ def _shown(
         "standard_errors": errors,
         "kept": [first + index for index in chosen.kept],  # positions in `scores`, which ComfyUI joins over all batches
         "batches": [len(scores)],
+        "batch_digests": [batch_digest(decided["digests"])],
+        "waits": [chosen.waits],
         "quantity": [judged.name],
         "text": [chosen.report],
         **filter_view.write(view, pictures, maps, [] if batch.images is None else chosen.kept),

@@ -87,6 +87,36 @@ def test_verdicts_by_hand_hold_for_their_images_alone(
         filtered(by_hand='{"keep": [4]}')
 
 
+def test_in_mode_choose_nothing_goes_on_until_somebody_chose(filtered: Callable[..., Any]) -> None:
+    offer = filtered(mode="choose")
+    outputs = [value[0] if isinstance(value, list) else value for value in offer.args]
+    assert len(outputs) == 11 and all(blocked(value) for value in outputs)
+    assert all(each.message is None for each in outputs)  # silently
+    shown = judged(offer)
+    assert shown["waits"] and (offer.ui["waits"], offer.ui["kept"]) == ([True], [])
+    assert "choose among 4" in offer.ui["text"][0]
+    for chosen in ([3, 1], [shown["digests"][3], shown["digests"][1]]):
+        answered = filtered(mode="choose", by_hand=json.dumps({"keep": chosen}))
+        assert answered.args[8] == [1, 3]
+        assert answered.args[0][:, 0, 0, 0].tolist() == [1, 3] and answered.args[4][:, 0, 0, 0].tolist() == [0, 2]
+        assert (answered.ui["waits"], judged(answered)["waits"]) == ([False], False)
+        assert answered.ui["batch_digests"] == offer.ui["batch_digests"]
+
+
+def test_a_run_that_waits_runs_again_because_the_answer_continues_the_last(
+    pack: Callable[[str], ModuleType], filtered: Callable[..., Any]
+) -> None:
+    """Nodes behind the filter may have changed since. An answered run stays in the cache."""
+    fingerprint = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.fingerprint_inputs
+    waits, answer = '{"keep": ["an image of another seed"]}', '{"keep": [2]}'
+    assert fingerprint(mode="choose", by_hand=waits) is None
+    filtered(mode="choose", by_hand=waits)
+    filtered(mode="choose", by_hand=answer)
+    assert fingerprint(mode="choose", by_hand=waits) != fingerprint(mode="choose", by_hand=waits)
+    assert fingerprint(mode="choose", by_hand=answer) is None
+    assert fingerprint(mode="keep_best", by_hand=waits) is None
+
+
 def judged(output: Any) -> dict[str, Any]:
     """What the filter's view gets."""
     (name,) = output.ui["uncertainty_view"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uncertainty.choosing.by_hand import UNDECIDED, ByHand, Verdicts
-from uncertainty.choosing.cut import MODES, Rule
+from uncertainty.choosing.cut import Rule
 from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import FEWEST, Comparison, compare, place, stand, within
 from uncertainty.scores import Score
@@ -155,6 +155,25 @@ def test_when_none_pass_after_verdicts_by_hand() -> None:
         run(**rule, when_none_pass="error", verdicts=by_hand(reject={1}))
 
 
+def test_mode_choose_waits_until_a_person_has_chosen() -> None:
+    for rejected in (set(), {1, 2}):
+        for when in ("block", "keep_best_one", "error"):
+            kept, others, report = run(mode="choose", when_none_pass=when, verdicts=by_hand(reject=rejected))
+            assert (kept, others) == ((), ())
+            assert "denoised_variance, choose, rejecting the highest: choose among 5" in report
+            assert (report.count("undecided"), report.count("rejected by hand")) == (5 - len(rejected), len(rejected))
+
+
+def test_mode_choose_keeps_what_was_chosen() -> None:
+    kept, others, report = run(mode="choose", verdicts=by_hand(keep={0, 3}, reject={1}))
+    assert (kept, others) == ((0, 3), (1, 2, 4))
+    assert "kept 2 of 5, 3 by hand\n" in report
+    nobody = by_hand(reject={0, 1, 2, 3, 4})  # a choice, too
+    assert run(mode="choose", when_none_pass="keep_best_one", verdicts=nobody)[:2] == ((), (0, 1, 2, 3, 4))
+    with pytest.raises(ValueError, match="no image passed mode choose"):
+        run(mode="choose", when_none_pass="error", verdicts=nobody)
+
+
 def test_the_report_names_verdicts_by_hand() -> None:
     report = run(mode="keep_best", keep=2, verdicts=Verdicts(frozenset({3}), frozenset({1}), 2))[2]
     assert "kept 2 of 5, 2 by hand\n" in report
@@ -205,7 +224,7 @@ def test_verdicts_that_cannot_be_followed_are_named() -> None:
 
 @given(
     scores=st.lists(st.sampled_from([0.0, 1.0, 2.0, NAN, float("inf")]), min_size=1, max_size=12),
-    mode=st.sampled_from([m for m in MODES if m != "reference"]),
+    mode=st.sampled_from(["keep_best", "percentile", "threshold"]),
     keep=st.integers(1, 12),
     percentile=st.floats(0, 100),
     reject=st.sampled_from(["highest", "lowest"]),

@@ -12,7 +12,7 @@ from ..scores import BAD_ENDS, badness
 from .by_hand import Verdicts
 from .standing import Standing
 
-MODES = ("keep_best", "percentile", "threshold", "reference")
+MODES = ("keep_best", "percentile", "threshold", "reference", "choose")
 WHEN_NONE_PASS = ("block", "keep_best_one", "error")
 
 
@@ -23,7 +23,7 @@ class Rule:
     Attributes:
         mode: ``keep_best`` keeps the ``keep`` best images; ``percentile`` the best ``percentile`` per cent; ``threshold`` those
             at or below ``threshold`` (at or above it if the lowest are rejected); ``reference`` those among the best
-            ``percentile`` per cent of the calibrated or recorded images.
+            ``percentile`` per cent of the calibrated or recorded images; ``choose`` those kept by hand.
         keep: number of images.
         percentile: 0 to 100.
         threshold: a score.
@@ -59,6 +59,8 @@ def best_first(scores: Tensor, reject: str) -> list[int]:
 
 def passing(scores: Tensor, rule: Rule) -> set[int]:
     """Indices of the scores (B,) that pass a rule of any mode but ``reference``. Scores that are not finite never pass."""
+    if rule.mode == "choose":
+        return set()
     valid = _valid(scores, rule)
     if rule.mode != "threshold":
         return set(valid[: _number(len(valid), rule)])
@@ -77,6 +79,11 @@ def with_verdicts(scores: Tensor, passed: set[int], rule: Rule, verdicts: Verdic
     valid = _valid(scores, rule)
     free = [i for i in valid if i not in verdicts.decided]
     return {*verdicts.keep, *free[: max(0, _number(len(valid), rule) - len(verdicts.keep))]}
+
+
+def waits(count: int, rule: Rule, verdicts: Verdicts) -> bool:
+    """Whether mode ``choose`` waits for a person: of ``count`` images none is kept by hand, and not all are rejected."""
+    return rule.mode == "choose" and not verdicts.keep and len(verdicts.reject) < count
 
 
 def passing_ranks(scores: Tensor, ranks: Tensor, rule: Rule) -> set[int]:

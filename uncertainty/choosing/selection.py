@@ -9,7 +9,7 @@ from torch import Tensor
 from ..scores import Score, measured
 from ..thresholds import Thresholds
 from .by_hand import UNDECIDED, Verdicts
-from .cut import Rule, best_first, passing, passing_ranks, passing_standing, with_verdicts
+from .cut import Rule, best_first, passing, passing_ranks, passing_standing, waits, with_verdicts
 from .standing import Comparison, place
 
 
@@ -20,6 +20,7 @@ class Selection:
     Attributes:
         kept: indices of the kept images, in batch order.
         rejected: indices of the others, in batch order.
+        waits: whether a person has yet to choose, in mode ``choose``; then nothing is kept or rejected.
         best_first: indices of all images.
         by_rule: indices of the images that pass the rule, whatever was decided by hand.
         compared: what the images were compared with, in words; empty in modes that compare within the batch.
@@ -28,6 +29,7 @@ class Selection:
 
     kept: tuple[int, ...]
     rejected: tuple[int, ...]
+    waits: bool
     best_first: tuple[int, ...]
     by_rule: tuple[int, ...]
     compared: str
@@ -62,9 +64,10 @@ def select(
     values = score.value
     by_rule = _passed(values, rule, quantity, thresholds, comparison)
     passed = with_verdicts(values, by_rule, rule, verdicts)
+    waiting = waits(len(values), rule, verdicts)
     order = best_first(values, rule.reject)
     note = ""
-    if not passed:
+    if not passed and not waiting:
         if rule.when_none_pass == "error":
             raise ValueError(
                 f"no image passed mode {rule.mode} on {quantity}, and when_none_pass is error: the scores are "
@@ -76,15 +79,17 @@ def select(
             passed = {undecided[0]}
             note = " (none passed, kept the best one)"
     kept = tuple(sorted(passed))
-    rejected = tuple(i for i in range(len(values)) if i not in passed)
+    rejected = () if waiting else tuple(i for i in range(len(values)) if i not in passed)
     by_hand = f", {len(verdicts.decided)} by hand" if verdicts.decided else ""
-    head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: kept {len(kept)} of {len(values)}{by_hand}{note}"
+    done = f"choose among {len(values)}" if waiting else f"kept {len(kept)} of {len(values)}"
+    head = f"{quantity}, {rule.mode}, rejecting the {rule.reject}: {done}{by_hand}{note}"
     compared = _compared(rule, quantity, thresholds, comparison)
     placed = comparison if rule.mode == "reference" and thresholds is None else None
-    marks = [("kept" if i in passed else "rejected") + (" by hand" if i in verdicts.decided else "") for i in range(len(values))]
+    others = "undecided" if waiting else "rejected"
+    marks = [_mark(i, passed, verdicts, others) for i in range(len(values))]
     notes = [line for line in (compared, _elsewhere(verdicts)) if line]
     lines = [head, *notes, *_lines(score, order, marks, rule, placed, parts)]
-    return Selection(kept, rejected, tuple(order), tuple(sorted(by_rule)), compared, "\n".join(lines))
+    return Selection(kept, rejected, waiting, tuple(order), tuple(sorted(by_rule)), compared, "\n".join(lines))
 
 
 def _passed(values: Tensor, rule: Rule, quantity: str, thresholds: Thresholds | None, comparison: Comparison | None) -> set[int]:
@@ -104,6 +109,13 @@ def _compared(rule: Rule, quantity: str, thresholds: Thresholds | None, comparis
     if thresholds is not None:
         return f"compared with {len(thresholds.scores[quantity])} calibrated images, whatever their prompts"
     return comparison.words if comparison is not None else ""
+
+
+def _mark(image: int, passed: set[int], verdicts: Verdicts, others: str) -> str:
+    """What became of an image; ``others`` is said of those that did not pass and have no verdict."""
+    if image in verdicts.decided:
+        return "kept by hand" if image in passed else "rejected by hand"
+    return "kept" if image in passed else others
 
 
 def _elsewhere(verdicts: Verdicts) -> str:

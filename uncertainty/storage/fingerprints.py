@@ -1,6 +1,7 @@
 """Digests that identify images and the settings of runs."""
 
 import json
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -38,6 +39,11 @@ def image_digests(measured: UncertaintyMap) -> list[str]:
     told = measured.values if measured.quantities else torch.stack(list(measured.of_run.values()))
     maps = (image.contiguous().numpy().tobytes() for image in told.transpose(0, 1))
     return [_digest(run + str(place).encode() + values) for place, values in zip(measured.places, maps, strict=True)]
+
+
+def batch_digest(images: Sequence[str]) -> str:
+    """A digest of a batch, given those of its images."""
+    return _digest("".join(images).encode())
 
 
 def _digest(data: bytes) -> str:
