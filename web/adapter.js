@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { CARRIED } from "./shared/carry.js";
+import { ask } from "./shared/server.js";
 
 /**
  * @typedef {import("./shared/server.js").FileRef} FileRef
@@ -14,7 +15,9 @@ import { CARRIED } from "./shared/carry.js";
  *   onExecuted?: (output: Record<string, any>) => void,
  *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => unknown
  * }} Node a graph node with the members that the published types lack
- * @typedef {{id: string | number, size: [number, number], properties?: Record<string, any>}} SavedNode a node in a saved workflow
+ * @typedef {{
+ *   id: string | number, type: string, size: [number, number], properties?: Record<string, any>, widgets_values?: unknown[]
+ * }} SavedNode a node in a saved workflow
  * @typedef {{nodes: SavedNode[], definitions?: {subgraphs?: {id: string, nodes: SavedNode[]}[]}}} Saved a saved workflow
  * @typedef {{
  *   nodeOutputs?: Record<string, Record<string, any>>, initialState: Saved, activeState: Saved, undoQueue: Saved[], redoQueue: Saved[]
@@ -35,6 +38,9 @@ const NO_ROOM = /** @type {[number, number]} */ ([0, -4]);
 
 // Results already delivered, by the file they name. ComfyUI delivers all of them again after every undo.
 const heard = new Set();
+
+/** The workflows whose runs the pack queued itself, by prompt; ComfyUI knows only those that its own buttons queued. @type {Map<string, Workflow | null>} */
+const homes = new Map();
 
 /** The views by their nodes. @type {WeakMap<object, NodeHost>} */
 const hosts = new WeakMap();
@@ -88,6 +94,10 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
     setup() {
       for (const tab of tabs) registerTab(tab);
       takeDrops();
+      api.addEventListener("executed", ({ detail }) => {
+        const tracker = homes.get(detail.prompt_id)?.changeTracker;
+        if (tracker) (tracker.nodeOutputs ??= {})[detail.node] = detail.output;
+      });
     },
   });
 }
@@ -197,7 +207,7 @@ export class NodeHost {
     this.noting = undefined;
     /** @type {((name: string, value: unknown) => void)[]} */
     this.listeners = [];
-    /** @type {(files: FileRef[]) => void} */
+    /** @type {(files: FileRef[], output?: Record<string, any>) => void} */
     this.show = () => {};
     for (const widget of node.widgets ?? []) this.#listen(widget);
     hosts.set(node, this);
@@ -250,7 +260,8 @@ export class NodeHost {
   /**
    * Call back with the files of the node's results: after each run, and when the node is restored from a file, a copy or an undo.
    *
-   * @param {(files: FileRef[]) => void} listener gets one file for each batch; a node whose inputs are lists runs once per batch
+   * @param {(files: FileRef[], output?: Record<string, any>) => void} listener gets one file for each batch, because a node whose inputs
+   *   are lists runs once per batch; and after a run all that the node told of it
    */
   onResults(listener) {
     this.show = listener;
@@ -302,11 +313,32 @@ export class NodeHost {
     if (!names.length) return;
     const files = names.map((filename) => ({ filename, subfolder: "uncertainty", type: "temp" }));
     heard.add(reference(output));
-    this.#set({ results: files });
-    this.#inEveryState((saved) => {
-      saved.properties = { ...saved.properties, [MEMORY]: { ...saved.properties?.[MEMORY], results: files } };
+    this.keep({ results: files });
+    this.show(files, output);
+  }
+
+  /**
+   * Queue the prompt of a run once more, in front of all others, with another value of one input. Seeds and all else are as they were.
+   *
+   * @param {{prompt: string, node: string}} run its prompt, and this node's name in it
+   * @param {string} input
+   * @param {string} value
+   * @returns {Promise<string>} the new prompt
+   * @throws {Error} ComfyUI knows the run no longer, or refuses it
+   */
+  async queueAgain(run, input, value) {
+    const [, , output, { extra_pnginfo }, partialExecutionTargets] = await promptOf(run.prompt);
+    if (!output[run.node]) throw new Error("another node made this one while the workflow ran: set its inputs there");
+    output[run.node].inputs[input] = value;
+    const workflow = extra_pnginfo?.workflow;
+    const saved = workflow && this.#savedIn(workflow);
+    const place = this.node.widgets?.findIndex(({ name }) => name === input) ?? -1;
+    if (saved?.type === this.node.type && saved.widgets_values) saved.widgets_values[place] = value; // for the files that the run saves
+    const { prompt_id } = await api.queuePrompt(-1, { output, workflow }, { partialExecutionTargets }).catch((error) => {
+      throw new Error(error.response?.error?.message ?? error.message);
     });
-    this.show(files);
+    homes.set(prompt_id, workflows().activeWorkflow);
+    return prompt_id;
   }
 
   /**
@@ -319,11 +351,17 @@ export class NodeHost {
     const { graph } = this.node;
     if (!history || !graph) return;
     for (const state of new Set([history.initialState, history.activeState, ...history.undoQueue, ...history.redoQueue])) {
-      const home = graph.isRootGraph ? state : state?.definitions?.subgraphs?.find((each) => each.id === graph.id);
-      const saved = home?.nodes.find((each) => String(each.id) === String(this.node.id));
+      const saved = this.#savedIn(state);
       if (saved) change(saved);
     }
     api.dispatchCustomEvent("graphChanged", /** @type {any} */ (history.activeState)); // so that a reload of the page finds it
+  }
+
+  /** This node in a saved workflow. @param {Saved} workflow @returns {SavedNode | undefined} */
+  #savedIn(workflow) {
+    const { graph } = this.node;
+    const home = !graph || graph.isRootGraph ? workflow : workflow?.definitions?.subgraphs?.find((each) => each.id === graph.id);
+    return home?.nodes.find((each) => String(each.id) === String(this.node.id));
   }
 
   /** @param {() => void} listener */
@@ -427,6 +465,14 @@ export class NodeHost {
     this.#noteChange();
   }
 
+  /** Add to that state something that is no step of undo. @param {Record<string, any>} changed JSON-able */
+  keep(changed) {
+    this.#set(changed);
+    this.#inEveryState((saved) => {
+      saved.properties = { ...saved.properties, [MEMORY]: { ...saved.properties?.[MEMORY], ...changed } };
+    });
+  }
+
   /** @param {Record<string, any>} changed */
   #set(changed) {
     this.node.properties ??= {};
@@ -444,6 +490,20 @@ export class NodeHost {
     app.canvas.emitBeforeChange();
     app.canvas.emitAfterChange();
   }
+}
+
+/**
+ * A prompt as ComfyUI keeps it: number, id, graph, what goes with it, and its output nodes.
+ *
+ * @param {string} id
+ * @returns {Promise<[number, string, Record<string, {inputs: Record<string, unknown>}>, Record<string, any>, string[]]>}
+ */
+async function promptOf(id) {
+  const finished = async () => (await ask(`/history/${encodeURIComponent(id)}`))[id]?.prompt;
+  const running = async () => (await ask("/queue")).queue_running.find((/** @type {unknown[]} */ [, each]) => each === id);
+  const found = (await finished()) ?? (await running()) ?? (await finished()); // it may end between the two questions
+  if (!found) throw new Error("it is not in ComfyUI's history any more");
+  return found;
 }
 
 /**
@@ -530,12 +590,13 @@ const ENDS = /** @type {const} */ (["execution_success", "execution_error", "exe
 /**
  * Call back after every run, however it ended.
  *
- * @param {() => void} listener
+ * @param {(prompt: string) => void} listener
  * @returns {() => void} stops the calls
  */
 export function onRunEnded(listener) {
-  for (const end of ENDS) api.addEventListener(end, listener);
+  const ended = (/** @type {CustomEvent<{prompt_id: string}>} */ { detail }) => listener(detail.prompt_id);
+  for (const end of ENDS) api.addEventListener(end, ended);
   return () => {
-    for (const end of ENDS) api.removeEventListener(end, listener);
+    for (const end of ENDS) api.removeEventListener(end, ended);
   };
 }

@@ -50,6 +50,17 @@ export function decide(byHand, index, digests, verdict, alone) {
 }
 
 /**
+ * The text that answers for all images of a run: those that are kept, and all others rejected.
+ *
+ * @param {{digests: string[], kept: number[]}[]} batches
+ */
+export function answer(batches) {
+  const all = batches.flatMap(({ digests, kept }) => digests.map((digest, index) => ({ digest, kept: kept.includes(index) })));
+  const named = (/** @type {boolean} */ kept) => all.filter((image) => image.kept === kept).map(({ digest }) => digest);
+  return JSON.stringify({ keep: named(true), reject: named(false) });
+}
+
+/**
  * Images to keep: `with_verdicts` of uncertainty/choosing/cut.py.
  *
  * @param {import("./rule.js").Scores} scores

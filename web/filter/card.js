@@ -55,12 +55,18 @@ export class Card {
     if (this.picture.getAttribute("src") !== url) this.picture.src = url;
   }
 
-  /** Mark the image; only what changed, because writing the same text would trigger a new layout. @param {boolean} kept @param {ByHand} byHand */
+  /**
+   * Mark the image; only what changed, because writing the same text would trigger a new layout.
+   *
+   * @param {boolean | null} kept null: not chosen, in mode choose
+   * @param {ByHand} byHand
+   */
   mark(kept, byHand) {
-    const mark = kept ? "✓ kept" : "✕ rejected";
+    const mark = kept === null ? "not chosen" : kept ? "✓ kept" : "✕ rejected";
     if (this.verdict.textContent !== mark) {
       this.verdict.textContent = mark;
-      this.button.classList.toggle("unc-rejected", !kept);
+      this.button.classList.toggle("unc-rejected", kept === false);
+      this.button.classList.toggle("unc-open", kept === null);
     }
     if (this.#byHand === byHand) return;
     this.#byHand = byHand;

@@ -31,13 +31,14 @@ export function numberKept(count, { mode, keep, percentile }) {
 }
 
 /**
- * Images that pass, or null in mode reference, where only the server knows.
+ * Images that pass: none in mode choose, null in mode reference, where only the server knows.
  *
  * @param {Scores} scores
  * @param {Rule} rule
  * @returns {number[] | null}
  */
 export function passing(scores, { mode, keep, percentile, threshold, reject }) {
+  if (mode === "choose") return [];
   const valid = validFirst(scores, reject);
   const number = numberKept(valid.length, { mode, keep, percentile });
   if (number !== null) return valid.slice(0, number);

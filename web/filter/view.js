@@ -6,12 +6,14 @@ import { h } from "../shared/dom.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
-import { decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
+import { answer, decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { showFieldsOfMode } from "./fields.js";
 import { Grid } from "./grid.js";
 import { histogram } from "./histogram.js";
+import { Offers } from "./offers.js";
 import { cutAt, order, passing } from "./rule.js";
+import { SendRow } from "./send_row.js";
 
 /**
  * @typedef {import("../adapter.js").NodeHost} NodeHost
@@ -23,7 +25,7 @@ import { cutAt, order, passing } from "./rule.js";
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
  *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
  *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number, seed: string | null, places: number[],
- *   maps: {name: string, files: FileRef[]}[]
+ *   maps: {name: string, files: FileRef[]}[], waits: boolean, run: {prompt: string, node: string}
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
@@ -53,6 +55,14 @@ class FilterView {
     this.host = host;
     /** The batch shown. @type {Judged | null} */
     this.judged = null;
+    /** In mode choose, all batches of the run, because they are sent on together. @type {Judged[]} */
+    this.batches = [];
+    /** The file of the batch shown. */
+    this.opened = "";
+    /** Whether the images are chosen by hand alone. */
+    this.choosing = false;
+    /** Why the choice could not be sent on. */
+    this.refused = "";
     /** By image. @type {Card[]} */
     this.cards = [];
     /** @type {Set<number>} */
@@ -71,8 +81,14 @@ class FilterView {
     this.size.addEventListener("input", () => this.#resize(Number(this.size.value)));
     const cull = h("button", { type: "button", className: "unc-button unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, "Cull");
     const head = h("div", { className: "unc-filter-head" }, this.status, this.size, cull);
-    this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.plot, this.grid.element);
-    this.pager = new BatchPager(host, () => this.#open());
+    this.sending = new SendRow({ send: () => this.#send(), cancel: () => this.#cancel() });
+    this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.sending.element, this.plot, this.grid.element);
+    this.offers = new Offers(host, () => this.#next());
+    this.pager = new BatchPager(
+      host,
+      () => this.#open(),
+      (files, output) => this.#toShow(files, output),
+    );
     const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
     // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
     element.addEventListener("keydown", (event) => event.stopPropagation());
@@ -85,7 +101,7 @@ class FilterView {
     host.attach(element);
     host.hide("by_hand");
     showFieldsOfMode(host);
-    host.onValue(() => this.#show());
+    host.onValue((name) => (name === "mode" ? this.#next() : this.#show()));
     host.onWiring(() => this.#show());
     host.onRemove(() => {
       this.generation++;
@@ -95,18 +111,44 @@ class FilterView {
     });
   }
 
+  /** In mode choose, the run that is being chosen from stays in sight, then the oldest that waits. @param {FileRef[]} files of the last run @param {Record<string, any>} [output] @returns {FileRef[]} */
+  #toShow(files, output) {
+    if (output) this.offers.take(files, output);
+    if (this.host.get("mode") !== "choose" && !this.host.isLinked("mode")) return files;
+    const shown = this.pager?.files ?? [];
+    return this.offers.isOpen(shown) ? shown : (this.offers.open[0] ?? files);
+  }
+
+  /** Show the next run to choose from, if there is one. */
+  #next() {
+    if (this.pager.count) this.pager.load(this.#toShow(this.pager.files));
+  }
+
   /** Load the results of a batch. */
   async #open() {
     const generation = ++this.generation;
+    const { file, files } = this.pager;
+    if (this.judged && this.opened === file.filename) return this.#show();
     let [judged, problem] = [/** @type {Judged | null} */ (null), GONE];
+    /** @type {(Judged | null)[]} */
+    let batches = [];
     try {
-      judged = await load(this.pager.file);
+      judged = await load(file);
+      batches = judged?.rule.mode === "choose" ? await Promise.all(files.map(load)) : [judged];
     } catch (error) {
+      judged = null;
       problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
     }
     if (generation !== this.generation) return;
+    if (!judged && problem === GONE && this.offers.isOpen(files)) {
+      this.offers.drop(files);
+      return this.pager.load(this.#toShow(this.host.memory.results));
+    }
     this.culling?.close();
     this.judged = judged;
+    this.batches = batches.filter((each) => each !== null);
+    this.opened = file.filename;
+    this.refused = "";
     this.pager.show();
     this.message.hidden = Boolean(judged);
     this.body.hidden = !judged;
@@ -114,9 +156,9 @@ class FilterView {
       this.message.textContent = problem;
       return;
     }
-    this.host.grow(WIDTH, HEIGHT + this.pager.height);
     this.#fill(judged);
     this.#show();
+    this.host.grow(WIDTH, HEIGHT + this.pager.height + this.sending.height);
   }
 
   /** Create one card per image; #show orders and marks them. @param {Judged} judged */
@@ -127,7 +169,7 @@ class FilterView {
       const lines = [parts.length && score !== null ? `mean rank ${said}` : said, ...this.#parts(index)];
       const caption = [`image ${index}`, ...this.#facts(index)].join(" · ");
       return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, caption, lines, {
-        open: () => this.#cull(index),
+        open: () => (this.choosing && !this.undecidable ? this.#toggle(index) : this.#cull(index)),
         decide: (verdict) => this.#decide(index, verdict),
       });
     });
@@ -190,13 +232,15 @@ class FilterView {
     const rule = off ? judged.rule : this.#rule(judged);
     const verdicts = this.#verdicts(judged);
     this.verdicts = verdicts;
+    this.choosing = rule.mode === "choose";
+    this.grid.element.classList.toggle("unc-choosing", this.choosing && !this.undecidable);
     this.grid.arrange(order(judged.scores, rule.reject));
     const ranked = RANKED_BY.every((name) => rule[name] === judged.rule[name]);
     const byRule = passing(judged.scores, rule) ?? (ranked ? judged.by_rule : null);
     const passed = byRule && withVerdicts(judged.scores, byRule, rule, verdicts);
     this.kept = new Set(passed ? this.#orBest(passed, rule, verdicts) : judged.kept);
     this.cards.forEach((card, index) => {
-      card.mark(this.kept.has(index), verdictOn(verdicts, index));
+      card.mark(this.#isKept(index), verdictOn(verdicts, index));
     });
     const position = this.#position(rule);
     this.histogram.show(judged.scores, this.kept, position, this.locked);
@@ -205,15 +249,64 @@ class FilterView {
     const count = verdicts.keep.length + verdicts.reject.length;
     const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : " in the last run";
     this.status.replaceChildren(
-      `${this.kept.size} of ${judged.scores.length} kept${count ? `, ${count} by hand` : ""}${remark}`,
+      this.choosing
+        ? `${this.kept.size} of ${judged.scores.length} chosen`
+        : `${this.kept.size} of ${judged.scores.length} kept${count ? `, ${count} by hand` : ""}${remark}`,
       ...(pending ? [h("em", {}, pending)] : []),
     );
+    this.sending.show(this.choosing && judged.rule.mode === "choose" ? this.#choice(judged) : null);
     this.culling?.refresh();
+  }
+
+  /** Whether an image is kept; null if it is neither chosen nor rejected in mode choose. @param {number} index */
+  #isKept(index) {
+    return this.kept.has(index) || (this.choosing && verdictOn(this.verdicts, index) !== "reject" ? null : false);
+  }
+
+  /** What was chosen in all batches of the run, and what became of it. @param {Judged} judged @returns {import("./send_row.js").Choice} */
+  #choice({ waits }) {
+    const { files } = this.pager;
+    const chosen = this.batches.map((batch) => this.#verdicts(batch).keep);
+    const same = this.batches.every(({ kept }, batch) => kept.length === chosen[batch].length && kept.every((index) => chosen[batch].includes(index)));
+    const open = this.offers.isOpen(files);
+    return {
+      count: chosen.flat().length,
+      open,
+      waits,
+      same,
+      sent: this.offers.isSent(files),
+      further: this.offers.open.length - Number(open),
+      problem: this.refused || this.undecidable,
+    };
+  }
+
+  /** Queue the run once more with the choice. */
+  async #send() {
+    const { judged } = this;
+    const { files } = this.pager;
+    if (!judged) return;
+    this.offers.send(files, "");
+    const chosen = answer(this.batches.map((batch) => ({ digests: batch.digests, kept: this.#verdicts(batch).keep })));
+    const queued = this.host.queueAgain(judged.run, "by_hand", chosen);
+    this.#next();
+    try {
+      this.offers.send(files, await queued);
+    } catch (error) {
+      this.offers.unsend(files);
+      this.refused = `Not sent on: ${/** @type {Error} */ (error).message}. Queue again${judged.seed === null ? "" : ` with seed ${judged.seed}`}: the choice holds.`;
+      this.#next();
+    }
+  }
+
+  /** Send nothing on. */
+  #cancel() {
+    this.offers.drop(this.pager.files);
+    this.#next();
   }
 
   /** The images that passed or, if none did and `when_none_pass` says so, the best one. @param {number[]} passed @param {Rule} rule @param {Verdicts} verdicts */
   #orBest(passed, { when_none_pass }, { reject }) {
-    if (passed.length || when_none_pass !== "keep_best_one") return passed;
+    if (passed.length || this.choosing || when_none_pass !== "keep_best_one") return passed;
     const { scores } = /** @type {Judged} */ (this.judged);
     return this.grid.ordered.filter((index) => scores[index] !== null && !reject.includes(index)).slice(0, 1);
   }
@@ -226,6 +319,7 @@ class FilterView {
 
   /** Why the cut cannot be moved; empty if it can. */
   get locked() {
+    if (this.choosing) return "In mode choose there is no cut.";
     const linked = ["mode", "threshold"].filter((name) => this.host.isLinked(name));
     return linked.length ? `The cut cannot be moved here: ${linked.join(" and ")} ${linked.length > 1 ? "come" : "comes"} by link.` : "";
   }
@@ -238,6 +332,7 @@ class FilterView {
 
   /** Position of the line: the threshold, or halfway between the last kept and the first rejected score; NaN if it divides nothing. @param {Rule} rule */
   #position(rule) {
+    if (rule.mode === "choose") return NaN;
     const scores = this.#undecided(/** @type {Judged} */ (this.judged));
     const valid = this.grid.ordered.filter((index) => scores[index] !== null);
     if (!valid.length) return NaN;
@@ -257,11 +352,13 @@ class FilterView {
   }
 
   /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {boolean} ranked whether nothing changed that mode reference depends on */
-  #pending({ scored, kept: before }, rule, ranked) {
+  #pending({ scored, kept: before, rule: ran }, rule, ranked) {
     const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
     if (rescored) return "queue to score again";
     if (rule.mode === "reference" && !ranked) return "queue to rank";
     if (!this.host.isLinked("by_hand") && !this.#byHand) return "by_hand cannot be read: clear it";
+    if (rule.mode === "choose" && ran.mode === "choose") return ""; // the row below says it
+    if (rule.mode === "choose" && !this.kept.size) return "queue to choose";
     const same = this.kept.size === before.length && before.every((index) => this.kept.has(index));
     return same ? "" : "queue to apply";
   }
@@ -302,8 +399,15 @@ class FilterView {
   #decide(index, verdict) {
     const { judged } = this;
     if (!judged || this.undecidable) return;
+    this.offers.unsend(this.pager.files);
+    this.refused = "";
     const byHand = this.#byHand ?? { keep: [], reject: [] };
     this.host.set("by_hand", decide(byHand, index, judged.digests, verdict, this.pager.count === 1));
+  }
+
+  /** Choose an image, or do not. @param {number} index */
+  #toggle(index) {
+    this.#decide(index, this.kept.has(index) ? null : "keep");
   }
 
   /** P, X and U on a card. @param {KeyboardEvent} event */
@@ -322,7 +426,7 @@ class FilterView {
         name: "Images, best first",
         ids: () => this.grid.ordered,
         item: (index) => this.#item(Number(index)),
-        undecided: "Leave it to the rule",
+        undecided: this.choosing ? "Do not choose it" : "Leave it to the rule",
         locked: () => this.undecidable,
         decide: (index, verdict) => this.#decide(Number(index), verdict),
         closed: (index) => this.grid.focus(Number(index)),
@@ -341,7 +445,7 @@ class FilterView {
       small: fileUrl(pictures[index].small),
       large: fileUrl(pictures[index].large),
       facts: [...rank, ...this.#facts(index)],
-      kept: this.kept.has(index),
+      kept: this.#isKept(index),
       byHand: verdictOn(this.verdicts, index),
       seed: seed === null ? "" : `${seed}, place ${places[index]} in its batch`,
       maps: maps.map(({ name, files }) => ({ name, label: SCORES[name]?.label ?? name, url: fileUrl(files[index]) })),

@@ -8,14 +8,15 @@ import { h } from "./dom.js";
 const HEIGHT = 30;
 
 export class BatchPager {
-  /** The results of the last run, one file for each batch. @type {FileRef[]} */
+  /** @type {FileRef[]} */
   #files = [];
 
   /**
    * @param {import("../adapter.js").NodeHost} host remembers the chosen batch
    * @param {() => void} open loads the `file` of the chosen batch, after each run and each choice
+   * @param {(files: FileRef[], output?: Record<string, any>) => FileRef[]} [toShow] the results to show when those of a run arrive
    */
-  constructor(host, open) {
+  constructor(host, open, toShow = (files) => files) {
     this.host = host;
     this.open = open;
     this.text = h("output");
@@ -26,10 +27,18 @@ export class BatchPager {
       this.text,
       stepButton("›", "Next batch", () => this.#browse(1)),
     );
-    host.onResults((files) => {
-      this.#files = files;
-      open();
-    });
+    host.onResults((files, output) => this.load(toShow(files, output)));
+  }
+
+  /** Show other results. @param {FileRef[]} files one for each batch */
+  load(files) {
+    this.#files = files;
+    this.open();
+  }
+
+  /** The results shown, one for each batch. */
+  get files() {
+    return this.#files;
   }
 
   /** The results of the chosen batch. */

@@ -1,0 +1,75 @@
+/** The runs of a filter in mode choose that wait for a choice. They are saved with the workflow, so that none is lost. */
+
+import { onRunEnded } from "../adapter.js";
+
+/**
+ * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {{images: string, files: FileRef[]}} Offer the digests of its batches, and their files
+ */
+
+/** The prompts that carry on a run, by its first file, until they end. @type {Map<string, string>} */
+const sent = new Map();
+
+/** @param {FileRef[]} files of a run */
+const name = (files) => files[0]?.filename ?? "";
+
+export class Offers {
+  /**
+   * @param {import("../adapter.js").NodeHost} host remembers them
+   * @param {() => void} changed called when a run that was sent on has ended
+   */
+  constructor(host, changed) {
+    this.host = host;
+    host.onRemove(
+      onRunEnded((ended) => {
+        const done = [...sent].filter(([, prompt]) => prompt === ended);
+        for (const [run] of done) sent.delete(run);
+        if (done.length) changed();
+      }),
+    );
+  }
+
+  /** Oldest first. @returns {Offer[]} */
+  get #all() {
+    return this.host.memory.waiting ?? [];
+  }
+
+  /** A run was carried out: it waits, or its images were chosen. @param {FileRef[]} files @param {Record<string, any>} output */
+  take(files, { batch_digests, waits }) {
+    const offer = { images: batch_digests.join(), files };
+    const place = this.#all.findIndex(({ images }) => images === offer.images);
+    const all = [...this.#all];
+    all.splice(place < 0 ? all.length : place, place < 0 ? 0 : 1, ...(waits.includes(true) ? [offer] : []));
+    if (all.length || this.#all.length) this.host.keep({ waiting: all });
+  }
+
+  /** The runs that can be chosen from. @returns {FileRef[][]} */
+  get open() {
+    return this.#all.map(({ files }) => files).filter((files) => !this.isSent(files));
+  }
+
+  /** @param {FileRef[]} files */
+  isOpen(files) {
+    return this.open.some((each) => name(each) === name(files));
+  }
+
+  /** Whether its choice is on its way. @param {FileRef[]} files */
+  isSent(files) {
+    return sent.has(name(files));
+  }
+
+  /** A prompt carries the run on; an empty one is being queued. @param {FileRef[]} files @param {string} prompt */
+  send(files, prompt) {
+    sent.set(name(files), prompt);
+  }
+
+  /** The choice that was sent does not count any more. @param {FileRef[]} files */
+  unsend(files) {
+    sent.delete(name(files));
+  }
+
+  /** Forget a run. @param {FileRef[]} files */
+  drop(files) {
+    this.host.keep({ waiting: this.#all.filter((each) => name(each.files) !== name(files)) });
+  }
+}
