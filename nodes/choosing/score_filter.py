@@ -40,6 +40,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                 "rank",
                 "pick",
                 "choose",
+                "chooser",
+                "pause",
                 "select",
                 "sort",
                 "filter images",
