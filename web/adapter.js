@@ -36,6 +36,9 @@ const MEMORY = "uncertainty_view";
 // Size of a widget that is out of sight. Older front-ends would leave room for it.
 const NO_ROOM = /** @type {[number, number]} */ ([0, -4]);
 
+/** Results of workflows while they were not shown, by node, oldest first: ComfyUI keeps the last of each. @type {WeakMap<Workflow, Record<string, Record<string, any>[]>>} */
+const missed = new WeakMap();
+
 // Results already delivered, by the file they name. ComfyUI delivers all of them again after every undo.
 const heard = new Set();
 
@@ -88,7 +91,9 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
         const [id, subgraph] = String(locator).split(":").reverse();
         const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
         const node = graph?.getNodeById(id);
-        if (node && !heard.has(reference(output))) hosts.get(node)?.deliver(output);
+        for (const each of [...missedBefore(locator, output), output]) {
+          if (node && !heard.has(reference(each))) hosts.get(node)?.deliver(each);
+        }
       }
     },
     setup() {
@@ -97,6 +102,7 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
       api.addEventListener("executed", ({ detail }) => {
         const tracker = homes.get(detail.prompt_id)?.changeTracker;
         if (tracker) (tracker.nodeOutputs ??= {})[detail.node] = detail.output;
+        if (reference(detail.output)) queueMicrotask(() => noteMissed(detail.node, detail.output));
       });
     },
   });
@@ -168,10 +174,29 @@ function asOneChange(act) {
  * @param {Record<string, any>} output
  */
 function isOfAnotherWorkflow(output) {
+  return Boolean(hiddenHome(output));
+}
+
+/** The workflow that results belong to, if it is not the one shown. @param {Record<string, any>} output */
+function hiddenHome(output) {
   const { activeWorkflow, openWorkflows } = workflows();
   const has = (/** @type {Workflow | null} */ workflow) =>
     Object.values(workflow?.changeTracker?.nodeOutputs ?? {}).some((each) => reference(each) === reference(output));
-  return !has(activeWorkflow) && openWorkflows.some(has);
+  return has(activeWorkflow) ? undefined : openWorkflows.find(has);
+}
+
+/** @param {string} node @param {Record<string, any>} output */
+function noteMissed(node, output) {
+  const home = hiddenHome(output);
+  if (!home) return;
+  const of = missed.get(home) ?? {};
+  missed.set(home, { ...of, [node]: [...(of[node] ?? []), output] });
+}
+
+/** The results of a node that were missed before its last. @param {string} node @param {Record<string, any>} last */
+function missedBefore(node, last) {
+  const home = workflows().openWorkflows.find(({ changeTracker }) => reference(changeTracker?.nodeOutputs?.[node] ?? null) === reference(last));
+  return (reference(last) && home && missed.get(home)?.[node]) || [];
 }
 
 /** @param {SidebarTab} tab */
@@ -327,6 +352,7 @@ export class NodeHost {
    * @throws {Error} ComfyUI knows the run no longer, or refuses it
    */
   async queueAgain(run, input, value) {
+    const home = workflows().activeWorkflow; // another may be open when the answers come
     const [, , output, { extra_pnginfo }, partialExecutionTargets] = await promptOf(run.prompt);
     if (!output[run.node]) throw new Error("another node made this one while the workflow ran: set its inputs there");
     output[run.node].inputs[input] = value;
@@ -337,7 +363,7 @@ export class NodeHost {
     const { prompt_id } = await api.queuePrompt(-1, { output, workflow }, { partialExecutionTargets }).catch((error) => {
       throw new Error(error.response?.error?.message ?? error.message);
     });
-    homes.set(prompt_id, workflows().activeWorkflow);
+    homes.set(prompt_id, home);
     return prompt_id;
   }
 

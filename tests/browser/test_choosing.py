@@ -154,3 +154,27 @@ def test_runs_that_wait_are_kept_until_they_are_sent_or_cancelled(each_front_end
     expect(shown.note).not_to_contain_text(CHOOSE)
     assert len(shown.history()) == before
     assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-canvas"], indirect=True)
+def test_nothing_is_lost_while_another_workflow_is_shown(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """ComfyUI gives a workflow that is opened again the last results of each node alone, and those of its own Run button alone."""
+    shown, page = opened(each_front_end, tmp_path), each_front_end.page
+    page.evaluate("() => { window.ended = 0; window.app.api.addEventListener('execution_success', () => window.ended++); }")
+
+    def meanwhile_elsewhere(ends: int) -> None:
+        each_front_end.command("Comfy.NewBlankWorkflow")
+        each_front_end.until(lambda: page.evaluate("() => window.ended") == ends)
+        each_front_end.command("Workspace.PreviousOpenedWorkflow")
+
+    page.evaluate("async () => { await window.app.queuePrompt(0); await window.app.queuePrompt(0); }")
+    meanwhile_elsewhere(2)
+    expect(shown.note).to_have_text(f"{CHOOSE} 2 more runs wait.")
+    shown.node.center()
+    shown.card(3).click()
+    shown.send(1).click()
+    expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
+    meanwhile_elsewhere(3)
+    expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
+    assert len(shown.node.properties()["uncertainty_view"]["waiting"]) == 2
+    assert each_front_end.complaints == []
