@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
+from test_filter import BATCH, NODE, SMALL, Filter, workflow
 
 from dev.client import view
-from test_filter import BATCH, SMALL, Filter, workflow
 
 if TYPE_CHECKING:
     from comfy_page import FrontEnd
 
 SAMPLER = "UncertaintyKSampler"
 CHOOSE = "Click the images to choose, then send them on."
+COUNT = """() => {
+    Object.assign(window, { ended: 0, events: 0 });
+    for (const kind of ["execution_success", "execution_error"]) window.app.api.addEventListener(kind, () => window.ended++);
+    for (const kind of ["executing", "progress"]) window.app.api.addEventListener(kind, () => window.events++);
+}"""
 CHOSEN = "(cards) => cards.filter((card) => card.innerText.includes('✓ kept')).map((card) => Number(card.dataset.image))"
 
 
@@ -115,7 +120,9 @@ def test_the_chosen_images_go_on_with_the_seed_of_their_run(
     shown.card(1).click()
     each_front_end.page.request.post(f"{each_front_end.server.url}/history", data={"clear": True})
     shown.send(4).click()
-    expect(shown.note).to_have_text("Not sent on: it is not in ComfyUI's history any more. Queue again with seed 5: the choice holds.")
+    expect(shown.note).to_have_text(
+        "Not sent on: it is not in ComfyUI's history any more. Queue again with seed 5: the choice holds."
+    )
     each_front_end.node(SAMPLER).set("seed", 5)
     each_front_end.run()
     expect(shown.note).to_have_text("These were sent on.")
@@ -158,21 +165,24 @@ def test_runs_that_wait_are_kept_until_they_are_sent_or_cancelled(each_front_end
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-canvas"], indirect=True)
 def test_nothing_is_lost_while_another_workflow_is_shown(each_front_end: "FrontEnd", tmp_path: Path) -> None:
-    """ComfyUI gives a workflow that is opened again the last results of each node alone, and those of its own Run button alone."""
+    """ComfyUI alone gives a workflow that is opened again only the last results of a node, and only those of its Run button."""
     shown, page = opened(each_front_end, tmp_path), each_front_end.page
-    page.evaluate("() => { window.ended = 0; window.app.api.addEventListener('execution_success', () => window.ended++); }")
+    page.evaluate(COUNT)
 
     def meanwhile_elsewhere(ends: int) -> None:
         each_front_end.command("Comfy.NewBlankWorkflow")
-        each_front_end.until(lambda: page.evaluate("() => window.ended") == ends)
+        each_front_end.until(lambda: page.evaluate("() => window.ended") == ends, lambda: page.evaluate("() => window.events"))
         each_front_end.command("Workspace.PreviousOpenedWorkflow")
+        each_front_end.until(lambda: each_front_end.nodes(NODE))
 
     page.evaluate("async () => { await window.app.queuePrompt(0); await window.app.queuePrompt(0); }")
     meanwhile_elsewhere(2)
     expect(shown.note).to_have_text(f"{CHOOSE} 2 more runs wait.")
     shown.node.center()
     shown.card(3).click()
-    shown.send(1).click()
+    with page.expect_response("**/api/prompt") as queued:
+        shown.send(1).click()
+    assert queued.value.ok, queued.value.text()
     expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
     meanwhile_elsewhere(3)
     expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")

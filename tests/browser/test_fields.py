@@ -41,6 +41,7 @@ def test_the_filter_shows_the_fields_of_its_mode(each_front_end: "FrontEnd", req
         "keep_best": {"keep"},
         "percentile": {"percentile"},
         "threshold": {"threshold"},
+        "choose": set(),
         "reference": {"percentile", "across_prompts"},
     }
     varied = set().union(*modes.values())
