@@ -103,6 +103,7 @@ def dumped(value: Any) -> str:
 
 def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     """By name, the functions that are called with fuzzed bytes."""
+    import torch
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -114,7 +115,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from uncertainty.images import heatmaps
     from uncertainty.images.masks import parse_steps
     from uncertainty.settings import SETTINGS, in_words
-    from uncertainty.storage import foreign, png_entry, tensor_files
+    from uncertainty.storage import foreign, picture_entry, rating, tensor_files
     from uncertainty.storage.fingerprints import described, fingerprint
     from uncertainty.storage.ledger import Ledger
     from uncertainty.storage.ledger_query import Query
@@ -134,8 +135,9 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     valid_calibration = written(tensor_files.save_calibration, calibration)
     valid_thresholds = written(tensor_files.save_thresholds, calibration.thresholds(95))
     picture, about = io.BytesIO(), PngInfo()
-    about.add_text(png_entry.ENTRY, png_entry.entry(uncertainty, 0))
+    about.add_text(picture_entry.ENTRY, picture_entry.entry(uncertainty, 0))
     Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=about)
+    others = [picture_entry.content(torch.zeros(8, 8, 3), {picture_entry.ENTRY: "{}"}, kind) for kind in ("webp", "jpeg")]
     workflow = (ROOT / "dev" / "best_of_16.api.json").read_bytes()
 
     def put(data: bytes, valid: bytes) -> None:
@@ -148,7 +150,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         read.select([0])
         fingerprint(read)
         in_words(described(read))
-        png_entry.entry(read, 0)
+        picture_entry.entry(read, 0)
         pictures = heatmaps.as_pictures(read.quantity(next(iter(read.quantities))).sum(0))
         heatmaps.colorize(heatmaps.normalize(pictures, "batch"), "magma")
         Calibration.like(read)
@@ -186,22 +188,28 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
 
     def read_picture(data: bytes) -> None:
         put(data, picture.getvalue())
-        png_entry.read(path)
-        png_entry.read_map(path)
+        picture_entry.read(path)
+        picture_entry.read_map(path)
+
+    def read_photo(data: bytes) -> None:
+        """Read and rate a WebP or JPEG file."""
+        put(data, others[len(data) % 2])
+        picture_entry.read(path)
+        rating.write_rating(path, 3)
 
     def read_entry(data: bytes) -> None:
         """Read a picture whose text entry was edited as JSON."""
         edits = Edits(data)
-        entry = json.loads(png_entry.entry(uncertainty, 0))
+        entry = json.loads(picture_entry.entry(uncertainty, 0))
         for _ in range(edits.number(1, 3)):
             where = entry if edits.number(0, 1) else entry.get("map", entry)
             if isinstance(where, dict) and where:
                 where[sorted(where)[edits.number(0, len(where) - 1)]] = edits.value()
         text = PngInfo()
-        text.add_text(png_entry.ENTRY, dumped(entry))
+        text.add_text(picture_entry.ENTRY, dumped(entry))
         Image.new("RGB", (8, 8)).save(path, "PNG", pnginfo=text)
-        png_entry.read(path)
-        png_entry.read_map(path)
+        picture_entry.read(path)
+        picture_entry.read_map(path)
 
     def read_workflow(data: bytes) -> None:
         put(data, workflow)
@@ -217,6 +225,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         "calibration": read_calibration,
         "thresholds": read_thresholds,
         "picture": read_picture,
+        "photo": read_photo,
         "entry": read_entry,
         "workflow": read_workflow,
         "steps": read_steps,
@@ -226,7 +235,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     }
 
 
-NAMES = ("map", "calibration", "thresholds", "picture", "entry", "workflow", "steps", "json", "cursor", "settings")
+NAMES = ("map", "calibration", "thresholds", "picture", "photo", "entry", "workflow", "steps", "json", "cursor", "settings")
 
 
 def fuzz(name: str, seconds: int) -> None:

@@ -14,7 +14,7 @@ from comfy_execution.utils import get_executing_context
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..uncertainty.storage.png_entry import as_image
+from ..uncertainty.storage.picture_entry import as_image
 
 FOLDER = "uncertainty"
 # What is kept: so many runs, and so many bytes. A view shows only the last run of its node, and a workflow has few views.

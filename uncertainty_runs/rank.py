@@ -1,4 +1,4 @@
-"""The command ``rank``: lists the images of a folder by their scores, from the PNG files or from the rows of a batch."""
+"""The command ``rank``: lists the images of a folder by their scores, from the files or from the rows of a batch."""
 
 import argparse
 import itertools
@@ -16,8 +16,9 @@ from uncertainty.choosing.rejecting import Mover
 from uncertainty.choosing.selection import select
 from uncertainty.choosing.standing import place, within
 from uncertainty.scores import Score, bad_end, measured
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.foreign import parsed
+from uncertainty.storage.picture_files import PICTURES
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.saved_files import is_file_of
 
@@ -61,7 +62,7 @@ class Ranked:
 
 
 def look(folder: Path, quantity: str) -> Ranked:
-    """Read the rows of a batch, or else the PNG files of the folder and its subfolders, without those that were rejected."""
+    """Read the rows of a batch, or else the pictures of the folder and its subfolders, without those that were rejected."""
     found = _rows(folder, quantity) if (folder / ROWS).is_dir() else _files(folder)
     images = [image for image in found.images if quantity in image.scores]
     lacking = [image.file or "" for image in found.images if quantity not in image.scores]
@@ -70,13 +71,13 @@ def look(folder: Path, quantity: str) -> Ranked:
 
 def _files(folder: Path) -> Ranked:
     ranked = Ranked(folder, [])
-    for path in _pngs(folder):
+    for path in _pictures(folder):
         name = path.relative_to(folder).as_posix()
         if not path.is_file():  # opening a pipe or a device may wait for ever
             ranked.unusable.append(f"{name} is not a regular file.")
             continue
         try:
-            image = png_entry.read(path)
+            image = picture_entry.read(path)
         except (ValueError, OSError) as error:
             ranked.unusable.append(str(error))
             continue
@@ -87,11 +88,11 @@ def _files(folder: Path) -> Ranked:
     return ranked
 
 
-def _pngs(folder: Path) -> Iterator[Path]:
-    """The PNG files of a folder and its subfolders, but not in those for rejected files nor behind links to folders."""
+def _pictures(folder: Path) -> Iterator[Path]:
+    """The pictures of a folder and its subfolders, but not in those for rejected files nor behind links to folders."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != rejecting.REJECTED)
-        yield from (Path(parent, name) for name in sorted(names) if name.lower().endswith(".png"))
+        yield from (Path(parent, name) for name in sorted(names) if name.lower().endswith(PICTURES))
 
 
 def _rows(folder: Path, quantity: str) -> Ranked:
@@ -172,7 +173,7 @@ def _prompt(folder: Path, image: ImageRecord) -> str:
 def prompt_of(path: Path) -> str:
     """The positive prompt of a saved image, from the graph that ComfyUI writes into the file; empty if it is not told there."""
     try:
-        text = png_entry.text(path, "prompt")
+        text = picture_entry.text(path, "prompt")
         return "" if text is None else prompt_in(parsed(text, values=MOST_VALUES))
     except (OSError, ValueError):
         return ""
@@ -226,7 +227,7 @@ def _move(ranked: Ranked, kept: set[int]) -> None:
 def undo(folder: Path) -> None:
     """Move all rejected images back."""
     folders = [Path(parent, rejecting.REJECTED) for parent, names, _ in os.walk(folder) if rejecting.REJECTED in names]
-    files = [path for rejected in sorted(folders) for path in sorted(rejected.iterdir()) if _is_png(path)]
+    files = [path for rejected in sorted(folders) for path in sorted(rejected.iterdir()) if _is_picture(path)]
     count = _each_in_turn(folder, {path: path.parent.parent for path in files}, lambda mover, path: mover.restore(path.name))
     say(f"brought {count} back from folders {rejecting.REJECTED} in {folder}.")
 
@@ -246,5 +247,5 @@ def _each_in_turn(root: Path, files: Mapping[Path, Path], move: Callable[[Mover,
     return count
 
 
-def _is_png(path: Path) -> bool:
-    return path.suffix.lower() == ".png" and path.is_file()
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES and path.is_file()

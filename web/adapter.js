@@ -255,9 +255,10 @@ export class NodeHost {
    */
   attach(element) {
     this.element = element;
-    // In Nodes 2.0 the view is part of the graph. In the canvas renderer it lies over the graph, so the wheel must be passed on.
+    // In Nodes 2.0 the view is part of the graph, in App mode of a list. In the canvas renderer it lies over the graph, so the wheel
+    // must be passed on.
     element.addEventListener("wheel", (event) => {
-      if (!element.closest("[data-node-id]")) app.canvas.processMouseWheel(event);
+      if (element.closest(".dom-widget")) app.canvas.processMouseWheel(event);
     });
     this.node.addDOMWidget("view", "uncertainty_view", element, {
       serialize: false,
@@ -541,6 +542,9 @@ export async function openWorkflow(file) {
   const response = await api.fetchApi(`/view?${new URLSearchParams({ ...file })}`);
   if (!response.ok) throw new Error(`${file.filename} cannot be read: ${response.status} ${response.statusText}`);
   const picture = await response.blob();
+  if (picture.type === "image/jpeg") {
+    throw new Error(`${file.filename} keeps its workflow, but ComfyUI reads none from JPEG files: save as PNG or WebP.`);
+  }
   await app.handleFile(new File([picture], file.filename, { type: picture.type }));
 }
 

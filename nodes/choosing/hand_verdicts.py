@@ -3,6 +3,7 @@
 from ...uncertainty.choosing.rejecting import Mover
 from ...uncertainty.storage import rating
 from ...uncertainty.storage.ledger import Ledger
+from ...uncertainty.storage.picture_files import PICTURES
 from ...uncertainty.storage.records import ImageRecord
 from . import moving_images
 from .moving_images import Action
@@ -36,7 +37,7 @@ def judged(ledger: Ledger, image: ImageRecord, state: str, stars: int) -> ImageR
     """
     before, after = _rating(image.state, image.stars), _rating(state, stars)
     path = moving_images.path_of(image)
-    if before == after or path is None or path.suffix.lower() != ".png":
+    if before == after or path is None or path.suffix.lower() not in PICTURES:
         return ledger.change(image.id or 0, state=state, stars=stars)
     return ledger.change(image.id or 0, state=state, stars=stars, stamp=rating.write_rating(path, after))
 

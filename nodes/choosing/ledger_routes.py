@@ -16,7 +16,7 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.kinds import TRUTH, Kind, listed, optional, shown, whole
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
-from ...uncertainty.storage import foreign, png_entry
+from ...uncertainty.storage import foreign, picture_entry
 from ...uncertainty.storage.ledger import Ledger, LedgerError
 from ...uncertainty.storage.ledger_query import ROW, Query
 from ...uncertainty.storage.rating import MOST_STARS
@@ -176,7 +176,7 @@ def _heatmap(given: str) -> bytes:
     path = None if present is None else moving_images.path_of(present)
     if path is None:
         raise FileNotFoundError(f"{recorded.path.name} is no longer in its folder.")
-    values = png_entry.read_map(path)
+    values = picture_entry.read_map(path)
     if values is None:
         raise FileNotFoundError(f"{path.name} contains no map, because it was saved without metadata.")
     values = heatmaps.normalize(values[None], "image")

@@ -11,11 +11,15 @@ from torch import Tensor
 from ...uncertainty.choosing.cut import best_first
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import bad_end
-from ...uncertainty.storage import png_entry
+from ...uncertainty.settings import possible
+from ...uncertainty.storage import picture_entry
 from ...uncertainty.storage.atomic import write_whole
+from ...uncertainty.storage.picture_files import FORMATS, SUFFIXES
 from .. import folders, node_inputs, versions
 from ..numbered_files import NumberedFiles
 from . import kept_prompt, ledger_access
+
+PLACEHOLDERS = ("score", "rank", "verdict")
 
 
 class UncertaintySaveImage(io.ComfyNode):
@@ -43,25 +47,50 @@ class UncertaintySaveImage(io.ComfyNode):
                     default="ComfyUI",
                     tooltip=(
                         "The prefix for the file to save. This may include formatting information such as %date:yyyy-MM-dd% or "
-                        "%Empty Latent Image.width% to include values from nodes, and %score% and %rank%: the score of the image "
-                        "and its place in the batch, 1 for the best."
+                        "%Empty Latent Image.width% to include values from nodes, and %score%, %rank% and %verdict%: the score "
+                        "of the image, its place in the batch, 1 for the best, and whether the filter kept or rejected it."
                     ),
                 ),
                 node_inputs.Uncertainty.Input(
                     "uncertainty", tooltip="The uncertainty map of these images, from the sampler or the filter."
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=FORMATS[0],
+                    optional=True,
+                    tooltip=(
+                        "The kind of file. png and webp keep every pixel, and ComfyUI opens the workflow in them; webp files are "
+                        "smaller but take longer to save. jpeg files are the smallest, lose a little, and ComfyUI opens no "
+                        "workflow from them."
+                    ),
                 ),
             ],
             outputs=[io.Image.Output("saved_images", display_name="images", tooltip="The images, passed on.")],
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        return node_inputs.check_inputs(cls, checks=[(folders.check_prefix, filename_prefix)])
+    def validate_inputs(
+        cls,
+        filename_prefix: str | None = None,
+        format: str | None = None,  # noqa: A002 as ComfyUI's SaveVideo names it
+        input_types: dict[str, Any] | None = None,
+    ) -> bool | str:
+        checks = [(folders.check_prefix, filename_prefix), (_check_folders, filename_prefix)]
+        return node_inputs.check_inputs(cls, checks=checks, input_types=input_types, format=format)
 
     @classmethod
-    def execute(cls, images: Tensor, filename_prefix: str, uncertainty: UncertaintyMap) -> io.NodeOutput:
+    def execute(
+        cls,
+        images: Tensor,
+        filename_prefix: str,
+        uncertainty: UncertaintyMap,
+        format: str = FORMATS[0],  # noqa: A002
+    ) -> io.NodeOutput:
         """Write the files, then record them in the ledger."""
         node_inputs.check_types(uncertainty=uncertainty)
+        node_inputs.check_choices(cls, format=format)
+        _check_folders(filename_prefix)
         if len(images) != uncertainty.images:
             count = node_inputs.entries(len(images))
             raise ValueError(
@@ -71,8 +100,9 @@ class UncertaintySaveImage(io.ComfyNode):
         files = NumberedFiles(filename_prefix, images.shape[2], images.shape[1])
         shown = []
         for index, (image, placeholders) in enumerate(zip(images, _placeholders(uncertainty), strict=True)):
-            content = png_entry.png(image, cls._about(uncertainty, index))
-            shown.append(files.write(".png", functools.partial(write_whole, content=content, replace=False), placeholders))
+            content = picture_entry.content(image, cls._about(uncertainty, index), format)
+            write = functools.partial(write_whole, content=content, replace=False)
+            shown.append(files.write(SUFFIXES[format], write, placeholders))
         names = [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]
         ledger_access.record(uncertainty, names, kept_prompt.text_of(cls.hidden.prompt, cls.hidden.unique_id))
         return io.NodeOutput(images, ui={"images": shown, "animated": (False,)})
@@ -84,8 +114,17 @@ class UncertaintySaveImage(io.ComfyNode):
             return {}
         hidden: dict[str, Any] = {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
         workflow = {name: json.dumps(value) for name, value in hidden.items() if value is not None}
-        workflow.pop(png_entry.ENTRY, None)  # another pack's, under the name of this pack's entry
-        return {png_entry.ENTRY: png_entry.entry(uncertainty, index), **workflow}
+        workflow.pop(picture_entry.ENTRY, None)  # another pack's, under the name of this pack's entry
+        return {picture_entry.ENTRY: picture_entry.entry(uncertainty, index), **workflow}
+
+
+def _check_folders(filename_prefix: str) -> None:
+    """Raise ValueError if a folder is to be named after an image: folders are made before, and ``rejected`` has its own use."""
+    folder, _, _ = filename_prefix.replace("\\", "/").rpartition("/")
+    if wrong := [f"%{name}%" for name in PLACEHOLDERS if f"%{name}%" in folder]:
+        raise ValueError(
+            f"filename_prefix must not name a folder {wrong[0]}, got {filename_prefix!r}: use it after the last slash."
+        )
 
 
 def _placeholders(uncertainty: UncertaintyMap) -> list[dict[str, object]]:
@@ -93,7 +132,6 @@ def _placeholders(uncertainty: UncertaintyMap) -> list[dict[str, object]]:
     scores = uncertainty.score(uncertainty.default).value
     best = best_first(scores, bad_end(uncertainty.default))
     digits = len(str(len(best)))
-    return [
-        {"batch_num": index, "score": f"{score:.4g}", "rank": f"{best.index(index) + 1:0{digits}}"}
-        for index, score in enumerate(scores.tolist())
-    ]
+    verdict = {True: "rejected", False: "kept", None: ""}[possible(uncertainty.settings).get("sorted_out")]
+    values = [(f"{score:.4g}", f"{best.index(index) + 1:0{digits}}", verdict) for index, score in enumerate(scores.tolist())]
+    return [{"batch_num": index, **dict(zip(PLACEHOLDERS, each, strict=True))} for index, each in enumerate(values)]

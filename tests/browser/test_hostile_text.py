@@ -12,7 +12,7 @@ from comfy_page import FrontEnd, opened
 from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.ledger import Ledger
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
@@ -59,7 +59,7 @@ def fill(base: Path) -> None:
     names = []
     for image in range(2):
         about = PngInfo()
-        about.add_text(png_entry.ENTRY, png_entry.entry(found, image))
+        about.add_text(picture_entry.ENTRY, picture_entry.entry(found, image))
         about.add_text("prompt", json.dumps({"1": {"class_type": HOSTILE, "inputs": {"text": HOSTILE}}}))
         name = f"{HOSTILE}_{image}.png"
         Image.new("RGB", (64, 64), "red").save(folder / name, pnginfo=about)

@@ -12,7 +12,7 @@ from dev.client import make
 from dev.server import ComfyServer
 from made_maps import made
 from uncertainty.quantities import DEFAULT_QUANTITY
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.ledger import Ledger
 from xmp import rating
 
@@ -84,7 +84,7 @@ class Tab:
 
 def scores_of(folder: Path) -> dict[str, float]:
     """Scores by file name, from the files' metadata."""
-    return {path.name: png_entry.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
+    return {path.name: picture_entry.read(path).scores[DEFAULT_QUANTITY][0] for path in folder.glob("*.png")}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
@@ -285,7 +285,7 @@ def test_a_menu_and_dragging_bring_images_back_to_the_canvas(each_front_end: Fro
     tab.command("Redraw just this one")
     expect(tab.status).to_have_text(f"1 of {BATCH + 1} selected")
     (again,) = [path for path in folder.glob("*.png") if path.name not in before]
-    one, other = png_entry.read(again), png_entry.read(drawn)
+    one, other = picture_entry.read(again), picture_entry.read(drawn)
     assert one is not None and other is not None and (one.place, one.seed) == (other.place, other.seed)
     with Image.open(again) as first, Image.open(drawn) as second:
         assert ImageStat.Stat(ImageChops.difference(first, second)).mean == pytest.approx([0, 0, 0], abs=1)

@@ -226,7 +226,7 @@ def test_filter_sorts_by_a_baseline_and_files_keep_it(
 ) -> None:
     chosen = options(baselines=WITHOUT_DROPOUT)
     _, found, _ = sampling.node(loaded_models["demo-eps"], batch=4, options=chosen)
-    files, metadata = pack("uncertainty.storage.tensor_files"), pack("uncertainty.storage.png_entry")
+    files, metadata = pack("uncertainty.storage.tensor_files"), pack("uncertainty.storage.picture_entry")
     files.save_map(tmp_path / "map.safetensors", found)
     loaded = files.load_map(tmp_path / "map.safetensors")
     assert torch.equal(loaded.score("cfg_rejection").value, found.score("cfg_rejection").value)

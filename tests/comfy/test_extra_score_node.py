@@ -183,5 +183,5 @@ def test_saved_pictures_tell_them(pack: Callable[[str], ModuleType], made: Make,
 
     shown = Prepared.execute(torch.zeros(2, 8, 8, 3), "extra/scored", found).ui["images"]
     paths = [Path(folder_paths.get_output_directory(), file["subfolder"], file["filename"]) for file in shown]
-    known = [pack("uncertainty.storage.png_entry").read(path) for path in paths]
+    known = [pack("uncertainty.storage.picture_entry").read(path) for path in paths]
     assert [each.extra_scores for each in known] == [{"pickscore": (0.25, True)}, {"pickscore": (0.75, True)}]

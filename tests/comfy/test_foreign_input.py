@@ -145,7 +145,7 @@ def with_map(path: Path, entry: str, side: int) -> None:
 
 
 def test_a_heatmap_of_gigabytes_is_refused_at_once(routes: ModuleType, pack: Pack, tmp_path: Path) -> None:
-    entry = pack("uncertainty.storage.png_entry").entry(made(1), 0)
+    entry = pack("uncertainty.storage.picture_entry").entry(made(1), 0)
     with_map(tmp_path / "a.png", entry, 13_000)
     stamp(routes, tmp_path / "a.png")
     start = time.perf_counter()

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -33,14 +33,16 @@ class Comfy:
         output.mkdir(parents=True, exist_ok=True)
         self.patch.setattr(folder_paths, "output_directory", str(output))
 
-    def save(self, seed: int, prefix: str = "a", count: int = 1, *, measured: Any = None, extra: object = None) -> list[str]:
+    def save(
+        self, seed: int, prefix: str = "a", count: int = 1, *, measured: Any = None, extra: object = None, kind: str = "png"
+    ) -> list[str]:
         """Save images with their map; returns their paths below the output folder."""
         node = self.pack("nodes.choosing.save_image").UncertaintySaveImage
         hidden = SimpleNamespace(prompt=self.graph, extra_pnginfo=extra, unique_id="save")
         saver = type("Saver", (node,), {"hidden": hidden})
         measured = made(count, seed) if measured is None else measured
         images = torch.rand(len(measured.places), 8, 8, 3, generator=torch.Generator().manual_seed(seed))
-        shown = saver.execute(images, prefix, self.own(measured)).ui["images"]
+        shown = saver.execute(images, prefix, self.own(measured), kind).ui["images"]
         return [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]
 
     def own(self, measured: Any) -> Any:
@@ -128,8 +130,10 @@ def test_strangers_among_the_rejected_are_not_the_image(comfy: Comfy, tmp_path: 
     assert state(comfy) == [(f"rejected/{name}", True, True)]
 
 
-def test_verdicts_and_stars_are_in_the_ledger_and_in_the_file(comfy: Comfy, tmp_path: Path) -> None:
-    (name,) = comfy.save(1)
+@pytest.mark.parametrize(("kind", "suffix"), [("png", ".png"), ("webp", ".webp"), ("jpeg", ".jpg")])
+def test_verdicts_and_stars_are_in_the_ledger_and_in_the_file(comfy: Comfy, tmp_path: Path, kind: str, suffix: str) -> None:
+    (name,) = comfy.save(1, kind=kind)
+    assert name == f"a_00001_{suffix}"
     path, (row,) = tmp_path / "output" / name, comfy.rows()
     untouched = path.read_bytes()
     for said, expected, told in (
@@ -351,6 +355,31 @@ def test_names_tell_score_and_rank(comfy: Comfy) -> None:
     names = comfy.save(0, "%rank%_%score%_%batch_num%", measured=measured)
     order = scores.argsort().tolist()
     assert sorted(names) == [f"{rank:02}_{scores[image]:.4g}_{image}_00001_.png" for rank, image in enumerate(order, start=1)]
+
+
+@pytest.mark.parametrize(("sorted_out", "verdict"), [(True, "rejected"), (False, "kept"), (None, "")])
+def test_names_tell_what_the_filter_said(comfy: Comfy, sorted_out: bool | None, verdict: str) -> None:
+    measured = made(2, 3)
+    if sorted_out is not None:
+        measured = replace(measured, settings={**measured.settings, "sorted_out": sorted_out})
+    assert comfy.save(0, "%verdict%_cat", measured=measured) == [f"{verdict}_cat_00001_.png", f"{verdict}_cat_00002_.png"]
+
+
+@pytest.mark.parametrize("prefix", ["%verdict%/cat", "a/%rank%/cat", "%score%\\\\cat"])
+def test_no_folder_is_named_after_an_image(comfy: Comfy, tmp_path: Path, prefix: str) -> None:
+    node = comfy.pack("nodes.choosing.save_image").UncertaintySaveImage
+    assert "filename_prefix must not name a folder %" in node.validate_inputs(filename_prefix=prefix)
+    with pytest.raises(ValueError, match="after the last slash"):
+        comfy.save(0, prefix)
+    assert not any((tmp_path / "output").iterdir()) and comfy.rows() == []
+
+
+def test_a_format_that_does_not_exist_is_refused(comfy: Comfy, tmp_path: Path) -> None:
+    node = comfy.pack("nodes.choosing.save_image").UncertaintySaveImage
+    assert "format" in node.validate_inputs(format="gif") and node.validate_inputs(format="webp") is True
+    with pytest.raises(ValueError, match="format must be one of png, webp, jpeg"):
+        comfy.save(0, kind="gif")
+    assert not any((tmp_path / "output").iterdir())
 
 
 def test_the_images_are_passed_on(comfy: Comfy) -> None:

@@ -36,7 +36,9 @@ def test_numbers_of_other_libraries(
     assert torch.equal(latent["samples"], plain["samples"])
     assert json.dumps(dict(found.settings)) == json.dumps(dict(expected.settings))
     pack("uncertainty.storage.tensor_files").save_map(tmp_path / "map.safetensors", found)
-    assert pack("uncertainty.storage.png_entry").entry(found, 0) == pack("uncertainty.storage.png_entry").entry(expected, 0)
+    assert pack("uncertainty.storage.picture_entry").entry(found, 0) == pack("uncertainty.storage.picture_entry").entry(
+        expected, 0
+    )
     fingerprints = pack("uncertainty.storage.fingerprints")
     assert fingerprints.fingerprint(found) == fingerprints.fingerprint(expected)
 

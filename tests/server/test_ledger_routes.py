@@ -23,7 +23,7 @@ from dev.bootstrap import BUNDLED, comfyui
 from dev.client import Graph, PromptFailed, make, run, view
 from dev.server import ComfyServer
 from patience import LIMIT_SECONDS
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.ledger import Ledger
 
 BATCH = 8  # three runs are enough to compare with, two are not
@@ -104,10 +104,10 @@ def test_saved_images_know_their_scores(own_server: ComfyServer, nights: list[di
             assert file["subfolder"] == "night"
             path = tmp_path / file["filename"]
             path.write_bytes(view(own_server.url, file))
-            known = png_entry.read(path)
+            known = picture_entry.read(path)
             assert known is not None
             assert known.scores["denoised_variance"][0] == pytest.approx(judged["scores"][image])
-            small = png_entry.read_map(path)
+            small = picture_entry.read_map(path)
             assert small is not None and small.shape == (32, 32)
             with Image.open(path) as saved:
                 assert json.loads(saved.info["prompt"])["sample"]["class_type"] == "UncertaintyKSampler"

@@ -14,7 +14,8 @@ def packet(path: Path) -> str | None:
     """The packet; None if the file has none."""
     with Image.open(path) as image:
         found: str | None = image.info.get(NAME)
-    return found
+        raw: bytes | None = image.info.get("xmp")
+    return raw.decode() if found is None and raw is not None else found
 
 
 def descriptions(path: Path) -> list[ElementTree.Element]:

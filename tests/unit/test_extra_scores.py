@@ -15,7 +15,7 @@ from made_maps import made
 from uncertainty.choosing.mean_rank import mean_rank
 from uncertainty.extra_scores import ExtraScore, check_name, numbers
 from uncertainty.maps import UncertaintyMap
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.fingerprints import fingerprint
 from uncertainty.storage.ledger import Ledger
 from uncertainty.storage.tensor_files import load_map, save_map
@@ -119,11 +119,11 @@ def test_files_of_maps_keep_them(tmp_path: Path) -> None:
 def test_pictures_keep_them(tmp_path: Path) -> None:
     found = scored(2, pickscore=extra(0.1, 0.2), distance=extra(1.0, 2.0, higher_is_better=False))
     path = tmp_path / "x.png"
-    path.write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: png_entry.entry(found, 1)}))
-    known = png_entry.read(path)
+    path.write_bytes(picture_entry.png(torch.zeros(8, 8, 3), {picture_entry.ENTRY: picture_entry.entry(found, 1)}))
+    known = picture_entry.read(path)
     assert known is not None
     assert known.extra_scores == {"pickscore": (0.2, True), "distance": (2.0, False)}
-    assert json.loads(png_entry.entry(made(1), 0))["extra_scores"] == {}
+    assert json.loads(picture_entry.entry(made(1), 0))["extra_scores"] == {}
 
 
 def test_the_ledger_keeps_them_by_image(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uncertainty import PROBED, UncertaintyMap
 from uncertainty.calibration import KEPT, Calibration
-from uncertainty.storage import png_entry, tensor_files
+from uncertainty.storage import picture_entry, tensor_files
 from uncertainty.storage.ledger import Ledger
 from uncertainty.storage.ledger_query import Query
 from uncertainty.thresholds import Thresholds
@@ -151,9 +151,9 @@ def test_a_quantity_that_the_writer_did_not_know_is_absent_and_not_damaged(tmp_p
     assert list(again.quantities) == ["score_variance", "denoised_variance", "denoising_loss"]
     with pytest.raises(ValueError, match="this map has no posterior_variance: the version that made it did not measure it"):
         again.quantity("posterior_variance")
-    entry = png_entry.entry(again, 0)
-    (tmp_path / "a.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), {png_entry.ENTRY: entry}))
-    image = png_entry.read(tmp_path / "a.png")
+    entry = picture_entry.entry(again, 0)
+    (tmp_path / "a.png").write_bytes(picture_entry.png(torch.zeros(8, 8, 3), {picture_entry.ENTRY: entry}))
+    image = picture_entry.read(tmp_path / "a.png")
     assert image is not None and set(image.scores) == {"score_variance", "denoised_variance", "denoising_loss"}
     ledger = Ledger(tmp_path / "ledger.sqlite3")
     ledger.record(again, [f"{i}.png" for i in range(4)])

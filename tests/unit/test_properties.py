@@ -22,7 +22,7 @@ from uncertainty.images.masks import parse_steps, uncertain_parts
 from uncertainty.maps import UncertaintyMap
 from uncertainty.options import Options, RunSettings
 from uncertainty.quantities import PROBED
-from uncertainty.storage import png_entry, tensor_files
+from uncertainty.storage import picture_entry, tensor_files
 from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, Query
 from uncertainty.window import Window, step_of
@@ -95,15 +95,15 @@ def test_what_a_picture_knows_can_be_read_again(tmp_path: Path, found: Uncertain
     path = tmp_path / "image.png"
     for image in range(found.images):
         about = PngInfo()
-        about.add_text(png_entry.ENTRY, png_entry.entry(found, image))
+        about.add_text(picture_entry.ENTRY, picture_entry.entry(found, image))
         Image.new("RGB", (8, 8)).save(path, pnginfo=about)
-        known = png_entry.read(path)
+        known = picture_entry.read(path)
         assert known is not None and known.place == image and known.seed == found.settings["seed"]
         for name in PROBED:
             value = float(found.score(name).value[image])
             read = known.scores[name][0]
             assert read == value if math.isfinite(value) else math.isnan(read)
-        small = png_entry.read_map(path)
+        small = picture_entry.read_map(path)
         assert small is not None and small.min() >= 0 and small.max() <= 1
 
 

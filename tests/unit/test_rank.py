@@ -21,7 +21,7 @@ from made_maps import made
 from uncertainty.choosing.rejecting import LOCK
 from uncertainty.images.heatmaps import as_pictures
 from uncertainty.quantities import PROBED
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.fingerprints import fingerprint
 from uncertainty_runs.rank import prompt_of
 
@@ -31,7 +31,7 @@ Rank = Callable[..., "Done"]
 def save(path: Path, entry: str | None, size: int = 8) -> None:
     about = PngInfo()
     if entry is not None:
-        about.add_text(png_entry.ENTRY, entry)
+        about.add_text(picture_entry.ENTRY, entry)
     Image.new("RGB", (size, size)).save(path, pnginfo=about)
 
 
@@ -40,10 +40,10 @@ def folder(tmp_path: Path) -> Path:
     """Five images whose scores rise in another order than their names, one without scores, one broken, one of other settings."""
     found = made(5)
     for image, name in enumerate(("c", "a", "e", "b", "d")):
-        save(tmp_path / f"{name}.png", png_entry.entry(found, image))
+        save(tmp_path / f"{name}.png", picture_entry.entry(found, image))
     save(tmp_path / "plain.png", None)
     (tmp_path / "broken.png").write_bytes(b"no PNG")
-    save(tmp_path / "z.png", png_entry.entry(made(1, 7, sampler="heun"), 0))
+    save(tmp_path / "z.png", picture_entry.entry(made(1, 7, sampler="heun"), 0))
     return tmp_path
 
 
@@ -80,18 +80,18 @@ def names(told: str) -> list[str]:
 
 def test_a_file_knows_its_scores_and_its_map(tmp_path: Path) -> None:
     found = made(3)
-    save(tmp_path / "x.png", png_entry.entry(found, 1))
-    known = png_entry.read(tmp_path / "x.png")
+    save(tmp_path / "x.png", picture_entry.entry(found, 1))
+    known = picture_entry.read(tmp_path / "x.png")
     assert known is not None
     score = found.score("denoised_variance")
     assert known.scores["denoised_variance"] == pytest.approx((float(score.value[1]), float(score.standard_error[1])))
     assert (known.fingerprint, known.place, known.seed) == (fingerprint(found), 1, 0)
-    values = png_entry.read_map(tmp_path / "x.png")
+    values = picture_entry.read_map(tmp_path / "x.png")
     expected = as_pictures(found.quantity("denoised_variance")[0])[1]
-    packed = json.loads(png_entry.entry(found, 1))["map"]
+    packed = json.loads(picture_entry.entry(found, 1))["map"]
     assert values is not None
     assert torch.allclose(values * (packed["high"] - packed["low"]) + packed["low"], expected, atol=0.1 / 255)
-    assert png_entry.read(ROOT / "docs" / "icon.png") is None
+    assert picture_entry.read(ROOT / "docs" / "icon.png") is None
 
 
 def test_an_entry_takes_as_long_in_a_large_batch_as_alone() -> None:
@@ -99,7 +99,7 @@ def test_an_entry_takes_as_long_in_a_large_batch_as_alone() -> None:
         found, times = made(images), []
         for _ in range(5):
             start = time.perf_counter()
-            png_entry.entry(found, images - 1)
+            picture_entry.entry(found, images - 1)
             times.append(time.perf_counter() - start)
         return min(times)
 
@@ -110,26 +110,26 @@ def test_too_large_a_picture_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     save(tmp_path / "x.png", None, size=64)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match=r"x\.png has more pixels"):
-        png_entry.read(tmp_path / "x.png")
+        picture_entry.read(tmp_path / "x.png")
 
 
 def test_damaged_entries_are_named(tmp_path: Path) -> None:
     for number, text in enumerate(("{", "{}", '{"version": 1}', "[]", '{"version": 99}')):
         save(tmp_path / f"{number}.png", text)
         with pytest.raises(ValueError, match=rf"{number}\.png has a damaged entry"):
-            png_entry.read(tmp_path / f"{number}.png")
+            picture_entry.read(tmp_path / f"{number}.png")
 
 
 def test_damaged_maps_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = json.loads(png_entry.entry(made(1), 0))["map"]
+    packed = json.loads(picture_entry.entry(made(1), 0))["map"]
     png = base64.b64decode(packed["png"])
     for place in (0, png.index(b"IHDR"), png.index(b"IDAT"), png.index(b"IDAT") + 6):
         damaged = base64.b64encode(png[:place] + b"Y_\xf7\xdf" + png[place + 4 :]).decode()
         with pytest.raises(ValueError, match="the map in the file is damaged"):
-            png_entry.unpacked({"png": damaged})
+            picture_entry.unpacked({"png": damaged})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     with pytest.raises(ValueError, match="the map in the file is damaged"):
-        png_entry.unpacked(packed)
+        picture_entry.unpacked(packed)
 
 
 def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
@@ -140,7 +140,7 @@ def test_lists_best_first_and_touches_nothing(rank: Rank, folder: Path) -> None:
     assert "1st of 5" in done.stdout and "5th of 5" in done.stdout and "1st of 1" in done.stdout
     assert re.findall(r"^— prompt p, settings \w+: (.*)", done.stdout, re.MULTILINE) == ["5 images", "1 image"]
     assert "left out: 1 file without scores, such as plain.png" in done.stderr
-    assert "broken.png is not a readable PNG file" in done.stderr
+    assert "broken.png is not a readable PNG, WebP or JPEG file" in done.stderr
     assert sorted(folder.iterdir()) == before
 
 
@@ -151,8 +151,8 @@ def night(tmp_path: Path) -> Path:
         found = made(6, prompt=f"digest of {prompt}")
         (tmp_path / subfolder).mkdir(parents=True)
         for place in range(first, first + 3):
-            about = {png_entry.ENTRY: png_entry.entry(found, place), "prompt": json.dumps(graph(prompt))}
-            (tmp_path / subfolder / f"{place}.png").write_bytes(png_entry.png(torch.zeros(8, 8, 3), about))
+            about = {picture_entry.ENTRY: picture_entry.entry(found, place), "prompt": json.dumps(graph(prompt))}
+            (tmp_path / subfolder / f"{place}.png").write_bytes(picture_entry.png(torch.zeros(8, 8, 3), about))
     return tmp_path
 
 
@@ -213,7 +213,7 @@ def test_files_without_scores_take_one_line(rank: Rank, night: Path) -> None:
 )
 def test_a_prompt_is_read_from_the_workflow_in_the_file(tmp_path: Path, workflow: object, prompt: str) -> None:
     path = tmp_path / "x.png"
-    path.write_bytes(png_entry.png(torch.zeros(8, 8, 3), {"prompt": json.dumps(workflow)}))
+    path.write_bytes(picture_entry.png(torch.zeros(8, 8, 3), {"prompt": json.dumps(workflow)}))
     assert prompt_of(path) == prompt
     save(path, None)
     assert prompt_of(path) == ""
@@ -225,7 +225,7 @@ def test_images_without_a_score_are_not_ranked(rank: Rank, tmp_path: Path) -> No
     broken[:, 1] = torch.nan
     found = replace(found, quantities=dict.fromkeys(PROBED, broken))
     for image in range(3):
-        save(tmp_path / f"{image}.png", png_entry.entry(found, image))
+        save(tmp_path / f"{image}.png", picture_entry.entry(found, image))
     told = re.sub(" +", " ", rank(tmp_path).stdout).splitlines()[1:]
     assert [line.split("±")[-1].split(" ", 2)[-1] for line in told[:2]] == ["1st of 2 kept", "2nd of 2 kept"]
     assert "no score rejected" in told[2] and told[2].startswith("1.png")
@@ -287,11 +287,11 @@ def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:
 
 def test_pixels_are_not_read(tmp_path: Path) -> None:
     """Two hundred large files take no time to speak of: text lies before the pixels."""
-    entry = png_entry.entry(made(1), 0)
+    entry = picture_entry.entry(made(1), 0)
     for number in range(200):
         save(tmp_path / f"{number}.png", entry, 2000 if number == 0 else 8)
     big = (tmp_path / "0.png").read_bytes()
     (tmp_path / "0.png").write_bytes(big[: big.index(b"IDAT") + 8])  # the rest may as well be missing
     start = time.perf_counter()
-    assert all(png_entry.read(tmp_path / f"{number}.png") for number in range(200))
+    assert all(picture_entry.read(tmp_path / f"{number}.png") for number in range(200))
     assert time.perf_counter() - start < 2

@@ -1,13 +1,16 @@
-"""Ratings in PNG files: read by an independent reader, and nothing else in the file changes."""
+"""Ratings in PNG, WebP and JPEG files: read by an independent reader, and nothing else in the file changes."""
 
+import io
 import zlib
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_killed import killed_at_every_line
 
+from uncertainty.storage import picture_entry, picture_files
 from uncertainty.storage.rating import REJECTED, write_rating
 from xmp import NAME, RDF, descriptions, packet, rating
 
@@ -86,6 +89,56 @@ def test_what_other_programs_wrote_stays(tmp_path: Path, theirs: str) -> None:
         assert packet(path) == theirs
 
 
+@pytest.mark.parametrize("kind", ["webp", "jpeg"])
+@pytest.mark.parametrize("texts", [{}, {"workflow": "w" * 100_000}])
+def test_webp_and_jpeg_are_rated_too(tmp_path: Path, kind: str, texts: dict[str, str]) -> None:
+    path = tmp_path / f"a.{kind}"
+    before = picture_entry.content(torch.rand(9, 7, 3), texts, kind)
+    path.write_bytes(before)
+    with Image.open(path) as image:
+        pixels = image.tobytes()
+    for value in (3, REJECTED, 5):
+        assert write_rating(path, value) == (path.stat().st_size, path.stat().st_mtime_ns)
+        assert rating(path) == str(value) and picture_entry.text(path, "workflow") == texts.get("workflow")
+        with Image.open(path) as image:
+            assert image.tobytes() == pixels
+    (packet_of_ours,) = (each for each in parts(path) if PACKET in each)
+    assert [each for each in parts(path) if each != packet_of_ours][1:] == parts(before)[1:]  # the first may have a flag
+    write_rating(path, 0)
+    assert path.read_bytes() == before
+
+
+PACKET = b"xmp:Rating"
+
+
+def parts(file: Path | bytes) -> list[bytes]:
+    content = file.read_bytes() if isinstance(file, Path) else file
+    found = list(picture_files.parts(io.BytesIO(content), 1000))
+    return [content[each.start : each.end] for each in found] + [content[found[-1].end :]]
+
+
+@pytest.mark.parametrize("kind", ["webp", "jpeg"])
+def test_xmp_of_another_program_stays_in_webp_and_jpeg(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    Image.effect_noise((64, 48), 50).convert("RGB").save(path, xmp=ATTRIBUTE.encode())
+    before = path.read_bytes()
+    for value in (4, REJECTED, 0):
+        write_rating(path, value)
+        assert rating(path) == str(value)
+        assert packet(path) == ATTRIBUTE.replace('xmp:Rating="2"', f'xmp:Rating="{value}"')
+    write_rating(path, 2)
+    assert path.read_bytes() == before
+
+
+def test_a_webp_file_without_room_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    Image.effect_noise((64, 48), 50).convert("RGB").save(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.webp has no extended header, so it has no room for a rating"):
+        write_rating(path, 3)
+    assert path.read_bytes() == before
+
+
 def test_a_packet_behind_the_pixels_is_changed_there(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     save(path, ATTRIBUTE)
@@ -104,15 +157,19 @@ def test_a_packet_behind_the_pixels_is_changed_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "not a PNG"),
-        (b"GIF89a and more", "not a PNG"),
+        (b"", "not a PNG, WebP or JPEG file"),
+        (b"GIF89a and more", "not a PNG, WebP or JPEG file"),
         (b"\x89PNG\r\n\x1a\n", "incomplete"),
         (b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIDAT", "incomplete"),
         (b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IEND" + bytes(4), "no pixels"),
-        (b"\x89PNG\r\n\x1a\n" + (bytes(4) + b"abcd" + bytes(4)) * 100_001, "more than 100000 chunks"),
+        (b"RIFF\4\0\0\0WEBP", "no pixels"),
+        (b"RIFF\xff\0\0\0WEBP", "incomplete"),
+        (picture_entry.content(torch.zeros(8, 8, 3), {}, "webp")[:-1], "incomplete"),
+        (picture_entry.content(torch.zeros(8, 8, 3), {}, "jpeg")[:30], "incomplete"),
+        (b"\x89PNG\r\n\x1a\n" + (bytes(4) + b"abcd" + bytes(4)) * 100_001, "more than 100000 parts"),
     ],
 )
-def test_what_is_no_png_is_named_and_stays(tmp_path: Path, content: bytes, words: str) -> None:
+def test_what_is_no_picture_is_named_and_stays(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.png .*{words}"):

@@ -17,7 +17,7 @@ from described_nodes import describe
 from dev.bootstrap import ROOT
 from uncertainty.quantities import QUANTITIES
 from uncertainty.scores import SCORES as SCORES_OF_ALL
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.rating import write_rating
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
@@ -192,7 +192,7 @@ def test_what_was_rejected_is_not_missing(tmp_path: Path) -> None:
 
 def test_an_image_that_got_stars_is_not_missing(tmp_path: Path) -> None:
     folder = BatchFolder(tmp_path, plan(1))
-    content = png_entry.png(torch.zeros(8, 8, 3), {"prompt": "{}"})
+    content = picture_entry.png(torch.zeros(8, 8, 3), {"prompt": "{}"})
     folder.rows.add([row(0, place, folder=tmp_path, content=content) for place in range(2)])
     path = tmp_path / image_of(0, 1)
     write_rating(path, 4)

@@ -10,7 +10,7 @@ from test_rank import save
 from called import called
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty_runs.terminal import printable, printable_lines
 
 HOSTILE = "a\x1b[2J\x9b31m\r\x07\u202egnp\u2028\udcff"
@@ -48,7 +48,7 @@ def test_no_command_prints_control_characters(
     folder = tmp_path / HOSTILE
     folder.mkdir()
     for image, name in enumerate((f"{HOSTILE}.png", f"b{HOSTILE}\n.png")):
-        save(folder / name, png_entry.entry(made(2), image))
+        save(folder / name, picture_entry.entry(made(2), image))
     (folder / f"no{HOSTILE}.png").write_bytes(b"no PNG")
     told = run(monkeypatch, capfd, *(argument.format(folder=folder) for argument in arguments))
     assert r"a\x1b[2J" in told
@@ -59,7 +59,7 @@ def test_no_command_prints_control_characters(
 def test_only_regular_files_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    save(tmp_path / "a.png", png_entry.entry(made(1), 0))
+    save(tmp_path / "a.png", picture_entry.entry(made(1), 0))
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
     (tmp_path / "loop.png").symlink_to("loop.png")

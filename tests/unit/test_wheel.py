@@ -13,7 +13,7 @@ from test_rank import save
 
 from dev.bootstrap import ROOT
 from made_maps import made
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_command_ranks_from_any_folder(wheel: Path, tmp_path: Path) -> None:
     pictures.mkdir()
     elsewhere.mkdir()
     for place in range(3):
-        save(pictures / f"{place}.png", png_entry.entry(made(3), place))
+        save(pictures / f"{place}.png", picture_entry.entry(made(3), place))
     done = run(programs / "uncertainty", "rank", pictures, "--keep", "1", "--move", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     assert "moved 2 of 3" in done.stdout

@@ -1,26 +1,26 @@
-"""The rating in the XMP of a PNG file, which Lightroom, Bridge, darktable and digiKam read.
+"""The rating in the XMP of a PNG, WebP or JPEG file, which Lightroom, Bridge, darktable and digiKam read.
 
 XMP specification (ISO 16684-1): ``xmp:Rating`` is -1 for a rejected picture, 0 for one without a rating, else 1 to 5 stars. In a
-PNG file the packet is an uncompressed iTXt chunk (part 3, *Storage in files*). A packet of another program is edited as text, so
-that everything else in it stays as it is; no XML of others is parsed.
+PNG file the packet is an uncompressed iTXt chunk, in a JPEG file an APP1 segment (part 3, *Storage in files*), in a WebP file the
+chunk "XMP ", which a flag announces (*WebP Container Specification*). A packet of another program is edited as text, so that
+everything else in it stays as it is; no XML of others is parsed.
 """
 
 import io
 import re
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from .atomic import atomic_write
+from .picture_files import APP1, Part, chunk, content_of, format_of, parts, segment
 
 REJECTED = -1
 MOST_STARS = 5
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-KEYWORD = b"XML:com.adobe.xmp"
-# Not compressed, in no language.
-HEAD = KEYWORD + bytes(5)
 LONGEST_PACKET = 1 << 20
-MOST_CHUNKS = 100_000
+MOST_PARTS = 100_000
 AT_ONCE = 1 << 20  # bytes that are copied
 
 XMP, RDF = "http://ns.adobe.com/xap/1.0/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -33,7 +33,7 @@ _OWN = (
 
 
 def write_rating(path: Path, rating: int) -> tuple[int, int]:
-    """Set the rating in a PNG file. Pixels and all other chunks are kept byte for byte; the file is whole at every moment.
+    """Set the rating in a picture. Pixels and all else in it are kept byte for byte; the file is whole at every moment.
 
     Without a rating, a packet that this function wrote is removed again.
 
@@ -45,7 +45,7 @@ def write_rating(path: Path, rating: int) -> tuple[int, int]:
         Size of the new file in bytes, and its time of change in nanoseconds since 1970.
 
     Raises:
-        ValueError: the file is a link, is no complete PNG, has XMP that cannot be edited, or was changed meanwhile.
+        ValueError: the file is a link, is no complete picture, has XMP that cannot be edited, or was changed meanwhile.
         OSError: the file cannot be read or written.
     """
     if path.is_symlink():
@@ -66,10 +66,10 @@ def write_rating(path: Path, rating: int) -> tuple[int, int]:
 
 
 def without_rating(path: Path) -> bytes:
-    """The content of a PNG file as it was before ``write_rating``.
+    """The content of a picture as it was before ``write_rating``.
 
     Raises:
-        ValueError: the file is no complete PNG, or has XMP that cannot be edited.
+        ValueError: the file is no complete picture, or has XMP that cannot be edited.
         OSError: the file cannot be read.
     """
     content = io.BytesIO()
@@ -78,49 +78,111 @@ def without_rating(path: Path) -> bytes:
     return content.getvalue()
 
 
+class _Edit(NamedTuple):
+    """Bytes from ``start`` to ``end`` become ``content``."""
+
+    start: int
+    end: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a format keeps its packet.
+
+    Attributes:
+        kind: kind of the part.
+        key: what the content of the part begins with if it is XMP.
+        head: what stands before a packet that can be edited.
+        is_next: whether a new packet goes before a part of this kind, which every file has; None for the end of the file.
+        part: the part with this content.
+    """
+
+    kind: bytes
+    key: bytes
+    head: bytes
+    is_next: Callable[[bytes], bool] | None
+    part: Callable[[bytes], bytes]
+
+
+def _itxt(content: bytes) -> bytes:
+    whole = b"iTXt" + content
+    return len(content).to_bytes(4, "big") + whole + zlib.crc32(whole).to_bytes(4, "big")
+
+
+PNG_KEY = b"XML:com.adobe.xmp\0"
+JPEG_KEY = b"http://ns.adobe.com/xap/1.0/\0"
+PLACES = {
+    "png": _Place(b"iTXt", PNG_KEY, PNG_KEY + bytes(4), b"IDAT".__eq__, _itxt),  # not compressed, in no language
+    "jpeg": _Place(APP1, JPEG_KEY, JPEG_KEY, lambda kind: kind not in (b"\xff\xe0", APP1), segment),
+    "webp": _Place(b"XMP ", b"", b"", None, lambda content: chunk(b"XMP ", content)),
+}
+EXTENDED, HAS_XMP = b"VP8X", 0x04  # the first chunk of a WebP file with metadata, and a flag in its first byte
+
+
 def _copy(source: BinaryIO, target: BinaryIO, rating: int) -> None:
-    """Copy a PNG file with another rating. Errors lack the name of the file."""
-    start, end, packet = _find(source)
-    new = _edited(packet, rating)
+    """Copy a picture with another rating. Errors lack the name of the file."""
+    edits = _edits(source, rating)
     source.seek(0)
-    while part := source.read(min(AT_ONCE, start - source.tell())):
-        target.write(part)
-    if new is not None:
-        content = b"iTXt" + HEAD + new.encode()
-        target.write((len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big"))
-    source.seek(end)
+    for edit in edits:
+        while part := source.read(min(AT_ONCE, edit.start - source.tell())):
+            target.write(part)
+        target.write(edit.content)
+        source.seek(edit.end)
     while part := source.read(AT_ONCE):
         target.write(part)
 
 
-def _find(file: BinaryIO) -> tuple[int, int, str | None]:
-    """Where the XMP chunk of a PNG file begins and ends, and its packet; without one, the place before the pixels, and None."""
-    if file.read(len(SIGNATURE)) != SIGNATURE:
-        raise ValueError("is not a PNG file")
-    pixels = None
-    for _ in range(MOST_CHUNKS):
-        start, head = file.tell(), file.read(8)
-        if len(head) < 8:
-            raise ValueError("is incomplete")
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind == b"IDAT" and pixels is None:
-            pixels = start
-        if kind == b"IEND":
-            if pixels is None:
-                raise ValueError("has no pixels")
-            return pixels, pixels, None
-        if kind == b"iTXt" and file.read(len(KEYWORD) + 1) == KEYWORD + b"\0":
-            file.seek(start + 8)
-            return start, start + length + 12, _packet(file.read(length) if length <= LONGEST_PACKET else b"")
-        file.seek(start + length + 12)
-    raise ValueError(f"has more than {MOST_CHUNKS} chunks")
+def _edits(file: BinaryIO, rating: int) -> list[_Edit]:
+    place, start, end, packet, first = _find(file)
+    new = _edited(packet, rating)
+    if new is None and packet is None:
+        return []
+    edit = _Edit(start, end, b"" if new is None else place.part(place.head + new.encode()))
+    return [edit] if place.kind != PLACES["webp"].kind else [*_announced(file, first, edit), edit]
 
 
-def _packet(data: bytes) -> str:
-    if not data.startswith(HEAD):
+def _announced(file: BinaryIO, first: Part, edit: _Edit) -> list[_Edit]:
+    """The length in the head of a WebP file, and the flag that it has XMP, as they are after an edit."""
+    if first.kind != EXTENDED or not first.length:
+        raise ValueError("has no extended header, so it has no room for a rating")
+    file.seek(4)
+    length = int.from_bytes(file.read(4), "little") + len(edit.content) - (edit.end - edit.start)
+    (flags, *_) = content_of(file, first)
+    flags = flags | HAS_XMP if edit.content else flags & ~HAS_XMP
+    return [_Edit(4, 8, length.to_bytes(4, "little")), _Edit(first.content, first.content + 1, bytes([flags]))]
+
+
+def _find(file: BinaryIO) -> tuple[_Place, int, int, str | None, Part]:
+    """Where a picture has its packet: the place, start and end of the part, and the packet; and the first part of the file.
+
+    Without a packet, start and end are where a new one goes, and the packet is None.
+    """
+    place = PLACES.get(format_of(file) or "")
+    if place is None:
+        raise ValueError("is not a PNG, WebP or JPEG file")
+    first = last = new = None
+    for part in parts(file, MOST_PARTS):
+        first, last = first or part, part
+        if part.kind == place.kind:
+            file.seek(part.content)
+            if file.read(min(part.length, len(place.key))) == place.key:
+                content = content_of(file, part) if part.length <= LONGEST_PACKET else b""
+                return place, part.start, part.end, _packet(content, place.head), first
+        if new is None and place.is_next is not None and place.is_next(part.kind):
+            new = part.start
+    if place.is_next is None and last is not None:
+        new = last.end
+    if first is None or new is None:
+        raise ValueError("has no pixels")
+    return place, new, new, None, first
+
+
+def _packet(content: bytes, head: bytes) -> str:
+    if not content.startswith(head) or not content:
         raise ValueError("has XMP that is compressed or too long to be changed")
     try:
-        return data[len(HEAD) :].decode()
+        return content[len(head) :].decode()
     except UnicodeDecodeError as error:
         raise ValueError("has XMP that is not UTF-8") from error
 

@@ -6,7 +6,7 @@ A file is the one that was recorded if its size and time of change are the recor
 import stat
 from pathlib import Path
 
-from . import png_entry
+from . import picture_entry
 from .records import ImageRecord
 
 
@@ -21,7 +21,7 @@ def is_file_of(image: ImageRecord, path: Path) -> bool:
     if (about.st_size, about.st_mtime_ns) == (image.size, image.modified):
         return True
     try:
-        inside = png_entry.read(path)  # a copy, or a file that was brought back, has another time
+        inside = picture_entry.read(path)  # a copy, or a file that was brought back, has another time
     except (OSError, ValueError):
         return False
     if inside is None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uncertainty.storage.png_entry import read
+from uncertainty.storage.picture_entry import read
 
 from ..graph import Graph, changed, refusals
 from ..node_info import NodeInfo, no_such_node

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from uncertainty.maps import UncertaintyMap
-from uncertainty.storage import png_entry
+from uncertainty.storage import picture_entry
 from uncertainty.storage.records import records_of
 from uncertainty.storage.tensor_files import save_map
 
@@ -69,8 +69,8 @@ class Renderer:
             # The parts of a list are sampled one by one, each from place 0.
             placed = replace(measured, places=tuple(range(len(rows), len(rows) + len(images))))
             for index, (record, image) in enumerate(zip(records_of(placed), images, strict=True)):
-                texts = {png_entry.ENTRY: png_entry.entry(placed, index), "prompt": workflow}
-                file = keep(folder, image_of(job.number, record.place), png_entry.png(image, texts))
+                texts = {picture_entry.ENTRY: picture_entry.entry(placed, index), "prompt": workflow}
+                file = keep(folder, image_of(job.number, record.place), picture_entry.png(image, texts))
                 drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
                 rows.append(Row(drawn, file, kept_map, seconds))
         return rows

@@ -1,4 +1,4 @@
-"""The text entry in PNG files of this pack: the scores of the image and a small map.
+"""The text entry in pictures of this pack: the scores of the image and a small map.
 
 The entry is part of the file, so it survives moving, renaming and copying.
 """
@@ -24,12 +24,16 @@ from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, 
 from ..maps import UncertaintyMap
 from ..scores import SCORES
 from ..settings import possible
-from . import foreign
+from . import exif_texts, foreign, picture_files
 from .records import ImageRecord, extra_fields, extra_scores, records_of
 
 ENTRY = "uncertainty"
 VERSION = 1
 COMPRESSION = 4  # same as ComfyUI's SaveImage
+JPEG_QUALITY = 95
+LONGEST_SIDE = {"webp": 16383, "jpeg": 65500}  # pixels
+RGBA = 4  # channels
+WEBP_ALPHA, WEBP_EXIF = 0x10, 0x08  # flags in the head of a file
 # Most pixels of a small map, far above any latent: a few bytes can claim to be a picture that fills the memory.
 MOST_PIXELS = 4096 * 4096
 # Pillow takes a while for each chunk, and a file of a few megabytes can have a million. ComfyUI's and this pack's have hundreds.
@@ -45,6 +49,47 @@ _SCORES = named(listed(optional(NUMBER), most=2, least=2))
 def as_image(picture: Tensor) -> Image.Image:
     """A picture (height, width, channels), 0 to 1, in 8 bits, truncated as by ComfyUI's nodes so that files are identical."""
     return Image.fromarray((picture.float().cpu().numpy() * 255).clip(0, 255).astype(np.uint8))
+
+
+def content(picture: Tensor, about: Mapping[str, str], format: str = "png") -> bytes:  # noqa: A002 as Pillow names it
+    """A picture (height, width, channels), 0 to 1, as a file with text entries.
+
+    Raises:
+        ValueError: the format cannot hold the picture.
+    """
+    height, width, channels = picture.shape
+    if max(width, height) > LONGEST_SIDE.get(format, math.inf):
+        raise ValueError(
+            f"format {format} holds at most {LONGEST_SIDE[format]} pixels a side, but images are {width} x {height}: choose png."
+        )
+    if format == "jpeg" and channels == RGBA:
+        raise ValueError("format jpeg holds no transparency, but the images have it: choose png or webp.")
+    return {"png": png, "webp": _webp, "jpeg": _jpeg}[format](picture, about)
+
+
+def _webp(picture: Tensor, about: Mapping[str, str]) -> bytes:
+    """Lossless, as by ComfyUI's SaveAnimatedWEBP.
+
+    The texts stand before the pixels, as the container allows: some of ComfyUI's front-ends lose their way after a chunk of odd
+    length.
+    """
+    data = io.BytesIO()
+    as_image(picture).save(data, "WEBP", lossless=True, exact=True)
+    height, width, channels = picture.shape
+    flags = (WEBP_EXIF if about else 0) | (WEBP_ALPHA if channels == RGBA else 0)
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    head = picture_files.chunk(b"VP8X", flags.to_bytes(4, "little") + sides)  # also without texts: a rating needs it
+    texts = picture_files.chunk(b"EXIF", exif_texts.block(about)) if about else b""
+    body = b"WEBP" + head + texts + data.getvalue()[picture_files.RIFF_HEAD :]
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def _jpeg(picture: Tensor, about: Mapping[str, str]) -> bytes:
+    """In the quality of ComfyUI's previews."""
+    data = io.BytesIO()
+    as_image(picture).save(data, "JPEG", quality=JPEG_QUALITY)
+    texts = exif_texts.segments(exif_texts.block(about)) if about else b""
+    return picture_files.JPEG_START + texts + data.getvalue()[len(picture_files.JPEG_START) :]
 
 
 def png(picture: Tensor, about: Mapping[str, str]) -> bytes:
@@ -80,11 +125,11 @@ def entry(measured: UncertaintyMap, image: int) -> str:
 
 
 def read(path: Path) -> ImageRecord | None:
-    """The record in a PNG file; None if the file has no entry of this pack. Scores missing from the entry are absent.
+    """The record in a picture; None if the file has no entry of this pack. Scores missing from the entry are absent.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not a PNG, is damaged, or was written by a newer version.
+        ValueError: the file is no PNG, WebP or JPEG, is damaged, or was written by a newer version.
     """
     about = _entry_of(path)
     if about is None:
@@ -105,13 +150,13 @@ def read(path: Path) -> ImageRecord | None:
 
 
 def read_map(path: Path) -> Tensor | None:
-    """The small map of a PNG file, (h, w), scaled from 0 (lowest value) to 1 (highest); None if the file has no entry.
+    """The small map in a picture, (h, w), scaled from 0 (lowest value) to 1 (highest); None if the file has no entry.
 
     A map of more than ``MOST_SHOWN`` pixels is scaled down.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not a PNG, is damaged, or was written by a newer version.
+        ValueError: the file is no PNG, WebP or JPEG, is damaged, or was written by a newer version.
     """
     about = _entry_of(path)
     if about is None:
@@ -132,22 +177,24 @@ def _entry_of(path: Path) -> dict[str, Any] | None:
 
 
 def text(path: Path, name: str) -> str | None:
-    """A text entry of a PNG file; None if it has none of this name. No pixels are decoded.
+    """A text entry of a picture; None if it has none of this name. No pixels are decoded.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not a PNG, or is damaged.
+        ValueError: the file is no PNG, WebP or JPEG, or is damaged.
     """
     foreign.check_file(path)
     try:
         with path.open("rb") as file:
+            if picture_files.format_of(file) in ("webp", "jpeg"):
+                return _exif_text(file, name)
             _check_chunks(file, last=b"IDAT")
             file.seek(0)
             image = Image.open(file, formats=["PNG"])
             # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
             held = image.info.get(name) if isinstance(image, PngImageFile) else None
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} is not a readable PNG file.") from error
+        raise ValueError(f"{path.name} is not a readable PNG, WebP or JPEG file.") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path.name} has more pixels than Pillow's limit.") from error
     except ValueError as error:
@@ -155,6 +202,13 @@ def text(path: Path, name: str) -> str | None:
     except OSError as error:
         raise OSError(f"{path.name} cannot be read ({error.strerror or error}).") from error
     return held if isinstance(held, str) else None
+
+
+def _exif_text(file: BinaryIO, name: str) -> str | None:
+    try:
+        return exif_texts.read(file).get(name)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from error
 
 
 def _check_chunks(file: BinaryIO, last: bytes) -> None:
