@@ -123,7 +123,7 @@ def _check_folders(filename_prefix: str) -> None:
     folder, _, _ = filename_prefix.replace("\\", "/").rpartition("/")
     if wrong := [f"%{name}%" for name in PLACEHOLDERS if f"%{name}%" in folder]:
         raise ValueError(
-            f"filename_prefix must not name a folder {wrong[0]}, got {filename_prefix!r}: use it after the last slash."
+            f"filename_prefix must not name a folder {wrong[0]}, got {filename_prefix!r}: use {wrong[0]} after the last slash."
         )
 
 

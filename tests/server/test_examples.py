@@ -17,6 +17,7 @@ from uncertainty.storage.tensor_files import load_map
 # Workflows as each released version saved them.
 SAVED = ROOT / "tests" / "fixtures" / "workflows"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
+APPS = {"best_of_16"}  # with a layout for App mode
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +27,7 @@ def test_a_file_is_neat_and_runs_as_delivered(name: str) -> None:
     assert kinds.count(NOTE) == 1
     loader = flow["nodes"][kinds.index("UncertaintyDemoModel")]
     assert "demo model" in loader["widgets_values"]
-    assert set(flow["extra"]) == {"ds"}
+    assert set(flow["extra"]) == {"ds", *({"linearData"} if name in APPS else set())}
     assert overlapping(flow["nodes"]) == []
 
 
