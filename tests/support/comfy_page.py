@@ -189,7 +189,7 @@ class FrontEnd:
                 node.set("control_after_generate", "fixed")
 
     def still_history(self) -> None:
-        """Leave the undo history to the pack: ComfyUI's Save Image enlarges itself when its picture arrives, which is a step of it."""
+        """Leave the undo history to the pack: Save Image enlarges itself when its picture arrives, which is a step of it."""
         for node in self.nodes("SaveImage"):
             node.on("(node) => node.collapse()")
 
