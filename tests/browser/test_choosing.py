@@ -169,14 +169,14 @@ def test_nothing_is_lost_while_another_workflow_is_shown(each_front_end: "FrontE
     shown, page = opened(each_front_end, tmp_path), each_front_end.page
     page.evaluate(COUNT)
 
-    def meanwhile_elsewhere(ends: int) -> None:
-        each_front_end.command("Comfy.NewBlankWorkflow")
+    def meanwhile_elsewhere(ends: int, command: str) -> None:
+        each_front_end.command(command)
         each_front_end.until(lambda: page.evaluate("() => window.ended") == ends, lambda: page.evaluate("() => window.events"))
         each_front_end.command("Workspace.PreviousOpenedWorkflow")
         each_front_end.until(lambda: each_front_end.nodes(NODE))
 
     page.evaluate("async () => { await window.app.queuePrompt(0); await window.app.queuePrompt(0); }")
-    meanwhile_elsewhere(2)
+    meanwhile_elsewhere(2, "Comfy.NewBlankWorkflow")
     expect(shown.note).to_have_text(f"{CHOOSE} 2 more runs wait.")
     shown.node.center()
     shown.card(3).click()
@@ -184,7 +184,7 @@ def test_nothing_is_lost_while_another_workflow_is_shown(each_front_end: "FrontE
         shown.send(1).click()
     assert queued.value.ok, queued.value.text()
     expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
-    meanwhile_elsewhere(3)
+    meanwhile_elsewhere(3, "Workspace.NextOpenedWorkflow")
     expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
     assert len(shown.node.properties()["uncertainty_view"]["waiting"]) == 2
     assert each_front_end.complaints == []
