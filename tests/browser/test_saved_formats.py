@@ -73,7 +73,7 @@ def test_a_saved_file_opens_its_workflow(each_front_end: FrontEnd, request: pyte
     card = panel.get_by_role("option", name=re.compile(r"jpeg_0000\d_\.jpg")).first
     card.click(button="right")
     page.get_by_role("menuitem", name="Open workflow").click()
-    expect(panel.locator("header [role=status]")).to_contain_text("ComfyUI reads none from JPEG files: save as PNG or WebP.")
+    expect(panel.get_by_text("ComfyUI reads none from JPEG files: save as PNG or WebP.")).to_be_visible()
     assert front_end.nodes() == []
     front_end.sidebar("Uncertainty")
     assert front_end.complaints == []
