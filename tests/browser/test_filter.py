@@ -452,7 +452,7 @@ def test_pictures_large_and_small(sampled: Filter) -> None:
 
 def fetched(shown: Filter, url: str) -> np.ndarray:
     """The pixels of a picture on the page."""
-    return np.asarray(Image.open(io.BytesIO(shown.front_end.page.request.get(f"{shown.front_end.server.url}{url}").body())))
+    return np.asarray(Image.open(io.BytesIO(shown.front_end.page.request.get(url).body())))
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas"], indirect=True)

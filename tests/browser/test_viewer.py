@@ -238,7 +238,7 @@ def test_pointer_badges_and_curve(viewer: Viewer) -> None:
     badges = viewer.root.get_by_role("option")
     assert badges.count() == BATCH
     for badge in badges.all():
-        expect(badge.locator("img")).to_have_js_property("naturalWidth", 96)
+        expect(badge.locator("img")).to_have_js_property("naturalWidth", 64)
     viewer.front_end.photograph("strip", viewer.node)
     for image in range(BATCH):
         score = float(re.findall(r"score ([\d.e-]+)", badges.nth(image).get_attribute("aria-label") or "")[0])
