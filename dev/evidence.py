@@ -108,7 +108,7 @@ def evaluate(protocols: Sequence[str]) -> None:
 def confirm() -> None:
     """Run the confirming run, stage by stage."""
     for stage in ("1", "2"):
-        subprocess.run([sys.executable, "-m", "testbed.confirming", "--stage", stage], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "dev.launcher", "-m", "testbed.confirming", "--stage", stage], cwd=ROOT, check=True)
 
 
 def keep(protocol: str) -> None:

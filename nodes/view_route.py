@@ -21,4 +21,4 @@ async def temporary(request: web.Request) -> web.StreamResponse:
     path = Path(folder_paths.get_temp_directory()) / FOLDER / name
     if path.name != name or path.suffix not in SUFFIXES or not is_file(path):
         return web.Response(status=204)
-    return web.FileResponse(path)
+    return web.FileResponse(path, headers={"Cache-Control": "no-cache"})  # else a browser shows files that are gone

@@ -1,4 +1,4 @@
-"""The confirming run of ``docs/evidence/protocol.md``, whole: ``python -m testbed.confirming --stage 1``.
+"""The confirming run of ``docs/evidence/protocol.md``, whole: ``python -m dev.launcher -m testbed.confirming --stage 1``.
 
 It draws, judges, screens and writes the tables into ``docs/evidence/confirming``. Started again, it resumes. The sheets of pairs
 are to be looked at before the tables are (``python -m testbed.pairs confirming``).

@@ -1,6 +1,5 @@
 """App mode of newer front-ends: the example's layout, its run, and the wheel over the grid."""
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,10 +36,6 @@ def test_best_of_16_is_an_app(each_front_end: "FrontEnd") -> None:
     expect(grid.locator(".unc-card")).to_have_count(6)
     expect(grid.locator(".unc-card.unc-rejected")).to_have_count(3)
     assert front_end.node("CLIPTextEncode").values()["text"] == PROMPT
-    results = page.get_by_test_id("linear-history-item")
-    expect(results).to_have_count(3)
-    for result in results.all():
-        expect(result.locator("img")).to_have_attribute("src", re.compile("kept_"))
     front_end.photograph("app-mode")
 
     # The wheel over the grid moves the grid or the list around it, and not the graph behind them.

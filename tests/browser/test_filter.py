@@ -570,7 +570,6 @@ def test_verdicts_by_hand(sampled: Filter, request: pytest.FixtureRequest) -> No
     assert ordered[1] not in sampled.marks()[1]
     reject.click()
     assert ordered[1] in sampled.marks()[1]
-    sampled.front_end.still_history()
     sampled.front_end.kept()  # the view tells the front-end a while after each change
     card.get_by_role("button", name=f"Keep image {ordered[1]} by hand").click()
     assert sampled.cards.evaluate_all(HANDS) == [ordered[1], worst]

@@ -69,6 +69,7 @@ def test_a_saved_file_opens_its_workflow(each_front_end: FrontEnd, request: pyte
 
     # ComfyUI reads no workflow from JPEG files; the sidebar says so.
     page.evaluate("() => window.app.graph.clear()")
+    expect(page.locator(".p-blockui-mask")).to_have_count(0)  # lies over the page while a file is read
     panel = front_end.sidebar("Uncertainty")
     card = panel.get_by_role("option", name=re.compile(r"jpeg_0000\d_\.jpg")).first
     card.click(button="right")
