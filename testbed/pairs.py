@@ -132,10 +132,10 @@ def agreement(pairs: Sequence[Pair], rows: Mapping[str, report.Rows], places: Ma
 
 
 def _badness(rows: report.Rows, name: str, place: int) -> float:
-    """A score turned so that high is bad; judges' values are high for good images. NaN where a setting lacks it."""
+    """A score turned so that high is bad; what judges say and nearness are high for good images. NaN where a setting lacks it."""
     if name not in rows.columns:
         return nan
-    judged = name.partition(" ")[0] in report.JUDGED
+    judged = name.partition(" ")[0] in (*report.JUDGED, report.NEAR)
     return float((-rows.columns[name] if judged else rows.badness(name))[place])
 
 

@@ -66,8 +66,9 @@ def scores(settings: Sequence[Rows]) -> list[str]:
 
 
 def qualities(settings: Sequence[Rows], kind: str) -> list[str]:
-    """What judges say of a kind, one of ``JUDGED``."""
-    return [name for name in settings[0].columns if name.partition(" ")[0] == kind]
+    """What judges say of a kind, one of ``JUDGED``. Combined prompts alone have no likeness."""
+    known = lambda name: all(not rows.columns[name].isnan().all() for rows in settings)  # noqa: E731
+    return [name for name in settings[0].columns if name.partition(" ")[0] == kind and known(name)]
 
 
 def over(settings: Sequence[Rows], quality: str, of: Callable[[Rows, Tensor], Statistic]) -> Statistic:

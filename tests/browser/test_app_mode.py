@@ -36,6 +36,7 @@ def test_best_of_16_is_an_app(each_front_end: "FrontEnd") -> None:
     expect(grid.locator(".unc-card")).to_have_count(6)
     expect(grid.locator(".unc-card.unc-rejected")).to_have_count(3)
     assert front_end.node("CLIPTextEncode").values()["text"] == PROMPT
+    expect(page.get_by_text("kept_0").first).to_be_visible()
     front_end.photograph("app-mode")
 
     # The wheel over the grid moves the grid or the list around it, and not the graph behind them.

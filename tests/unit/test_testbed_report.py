@@ -137,6 +137,13 @@ def test_shipped_judges_know_their_pictures(body: str) -> None:
     assert torch.equal(least, words[:, [judge.words.index("panda"), judge.words.index("tears")]].min(1).values)
 
 
+def test_a_quality_that_no_image_has_is_left_out(settings: list[report.Rows]) -> None:
+    combined = [
+        report.Rows(rows.prompts, {**rows.columns, "likeness (one)": torch.full((len(rows.prompts),), nan)}) for rows in settings
+    ]
+    assert {row[1] for row in report.table(combined, 0.4).rows} == {"confidence (one)", "confidence (other)"}
+
+
 def test_the_summary_has_a_row_for_each_score(settings: list[report.Rows]) -> None:
     found = report.summary(report.table(settings, 0.4))
     assert found.head[1] == "ROC area, confidence (one)"

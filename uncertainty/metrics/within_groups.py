@@ -7,6 +7,7 @@ the same resamples.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import NamedTuple
 
 import torch
@@ -96,6 +97,8 @@ def _check_groups(statistics: Sequence[Statistic]) -> None:
 
 
 def _between(values: Tensor, level: float) -> tuple[float, float]:
+    if len(values) == 0:
+        return nan, nan  # no resample has a value
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)
     low, high = torch.nanquantile(values, tails).tolist()
     return low, high
