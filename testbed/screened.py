@@ -29,9 +29,8 @@ UNITS = "units.jsonl"
 BASE = "no guidance"
 # A judge's confidence below which an image counts as broken.
 BROKEN = 0.5
+# The surest of a prompt is that by the first.
 KEPT_BY = ("denoised_variance", "denoising_loss")
-# Of so many images of a prompt, a restart leaves the surest as it is, by the first of KEPT_BY.
-SPARED_OF = 4
 RESAMPLES = 4000
 
 Units = dict[tuple[str, str], dict[str, Any]]
@@ -89,15 +88,15 @@ def judged(out: Path, arm: str, prompts: Sequence[Prompt], judges: dict[str, Jud
 
 
 def choices(arm: str, drawn: dict[str, Drawn], units: Units, prompts: Sequence[Prompt]) -> dict[str, Drawn]:
-    """What is left of a restart if originals are kept: where a score is no worse, by each score, or the surest of four."""
+    """What is left of a restart if originals are kept: where a score is no worse, by each score, or the surest of each prompt."""
     scores = [units[prompt.text, arm]["scores"] for prompt in prompts]
     found = {}
     for name in KEPT_BY:
         before, after = (torch.tensor([value for pair in scores for value in pair[place][name]]) for place in (0, 1))
         found[f"{arm}, kept by {name}"] = drawn[arm].kept(drawn[BASE], after < before)
-    before = torch.tensor([pair[0][KEPT_BY[0]] for pair in scores]).unflatten(1, (-1, SPARED_OF))
-    surest = before == before.amin(-1, keepdim=True)
-    found[f"{arm}, but the surest of {SPARED_OF}"] = drawn[arm].kept(drawn[BASE], ~surest.flatten())
+    before = torch.tensor([pair[0][KEPT_BY[0]] for pair in scores])
+    surest = before == before.amin(1, keepdim=True)
+    found[f"{arm}, but the surest of {before.shape[1]}"] = drawn[arm].kept(drawn[BASE], ~surest.flatten())
     return found
 
 

@@ -148,22 +148,3 @@ def test_a_screening_resumes(screening: ModuleType, sampling: Any, tmp_path: Pat
     files = [screening.file_of(tmp_path, arm.name, prompt, 0) for arm in arms for prompt in (PROMPT, HEART)]
     assert all(file.is_file() for file in files)
     assert files[0].read_bytes() != files[2].read_bytes()
-
-
-def test_the_original_is_kept_where_its_score_is_no_worse(screening: ModuleType) -> None:
-    """The restart mends the first image and breaks the second; its score says so."""
-    pixels, judge = torch.zeros(2, 3, 4, 4), "confidence (one)"
-    base = screening.Drawn(pixels, {judge: torch.tensor([0.2, 0.9])}, 20)
-    again = screening.Drawn(pixels + 1, {judge: torch.tensor([0.8, 0.1])}, 39)
-    scores = [dict.fromkeys(screening.KEPT_BY, values) for values in ([1.0, 1.0], [0.5, 2.0])]
-    drawn = {screening.BASE: base, "restart": again}
-    units = {
-        (prompt.text, "restart"): {"scores": [{n: v[i : i + 1] for n, v in s.items()} for s in scores]}
-        for i, prompt in enumerate((PROMPT, HEART))
-    }
-    drawn |= screening.choices("restart", drawn, units, [PROMPT, HEART])
-    kept = drawn["restart, kept by denoising_loss"]
-    assert kept.qualities[judge].tolist() == pytest.approx([0.8, 0.9])
-    assert kept.pixels.mean((1, 2, 3)).tolist() == [1, 0]
-    rows = {row[0]: row for row in screening.repair(drawn, torch.tensor([0, 0]), judge).rows}
-    assert rows["restart"][2] == rows["restart"][5] == 1

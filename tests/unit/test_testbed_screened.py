@@ -33,7 +33,10 @@ def test_the_surest_of_four_stays_as_it_is() -> None:
     base, restarted = drawn(*[0.0] * 8), drawn(*[1.0] * 8)
     found = screened.choices("arm", {BASE: base, "arm": restarted}, units, PROMPTS)
     assert found["arm, but the surest of 4"].qualities[QUALITY].tolist() == [1, 0, 1, 1] * 2
-    assert found["arm, kept by denoised_variance"].qualities[QUALITY].tolist() == [1, 0, 0, 1] * 2
+    kept = found["arm, kept by denoised_variance"]
+    assert kept.qualities[QUALITY].tolist() == kept.pixels.mean((1, 2, 3)).tolist() == [1, 0, 0, 1] * 2
+    rows = {row[0]: row for row in screened.changes({BASE: base, **found}, torch.arange(2).repeat_interleave(4)).rows}
+    assert rows["arm, kept by denoised_variance"][3] == pytest.approx(0.5)
 
 
 def test_settings_are_pooled() -> None:
