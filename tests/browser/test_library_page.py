@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from test_ledger_tab import BATCH, workflow
 
 from comfy_page import LIMIT_MILLISECONDS, PICTURES, FrontEnd
-from dev.client import Graph, make, run
+from dev.client import run
 from dev.server import ComfyServer
 from thumb import Thumb, touching
 
-BATCH = 6
 # Whether every picture in the window is there.
 LOADED = """() => [...document.images].every((image) => image.complete || image.getBoundingClientRect().top > innerHeight)"""
 PHONE = {"width": 390, "height": 844}
@@ -24,21 +24,6 @@ def saved(server: ComfyServer, seed: int, steps: int = 4) -> None:
     """Queue a batch from elsewhere, and wait until it is saved. In a thread: Playwright's event loop occupies this one."""
     with ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(run, server.url, workflow(seed, steps)).result()
-
-
-def workflow(seed: int, steps: int) -> Graph:
-    """Sample a batch and save it with its scores."""
-    sampling = {"seed": seed, "steps": steps, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-    measuring = {"samples": 2, "strength": 0.0, "percentile": 95.0, "window_start": 0.4, "window_end": 0.9}
-    wires = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
-    return {
-        "1": make("UncertaintyDemoModel", family="noise prediction", checkpoint="demo model"),
-        "2": make("CLIPTextEncode", text="cat face", clip=["1", 1]),
-        "3": make("EmptyLatentImage", width=256, height=256, batch_size=BATCH),
-        "4": make("UncertaintyKSampler", **sampling, **measuring, **wires),
-        "5": make("VAEDecode", samples=["4", 0], vae=["1", 2]),
-        "6": make("UncertaintySaveImage", images=["5", 0], uncertainty=["4", 1], filename_prefix=f"page {steps}/image"),
-    }
 
 
 @pytest.fixture(scope="module")
