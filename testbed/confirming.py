@@ -107,11 +107,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", type=int, choices=MODELS, required=True)
-    parser.add_argument("--report", action="store_true", help="only judge what is drawn and write the tables")
-    given = parser.parse_args()
-    if not given.report:
-        together(lambda family: draw(given.stage, family), FAMILIES)
-    report(given.stage)
+    stage = parser.parse_args().stage
+    together(lambda family: draw(stage, family), FAMILIES)
+    report(stage)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
     pictures, thumbnails = [], []
     if images is not None:
         each = len(images) // uncertainty.images
-        thumbnails = _write_listed(f"{stem}_small", images[::each], SMALL) if uncertainty.images > 1 else []
+        thumbnails = _write_colours(f"{stem}_small", images[::each], SMALL) if uncertainty.images > 1 else []
         nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
         pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
     about = {
@@ -61,7 +61,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
-    listed = _write_listed(f"{stem}_over", overlay[:: len(overlay) // uncertainty.images], LISTED)
+    listed = _write_colours(f"{stem}_over", overlay[:: len(overlay) // uncertainty.images], LISTED)
     view_files.forget_old_runs()
     return view_files.results(index, listed)
 
@@ -144,8 +144,8 @@ def _spread(steps: Tensor, mask: Tensor | None) -> Tensor:
     return ((values - mean).square() * weights).sum(2).sqrt()
 
 
-def _write_listed(stem: str, pictures: Tensor, longest: int) -> list[dict[str, str]]:
-    """A file for each picture (height, width, 3)."""
+def _write_colours(stem: str, pictures: Tensor, longest: int) -> list[dict[str, str]]:
+    """A file for each of pictures (B, height, width, 3), at most ``longest`` pixels long."""
     return [file for (file,) in view_files.write_pictures(stem, pictures, [longest])]
 
 
