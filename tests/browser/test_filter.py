@@ -152,6 +152,7 @@ def sampled(each_front_end: "FrontEnd", tmp_path: Path, request: pytest.FixtureR
     each_front_end.fix_seeds()
     found = Filter(each_front_end)
     found.node.on("(node) => { node.pos = [0, -3000]; }")  # away from other nodes, which grow when they show images
+    each_front_end.still_history()
     each_front_end.run()
     expect(found.cards).to_have_count(BATCH)
     found.node.center()

@@ -47,9 +47,12 @@ STILL = """() => new Promise((resolve) => {
 })"""
 # Whether the browser's storage holds the open workflow in its present state. Some front-ends wrap its JSON in another JSON.
 KEPT = """() => {
-    const values = (workflow) =>
-        JSON.stringify(workflow.nodes.map((node) => [String(node.id), node.type, node.widgets_values, node.properties]).sort());
+    const inOrder = (key, value) => (value?.constructor === Object ? Object.fromEntries(Object.entries(value).sort()) : value);
+    const told = (node) => [String(node.id), node.type, node.widgets_values ?? [], node.properties];
+    const values = ({ nodes }) => JSON.stringify(nodes.map(told).sort(), inOrder);
     const open = values(JSON.parse(JSON.stringify(window.app.graph.serialize())));
+    // The browser may still hold an older state of equal values. Only a change that the history has seen is saved.
+    if (values(window.app.extensionManager.workflow.activeWorkflow.changeTracker.activeState) !== open) return false;
     return [...Object.values(localStorage), ...Object.values(sessionStorage)].some((text) => {
         let kept;
         try {
@@ -106,7 +109,7 @@ class FrontEnd:
         return self.server._process.poll() is None
 
     def kept(self) -> None:
-        """Wait until the front-end has saved the open workflow in the browser, which it does a while after each change."""
+        """Wait until the open workflow is in the undo history and saved in the browser, which takes a while after each change."""
         self.page.wait_for_function(KEPT, polling=100)
 
     def reload(self) -> None:

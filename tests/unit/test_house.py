@@ -111,6 +111,12 @@ def test_every_module_has_a_name_of_its_own() -> None:
     assert [name for name, count in stems.items() if count > 1 and not name.startswith("__")] == []
 
 
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """Test files import one another by their bare names, so pytest takes no two of one name."""
+    names = Counter(Path(name).name for name in tracked() if name.startswith("tests/") and Path(name).match("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_the_mathematics_needs_torch_and_numpy_alone() -> None:
     """Also where safetensors and Pillow are missing, all but the modules named above can be imported."""
     free = [file for file in MATHEMATICS if not needs(file) and not file.stem.startswith("__")]
