@@ -28,10 +28,14 @@ import { ask } from "./shared/server.js";
  *   `render` fills the element and returns a function that undoes it
  * @typedef {{id: string, category: string[], name: string, tooltip: string, type: "boolean", defaultValue: boolean}} Setting in
  *   ComfyUI's dialog
+ * @typedef {{id: string, label: string, key?: string, run: () => unknown}} Command in ComfyUI's list of keys; `key` is pressed with
+ *   Shift until the user binds another
  */
 
 // The node property that holds the state of its view; it is saved with the workflow and copied with the node.
 const MEMORY = "uncertainty_view";
+
+const TOLD_MS = 5000;
 
 // Size of a widget that is out of sight. Older front-ends would leave room for it.
 const NO_ROOM = /** @type {[number, number]} */ ([0, -4]);
@@ -55,13 +59,13 @@ const reference = (output) => output?.uncertainty_view?.[0];
  * Register this pack with ComfyUI.
  *
  * @param {string} name of the extension
- * @param {Record<string, (host: NodeHost) => void>} views by node id, a function that builds the view inside a new node
- * @param {Record<string, string>} patterns by node id, the text widget whose placeholders are filled in when the workflow is queued
- * @param {SidebarTab[]} tabs
- * @param {Setting[]} settings
- * @param {(node: Node) => {label: string, act: () => void}[]} menu what the context menu of a node offers in addition
+ * @param {{
+ *   views: Record<string, (host: NodeHost) => void>, patterns: Record<string, string>, tabs: SidebarTab[], settings: Setting[],
+ *   menu: (node: Node) => {label: string, act: () => void}[], commands: Command[]
+ * }} pack `views` by node id, a function that builds the view inside a new node; `patterns` by node id, the text widget whose
+ *   placeholders are filled in when the workflow is queued; `menu` is what the context menu of a node offers in addition
  */
-export function registerPack(name, views, patterns, tabs, settings, menu) {
+export function registerPack(name, { views, patterns, tabs, settings, menu, commands }) {
   app.registerExtension({
     name,
     settings: /** @type {Extension["settings"]} */ (/** @type {unknown} */ (settings)), // the types know ComfyUI's own names alone
@@ -80,7 +84,9 @@ export function registerPack(name, views, patterns, tabs, settings, menu) {
           asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
         },
       },
+      ...commands.map(({ id, label, run }) => ({ id, label, function: () => void run() })),
     ],
+    keybindings: commands.flatMap(({ id, key }) => (key ? [{ commandId: id, combo: { key, shift: true } }] : [])),
     getNodeMenuItems(node) {
       const item = (/** @type {{label: string, act: () => void}} */ { label, act }) => ({ content: label, callback: () => asOneChange(act) });
       return menu(/** @type {Node} */ (node)).map(item);
@@ -234,6 +240,8 @@ export class NodeHost {
     this.listeners = [];
     /** @type {(files: FileRef[], output?: Record<string, any>) => void} */
     this.show = () => {};
+    /** What the view does for a command, by name; each returns whether there was something to do. @type {Record<string, () => boolean>} */
+    this.offers = {};
     for (const widget of node.widgets ?? []) this.#listen(widget);
     hosts.set(node, this);
   }
@@ -593,6 +601,22 @@ function isOverCanvas(event) {
   return carried && event.target === app.canvas.canvas && !app.canvas.graph?.getNodeOnPos(x, y);
 }
 
+/** Say something in a corner of the window. @param {"info" | "error"} severity @param {string} summary */
+export function tell(severity, summary) {
+  app.extensionManager.toast.add({ severity, summary, life: severity === "info" ? TOLD_MS : undefined });
+}
+
+/**
+ * Do something in a view of the graph in sight: in those of selected nodes first.
+ *
+ * @param {string} what
+ * @returns {boolean} whether a view had something to do
+ */
+export function inView(what) {
+  const nodes = [...Object.values(app.canvas.selected_nodes), ...(app.canvas.graph?.nodes ?? [])];
+  return nodes.some((node) => hosts.get(node)?.offers[what]?.());
+}
+
 /** Pictures from the library become Load Image on the canvas; with Alt, their workflow is opened. */
 function takeDrops() {
   addEventListener("dragover", (event) => isOverCanvas(event) && event.preventDefault(), true);
@@ -602,7 +626,7 @@ function takeDrops() {
       event.stopImmediatePropagation();
       const file = JSON.parse(event.dataTransfer?.getData(CARRIED) ?? "");
       if (!event.altKey) return addLoadImage(file, app.canvas.convertEventToCanvasOffset(event));
-      await openWorkflow(file).catch((error) => app.extensionManager.toast.add({ severity: "error", summary: String(error.message) }));
+      await openWorkflow(file).catch((error) => tell("error", String(error.message)));
     }, true);
 }
 

@@ -1,6 +1,7 @@
-/** Entry point for ComfyUI's front-end: registers the views in the nodes, names with placeholders, the sidebar tab, the settings and the swap of samplers. */
+/** Entry point for ComfyUI's front-end: registers the views in the nodes, names with placeholders, the sidebar tab, the settings, the commands and the swap of samplers. */
 
 import { registerPack } from "./adapter.js";
+import { commands } from "./commands.js";
 import { costLine } from "./cost.js";
 import { filterView } from "./filter/view.js";
 import { ledgerTab } from "./ledger/tab.js";
@@ -28,4 +29,4 @@ const keepPrompts = {
   type: "boolean",
   defaultValue: true,
 };
-registerPack("uncertainty-sampling", views, patterns, [ledgerTab], [keepPrompts], swapItems);
+registerPack("uncertainty-sampling", { views, patterns, tabs: [ledgerTab], settings: [keepPrompts], menu: swapItems, commands });

@@ -28,8 +28,8 @@ class UncertaintySamplerCustom(io.ComfyNode):
             category=node_inputs.CATEGORY,
             search_aliases=["quality", "measure", "confidence", "score images"],
             description=(
-                "Samples like SamplerCustomAdvanced, with any guider, and measures, at some of the last steps, how certain the "
-                "model is about every pixel. Gives each image a score, and can guide by uncertainty (strength)."
+                "Samples like SamplerCustomAdvanced, with any guider, and measures on the way how certain the model is about "
+                "every pixel. Gives each image a score, and can guide by uncertainty (strength)."
             ),
             inputs=[
                 io.Noise.Input("noise", tooltip="The initial noise. Its seed also seeds the noise used for measuring."),

@@ -27,7 +27,10 @@ class UncertaintyGuidance(io.ComfyNode):
                 "Guides by uncertainty whenever this model is sampled, by KSampler, custom samplers, tiled upscalers or "
                 "any other sampler. Nothing is recorded: use an uncertainty sampler to get maps and scores."
             ),
-            inputs=[io.Model.Input("model", tooltip="The model to guide."), *measuring_inputs.inputs(strength=1.0)],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to guide."),
+                *measuring_inputs.inputs(1.0, measuring_inputs.PAPER),
+            ],
             outputs=[io.Model.Output("guided_model", display_name="MODEL", tooltip="The model with guidance added.")],
         )
 

@@ -11,13 +11,20 @@ from .. import node_inputs, versions
 from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
 
+# One step, at which shapes are decided. Early steps rank images no worse than the paper's four, which cost four times as much
+# (docs/evidence/confirming.md, docs/evidence.md#4).
+EARLY = (0.30, 0.32)
+# De Vita & Belagiannis 2025: steps 45 to 48 of 50.
+PAPER = (0.90, 0.98)
 
-def inputs(strength: float = 0.0) -> list[io.Input]:
+
+def inputs(strength: float = 0.0, window: tuple[float, float] = EARLY) -> list[io.Input]:
     """The last inputs of each of these nodes.
 
     Args:
         strength: its default. The samplers only measure by default: on the demo model, guidance brought no proven benefit
             (docs/evidence.md).
+        window: defaults of ``window_start`` and ``window_end``.
     """
     return [
         io.Int.Input(
@@ -50,7 +57,7 @@ def inputs(strength: float = 0.0) -> list[io.Input]:
                 "score_variance, these are elements where the model is sure, as in the paper.",
             )
         ),
-        *map(versions.advanced, node_inputs.window_inputs(0.90, 0.98, "Step i is measured and guided if start ≤ i/steps < end.")),
+        *map(versions.advanced, node_inputs.window_inputs(*window, "Step i is measured and guided if start ≤ i/steps < end.")),
         node_inputs.Thresholds.Input(
             "thresholds", optional=True, tooltip="Calibrated thresholds for each step, used instead of the percentile."
         ),

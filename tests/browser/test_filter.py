@@ -206,6 +206,20 @@ def test_marks_are_the_nodes(each_front_end: "FrontEnd", tmp_path: Path) -> None
     assert each_front_end.complaints == []
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_new_quantity_brings_its_bad_end(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    graph = {"1": make("UncertaintyMapLoad", file="none"), "2": judge(uncertainty=["1", 0])}
+    graph["2"]["inputs"]["reject"] = "lowest"
+    each_front_end.open_graph(graph, tmp_path / "ends.json")
+    node = each_front_end.node(NODE)
+    assert node.values()["reject"] == "lowest"  # as it was saved, although denoised_variance is bad at its high end
+    for quantity, end in (("prompt_information", "lowest"), ("drift", "highest"), ("score_variance", "lowest")):
+        node.set("quantity", quantity)
+        assert node.values()["reject"] == end
+    node.set("reject", "highest")
+    assert node.values()["reject"] == "highest"
+
+
 def load_scores(front_end: "FrontEnd", scores: list[float], name: str) -> dict[str, Any]:
     """Save a map with these scores on the server; returns the node that loads it."""
     values = torch.tensor(scores).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)

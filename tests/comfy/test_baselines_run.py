@@ -113,16 +113,27 @@ def test_prompt_information_compares_both_prompts_at_an_early_level(
     options: Callable[..., Any],
     pack: Callable[[str], ModuleType],
 ) -> None:
-    """Computed once more from the finished image, with ComfyUI's own evaluation of both prompts."""
+    """Computed once more with ComfyUI's own sampling and evaluation of both prompts. The window ends earlier: no effect."""
+    import comfy.sample
     import comfy.samplers
 
     loaded, steps, seed = loaded_models["demo-eps"], 10, 5
     module, chosen = pack("uncertainty.baselines.prompt_information"), options(baselines=("prompt_information",))
-    last = {"window_start": 0.9, "window_end": 1.0}
-    latent, found, _ = sampling.node(loaded, steps=steps, cfg=cfg, seed=seed, samples=4, options=chosen, **last)
-    image = loaded.model.model.process_latent_in(latent["samples"])
+    _, found, _ = sampling.node(loaded, steps=steps, cfg=cfg, seed=seed, samples=4, options=chosen)
+    late = module.image_step(steps)
+    assert late == 8 and late not in found.steps
+    predicted: dict[int, Tensor] = {}
+
+    def keep(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+        predicted[step] = denoised
+
+    empty = comfy.sample.fix_empty_latent_channels(loaded.model, loaded.latent(sampling.images)["samples"])
+    noise = comfy.sample.prepare_noise(empty, seed)
+    prompts = (loaded.positive, loaded.negative)
+    comfy.sample.sample(loaded.model, noise, steps, cfg, "euler", "normal", *prompts, empty, callback=keep, seed=seed)
+    image = predicted[late]
     sigmas = comfy.samplers.calculate_sigmas(loaded.model.get_model_object("model_sampling"), "normal", steps)
-    early = module.level_step(steps - 1, steps)
+    early = module.level_step(late, steps)
     stream = pack("nodes.hook.model_call").stream(seed, pack("nodes.hook.baselines.prompt_information_run")._STREAM)
     noise = pack("uncertainty.probes").probe_noise(image.shape[1:], 4, stream, early, 0, range(2), orthogonally=True)
     both: list[Tensor] = []
@@ -137,8 +148,8 @@ def test_prompt_information_compares_both_prompts_at_an_early_level(
 
     asking = Asking(loaded.model)
     asking.set_conds(loaded.positive, loaded.negative)
-    sampler, empty = comfy.samplers.sampler_object("euler"), torch.zeros_like(image)
-    asking.sample(empty, empty, sampler, torch.tensor([1.0, 0.5]), disable_pbar=True)
+    sampler, nothing = comfy.samplers.sampler_object("euler"), torch.zeros_like(image)
+    asking.sample(nothing, nothing, sampler, torch.tensor([1.0, 0.5]), disable_pbar=True)
     expected = module.information(*both, image).mean((1, 2, 3))
     torch.testing.assert_close(found.score("prompt_information").value, expected, rtol=2e-3, atol=2e-3)
     torch.testing.assert_close(found.summed("prompt_information").mean((1, 2, 3)), found.score("prompt_information").value)

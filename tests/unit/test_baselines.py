@@ -207,6 +207,10 @@ def test_prompt_information_counts_the_sampled_part_only() -> None:
     torch.testing.assert_close(inside, alone)
 
 
+def test_prompt_information_looks_at_an_image_that_is_all_but_finished() -> None:
+    assert [prompt_information.image_step(steps) for steps in (1, 4, 8, 20, 50)] == [0, 3, 6, 17, 42]
+
+
 def test_prompt_information_adds_noise_of_a_level_where_shapes_form() -> None:
     assert [prompt_information.level_step(19, 20), prompt_information.level_step(49, 50)] == [3, 8]
     assert prompt_information.level_step(1, 20) == 1  # x̂0 of an early step knows no more than its own level

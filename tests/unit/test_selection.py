@@ -129,6 +129,22 @@ def by_hand(keep: set[int] = frozenset(), reject: set[int] = frozenset()) -> Ver
     return Verdicts(frozenset(keep), frozenset(reject))
 
 
+@pytest.mark.parametrize(
+    ("quantity", "reject", "note"),
+    [
+        ("denoised_variance", "highest", ""),
+        ("denoised_variance", "lowest", "a low denoised_variance is good, but reject is lowest: set it to highest"),
+        ("prompt_information", "lowest", ""),
+        ("prompt_information", "highest", "a high prompt_information is good, but reject is highest: set it to lowest"),
+        ("mean rank", "lowest", ""),
+    ],
+)
+def test_the_report_says_if_the_good_end_is_rejected(quantity: str, reject: str, note: str) -> None:
+    score = Score(torch.tensor([0.1, 0.2]), torch.zeros(2))
+    second = select(score, Rule("keep_best", 1, reject=reject), quantity=quantity).report.splitlines()[1]
+    assert second == note if note else "image" in second
+
+
 def test_verdicts_by_hand_and_the_number_to_keep() -> None:
     """Best first, the images are 1, 4, 2, 0; image 3 has no valid score."""
     for rule in ({"mode": "keep_best", "keep": 2}, {"mode": "percentile", "percentile": 50}):

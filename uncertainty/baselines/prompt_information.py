@@ -29,8 +29,14 @@ BASELINE = Baseline(
     measured_by="turn prompt_information on in Uncertainty Baselines",
 )
 
-# The part of the schedule whose noise level is added: shapes form there.
-LEVEL = 0.15
+# Parts of the schedule, as in docs/evidence/protocol.md. At the later one x̂0 is all but the finished image. Noise of the earlier
+# one, where shapes form, is added to it.
+IMAGE, LEVEL = 0.85, 0.15
+
+
+def image_step(steps: int) -> int:
+    """The step of a schedule of so many steps whose x̂0 is the image."""
+    return int(IMAGE * steps)
 
 
 def level_step(step: int, steps: int) -> int:

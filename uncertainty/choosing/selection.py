@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..scores import Score, measured
+from ..scores import SCORES, Score, bad_end, measured
 from ..thresholds import Thresholds
 from .by_hand import UNDECIDED, Verdicts
 from .cut import Rule, best_first, passing, passing_ranks, passing_standing, waits, with_verdicts
@@ -87,7 +87,7 @@ def select(
     placed = comparison if rule.mode == "reference" and thresholds is None else None
     others = "undecided" if waiting else "rejected"
     marks = [_mark(i, passed, verdicts, others) for i in range(len(values))]
-    notes = [line for line in (compared, _elsewhere(verdicts)) if line]
+    notes = [line for line in (compared, _turned(quantity, rule), _elsewhere(verdicts)) if line]
     lines = [head, *notes, *_lines(score, order, marks, rule, placed, parts)]
     return Selection(kept, rejected, waiting, tuple(order), tuple(sorted(by_rule)), compared, "\n".join(lines))
 
@@ -122,6 +122,14 @@ def _elsewhere(verdicts: Verdicts) -> str:
     """The note on verdicts that no image of the batch has; empty if there are none."""
     count = verdicts.elsewhere
     return f"not used: {count} {'verdict' if count == 1 else 'verdicts'} by hand on images of other batches" if count else ""
+
+
+def _turned(quantity: str, rule: Rule) -> str:
+    """The note that the good end is rejected; empty if it is not, or if it is not known which end is good."""
+    if quantity not in SCORES or rule.reject == bad_end(quantity):
+        return ""
+    good = {"highest": "high", "lowest": "low"}[rule.reject]
+    return f"a {good} {quantity} is good, but reject is {rule.reject}: set it to {bad_end(quantity)}"
 
 
 def _lines(

@@ -98,10 +98,11 @@ class FilterView {
       cut: (value) => this.#cut(value),
       step: (by) => this.#step(by),
     });
+    host.offers = { cull: () => this.#offerToCull(), rejectWorst: () => this.#rejectWorst() };
     host.attach(element);
     host.hide("by_hand");
     showFieldsOfMode(host);
-    host.onValue((name) => (name === "mode" ? this.#next() : this.#show()));
+    host.onValue((name) => this.#changed(name));
     host.onWiring(() => this.#show());
     host.onRemove(() => {
       this.generation++;
@@ -109,6 +110,15 @@ class FilterView {
       this.culling?.close();
       this.histogram.destroy();
     });
+  }
+
+  /** A value of the node changed. @param {string} name */
+  #changed(name) {
+    if (name === "mode") return this.#next();
+    // Which end is bad depends on the quantity. The user can still turn it.
+    const quantity = SCORES[String(this.host.get("quantity"))];
+    if (name === "quantity" && quantity && !this.host.isLinked("reject")) this.host.set("reject", quantity.high_is_sure ? "lowest" : "highest");
+    this.#show();
   }
 
   /** In mode choose, the run that is being chosen from stays in sight, then the oldest that waits. @param {FileRef[]} files of the last run @param {Record<string, any>} [output] @returns {FileRef[]} */
@@ -387,6 +397,21 @@ class FilterView {
     const under = distinct.filter(isUnder).length;
     const place = Math.min(distinct.length, Math.max(0, under + by));
     this.#cut(place === 0 ? -Infinity : distinct[place - 1]);
+  }
+
+  /** Move the cut past the worst image that the rule keeps. @returns {boolean} whether there is one */
+  #rejectWorst() {
+    const byRule = [...this.kept].some((index) => verdictOn(this.verdicts, index) === null);
+    if (!this.judged || this.locked || !byRule) return false;
+    this.#step(this.#rule(this.judged).reject === "highest" ? -1 : 1);
+    return true;
+  }
+
+  /** Look at the images if there are any. */
+  #offerToCull() {
+    if (!this.judged) return false;
+    this.#cull(this.grid.aimed);
+    return true;
   }
 
   /** Why nothing can be decided by hand; empty if it can. */

@@ -361,6 +361,14 @@ export class Library {
     this.done.hidden = false;
   }
 
+  /** Look at the listed images one by one, from the active one on. @returns {Promise<boolean>} whether there are any */
+  async cull() {
+    if (!this.element.isConnected) await this.#refresh();
+    if (!this.rows.list.length) return false;
+    this.#enlarge(Math.max(0, this.rows.list.findIndex(({ id }) => id === this.grid.active)));
+    return true;
+  }
+
   /** @param {number} index */
   #enlarge(index) {
     this.culling = cullRows(() => this.rows.list, this.rows.list[index], {

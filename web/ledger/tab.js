@@ -24,7 +24,16 @@ export const ledgerTab = {
   icon: "pi pi-sort-amount-down",
   tooltip: "Uncertainty: saved images by score",
   render(element) {
-    library ??= new Library(besideTheGraph); // kept, with its selection, while the tab is closed
-    return library.open(element);
+    return theLibrary().open(element);
   },
 };
+
+/** The library, which is kept, with its selection, while the tab is closed. */
+function theLibrary() {
+  return (library ??= new Library(besideTheGraph));
+}
+
+/** Look at the listed images one by one. @returns {Promise<boolean>} whether there are any */
+export function cullSaved() {
+  return theLibrary().cull();
+}

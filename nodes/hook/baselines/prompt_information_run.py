@@ -15,14 +15,15 @@ _STREAM = 0x696E666F  # keeps its probes independent of those of the map
 
 
 class PromptInformation(SummedScore):
-    """How much better the prompt explains x̂0 of the last measured step than the negative prompt does."""
+    """How much better the prompt explains the image, x̂0 of a late step, than the negative prompt does."""
 
     name = prompt_information.BASELINE.name
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
-        """Select the last measured step; raise ValueError for a guider without a positive and a negative prompt."""
+        """Select its step, whatever the window; raise ValueError for a guider without a positive and a negative prompt."""
         self.schedule = schedule
-        self.steps = window[-1:]
+        image = prompt_information.image_step(len(schedule) - 1)
+        self.steps = range(image, image + 1)
         if not set(PROMPTS) <= set(guider.conds):
             raise ValueError(
                 f"prompt_information compares a positive with a negative prompt, but {type(guider).__name__} has "
