@@ -13,7 +13,7 @@ import { ask } from "./shared/server.js";
  * @typedef {Parameters<NonNullable<Extension["nodeCreated"]>>[0]} LGraphNode
  * @typedef {LGraphNode & {
  *   onExecuted?: (output: Record<string, any>) => void,
- *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => unknown
+ *   addDOMWidget: (name: string, type: string, element: HTMLElement, options: object) => {label?: string}
  * }} Node a graph node with the members that the published types lack
  * @typedef {{
  *   id: string | number, type: string, size: [number, number], properties?: Record<string, any>, widgets_values?: unknown[]
@@ -260,19 +260,21 @@ export class NodeHost {
    * Put the view's element into the node, below its widgets.
    *
    * @param {HTMLElement} element
+   * @param {string} label what App mode calls it
    */
-  attach(element) {
+  attach(element, label) {
     this.element = element;
     // In Nodes 2.0 the view is part of the graph, in App mode of a list. In the canvas renderer it lies over the graph, so the wheel
     // must be passed on.
     element.addEventListener("wheel", (event) => {
       if (element.closest(".dom-widget")) app.canvas.processMouseWheel(event);
     });
-    this.node.addDOMWidget("view", "uncertainty_view", element, {
+    const widget = this.node.addDOMWidget("view", "uncertainty_view", element, {
       serialize: false,
       hideOnZoom: false,
       getMinHeight: () => this.minHeight,
     });
+    widget.label = label;
   }
 
   /**

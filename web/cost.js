@@ -9,7 +9,7 @@ const HEIGHT = 26;
 /** @param {import("./adapter.js").NodeHost} host */
 export function costLine(host) {
   const line = h("p", { className: "unc unc-cost", role: "status" });
-  host.attach(line);
+  host.attach(line, "cost");
   const show = () => {
     line.textContent = said(host);
   };

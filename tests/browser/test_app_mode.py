@@ -25,7 +25,7 @@ def test_best_of_16_is_an_app(each_front_end: "FrontEnd") -> None:
     front_end.command("Comfy.ToggleLinear")
     panel = page.get_by_test_id("linear-widgets")
     items = panel.get_by_test_id("app-mode-widget-item")
-    expect(panel.get_by_test_id("builder-widget-label")).to_have_text(["prompt", "number of images", "keep", "view"])
+    expect(panel.get_by_test_id("builder-widget-label")).to_have_text(["prompt", "number of images", "keep", "images by score"])
 
     prompt, number, keep, grid = items.all()
     prompt.locator("textarea").fill(PROMPT)

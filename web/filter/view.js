@@ -99,7 +99,7 @@ class FilterView {
       step: (by) => this.#step(by),
     });
     host.offers = { cull: () => this.#offerToCull(), rejectWorst: () => this.#rejectWorst() };
-    host.attach(element);
+    host.attach(element, "images by score");
     host.hide("by_hand");
     showFieldsOfMode(host);
     host.onValue((name) => this.#changed(name));

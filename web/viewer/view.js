@@ -85,7 +85,7 @@ class MapView {
     this.element.addEventListener("keydown", (event) => event.stopPropagation());
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
-    host.attach(this.element);
+    host.attach(this.element, "uncertainty map");
     const fit = new ResizeObserver(() => this.#fit());
     for (const part of [this.body, this.quantities.element, this.says]) fit.observe(part);
     host.onValue(() => this.#draw());
