@@ -457,3 +457,17 @@ def test_a_run_without_probes(each_front_end: "FrontEnd", tmp_path: Path, reques
     assert found.root.get_by_label("Step", exact=True).is_hidden() and found.root.locator(".unc-plot").is_hidden()
     each_front_end.photograph(f"viewer-free-{request.node.callspec.id}", found.node)
     assert each_front_end.complaints == []
+
+
+def test_one_measured_step_has_no_course(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """Nothing to choose and nothing to plot: the line below the picture says which step it is."""
+    graph = workflow(256, 256, 1)
+    graph["5"]["inputs"] |= {"window_start": 0.3, "window_end": 0.32}
+    each_front_end.open_graph(graph, tmp_path / "one step.json")
+    each_front_end.fix_seeds()
+    found = Viewer(each_front_end)
+    each_front_end.run()
+    found.root.locator(".unc-stage").wait_for()
+    expect(found.root.get_by_text(f"step {int(0.3 * STEPS)} of {STEPS}")).to_be_attached()
+    assert found.root.get_by_label("Step", exact=True).is_hidden() and found.root.locator(".unc-plot").is_hidden()
+    assert each_front_end.complaints == []

@@ -190,11 +190,11 @@ class MapView {
     const colormap = index.colormap(String(this.#value("colormap")));
     const opacity = Number(this.#value("opacity"));
     this.#showLegend(range, colormap);
-    const hasSteps = index.hasSteps(quantity);
+    const hasCourse = index.hasSteps(quantity) && index.steps.length > 1;
     this.#showSliders(index, step, opacity);
-    this.step.row.hidden = !hasSteps;
-    this.course.hidden = !hasSteps;
-    if (hasSteps) this.#showCourse(index, quantity, step);
+    this.step.row.hidden = !hasCourse;
+    this.course.hidden = !hasCourse;
+    if (hasCourse) this.#showCourse(index, quantity, step);
     this.readout.textContent = this.hint();
     const { generation } = this;
     try {
@@ -208,8 +208,10 @@ class MapView {
   /** Text of the line below the picture while the pointer is elsewhere. */
   hint() {
     if (!this.index) return "";
+    const { steps, about, images } = this.index;
     const { value, error } = this.index.score(this.shownQuantity, this.shownStep, this.image);
-    return `${this.index.images > 1 ? `Image ${this.image} · ` : ""}score ${measured(value, error)}`;
+    const only = this.index.hasSteps(this.shownQuantity) && steps.length === 1 ? ` · step ${steps[0]} of ${about.total_steps}` : "";
+    return `${images > 1 ? `Image ${this.image} · ` : ""}score ${measured(value, error)}${only}`;
   }
 
   /** @param {[number, number]} range @param {Uint8Array} colormap */
