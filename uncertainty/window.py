@@ -36,7 +36,7 @@ class Window:
         inside = self.among(range(total), total)
         if inside:
             return range(inside[0], inside[-1] + 1)
-        nearest = min(int(self.start * total), total - 1)
+        nearest = min(round(self.start * total), total - 1)
         return range(nearest, nearest + 1)
 
     def among(self, steps: Iterable[int], total: int) -> list[int]:

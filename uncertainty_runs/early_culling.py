@@ -6,6 +6,7 @@ For nights when nobody looks. Where a person chooses among the finished images, 
 from typing import Any
 
 from uncertainty.scores import bad_end
+from uncertainty.window import Window
 
 from .graph import Graph, WorkflowError, is_link
 from .node_info import Describe
@@ -73,8 +74,10 @@ def _choice(best: int, describe: Describe) -> dict[str, Any]:
 
 
 def _in_the_rest(inputs: dict[str, Any], first: int, steps: int) -> dict[str, float]:
-    """The window of the whole schedule, as fractions of the steps that are left."""
-    ends = {name: inputs[name] for name in ("window_start", "window_end")}
-    if any(is_link(value) for value in ends.values()):
+    """The window of the whole schedule, as fractions of the steps that are left; their first if it ends before them."""
+    start, end = (inputs[name] for name in ("window_start", "window_end"))
+    if is_link(start) or is_link(end):
         return {}
-    return {name: min(1.0, max(0.0, (value * steps - first) / (steps - first))) for name, value in ends.items()}
+    left = steps - first
+    inside = [step - first for step in Window(start, end).steps(steps) if step >= first] or [0]
+    return {"window_start": inside[0] / left, "window_end": (inside[-1] + 1) / left}

@@ -616,7 +616,12 @@ export function tell(severity, summary) {
  */
 export function inView(what) {
   const nodes = [...Object.values(app.canvas.selected_nodes), ...(app.canvas.graph?.nodes ?? [])];
-  return nodes.some((node) => hosts.get(node)?.offers[what]?.());
+  return nodes.flatMap(withInner).some((node) => hosts.get(node)?.offers[what]?.());
+}
+
+/** A node and those inside it, if it is a subgraph. @param {any} node @returns {object[]} */
+function withInner(node) {
+  return [node, ...(node.subgraph?.nodes ?? []).flatMap(withInner)];
 }
 
 /** Pictures from the library become Load Image on the canvas; with Alt, their workflow is opened. */

@@ -1,20 +1,30 @@
 /** The pack's commands. ComfyUI's list of keys has them all, and the user can bind others. */
 
 import { inView, tell } from "./adapter.js";
-import { cullSaved } from "./ledger/tab.js";
+import { cullListed } from "./ledger/tab.js";
+import { COMMAND_KEYS } from "./shared/keys.js";
 
 /** @type {import("./adapter.js").Command[]} */
 export const commands = [
-  { id: "uncertainty.cull", label: "Look at images one by one: those of a filter, or else all saved ones", key: "c", run: cull },
-  { id: "uncertainty.rejectWorst", label: "Reject the worst image that the filter keeps", key: "x", run: rejectWorst },
+  { id: "uncertainty.cull", label: "Look at images one by one: those of a filter, or else those that the sidebar lists", key: COMMAND_KEYS.cull, run: cull },
+  { id: "uncertainty.rejectWorst", label: "Reject the worst image that the filter keeps", key: COMMAND_KEYS.rejectWorst, run: rejectWorst },
 ];
 
+let opening = false;
+
 async function cull() {
-  if (inView("cull") || (await cullSaved())) return;
-  tell("info", "There are no images to look at: queue a workflow with Filter by Uncertainty Score or Save Image (Uncertainty).");
+  if (opening || document.querySelector("dialog[open]") || inView("cull")) return;
+  opening = true;
+  try {
+    if (!(await cullListed())) tell("info", "There are no images to look at: no filter has results, and the sidebar lists none.");
+  } catch (error) {
+    tell("error", /** @type {Error} */ (error).message);
+  } finally {
+    opening = false;
+  }
 }
 
 function rejectWorst() {
   if (inView("rejectWorst")) return;
-  tell("info", "No filter has an image to reject: queue a workflow with Filter by Uncertainty Score, in a mode other than choose.");
+  tell("info", "No filter has an image to reject: run a workflow with Filter by Uncertainty Score, in a mode other than reference or choose.");
 }

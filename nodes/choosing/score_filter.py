@@ -229,6 +229,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             judged.score,
             rule,
             quantity=judged.name,
+            scored=quantity,
             thresholds=thresholds,
             comparison=judged.comparison,
             parts=judged.parts,

@@ -52,6 +52,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         "quantities": list(maps),
         "of_run": list(of_run),
         "total_steps": uncertainty.total_steps,
+        "summed": len(uncertainty.settings.get("summed_steps") or ()),
         "window": uncertainty.settings.get("window"),
         "guided": bool(uncertainty.settings.get("strength")),
         "frames": frames,

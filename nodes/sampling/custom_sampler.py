@@ -28,7 +28,7 @@ class UncertaintySamplerCustom(io.ComfyNode):
             category=node_inputs.CATEGORY,
             search_aliases=["quality", "measure", "confidence", "score images"],
             description=(
-                "Samples like SamplerCustomAdvanced, with any guider, and measures on the way how certain the model is about "
+                "Samples like SamplerCustomAdvanced, with any guider, and measures along the way how certain the model is about "
                 "every pixel. Gives each image a score, and can guide by uncertainty (strength)."
             ),
             inputs=[

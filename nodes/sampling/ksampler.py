@@ -28,7 +28,7 @@ class UncertaintyKSampler(io.ComfyNode):
             search_aliases=["quality", "measure", "confidence", "score images", "bad images"],
             essentials_category=node_inputs.ESSENTIALS,
             description=(
-                "Samples like KSampler and measures on the way how certain the model is about every pixel. "
+                "Samples like KSampler and measures along the way how certain the model is about every pixel. "
                 "Gives each image a score, and can guide by uncertainty (strength)."
             ),
             inputs=[

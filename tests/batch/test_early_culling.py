@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from test_taken_workflows import SCHEDULE, advanced, facts_of, node, workflow
 
+from uncertainty.window import Window
+from uncertainty_runs.early_culling import PART, _in_the_rest
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -81,8 +84,19 @@ def test_the_best_by_the_early_measurement_are_finished_as_in_a_full_run(name: s
     best = sorted(sorted(range(6), key=lambda place: found["scores"][place])[:2])
     assert found["places"] == best and found["files"] == [True, True]
     assert max(found["away"]) < 1e-3  # sums in smaller batches round differently
-    # The window 0.90 to 0.98 of ten steps is step 9, which is step 6 of the seven that are left.
-    assert found["steps"] == [[6], 7]
+    # The default window of ten steps is step 3, which is the first of the seven that are left.
+    assert found["steps"] == [[0], 7]
+
+
+@pytest.mark.parametrize("window", [(0.30, 0.32), (0.90, 0.98), (0.0, 0.1), (0.2, 0.5)])
+def test_the_window_of_the_whole_schedule_is_that_of_the_rest(window: tuple[float, float]) -> None:
+    for steps in range(2, 61):
+        first = max(1, round(PART * steps))
+        rest = _in_the_rest(dict(zip(("window_start", "window_end"), window, strict=True)), first, steps)
+        wanted = [step - first for step in Window(*window).steps(steps) if step >= first] or [0]
+        assert (
+            list(Window(**{name.removeprefix("window_"): value for name, value in rest.items()}).steps(steps - first)) == wanted
+        )
 
 
 def test_schedules_that_cannot_be_split_are_refused(facts: dict[str, Any]) -> None:

@@ -79,4 +79,8 @@ def test_the_images_are_shown_outside(each_front_end: FrontEnd, request: pytest.
         expect(page.locator(".unc-card.unc-rejected")).to_have_count(BATCH - KEEP)
         expect(page.locator(".unc-card").first).to_be_visible()
     front_end.photograph(f"best-of-n-{kind}", best)
+    page.locator("#graph-canvas").focus()
+    page.keyboard.press("Shift+C")  # reaches the filter inside
+    expect(page.get_by_role("dialog", name="Images, best first")).to_be_visible()
+    page.keyboard.press("Escape")
     assert front_end.complaints == []

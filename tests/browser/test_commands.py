@@ -27,6 +27,13 @@ def test_keys_reach_the_filter(sampled: Filter) -> None:  # noqa: F811
     expect(page.get_by_role("dialog")).to_have_count(1)
     page.keyboard.press("Escape")
     expect(culling).to_have_count(0)
+    page.keyboard.press("Shift+X")  # now a card has the focus: still the worst of those that are kept
+    sampled.front_end.until(lambda: sampled.marks()[1] == sorted(ordered[: KEEP - 3]))
+    assert sampled.node.values()["by_hand"] == ""
+    sampled.node.set("mode", "reference")  # which no stray key should leave
+    page.keyboard.press("Shift+X")
+    expect(page.get_by_text("No filter has an image to reject").first).to_be_visible()
+    assert sampled.node.values()["mode"] == "reference"
 
 
 @pytest.mark.parametrize("each_front_end", FRONT_ENDS, indirect=True)

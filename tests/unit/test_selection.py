@@ -143,6 +143,8 @@ def test_the_report_says_if_the_good_end_is_rejected(quantity: str, reject: str,
     score = Score(torch.tensor([0.1, 0.2]), torch.zeros(2))
     second = select(score, Rule("keep_best", 1, reject=reject), quantity=quantity).report.splitlines()[1]
     assert second == note if note else "image" in second
+    ranked = select(score, Rule("keep_best", 1, reject=reject), quantity="mean rank", scored=quantity).report.splitlines()[1]
+    assert ranked == second
 
 
 def test_verdicts_by_hand_and_the_number_to_keep() -> None:

@@ -28,6 +28,11 @@ def test_short_schedules_still_have_a_step(total: int) -> None:
     assert list(Window(0.90, 0.98).steps(total))[-1] == total - 1 if total < 20 else 19
 
 
+@pytest.mark.parametrize(("total", "step"), [(1, 0), (2, 1), (3, 1), (4, 1), (6, 2), (8, 2), (9, 3), (20, 6), (50, 15)])
+def test_a_narrow_window_is_the_nearest_step(total: int, step: int) -> None:
+    assert list(Window(0.30, 0.32).steps(total)) == [step]
+
+
 @pytest.mark.parametrize(("start", "end", "name"), [(-0.1, 0.5, "window_start"), (0.5, 1.1, "window_end")])
 def test_bounds_are_named(start: float, end: float, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be between 0 and 1"):

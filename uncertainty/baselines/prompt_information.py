@@ -21,16 +21,16 @@ BASELINE = Baseline(
     name="prompt_information",
     label="Prompt information",
     meaning=(
-        "How much better the prompt explains the finished image than the negative prompt does. High means that the image likely "
-        "shows what was asked for. Costs as much as one measured step."
+        "How much better the prompt explains the nearly finished image than the negative prompt does. High means that the image "
+        "likely shows what was asked for. Costs M evaluations of both prompts, and needs a whole sampling."
     ),
     high_is_sure=True,
     switched=True,
     measured_by="turn prompt_information on in Uncertainty Baselines",
 )
 
-# Parts of the schedule, as in docs/evidence/protocol.md. At the later one x̂0 is all but the finished image. Noise of the earlier
-# one, where shapes form, is added to it.
+# Parts of the schedule. At the later one, as in the confirming run (docs/evidence/confirming.md), x̂0 is nearly the finished
+# image. Noise of the earlier one, where shapes form, is added to it.
 IMAGE, LEVEL = 0.85, 0.15
 
 

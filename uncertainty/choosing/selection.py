@@ -41,6 +41,7 @@ def select(
     rule: Rule,
     *,
     quantity: str,
+    scored: str | None = None,
     thresholds: Thresholds | None = None,
     comparison: Comparison | None = None,
     parts: Sequence[str] | None = None,
@@ -52,6 +53,7 @@ def select(
         score: score of each image.
         rule: the rule that decides which images are kept.
         quantity: the scored quantity, for the report and the thresholds.
+        scored: the quantity that a mean rank is made of, which says what end is good; None if it is ``quantity``.
         thresholds: calibrated images, for mode ``reference``.
         comparison: comparison with recorded images, for mode ``reference`` without thresholds.
         parts: for each image, what its score is made of, in words; None for a score with a standard error.
@@ -87,7 +89,7 @@ def select(
     placed = comparison if rule.mode == "reference" and thresholds is None else None
     others = "undecided" if waiting else "rejected"
     marks = [_mark(i, passed, verdicts, others) for i in range(len(values))]
-    notes = [line for line in (compared, _turned(quantity, rule), _elsewhere(verdicts)) if line]
+    notes = [line for line in (compared, _turned(scored or quantity, rule), _elsewhere(verdicts)) if line]
     lines = [head, *notes, *_lines(score, order, marks, rule, placed, parts)]
     return Selection(kept, rejected, waiting, tuple(order), tuple(sorted(by_rule)), compared, "\n".join(lines))
 
@@ -125,8 +127,8 @@ def _elsewhere(verdicts: Verdicts) -> str:
 
 
 def _turned(quantity: str, rule: Rule) -> str:
-    """The note that the good end is rejected; empty if it is not, or if it is not known which end is good."""
-    if quantity not in SCORES or rule.reject == bad_end(quantity):
+    """The note that the good end is rejected; empty if it is not, or if nothing is rejected by score."""
+    if rule.mode == "choose" or quantity not in SCORES or rule.reject == bad_end(quantity):
         return ""
     good = {"highest": "high", "lowest": "low"}[rule.reject]
     return f"a {good} {quantity} is good, but reject is {rule.reject}: set it to {bad_end(quantity)}"

@@ -3,6 +3,7 @@
 import { fileUrl } from "../shared/server.js";
 import { openCulling } from "../culling/view.js";
 import { h } from "../shared/dom.js";
+import { keepKeys } from "../shared/keys.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
@@ -67,6 +68,8 @@ class FilterView {
     this.cards = [];
     /** @type {Set<number>} */
     this.kept = new Set();
+    /** What passes the rule and the verdicts. @type {number[]} */
+    this.passed = [];
     /** What was decided by hand. @type {Verdicts} */
     this.verdicts = { keep: [], reject: [] };
     // Increases with each load, so that an older load notices that it is outdated.
@@ -90,8 +93,8 @@ class FilterView {
       (files, output) => this.#toShow(files, output),
     );
     const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
-    // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging the line must not move the node.
-    element.addEventListener("keydown", (event) => event.stopPropagation());
+    keepKeys(element);
+    // Dragging the line must not move the node.
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
     this.grid.element.addEventListener("keydown", (event) => this.#decideByKey(event));
     this.histogram = histogram(this.plot, {
@@ -248,6 +251,7 @@ class FilterView {
     const ranked = RANKED_BY.every((name) => rule[name] === judged.rule[name]);
     const byRule = passing(judged.scores, rule) ?? (ranked ? judged.by_rule : null);
     const passed = byRule && withVerdicts(judged.scores, byRule, rule, verdicts);
+    this.passed = passed ?? [];
     this.kept = new Set(passed ? this.#orBest(passed, rule, verdicts) : judged.kept);
     this.cards.forEach((card, index) => {
       card.mark(this.#isKept(index), verdictOn(verdicts, index));
@@ -401,8 +405,8 @@ class FilterView {
 
   /** Move the cut past the worst image that the rule keeps. @returns {boolean} whether there is one */
   #rejectWorst() {
-    const byRule = [...this.kept].some((index) => verdictOn(this.verdicts, index) === null);
-    if (!this.judged || this.locked || !byRule) return false;
+    if (!this.judged || this.host.off || this.locked || this.host.get("mode") === "reference") return false;
+    if (!this.passed.some((index) => verdictOn(this.verdicts, index) === null)) return false;
     this.#step(this.#rule(this.judged).reject === "highest" ? -1 : 1);
     return true;
   }
@@ -439,7 +443,7 @@ class FilterView {
   #decideByKey(event) {
     const verdict = HAND_KEYS[event.key.toLowerCase()];
     const index = this.cards.findIndex(({ element }) => element.contains(/** @type {Node} */ (event.target)));
-    if (verdict === undefined || index < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (verdict === undefined || index < 0 || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     event.preventDefault();
     this.#decide(index, verdict);
   }

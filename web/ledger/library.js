@@ -361,9 +361,10 @@ export class Library {
     this.done.hidden = false;
   }
 
-  /** Look at the listed images one by one, from the active one on. @returns {Promise<boolean>} whether there are any */
+  /** Look at the listed images one by one, from the active one on. @returns {Promise<boolean>} whether there are any @throws {Error} the list could not be loaded */
   async cull() {
-    if (!this.element.isConnected) await this.#refresh();
+    if (!this.element.isConnected || !this.rows.list.length) await this.#refresh();
+    if (!this.error.hidden) throw new Error(this.error.firstElementChild?.textContent ?? "");
     if (!this.rows.list.length) return false;
     this.#enlarge(Math.max(0, this.rows.list.findIndex(({ id }) => id === this.grid.active)));
     return true;

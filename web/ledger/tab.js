@@ -34,6 +34,6 @@ function theLibrary() {
 }
 
 /** Look at the listed images one by one. @returns {Promise<boolean>} whether there are any */
-export function cullSaved() {
+export function cullListed() {
   return theLibrary().cull();
 }

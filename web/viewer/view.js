@@ -1,6 +1,7 @@
 /** The view inside UncertaintyMapPreview: image and heatmap, steps, quantities, batch, values under the pointer. */
 
 import { h } from "../shared/dom.js";
+import { keepKeys } from "../shared/keys.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
@@ -81,8 +82,8 @@ class MapView {
     );
     this.pager = new BatchPager(host, () => this.#open());
     this.element = h("div", { className: "unc unc-map" }, this.pager.element, this.message, this.body);
-    // Keys pressed here must not trigger ComfyUI's shortcuts, and dragging a slider must not move the node.
-    this.element.addEventListener("keydown", (event) => event.stopPropagation());
+    keepKeys(this.element);
+    // Dragging a slider must not move the node.
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
     host.attach(this.element, "uncertainty map");
@@ -157,7 +158,7 @@ class MapView {
   /** Why a step cannot be shown. @param {MapIndex} index @param {string} quantity @param {number} wanted */
   #notThisStep(index, quantity, wanted) {
     if (!index.hasSteps(quantity)) return `${SCORES[quantity].label} belongs to the whole run and has no steps. Set step to -1 before the next run.`;
-    return `Step ${wanted} was not recorded: showing the sum.`;
+    return `Step ${wanted} was not recorded: showing ${index.steps.length > 1 ? "the sum" : "the one that was"}.`;
   }
 
   get shownQuantity() {
@@ -210,7 +211,8 @@ class MapView {
     if (!this.index) return "";
     const { steps, about, images } = this.index;
     const { value, error } = this.index.score(this.shownQuantity, this.shownStep, this.image);
-    const only = this.index.hasSteps(this.shownQuantity) && steps.length === 1 ? ` · step ${steps[0]} of ${about.total_steps}` : "";
+    const one = about.summed > 1 ? `sum of ${about.summed} steps` : `step ${steps[0]} of ${about.total_steps}`;
+    const only = this.index.hasSteps(this.shownQuantity) && steps.length === 1 ? ` · ${one}` : "";
     return `${images > 1 ? `Image ${this.image} · ` : ""}score ${measured(value, error)}${only}`;
   }
 
