@@ -29,7 +29,6 @@ from . import results, situations
 ROUNDS = 9
 SAMPLES = 5
 WINDOW = (0.90, 0.98)
-ONE_STEP = (0.30, 0.32)
 IDEAL = {"measuring, one step (default)": 1 + SAMPLES / 50, "measuring": 1 + 4 * SAMPLES / 50}
 IDEAL["measuring, estimator paper"] = IDEAL["measuring"]
 
@@ -85,7 +84,7 @@ def ways(pack: Any) -> dict[str, Callable[[], Any]]:
     return {
         "KSampler": lambda: None,
         "empty window": lambda: run(0.0, Nothing),
-        "measuring, one step (default)": lambda: run(0.0, part=ONE_STEP),
+        "measuring, one step (default)": lambda: run(0.0, part=pack("nodes.sampling.measuring_inputs").EARLY),
         "measuring": lambda: run(0.0),
         "measuring, estimator paper": lambda: run(0.0, estimator="paper"),
         "guided, exact": lambda: run(1.0, gradient="exact"),

@@ -75,17 +75,7 @@ export function registerPack(name, { views, patterns, tabs, settings, menu, comm
       views[kind]?.(new NodeHost(/** @type {Node} */ (node)));
       if (patterns[kind]) fillPlaceholders(/** @type {Node} */ (node), patterns[kind]);
     },
-    commands: [
-      {
-        id: "uncertainty.swap",
-        label: "Measure uncertainty in the selected nodes, or no longer",
-        function: () => {
-          const nodes = /** @type {Node[]} */ (Object.values(app.canvas.selected_nodes));
-          asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
-        },
-      },
-      ...commands.map(({ id, label, run }) => ({ id, label, function: () => void run() })),
-    ],
+    commands: commands.map(({ id, label, run }) => ({ id, label, function: () => void run() })),
     keybindings: commands.flatMap(({ id, key }) => (key ? [{ commandId: id, combo: { key, shift: true } }] : [])),
     getNodeMenuItems(node) {
       const item = (/** @type {{label: string, act: () => void}} */ { label, act }) => ({ content: label, callback: () => asOneChange(act) });
@@ -241,7 +231,7 @@ export class NodeHost {
     /** @type {(files: FileRef[], output?: Record<string, any>) => void} */
     this.show = () => {};
     /** What the view does for a command, by name; each returns whether there was something to do. @type {Record<string, () => boolean>} */
-    this.offers = {};
+    this.actions = {};
     for (const widget of node.widgets ?? []) this.#listen(widget);
     hosts.set(node, this);
   }
@@ -608,6 +598,12 @@ export function tell(severity, summary) {
   app.extensionManager.toast.add({ severity, summary, life: severity === "info" ? TOLD_MS : undefined });
 }
 
+/** Do what the context menus of the selected nodes offer, as one change. @param {(node: Node) => {act: () => void}[]} menu */
+export function actOnSelected(menu) {
+  const nodes = /** @type {Node[]} */ (Object.values(app.canvas.selected_nodes));
+  asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
+}
+
 /**
  * Do something in a view of the graph in sight: in those of selected nodes first.
  *
@@ -616,7 +612,7 @@ export function tell(severity, summary) {
  */
 export function inView(what) {
   const nodes = [...Object.values(app.canvas.selected_nodes), ...(app.canvas.graph?.nodes ?? [])];
-  return nodes.flatMap(withInner).some((node) => hosts.get(node)?.offers[what]?.());
+  return nodes.flatMap(withInner).some((node) => hosts.get(node)?.actions[what]?.());
 }
 
 /** A node and those inside it, if it is a subgraph. @param {any} node @returns {object[]} */

@@ -1,11 +1,13 @@
 /** The pack's commands. ComfyUI's list of keys has them all, and the user can bind others. */
 
-import { inView, tell } from "./adapter.js";
+import { actOnSelected, inView, tell } from "./adapter.js";
 import { cullListed } from "./ledger/tab.js";
 import { COMMAND_KEYS } from "./shared/keys.js";
+import { swapItems } from "./swap.js";
 
 /** @type {import("./adapter.js").Command[]} */
 export const commands = [
+  { id: "uncertainty.swap", label: "Measure uncertainty in the selected nodes, or no longer", run: () => actOnSelected(swapItems) },
   { id: "uncertainty.cull", label: "Look at images one by one: those of a filter, or else those that the sidebar lists", key: COMMAND_KEYS.cull, run: cull },
   { id: "uncertainty.rejectWorst", label: "Reject the worst image that the filter keeps", key: COMMAND_KEYS.rejectWorst, run: rejectWorst },
 ];

@@ -101,7 +101,7 @@ class FilterView {
       cut: (value) => this.#cut(value),
       step: (by) => this.#step(by),
     });
-    host.offers = { cull: () => this.#offerToCull(), rejectWorst: () => this.#rejectWorst() };
+    host.actions = { cull: () => this.#cullIfAny(), rejectWorst: () => this.#rejectWorst() };
     host.attach(element, "images by score");
     host.hide("by_hand");
     showFieldsOfMode(host);
@@ -411,8 +411,8 @@ class FilterView {
     return true;
   }
 
-  /** Look at the images if there are any. */
-  #offerToCull() {
+  /** Look at the images. @returns {boolean} whether there are any */
+  #cullIfAny() {
     if (!this.judged) return false;
     this.#cull(this.grid.aimed);
     return true;

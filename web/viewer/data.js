@@ -10,8 +10,8 @@ export const SUM = -1;
  * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {import("../shared/safetensors.js").Tensor} Tensor
  * @typedef {{
- *   quantities: string[], of_run: string[], total_steps: number, summed: number, window: [number, number] | null, guided: boolean, frames: number,
- *   maps: FileRef[], pictures: FileRef[][], thumbnails?: FileRef[],
+ *   quantities: string[], of_run: string[], total_steps: number, summed: number, window: [number, number] | null, guided: boolean,
+ *   frames: number, maps: FileRef[], pictures: FileRef[][], thumbnails?: FileRef[],
  *   ran: {quantity: string, step: number, colormap: string, opacity: number, normalize: string}
  * }} About `of_run`: what belongs to the whole run instead of a step; `ran`: the values of the node's inputs in that run
  */
