@@ -20,6 +20,8 @@ FOLDER = "uncertainty"
 # What is kept: so many runs, and so many bytes. A view shows only the last run of its node, and a workflow has few views.
 MOST_RUNS = 200
 MOST_BYTES = 2_000_000_000
+# Of clips: 16 frames a second, as many video models have it. Pictures do not say their own rate.
+FRAME_MS = 62
 DIGITS = 12
 STEM = re.compile(rf"[a-z]+_[0-9a-f]{{{DIGITS}}}")
 
@@ -86,18 +88,28 @@ def write_json(stem: str, value: Any) -> dict[str, str]:
     return file
 
 
-def write_grey(stem: str, picture: Tensor) -> dict[str, str]:
-    """Write the grey values of a picture (height, width, 3), 0 to 1, as a PNG; ``heatmaps.overlay`` uses the same grey."""
-    path, file = _place(f"{stem}.png")
-    as_image(picture[..., :3]).convert("L").save(path, compress_level=1)  # same weights as heatmaps.overlay
-    return file
-
-
 def write_colours(stem: str, picture: Tensor) -> dict[str, str]:
-    """Write a small picture (height, width, 3), 0 to 1, as a PNG, whose colours are exact."""
+    """Write a picture (height, width, 3), 0 to 1, as a PNG, whose colours are exact."""
     path, file = _place(f"{stem}.png")
-    as_image(picture).save(path, compress_level=1)
+    as_image(picture[..., :3]).save(path, compress_level=1)
     return file
+
+
+def write_clips(stem: str, frames: Tensor, longest: int) -> list[dict[str, str]]:
+    """Write videos (B, frames, height, width, 3), 0 to 1, each as a WebP that plays without end; none if they have one frame."""
+    if frames.shape[1] < 2:
+        return []
+
+    def write(index: int) -> dict[str, str]:
+        pictures = [as_image(frame[..., :3]) for frame in frames[index]]
+        for picture in pictures:
+            picture.thumbnail((longest, longest))
+        path, file = _place(f"{stem}_{index}_clip.webp")
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=FRAME_MS, loop=0, quality=80, method=0)
+        return file
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(write, range(len(frames))))
 
 
 def write_sizes(stem: str, picture: Tensor, longest: Sequence[int]) -> list[dict[str, str]]:

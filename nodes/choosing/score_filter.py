@@ -298,9 +298,8 @@ def _shown(
     mapped = quantity if quantity in batch.uncertainty.names else batch.uncertainty.default
     names = [] if batch.images is None else dict.fromkeys((mapped, *batch.uncertainty.names))
     maps = {name: filter_view.map_pictures(batch.uncertainty, name, counted) for name in names}
-    pictures = (
-        filter_view.map_pictures(batch.uncertainty, mapped, counted) if batch.images is None else batch.images[:: batch.frames]
-    )
+    videos = None if batch.images is None else batch.images.unflatten(0, (-1, batch.frames))
+    pictures = filter_view.map_pictures(batch.uncertainty, mapped, counted) if videos is None else videos[:, 0]
     view = {"scores": scores, "standard_errors": errors, "kept": list(chosen.kept), "rule": asdict(rule), "scored": scored}
     view |= {"compared": chosen.compared, "parts": [], "by_rule": list(chosen.by_rule)} | decided | _sampled(batch.uncertainty)
     view |= {"waits": chosen.waits, "run": waiting.this_run()}
@@ -319,7 +318,7 @@ def _shown(
         "waits": [chosen.waits],
         "quantity": [judged.name],
         "text": [chosen.report],
-        **filter_view.write(view, pictures, maps, [] if batch.images is None else chosen.kept),
+        **filter_view.write(view, pictures, videos, maps, [] if videos is None else chosen.kept),
     }
 
 

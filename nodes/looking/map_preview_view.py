@@ -12,8 +12,8 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer side in pixels of the pictures that ComfyUI lists as results, and of those in the strip of a batch.
-LISTED, SMALL = 1024, 96
+# Longer side in pixels of the pictures that ComfyUI lists as results, of those in the strip of a batch, and of clips.
+LISTED, SMALL, CLIP = 1024, 96, 768
 
 
 def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, ran: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,8 +29,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
     - the colour tables.
 
     Each image has a file with its maps by quantity, (S, frames, h, w) or, of the whole run, (1, frames, h, w), one with its
-    picture in grey, and in a batch a small one in colour. Each video has one grey picture per latent frame, the nearest decoded
-    one.
+    picture, and in a batch a small one. Each video has a picture per latent frame, the nearest decoded one, and a clip.
 
     Args:
         uncertainty: maps of B images.
@@ -42,12 +41,14 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
     maps = {name: _pictures(values, uncertainty.images) for name, values in uncertainty.quantities.items()}
     of_run = {name: _pictures(values[None], uncertainty.images) for name, values in uncertainty.of_run.items()}
     frames = _frames(uncertainty)
-    pictures, thumbnails = [], []
+    pictures, thumbnails, clips = [], [], []
     if images is not None:
         each = len(images) // uncertainty.images
+        videos = images.unflatten(0, (uncertainty.images, each))
         thumbnails = _write_colours(f"{stem}_small", images[::each], SMALL) if uncertainty.images > 1 else []
         nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
-        pictures = _write_greys(stem, images.unflatten(0, (uncertainty.images, each))[:, nearest])
+        pictures = _write_frames(stem, videos[:, nearest])
+        clips = view_files.write_clips(stem, videos, CLIP)
     about = {
         "quantities": list(maps),
         "of_run": list(of_run),
@@ -59,6 +60,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         "maps": _write_maps(stem, maps | of_run, frames),
         "pictures": pictures,
         "thumbnails": thumbnails,
+        "clips": clips,
         "ran": dict(ran),
     }
     index = view_files.write_tensors(stem, _index(uncertainty, maps) | _index_of_run(uncertainty, of_run), about)
@@ -150,9 +152,9 @@ def _write_colours(stem: str, pictures: Tensor, longest: int) -> list[dict[str, 
     return [file for (file,) in view_files.write_pictures(stem, pictures, [longest])]
 
 
-def _write_greys(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
+def _write_frames(stem: str, images: Tensor) -> list[list[dict[str, str]]]:
     """A file for each frame of images (B, frames, height, width, 3)."""
     names = [(index, frame) for index in range(images.shape[0]) for frame in range(images.shape[1])]
     with ThreadPoolExecutor() as pool:
-        files = list(pool.map(lambda name: view_files.write_grey(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
+        files = list(pool.map(lambda name: view_files.write_colours(f"{stem}_{name[0]}_{name[1]}", images[name]), names))
     return [files[start : start + images.shape[1]] for start in range(0, len(files), images.shape[1])]

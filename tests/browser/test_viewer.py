@@ -112,7 +112,7 @@ class Viewer:
     @property
     def canvas(self) -> Locator:
         """The canvas with the picture, in the node or enlarged."""
-        large = self.front_end.page.locator("dialog .unc-stage canvas")
+        large = self.front_end.page.locator("dialog canvas")
         return large if large.count() else self.root.locator(".unc-stage canvas")
 
     def pixels(self) -> np.ndarray:
@@ -251,6 +251,17 @@ def test_pointer_badges_and_curve(viewer: Viewer) -> None:
     assert "Step 1 was not recorded" in viewer.root.inner_text()
 
 
+# Whether a picture has a pixel that is not grey.
+COLOURFUL = """(image) => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value, i) => i % 4 === 0 && value !== data[i + 1]);
+}"""
+
+
 def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
     """Tab reaches every control. Enter enlarges, arrow keys browse, Escape closes, and none of these keys reach the graph."""
     page = viewer.front_end.page
@@ -266,15 +277,34 @@ def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
     assert score.startswith("Image 0, score")
     viewer.root.get_by_role("button", name="Enlarge the map").focus()
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="Enlarged map")
+    dialog = page.get_by_role("dialog", name="Uncertainty maps")
+    dialog.locator("canvas").wait_for()
     assert dialog.locator("canvas").bounding_box()["width"] > 800  # type: ignore[index]
     page.keyboard.press("ArrowRight")
-    dialog.get_by_text("Image 1 · score").wait_for()
+    dialog.get_by_text(f"2 of {BATCH} · image 1 · score").wait_for()
     viewer.shows(viewer.overlays()[1])
+    viewer.front_end.photograph("enlarged")
     box = dialog.locator("canvas").bounding_box()
     assert box
-    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
     dialog.get_by_text("% of the image").wait_for()
+    first = viewer.pixels()
+    page.keyboard.press("q")
+    viewer.until(lambda: viewer.pixels().shape == first.shape and not np.array_equal(viewer.pixels(), first))
+    page.keyboard.press("m")  # the picture alone, in colour
+    expect(dialog.locator("canvas")).to_have_count(0)
+    ground = dialog.locator(".unc-culling-ground img")
+    assert ground.evaluate(COLOURFUL)
+    page.keyboard.press("c")
+    expect(dialog.locator("figure")).to_have_count(2)
+    page.keyboard.press("m")
+    expect(dialog.locator("canvas")).to_have_count(2)
+    assert dialog.get_by_role("button", name="Keep it and go on").count() == 0
+    for _ in range(3):
+        page.keyboard.press("c")
+    expect(dialog.locator("figure")).to_have_count(1)
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     assert dialog.count() == 0
     assert page.evaluate(FOCUSED) == "Enlarge the map"

@@ -102,6 +102,7 @@ def test_what_the_culling_view_shows(judged: Callable[..., dict[str, Any]], kind
     large = [np.asarray(Image.open(path(picture["large"]))) for picture in found["pictures"]]
     assert [picture.shape for picture in large] == [(8, 1500, 3)] * COUNT
     assert (found["seed"], found["places"]) == (str(2**64 - 1), [4, 0, 2])
+    assert len(found["clips"]) == {"image": 0, "video": COUNT}[kind]
     names = [entry["name"] for entry in found["maps"]]
     assert names[0] == RULE["quantity"]
     assert len(set(names)) == len(names) > 1

@@ -1,14 +1,24 @@
 """Maps of videos with their decoded frames, which outnumber the latent frames."""
 
+import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 
 VIDEOS, FRAMES = 3, 4
 LOOK = {"quantity": "denoised_variance", "step": -1, "colormap": "magma", "opacity": 1.0, "normalize": "batch"}
+SPLIT = {
+    "mode": "keep_best", "keep": 2, "percentile": 50.0, "threshold": 0.0, "quantity": "denoised_variance", "reject": "highest",
+    "window_start": 0.0, "window_end": 1.0, "when_none_pass": "block",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -31,11 +41,7 @@ def decoded(frames: int, videos: int = VIDEOS) -> torch.Tensor:
 @pytest.fixture
 def split(pack: Callable[[str], ModuleType], video_map: Any) -> Callable[..., Any]:
     def run(**changed: Any) -> Any:
-        inputs = {
-            "uncertainty": video_map, "mode": "keep_best", "keep": 2, "percentile": 50.0, "threshold": 0.0,
-            "quantity": "denoised_variance", "reject": "highest", "window_start": 0.0, "window_end": 1.0,
-            "when_none_pass": "block",
-        } | changed  # fmt: skip
+        inputs = {"uncertainty": video_map} | SPLIT | changed
         return pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(**inputs).args
 
     return run
@@ -84,7 +90,7 @@ def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
 ) -> None:
     preview, view_files, written, drawn = pack("nodes.looking.map_preview"), pack("nodes.view_files"), [], []
     monkeypatch.setattr(view_files, "write_tensors", lambda *file: written.append(file) or {"filename": "map"})
-    monkeypatch.setattr(view_files, "write_grey", lambda _, picture: drawn.append(picture.mean().item()) or {})
+    monkeypatch.setattr(view_files, "write_colours", lambda _, picture: drawn.append(picture.mean().item()) or {})
     output = preview.UncertaintyMapPreview.execute(uncertainty=video_map, images=decoded(13), **LOOK)
     assert len(output.ui["images"]) == VIDEOS
     assert sorted(drawn) == [13 * video + frame for video in range(VIDEOS) for frame in (0, 4, 8, 12)]
@@ -93,6 +99,38 @@ def test_the_browser_gets_latent_frames_and_the_pictures_nearest_to_them(
     courses = torch.stack([tensors["denoised_variance"][0, :, 0, 0] for _, tensors, _ in maps])
     torch.testing.assert_close(courses, 10.0 * torch.arange(VIDEOS)[:, None] + torch.arange(FRAMES))
     assert index["ranges"][0, 0].tolist() == [[0, 3], [10, 13], [20, 23], [0, 23]]  # each from its first to its last frame
+
+
+@pytest.mark.parametrize("node", ["map", "filter"])
+def test_clips_play_every_decoded_frame(node: str, pack: Callable[[str], ModuleType], video_map: Any) -> None:
+    """The views play each video whole."""
+    clips = of_view(node, pack, video_map, decoded(13) / 40)
+    assert len(clips) == VIDEOS
+    with Image.open(io.BytesIO(clips[-1])) as clip:
+        assert (clip.n_frames, clip.size, clip.info["loop"]) == (13, (48, 32), 0)  # type: ignore[attr-defined]
+        levels = []
+        for frame in range(13):
+            clip.seek(frame)
+            levels.append(np.asarray(clip.convert("L")).mean())
+    assert levels == pytest.approx([255 / 40 * (26 + frame) for frame in range(13)], abs=3)
+
+
+def of_view(node: str, pack: Callable[[str], ModuleType], video_map: Any, images: torch.Tensor) -> list[bytes]:
+    """The clips of a view's run."""
+    import folder_paths
+
+    if node == "map":
+        output = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute(uncertainty=video_map, images=images, **LOOK)
+    else:
+        output = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty=video_map, images=images, **SPLIT)
+    (name,) = output.ui["uncertainty_view"]
+    folder = Path(folder_paths.get_temp_directory(), "uncertainty")
+    if node == "map":
+        with safe_open(folder / name, "pt") as file:
+            told = json.loads(file.metadata()["about"])
+    else:
+        told = json.loads((folder / name).read_text())
+    return [(folder / clip["filename"]).read_bytes() for clip in told["clips"]]
 
 
 def test_videos_are_kept_and_rejected_as_a_whole(split: Callable[..., Any]) -> None:

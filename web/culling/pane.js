@@ -9,12 +9,15 @@ import { picture } from "./pictures.js";
  */
 
 const GONE = "The file no longer exists.";
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Pane {
   /** @type {Item | null} */
   item = null;
   /** @type {Overlay | null} */
   overlay = null;
+  /** URL of the picture or clip shown. */
+  #url = "";
 
   constructor() {
     this.caption = h("figcaption");
@@ -29,7 +32,7 @@ export class Pane {
   /** The zoom at which a pixel of the picture is one of the screen; NaN before the picture is loaded. */
   get actual() {
     const image = this.ground.querySelector("img");
-    if (!this.item || image !== picture(this.item.large).image) return NaN;
+    if (!image || image !== picture(this.#url).image) return NaN;
     const fitted = Math.min(this.element.clientWidth / image.naturalWidth, this.element.clientHeight / image.naturalHeight);
     return 1 / (fitted * window.devicePixelRatio);
   }
@@ -37,26 +40,24 @@ export class Pane {
   /** @param {Item} item @param {string} caption @param {Overlay | null} overlay */
   show(item, caption, overlay) {
     this.caption.textContent = caption;
-    if (this.item?.id !== item.id || this.item.large !== item.large) {
-      this.item = item;
-      this.#say("");
-      if (item.video) this.ground.replaceChildren(h("video", { src: item.video, loop: true, muted: true, autoplay: true, playsInline: true, "aria-label": item.name }));
-      else this.#load(item);
-    }
-    if (this.overlay?.url !== overlay?.url) {
-      this.overlay = overlay;
-      this.#cover(overlay);
-    }
+    const url = item.clip && !overlay && !still.matches ? item.clip : item.large; // a map is of one frame
+    const [moved, changed] = [this.item?.id !== item.id || this.#url !== url, this.overlay?.url !== overlay?.url];
+    [this.item, this.overlay, this.#url] = [item, overlay, url];
+    if (moved || changed) this.#say("");
+    if (moved) this.#load(item, url);
+    if (changed) this.#cover(overlay);
   }
 
-  /** @param {Item} item */
-  async #load(item) {
-    const [small, large] = [picture(item.small), picture(item.large)];
+  /** @param {Item} item @param {string} url */
+  async #load(item, url) {
+    this.ground.replaceChildren();
+    if (!url) return; // nothing but its map
+    const [small, large] = [picture(item.small || url), picture(url)];
     small.image.alt = large.image.alt = item.name;
-    this.ground.replaceChildren((large.done ? large : small).image);
+    this.ground.append((large.done ? large : small).image);
     if (large.done) return;
     const found = await large.ready;
-    if (this.item !== item) return;
+    if (this.item?.id !== item.id || this.#url !== url) return;
     if (found) this.ground.replaceChildren(large.image);
     else this.#say(GONE);
   }
@@ -65,12 +66,31 @@ export class Pane {
   async #cover(overlay) {
     this.picture.classList.toggle("unc-culling-mapped", Boolean(overlay));
     this.heat.replaceChildren();
+    this.heat.style.opacity = overlay?.opacity === undefined ? "" : String(overlay.opacity);
     if (!overlay) return;
+    const shown = await this.#heat(overlay);
+    if (this.overlay?.url !== overlay.url) return;
+    if (shown) this.heat.replaceChildren(shown);
+    else this.#say(`No map: ${(await overlay.why?.()) ?? "its file no longer exists"}`);
+  }
+
+  /** The picture of a map, null if there is none. @param {Overlay} overlay @returns {Promise<HTMLElement | null>} */
+  async #heat(overlay) {
+    if (overlay.paint) return overlay.paint();
     const { image, ready } = picture(overlay.url);
-    this.heat.replaceChildren(image);
-    if (await ready) return;
-    const why = (await overlay.why?.()) ?? "its file no longer exists";
-    if (this.overlay === overlay) this.#say(`No map: ${why}`);
+    return (await ready) ? image : null;
+  }
+
+  /** What the map says at a point of the window; empty if it says nothing. @param {{clientX: number, clientY: number}} point */
+  read({ clientX, clientY }) {
+    const [map] = this.heat.children;
+    if (!this.overlay?.read || !(map instanceof HTMLCanvasElement)) return "";
+    const { left, top, width, height } = map.getBoundingClientRect();
+    const fitted = Math.min(width / map.width, height / map.height);
+    const from = (/** @type {number} */ at, /** @type {number} */ start, /** @type {number} */ box, /** @type {number} */ size) =>
+      (at - start - (box - fitted * size) / 2) / (fitted * size);
+    const [u, v] = [from(clientX, left, width, map.width), from(clientY, top, height, map.height)];
+    return u < 0 || v < 0 || u >= 1 || v >= 1 ? "" : this.overlay.read(u, v);
   }
 
   /** @param {string} text */

@@ -80,6 +80,7 @@ export class Strip {
     const { button, verdict } = this.#made.get(place) ?? this.#make(place, item);
     const said = mark(item);
     write(verdict, said.slice(0, 1));
+    button.classList.toggle("unc-culling-kept", item.kept === true);
     button.classList.toggle("unc-culling-rejected", item.kept === false);
     button.classList.toggle("unc-culling-by-hand", Boolean(item.byHand));
     button.classList.toggle("unc-culling-on-stage", this.#shown.has(place));
@@ -92,7 +93,7 @@ export class Strip {
   /** @param {number} place @param {Item} item */
   #make(place, { id, small }) {
     const verdict = h("b", { "aria-hidden": "true" });
-    const image = h("img", { alt: "", src: small, decoding: "async", draggable: false });
+    const image = h("img", { alt: "", src: small, decoding: "async", draggable: false, hidden: !small });
     const button = h("button", { type: "button", className: "unc-culling-thumb", style: `left: ${place * WIDTH}px`, onclick: () => this.choose(id) }, image, verdict);
     const made = { id, button, verdict };
     this.#made.set(place, made);

@@ -10,9 +10,11 @@
  *         name: "Recorded images",
  *         ids: () => rows.map((row) => row.id),
  *         item: (id) => ({ id, name: path(row), small, large, facts: [rank(row), score(row)], kept: !row.rejected, byHand: null }),
- *         undecided: "Without a verdict",
- *         locked: () => "",
- *         decide: (id, verdict) => …, // may return a promise; what it is rejected with is shown
+ *         verdicts: {
+ *           undecided: "Without a verdict",
+ *           locked: () => "",
+ *           decide: (id, verdict) => …, // may return a promise; what it is rejected with is shown
+ *         }, // without them, there is nothing to decide
  *         star: (id, stars) => …, // without it, the view has no stars
  *         shown: (id) => …,
  *         closed: (id) => …, // gives the focus to the card of the image seen last
@@ -33,18 +35,22 @@ import { details, mark, summary } from "./words.js";
 /**
  * @typedef {string | number} Id
  * @typedef {"keep" | "reject" | null} Verdict null: not decided by hand
- * @typedef {{name: string, label: string, url: string, why?: () => Promise<string>}} Overlay a map to lay over the picture; `why` says
- *   why it could not be loaded
  * @typedef {{
- *   id: Id, name: string, small: string, large: string, video?: string, facts: string[], kept: boolean | null, byHand: Verdict,
+ *   name: string, label: string, url: string, why?: () => Promise<string>, opacity?: number,
+ *   paint?: () => Promise<HTMLCanvasElement | null>, read?: (u: number, v: number) => string
+ * }} Overlay a map to lay over the picture; `why` says why it could not be loaded; `paint` draws what has no file, and `url` then only
+ *   names it; `read` tells the value at a point, from 0 to 1
+ * @typedef {{
+ *   id: Id, name: string, small: string, large: string, clip?: string, facts: string[], kept: boolean | null, byHand: Verdict,
  *   prompt?: string, seed?: string, stars?: number, maps?: Overlay[]
- * }} Item an image: URLs of its picture, small and large, and of the clip that plays instead; what is said of it, such as rank and
- *   score; whether it is kept, null if nothing is known yet
+ * }} Item an image: URLs of its picture, small and large, empty if there is none, and of the clip that plays instead; what is said of
+ *   it, such as rank and score; whether it is kept, null if nothing is known yet
+ * @typedef {{undecided: string, locked: () => string, decide: (id: Id, verdict: Verdict) => unknown}} Verdicts `undecided` says what U
+ *   leaves an image to; `locked` says why nothing can be decided, empty if it can
  * @typedef {{
- *   name: string, ids: () => Id[], item: (id: Id) => Item, undecided: string, locked: () => string,
- *   decide: (id: Id, verdict: Verdict) => unknown, star?: (id: Id, stars: number) => unknown,
- *   shown?: (id: Id) => void, closed?: (id: Id) => void
- * }} List `undecided` says what U leaves an image to; `locked` says why nothing can be decided, empty if it can
+ *   name: string, ids: () => Id[], item: (id: Id) => Item, verdicts?: Verdicts, star?: (id: Id, stars: number) => unknown,
+ *   shown?: (id: Id) => void, closed?: (id: Id) => void, map?: string
+ * }} List `map` is the quantity of the map that is shown at first
  */
 
 /**
@@ -59,13 +65,14 @@ export function openCulling(list, first) {
   return { refresh: () => view.refresh(), close: () => view.close() };
 }
 
-/** Whether maps are shown, and of which quantity: kept from one opening to the next. */
-const maps = { on: false, quantity: "" };
+/** Whether maps are shown, and of which quantity: kept from one opening to the next, unless the list says it. */
+const remembered = { on: false, quantity: "" };
 
 class CullingView {
   /** @param {List} list @param {Id} first */
   constructor(list, first) {
     this.list = list;
+    this.maps = list.map === undefined ? remembered : { on: true, quantity: list.map };
     this.lineup = new Lineup(list.ids(), first);
     /** The image looked at. */
     this.item = list.item(first);
@@ -86,16 +93,18 @@ class CullingView {
     this.place = h("b", { className: "unc-culling-place" });
     this.status = h("p", { className: "unc-culling-status", role: "status", "aria-live": "polite" });
     this.details = h("p", { className: "unc-culling-details" });
-    const bar = (/** @type {string} */ name, /** @type {string} */ label) =>
-      h("div", { className: "unc-culling-bar", role: "toolbar", "aria-label": label }, ...this.commands.buttons(name));
+    const bar = (/** @type {string} */ label, /** @type {string[]} */ ...names) =>
+      h("div", { className: "unc-culling-bar", role: "toolbar", "aria-label": label }, ...names.flatMap((name) => this.commands.buttons(name)));
     this.dialog = modalDialog(
       "unc unc-culling",
       list.name,
-      h("header", {}, this.place, bar("view", "View")),
+      h("header", {}, this.place, bar("View", "view")),
       this.stage.element,
-      h("footer", {}, this.status, this.details, bar("decide", "Verdict"), bar("stars", "Stars"), this.strip.element),
+      h("footer", {}, this.status, this.details, bar("Verdict", "back", "decide", "on"), bar("Stars", "stars"), this.strip.element),
     );
     this.dialog.addEventListener("keydown", (event) => this.commands.press(event));
+    this.stage.element.addEventListener("pointermove", (event) => this.#read(event));
+    this.stage.element.addEventListener("pointerleave", () => this.#showDetails());
     // The gesture that goes back on a phone.
     this.dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -109,26 +118,33 @@ class CullingView {
 
   /** What can be done here, in the order of the buttons and of the list of keys. @returns {import("./commands.js").Command[]} */
   #offered() {
-    return [...this.#browsing(), ...this.#stars(), ...this.#zooming(), ...this.#comparing(), ...this.#mapping(), { keys: ["Escape"], sign: "×", label: "Close", bar: "view", run: () => this.close() }];
+    return [...this.#browsing(), ...this.#deciding(), ...this.#stars(), ...this.#zooming(), ...this.#comparing(), ...this.#mapping(), { keys: ["Escape"], sign: "×", label: "Close", bar: "view", run: () => this.close() }];
   }
 
   /** @returns {import("./commands.js").Command[]} */
   #browsing() {
-    const { list } = this;
+    return [
+      { keys: ["ArrowLeft"], sign: "‹", label: "Previous image", bar: "back", run: () => this.#go(-1) },
+      { keys: ["ArrowRight"], sign: "›", label: "Next image", bar: "on", run: () => this.#go(1) },
+      { keys: ["Home"], label: "First image", run: () => this.#go(-Infinity) },
+      { keys: ["End"], label: "Last image", run: () => this.#go(Infinity) },
+    ];
+  }
+
+  /** @returns {import("./commands.js").Command[]} */
+  #deciding() {
+    const { verdicts } = this.list;
+    if (!verdicts) return [];
     const decide = (/** @type {Verdict} */ verdict) => ({
       bar: "decide",
-      run: () => this.#decide((id) => list.decide(id, verdict)),
-      off: () => list.locked(),
+      run: () => this.#decide((id) => verdicts.decide(id, verdict)),
+      off: () => verdicts.locked(),
       pressed: () => this.item.byHand === verdict,
     });
     return [
-      { keys: ["ArrowLeft"], sign: "‹", label: "Previous image", bar: "decide", run: () => this.#go(-1) },
       { keys: ["P"], sign: "✓", word: "Keep", label: "Keep it and go on", ...decide("keep") },
-      { keys: ["U"], sign: "○", word: "Neither", label: `${list.undecided}, and go on`, ...decide(null) },
+      { keys: ["U"], sign: "○", word: "Neither", label: `${verdicts.undecided}, and go on`, ...decide(null) },
       { keys: ["X"], sign: "✕", word: "Reject", label: "Reject it and go on", ...decide("reject") },
-      { keys: ["ArrowRight"], sign: "›", label: "Next image", bar: "decide", run: () => this.#go(1) },
-      { keys: ["Home"], label: "First image", run: () => this.#go(-Infinity) },
-      { keys: ["End"], label: "Last image", run: () => this.#go(Infinity) },
     ];
   }
 
@@ -182,7 +198,7 @@ class CullingView {
   /** @returns {import("./commands.js").Command[]} */
   #mapping() {
     return [
-      { keys: ["M"], sign: "▦", word: "Map", label: "Uncertainty map", bar: "view", run: () => this.#map(!maps.on), shown: () => Boolean(this.#overlay), pressed: () => maps.on },
+      { keys: ["M"], sign: "▦", word: "Map", label: "Uncertainty map", bar: "view", run: () => this.#map(!this.maps.on), shown: () => Boolean(this.#overlay && this.item.large), pressed: () => this.maps.on },
       {
         keys: ["Q"],
         word: () => this.#overlay?.label ?? "",
@@ -190,7 +206,7 @@ class CullingView {
         label: "Next quantity of the map",
         bar: "view",
         run: () => this.#nextQuantity(),
-        shown: () => maps.on && (this.item.maps?.length ?? 0) > 1,
+        shown: () => this.maps.on && (this.item.maps?.length ?? 0) > 1,
       },
     ];
   }
@@ -215,7 +231,7 @@ class CullingView {
 
   /** The map of the image looked at, if it has one. */
   get #overlay() {
-    return overlayOf(this.item);
+    return overlayOf(this.item, this.maps.quantity);
   }
 
   /** @param {number} by */
@@ -244,13 +260,13 @@ class CullingView {
 
   /** @param {boolean} on */
   #map(on) {
-    maps.on = on;
+    this.maps.on = on;
     this.#show();
   }
 
   #nextQuantity() {
     const names = (this.item.maps ?? []).map(({ name }) => name);
-    maps.quantity = names[(names.indexOf(this.#overlay?.name ?? "") + 1) % names.length];
+    this.maps.quantity = names[(names.indexOf(this.#overlay?.name ?? "") + 1) % names.length];
     this.#show();
   }
 
@@ -272,6 +288,18 @@ class CullingView {
     write(this.status, text);
   }
 
+  /** Say what the map tells at the pointer. @param {PointerEvent} event */
+  #read(event) {
+    const pane = this.stage.panes.find(({ element }) => element.contains(/** @type {Node} */ (event.target)));
+    const read = pane?.read(event);
+    if (read) write(this.details, read);
+    else this.#showDetails();
+  }
+
+  #showDetails() {
+    write(this.details, details(this.item));
+  }
+
   #showPlace() {
     const { ids, index } = this.lineup;
     const { scale, enlarged } = this.stage.zoom;
@@ -286,20 +314,25 @@ class CullingView {
     const items = shown.map((each) => (each === id ? this.item : this.list.item(each)));
     const caption = (/** @type {Item} */ item) => [item.id === champion && "champion", item.name, mark(item)].filter(Boolean).join(" · ");
     this.stage.show(
-      items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: maps.on ? overlayOf(item) : null, current: item.id === id })),
+      items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: this.maps.on ? overlayOf(item, this.maps.quantity) : null, current: item.id === id })),
     );
     this.#showPlace();
     this.#say(summary(this.item, index, ids.length));
-    write(this.details, details(this.item));
+    this.#showDetails();
     this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
     this.commands.show();
-    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) picture(this.list.item(ids[near]).large);
+    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) fetchAhead(this.list.item(ids[near]));
     if (id !== this.told) this.list.shown?.(id);
     this.told = id;
   }
 }
 
-/** The map of the chosen quantity, or the first. @param {Item} item @returns {Overlay | null} */
-function overlayOf({ maps: offered = [] }) {
-  return offered.find(({ name }) => name === maps.quantity) ?? offered[0] ?? null;
+/** The map of a quantity, or the first. @param {Item} item @param {string} quantity @returns {Overlay | null} */
+function overlayOf({ maps = [] }, quantity) {
+  return maps.find(({ name }) => name === quantity) ?? maps[0] ?? null;
+}
+
+/** @param {Item} item that may be looked at next */
+function fetchAhead({ large }) {
+  if (large) picture(large);
 }

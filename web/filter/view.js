@@ -24,6 +24,7 @@ import { SendRow } from "./send_row.js";
  * @typedef {{
  *   scores: (number | null)[], standard_errors: (number | null)[], kept: number[], rule: Rule,
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
+ *   clips?: FileRef[],
  *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
  *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number, seed: string | null, places: number[],
  *   maps: {name: string, files: FileRef[]}[], waits: boolean, run: {prompt: string, node: string}
@@ -455,9 +456,11 @@ class FilterView {
         name: "Images, best first",
         ids: () => this.grid.ordered,
         item: (index) => this.#item(Number(index)),
-        undecided: this.choosing ? "Do not choose it" : "Leave it to the rule",
-        locked: () => this.undecidable,
-        decide: (index, verdict) => this.#decide(Number(index), verdict),
+        verdicts: {
+          undecided: this.choosing ? "Do not choose it" : "Leave it to the rule",
+          locked: () => this.undecidable,
+          decide: (index, verdict) => this.#decide(Number(index), verdict),
+        },
         closed: (index) => this.grid.focus(Number(index)),
       },
       first,
@@ -466,13 +469,14 @@ class FilterView {
 
   /** An image as the culling view shows it. @param {number} index @returns {import("../culling/view.js").Item} */
   #item(index) {
-    const { pictures, scores, seed, places, maps } = /** @type {Judged} */ (this.judged);
+    const { pictures, clips, scores, seed, places, maps } = /** @type {Judged} */ (this.judged);
     const rank = scores[index] === null ? [] : [`rank ${this.grid.ordered.indexOf(index) + 1}`];
     return {
       id: index,
       name: `image ${index}`,
       small: fileUrl(pictures[index].small),
       large: fileUrl(pictures[index].large),
+      clip: clips?.[index] && fileUrl(clips[index]),
       facts: [...rank, ...this.#facts(index)],
       kept: this.#isKept(index),
       byHand: verdictOn(this.verdicts, index),

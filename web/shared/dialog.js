@@ -1,7 +1,6 @@
 /** Modal dialogs: the small one that shows something enlarged, and the frame of any other. */
 
 import { h } from "./dom.js";
-import { towards } from "./keys.js";
 
 /**
  * Open a modal dialog, which is removed when it closes.
@@ -34,22 +33,6 @@ export function overlayDialog(label, ...content) {
     if (event.target === dialog) dialog.close();
   });
   return { dialog, close: () => dialog.close() };
-}
-
-/**
- * Add previous and next buttons to a dialog's footer, and browse with arrow keys.
- *
- * @param {HTMLDialogElement} dialog
- * @param {HTMLElement} foot
- * @param {(by: number) => void} go moves by that many images
- */
-export function addBrowsing(dialog, foot, go) {
-  foot.prepend(stepButton("‹", "Previous image", () => go(-1)));
-  foot.append(stepButton("›", "Next image", () => go(1)));
-  dialog.addEventListener("keydown", (event) => {
-    const by = towards(event);
-    if (by) go(by);
-  });
 }
 
 /** @param {string} text @param {string} label @param {() => void} onclick */

@@ -11,7 +11,7 @@ export const SUM = -1;
  * @typedef {import("../shared/safetensors.js").Tensor} Tensor
  * @typedef {{
  *   quantities: string[], of_run: string[], total_steps: number, summed: number, window: [number, number] | null, guided: boolean,
- *   frames: number, maps: FileRef[], pictures: FileRef[][], thumbnails?: FileRef[],
+ *   frames: number, maps: FileRef[], pictures: FileRef[][], thumbnails?: FileRef[], clips?: FileRef[],
  *   ran: {quantity: string, step: number, colormap: string, opacity: number, normalize: string}
  * }} About `of_run`: what belongs to the whole run instead of a step; `ran`: the values of the node's inputs in that run
  */
@@ -117,6 +117,12 @@ export class MapIndex {
   /** URL of the small picture of an image, or null if there is none. @param {number} image */
   thumbnailUrl(image) {
     const file = this.about.thumbnails?.[image];
+    return file ? fileUrl(file) : null;
+  }
+
+  /** URL of the clip of an image, or null if it does not move. @param {number} image */
+  clipUrl(image) {
+    const file = this.about.clips?.[image];
     return file ? fileUrl(file) : null;
   }
 

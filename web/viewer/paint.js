@@ -43,9 +43,9 @@ function positions(from, to) {
   });
 }
 
-/** Values of a grey picture, 0 to 255. @param {ImageData} image */
-export function greyOf(image) {
-  return Uint8Array.from({ length: image.width * image.height }, (_, i) => image.data[4 * i]);
+/** Grey values of a picture, 0 to 255. @param {ImageData} image */
+export function greyOf({ width, height, data }) {
+  return Uint8Array.from({ length: width * height }, (_, i) => Math.round(0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]));
 }
 
 /**

@@ -1,8 +1,8 @@
 /** The canvas with image and heatmap. Reads the value under the pointer. */
 
 import { h } from "../shared/dom.js";
-import { short } from "../shared/numbers.js";
-import { greyOf, paint, rank, resize } from "./paint.js";
+import { greyOf, paint, resize } from "./paint.js";
+import { Reading } from "./reading.js";
 
 /** @typedef {import("./data.js").MapIndex} MapIndex */
 /** @typedef {{image: number, frame: number, quantity: string, step: number, range: [number, number], colormap: Uint8Array, opacity: number}} Shown */
@@ -27,10 +27,8 @@ export class Stage {
     this.maps = new Map();
     /** @type {Map<string, Promise<{grey: Uint8Array, height: number, width: number} | null>>} */
     this.greys = new Map();
-    /** @type {import("./paint.js").Picture | null} */
-    this.values = null;
-    /** @type {Float32Array | null} */
-    this.ordered = null;
+    /** @type {Reading | null} */
+    this.reading = null;
   }
 
   /** The pointer left the picture. */
@@ -44,7 +42,7 @@ export class Stage {
     this.generation++;
     this.maps.clear();
     this.greys.clear();
-    this.values = null;
+    this.reading = null;
   }
 
   /**
@@ -64,8 +62,7 @@ export class Stage {
     this.element.style.setProperty("--ratio", String(width / height));
     const painted = paint(resize(values, height, width), shown.range, shown.colormap, ground?.grey ?? null, shown.opacity);
     this.canvas.getContext("2d")?.putImageData(painted, 0, 0);
-    this.values = values;
-    this.ordered = null;
+    this.reading = new Reading(values);
     this.leave(); // the value shown belongs to the previous picture
     return true;
   }
@@ -93,15 +90,11 @@ export class Stage {
 
   /** @param {PointerEvent} event */
   #point(event) {
-    if (!this.values) return;
+    if (!this.reading) return;
     const box = this.canvas.getBoundingClientRect();
     const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
     if (u < 0 || v < 0 || u >= 1 || v >= 1) return;
-    const [column, row] = [Math.floor(u * this.values.width), Math.floor(v * this.values.height)];
-    const value = this.values.data[row * this.values.width + column];
-    this.ordered ??= this.values.data.slice().sort();
-    const higher = ` · higher than ${Math.round(100 * rank(this.ordered, value))} % of the image`;
-    this.tell(Number.isFinite(value) ? short(value) + higher : "not a number");
+    this.tell(this.reading.at(u, v));
     this.cross.hidden = false;
     this.cross.style.left = `${100 * u}%`;
     this.cross.style.top = `${100 * v}%`;
@@ -109,7 +102,7 @@ export class Stage {
 }
 
 /** Size of a map without a picture. Sound, which has a single row, is drawn tall enough to see. @param {import("./paint.js").Picture} values */
-function enlarged({ height, width }) {
+export function enlarged({ height, width }) {
   const scale = Math.min(LATENT_SCALE, MOST / Math.max(height, width));
   const wide = Math.max(1, Math.round(width * scale));
   return { width: wide, height: height > 1 ? Math.round(height * scale) : Math.ceil(wide / 6) };

@@ -36,7 +36,8 @@ class MapView {
     this.frame = 0;
     // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
-    this.closeLarge = () => {};
+    /** @type {ReturnType<typeof enlarge> | null} */
+    this.large = null;
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     const choices = Object.entries(SCORES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
     this.quantities = segments("unc-segments", "Quantity", choices, (name) => this.#choose("quantity", name));
@@ -94,7 +95,7 @@ class MapView {
     host.onRemove(() => {
       this.generation++;
       fit.disconnect();
-      this.closeLarge();
+      this.large?.close();
       this.curve.destroy();
       this.strip.destroy();
     });
@@ -110,7 +111,7 @@ class MapView {
   #close(text) {
     this.index = null;
     this.stage.clear();
-    this.closeLarge();
+    this.large?.close();
     this.body.hidden = true;
     this.#say(text);
   }
@@ -173,7 +174,7 @@ class MapView {
 
   /** Draw everything according to the node's widgets. */
   async #draw() {
-    const { index, image, frame, shownQuantity: quantity, shownStep: step } = this;
+    const { index, image, shownQuantity: quantity, shownStep: step } = this;
     if (!index) return;
     this.quantities.offer(index.names);
     if (!index.names.includes(quantity)) {
@@ -187,33 +188,46 @@ class MapView {
     this.quantities.show(quantity, this.#lock("quantity"));
     this.says.textContent = SCORES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image, (each) => index.thumbnailUrl(each));
-    const range = index.range(quantity, step, image, String(this.#value("normalize")));
-    const colormap = index.colormap(String(this.#value("colormap")));
-    const opacity = Number(this.#value("opacity"));
-    this.#showLegend(range, colormap);
+    const shown = this.#shown(index, image, quantity);
+    this.#showLegend(shown.range, shown.colormap);
     const hasCourse = index.hasSteps(quantity) && index.steps.length > 1;
-    this.#showSliders(index, step, opacity);
+    this.#showSliders(index, step, shown.opacity);
     this.step.row.hidden = !hasCourse;
     this.course.hidden = !hasCourse;
     if (hasCourse) this.#showCourse(index, quantity, step);
     this.readout.textContent = this.hint();
+    this.large?.refresh();
     const { generation } = this;
     try {
-      const shown = await this.stage.show(index, { image, frame, quantity, step, range, colormap, opacity });
-      if (!shown && generation === this.generation) this.#close(GONE);
+      const found = await this.stage.show(index, shown);
+      if (!found && generation === this.generation) this.#close(GONE);
     } catch (error) {
       if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
     }
   }
 
+  /** How a map is drawn, according to the node's widgets. @param {MapIndex} index @param {number} image @param {string} quantity @returns {import("./stage.js").Shown} */
+  #shown(index, image, quantity) {
+    const { frame } = this;
+    const step = index.hasSteps(quantity) ? this.shownStep : SUM;
+    const range = index.range(quantity, step, image, String(this.#value("normalize")));
+    return { image, frame, quantity, step, range, colormap: index.colormap(String(this.#value("colormap"))), opacity: Number(this.#value("opacity")) };
+  }
+
   /** Text of the line below the picture while the pointer is elsewhere. */
   hint() {
     if (!this.index) return "";
-    const { steps, about, images } = this.index;
-    const { value, error } = this.index.score(this.shownQuantity, this.shownStep, this.image);
+    return `${this.index.images > 1 ? `Image ${this.image} · ` : ""}${this.#score(this.image)}`;
+  }
+
+  /** The score of an image, and the step it is of if there is just one. @param {number} image */
+  #score(image) {
+    if (!this.index) return "";
+    const { steps, about } = this.index;
+    const { value, error } = this.index.score(this.shownQuantity, this.shownStep, image);
     const one = about.summed > 1 ? `sum of ${about.summed} steps` : `step ${steps[0]} of ${about.total_steps}`;
     const only = this.index.hasSteps(this.shownQuantity) && steps.length === 1 ? ` · ${one}` : "";
-    return `${images > 1 ? `Image ${this.image} · ` : ""}score ${measured(value, error)}${only}`;
+    return `score ${measured(value, error)}${only}`;
   }
 
   /** @param {[number, number]} range @param {Uint8Array} colormap */
@@ -262,8 +276,18 @@ class MapView {
   }
 
   #enlarge() {
-    if (!this.index) return;
-    const browse = this.index.images > 1 ? (/** @type {number} */ by) => this.browse(by) : null;
-    this.closeLarge = enlarge(this.stage, this.picture, browse, () => this.hint());
+    const { index, image } = this;
+    if (!index?.names.includes(this.shownQuantity)) return;
+    this.large = enlarge(
+      {
+        index,
+        shown: (each, quantity) => this.#shown(index, each, quantity),
+        facts: (each) => [this.#score(each)],
+        look: (each) => each !== this.image && this.browse(each - this.image),
+        closed: () => this.picture.focus({ preventScroll: true }),
+      },
+      image,
+      this.shownQuantity,
+    );
   }
 }
