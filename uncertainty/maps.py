@@ -36,6 +36,7 @@ class UncertaintyMap:
         of_run: maps that belong to the whole run instead of a step, of quantities and baselines by name, (B, C, *spatial).
         places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
         extra_scores: scores of the same images by other programs, by name.
+        stars: those that a person gave each image, 0 to 5; () for none.
     """
 
     quantities: Mapping[str, Tensor]
@@ -49,6 +50,7 @@ class UncertaintyMap:
     of_run: Mapping[str, Tensor] = field(default_factory=dict)
     places: tuple[int, ...] = ()
     extra_scores: Mapping[str, ExtraScore] = field(default_factory=dict)
+    stars: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the mappings and check that shapes and steps agree.
@@ -63,8 +65,11 @@ class UncertaintyMap:
         recorded, images, *element = self.shape
         spatial = element[1:]
         object.__setattr__(self, "places", tuple(self.places) or tuple(range(images)))
-        if len(self.places) != images:
-            raise ValueError(f"the map's places must be one index for each of its {images} images, got {len(self.places)}.")
+        object.__setattr__(self, "stars", tuple(self.stars) or (0,) * images)
+        for name in ("places", "stars"):
+            count = len(getattr(self, name))
+            if count != images:
+                raise ValueError(f"the map's {name} must be one number for each of its {images} images, got {count}.")
         expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {
             f"standard error of {name}": (self.standard_errors.get(name), (recorded, images)) for name in self.quantities
         }
@@ -207,5 +212,6 @@ class UncertaintyMap:
             baselines={name: Score(value[chosen], error[chosen]) for name, (value, error) in self.baselines.items()},
             of_run={name: values[chosen] for name, values in self.of_run.items()},
             places=tuple(self.places[image] for image in images),
+            stars=tuple(self.stars[image] for image in images),
             extra_scores={name: replace(score, values=score.values[chosen]) for name, score in self.extra_scores.items()},
         )

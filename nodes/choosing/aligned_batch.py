@@ -1,6 +1,6 @@
 """Images, latents, masks and maps of one batch, kept aligned while it is split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,11 @@ class AlignedBatch:
         if masks is not None and len(masks) != uncertainty.images:
             mask_frames = node_inputs.pictures_each("masks", len(masks), uncertainty)
         return cls(uncertainty, images, latents, masks, frames, mask_frames)
+
+    def rated(self, stars: Mapping[int, int]) -> "AlignedBatch":
+        """The batch with the stars that were given to some images, by index."""
+        given = [stars.get(index, before) for index, before in enumerate(self.uncertainty.stars)]
+        return replace(self, uncertainty=replace(self.uncertainty, stars=tuple(given)))
 
     def part(self, chosen: Sequence[int], *, sorted_out: bool) -> tuple[Any, Any, Any, Any]:
         """Images, latents, masks and map of the chosen images. Parts that are empty or not connected block their output.

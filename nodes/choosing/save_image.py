@@ -12,7 +12,7 @@ from ...uncertainty.choosing.cut import best_first
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.scores import bad_end
 from ...uncertainty.settings import possible
-from ...uncertainty.storage import picture_entry
+from ...uncertainty.storage import picture_entry, rating
 from ...uncertainty.storage.atomic import write_whole
 from ...uncertainty.storage.picture_files import FORMATS, SUFFIXES
 from .. import folders, node_inputs, versions
@@ -100,7 +100,7 @@ class UncertaintySaveImage(io.ComfyNode):
         files = NumberedFiles(filename_prefix, images.shape[2], images.shape[1])
         shown = []
         for index, (image, placeholders) in enumerate(zip(images, _placeholders(uncertainty), strict=True)):
-            content = picture_entry.content(image, cls._about(uncertainty, index), format)
+            content = rating.rated(picture_entry.content(image, cls._about(uncertainty, index), format), uncertainty.stars[index])
             write = functools.partial(write_whole, content=content, replace=False)
             shown.append(files.write(SUFFIXES[format], write, placeholders))
         names = [f"{file['subfolder']}/{file['filename']}".lstrip("/") for file in shown]

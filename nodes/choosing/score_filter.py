@@ -125,8 +125,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
                     optional=True,
                     dynamic_prompts=False,
                     tooltip=(
-                        "The images that are kept and rejected by hand, whatever the rule says. The view in the node writes it; "
-                        "the help of the node tells how to name images through the API."
+                        "The images that are kept and rejected by hand, whatever the rule says, and their stars. The view in the "
+                        "node writes it; the help of the node tells how to name images through the API."
                     ),
                 ),
             ],
@@ -217,6 +217,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         batch = AlignedBatch.of(uncertainty, images, latents, masks)
         digests = image_digests(uncertainty)
         verdicts = ByHand.parse(by_hand).on(digests)
+        batch = batch.rated(verdicts.stars)
         rule = Rule(mode, keep, percentile, threshold, reject, when_none_pass, bool(across_prompts))
         counted = _counted(uncertainty, Window(window_start, window_end))
         if mode == "reference":
@@ -247,7 +248,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
             list(chosen.kept) or [NOTHING],
             NOTHING if chosen.waits else chosen.report,
             rejected_maps,
-            ui=_shown(batch, score, judged, chosen, rule, scored, counted, _decided(digests, verdicts)),
+            ui=_shown(batch, score, judged, chosen, rule, scored, counted, _decided(uncertainty, digests, verdicts)),
         )
 
 
@@ -328,9 +329,10 @@ def _sampled(uncertainty: UncertaintyMap) -> dict[str, Any]:
     return {"seed": None if seed is None else str(seed), "places": list(uncertainty.places)}
 
 
-def _decided(digests: Sequence[str], verdicts: Verdicts) -> dict[str, Any]:
-    """What the view needs for verdicts by hand."""
-    return {"digests": list(digests), "by_hand": {"keep": sorted(verdicts.keep), "reject": sorted(verdicts.reject)}}
+def _decided(uncertainty: UncertaintyMap, digests: Sequence[str], verdicts: Verdicts) -> dict[str, Any]:
+    """What the view needs for verdicts by hand: those of this run, and the stars that the images came with."""
+    by_hand = {"keep": sorted(verdicts.keep), "reject": sorted(verdicts.reject), "stars": dict(verdicts.stars)}
+    return {"digests": list(digests), "by_hand": by_hand, "stars": list(uncertainty.stars)}
 
 
 def _finite(score: Score) -> tuple[list[float | None], list[float | None]]:

@@ -113,6 +113,34 @@ def test_browse_and_decide_by_keyboard(sampled: Filter, culling: Culling, reques
     assert sorted(sampled.reported("kept")) == wanted
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_stars_in_the_filter(sampled: Filter, culling: Culling) -> None:
+    """Digits give stars here and on the cards. They wait for the next run like verdicts, and change no verdict."""
+    page = sampled.front_end.page
+    ordered, kept = sampled.marks()
+    culling.press("4")
+    culling.shows(ordered[1], 2)
+    culling.press("ArrowLeft")
+    expect(culling.status).to_contain_text("★★★★")
+    expect(culling.button("4 stars, and go on")).to_have_attribute("aria-pressed", "true")
+    culling.press("Escape")
+    page.wait_for_function(FOCUSED, arg=str(ordered[0]))
+    first = sampled.cards.nth(0)
+    expect(first).to_contain_text("★★★★")
+    expect(sampled.status).to_contain_text("queue to apply")
+    assert sampled.marks() == (ordered, kept)
+    page.keyboard.press("2")
+    expect(first).not_to_contain_text("★★★")
+    expect(first).to_contain_text("★★")
+    sampled.run()
+    expect(sampled.status.locator("em")).to_have_count(0)
+    expect(sampled.cards.nth(0)).to_contain_text("★★")
+    sampled.cards.nth(0).focus()
+    page.keyboard.press("0")
+    expect(sampled.cards.nth(0)).not_to_contain_text("★")
+    assert sampled.node.values()["by_hand"] == ""
+
+
 def transform(culling: Culling) -> tuple[float, float, float]:
     """Scale and place of the pictures on the stage, which must be the same for all."""
     found = culling.dialog.locator(".unc-culling-picture").evaluate_all(

@@ -157,6 +157,19 @@ def test_verdicts_and_stars_are_in_the_ledger_and_in_the_file(comfy: Comfy, tmp_
     assert path.read_bytes() == untouched and comfy.rows()[0]["state"] == "unreviewed"
 
 
+@pytest.mark.parametrize(("kind", "suffix"), [("png", ".png"), ("webp", ".webp"), ("jpeg", ".jpg")])
+def test_stars_from_the_filter_are_saved(comfy: Comfy, tmp_path: Path, kind: str, suffix: str) -> None:
+    measured = replace(made(2, 1), stars=(0, 4))
+    names = comfy.save(1, measured=measured, kind=kind)
+    assert [rating(tmp_path / "output" / name) for name in names] == [None, "4"]
+    found = {row["file"]["filename"]: (row["stars"], row["missing"]) for row in comfy.rows()}
+    assert found == {names[0]: (0, False), names[1]: (4, False)}
+    starred = next(row for row in comfy.rows() if row["stars"])
+    assert comfy.judge(starred["id"], stars=0)["failed"] == []
+    comfy.save(1, "bare", measured=made(2, 1), kind=kind)
+    assert (tmp_path / "output" / names[1]).read_bytes() == (tmp_path / "output" / f"bare_00002_{suffix}").read_bytes()
+
+
 def test_a_file_that_is_not_the_images_own_is_never_written(comfy: Comfy, tmp_path: Path) -> None:
     (name,), (other,) = comfy.save(1), comfy.save(2)
     second, first = comfy.rows()

@@ -73,7 +73,7 @@ def test_verdicts_by_hand_hold_for_their_images_alone(
         assert output.args[8] == sorted((second, worst))
         assert "kept 2 of 4, 2 by hand" in output.args[9]
         shown = judged(output)
-        assert (shown["by_hand"], shown["digests"]) == ({"keep": [worst], "reject": [best]}, digests)
+        assert (shown["by_hand"], shown["digests"]) == ({"keep": [worst], "reject": [best], "stars": {}}, digests)
 
     found = filtered(mode="percentile", percentile=100).args[3].select([worst, best])
     part = filtered(uncertainty=found, images=None, latents=None, masks=None, keep=1, by_hand=by_digest)
@@ -85,6 +85,19 @@ def test_verdicts_by_hand_hold_for_their_images_alone(
     assert output.args[9].count("not used: 2 verdicts by hand on images of other batches") == 1
     with pytest.raises(ValueError, match="by_hand: keep names image 4, but this batch has 4"):
         filtered(by_hand='{"keep": [4]}')
+
+
+def test_stars_go_with_the_images(filtered: Callable[..., Any]) -> None:
+    """The next filter knows them, and gives others in their place."""
+    output = filtered(mode="percentile", percentile=100, by_hand='{"stars": {"2": [0, 3], "5": [1]}}')
+    found = output.args[3]
+    assert (found.stars, judged(output)["stars"]) == ((2, 5, 0, 2), [0, 0, 0, 0])
+    assert judged(output)["by_hand"]["stars"] == {"0": 2, "1": 5, "3": 2}
+    part = found.select([3, 1])
+    output = filtered(uncertainty=part, images=None, latents=None, masks=None, mode="percentile", by_hand='{"stars": {"4": [0]}}')
+    assert judged(output)["stars"] == [2, 5]
+    kept, rejected = output.args[3], output.args[10]
+    assert sorted((*kept.stars, *rejected.stars)) == [4, 5]
 
 
 def test_in_mode_choose_nothing_goes_on_until_somebody_chose(filtered: Callable[..., Any]) -> None:
@@ -216,7 +229,6 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
             torch.testing.assert_close(index["ranges"][q, 2, image], ends)
     name = about["pictures"][3][0]
     picture = Image.open(Path(folder_paths().get_temp_directory()) / name["subfolder"] / name["filename"])
-    grey = (images[3] * torch.tensor([0.299, 0.587, 0.114])).sum(-1) * 255
     assert [*output.ui] == ["uncertainty_view", "images"]
     listed = Image.open(Path(folder_paths().get_temp_directory()) / "uncertainty" / output.ui["images"][3]["filename"])
     small = Image.open(Path(folder_paths().get_temp_directory()) / "uncertainty" / about["thumbnails"][3]["filename"])
@@ -224,7 +236,7 @@ def test_the_browser_gets_every_map_and_what_belongs_to_it(pack: Callable[[str],
     assert int((torch.from_numpy(np.array(small)) - images * 255).abs().mean((1, 2, 3)).argmin()) == 3  # JPEG blurs the noise
     overlay = output.args[1][3] * 255
     assert len(output.ui["images"]) == 4 and (torch.from_numpy(np.array(listed)) - overlay).abs().mean() < 8  # JPEG
-    assert picture.mode == "L" and (torch.from_numpy(np.array(picture)) - grey).abs().max() <= 1.5  # truncated, then rounded
+    assert picture.mode == "RGB" and (torch.from_numpy(np.array(picture)) - images[3] * 255).abs().max() <= 1  # truncated
 
 
 def test_the_spread_is_that_inside_the_mask(pack: Callable[[str], ModuleType], sampled: tuple[dict, Any]) -> None:

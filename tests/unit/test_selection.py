@@ -208,8 +208,14 @@ def test_verdicts_by_hand_are_of_images() -> None:
     text = '{"keep": ["a", 2], "reject": ["b", "elsewhere"]}'
     assert ByHand.parse(text).on(["b", "a", "c"]) == Verdicts(frozenset({1, 2}), frozenset({0}), 1)
     assert ByHand.parse(text).on(["x", "y", "z"]) == Verdicts(frozenset({2}), frozenset(), 3)
-    for nothing in ("", "  ", "{}", '{"keep": []}'):
+    for nothing in ("", "  ", "{}", '{"keep": []}', '{"stars": {}}'):
         assert ByHand.parse(nothing).on(["a"]) == UNDECIDED
+
+
+def test_stars_are_of_images() -> None:
+    text = '{"stars": {"5": ["a", 2], "1": ["b", "elsewhere"]}}'
+    assert ByHand.parse(text).on(["b", "a", "c"]) == Verdicts(stars={0: 1, 1: 5, 2: 5})
+    assert ByHand.parse(text).on(["x", "y", "z"]) == Verdicts(stars={2: 5})
 
 
 @pytest.mark.parametrize(
@@ -217,12 +223,17 @@ def test_verdicts_by_hand_are_of_images() -> None:
     [
         ("keep 3", "Expecting value"),
         ("[1]", "got a list"),
-        ('{"keeps": [1]}', "'keeps' is neither keep nor reject"),
+        ('{"keeps": [1]}', "'keeps' is neither keep nor reject nor stars"),
         ('{"keep": 1}', "keep is 1, not a list"),
         ('{"reject": [-1]}', "reject contains -1, which is neither an index from 0 nor a digest"),
         ('{"keep": [true]}', "keep contains True"),
         ('{"keep": [1.5]}', "keep contains 1.5"),
         ([1], "it is a list"),
+        ('{"stars": [3]}', "stars is [3], not an object"),
+        ('{"stars": {"6": [0]}}', "stars has the number '6', which is none from 1 to 5"),
+        ('{"stars": {"0": [0]}}', "stars has the number '0'"),
+        ('{"stars": {"3": 0}}', "stars 3 is 0, not a list"),
+        ('{"stars": {"3": [-1]}}', "stars 3 contains -1"),
     ],
 )
 def test_other_texts_than_verdicts_are_named(text: object, told: str) -> None:
@@ -238,6 +249,10 @@ def test_verdicts_that_cannot_be_followed_are_named() -> None:
         ByHand.parse('{"reject": [0, 2]}').on(["a", "b"])
     with pytest.raises(ValueError, match="by_hand both keeps and rejects image 1: leave one of them out"):
         ByHand.parse('{"keep": ["b"], "reject": [1]}').on(["a", "b"])
+    with pytest.raises(ValueError, match="by_hand: stars 4 names image 2, but this batch has 2"):
+        ByHand.parse('{"stars": {"4": [2]}}').on(["a", "b"])
+    with pytest.raises(ValueError, match="by_hand gives image 1 both 4 and 2 stars: leave one of them out"):
+        ByHand.parse('{"stars": {"4": ["b"], "2": [1]}}').on(["a", "b"])
 
 
 @given(

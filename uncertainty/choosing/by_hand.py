@@ -1,12 +1,15 @@
-"""Verdicts by hand: a person keeps or rejects single images, whatever the rule says."""
+"""Verdicts by hand: a person keeps or rejects single images, whatever the rule says, and gives them stars."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..storage.foreign import fields
+from ..storage.rating import MOST_STARS
 
 NAME = "by_hand"
+VERDICTS = ("keep", "reject")
+STARS = "stars"
 EXAMPLE = '{"keep": [0, 3], "reject": [5]}'
 
 
@@ -18,11 +21,13 @@ class Verdicts:
         keep: indices of the images to keep.
         reject: indices of the images to reject.
         elsewhere: number of verdicts on images that are not in the batch.
+        stars: 1 to ``MOST_STARS`` by index, of the images that were given some.
     """
 
     keep: frozenset[int] = frozenset()
     reject: frozenset[int] = frozenset()
     elsewhere: int = 0
+    stars: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> frozenset[int]:
@@ -38,11 +43,12 @@ class ByHand:
     """Verdicts by hand as they are saved with a workflow.
 
     An image is named by its digest, see ``fingerprints.image_digests``, so that no other image inherits the verdict; or by its
-    index, from 0, which holds in every batch.
+    index, from 0, which holds in every batch. ``stars`` names images by their number of stars.
     """
 
     keep: tuple[str | int, ...] = ()
     reject: tuple[str | int, ...] = ()
+    stars: Mapping[int, tuple[str | int, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: Any) -> "ByHand":
@@ -59,22 +65,32 @@ class ByHand:
             found = fields(text)
         except ValueError as error:
             raise ValueError(_wrong(str(error))) from error
-        if unknown := sorted(set(found) - {"keep", "reject"}):
-            raise ValueError(_wrong(f"{unknown[0]!r} is neither keep nor reject"))
-        return cls(**{verdict: tuple(_images(verdict, value)) for verdict, value in found.items()})
+        if unknown := sorted(set(found) - {*VERDICTS, STARS}):
+            raise ValueError(_wrong(f"{unknown[0]!r} is neither keep nor reject nor stars"))
+        stars = _stars(found.pop(STARS, {}))
+        return cls(**{verdict: tuple(_images(verdict, value)) for verdict, value in found.items()}, stars=stars)
 
     def on(self, digests: Sequence[str]) -> Verdicts:
         """The verdicts on the images of a batch, given their digests.
 
         Raises:
-            ValueError: an index is not in the batch, or an image is both kept and rejected.
+            ValueError: an index is not in the batch, or an image is both kept and rejected, or has two numbers of stars.
         """
         places = {digest: index for index, digest in enumerate(digests)}
-        found = {verdict: _indices(verdict, getattr(self, verdict), places) for verdict in ("keep", "reject")}
+        found = {verdict: _indices(verdict, getattr(self, verdict), places) for verdict in VERDICTS}
         if both := sorted(found["keep"] & found["reject"]):
             raise ValueError(f"{NAME} both keeps and rejects image {both[0]}: leave one of them out.")
         named = {*self.keep, *self.reject}
-        return Verdicts(**found, elsewhere=sum(isinstance(name, str) and name not in places for name in named))
+        elsewhere = sum(isinstance(name, str) and name not in places for name in named)
+        return Verdicts(**found, elsewhere=elsewhere, stars=self._stars_on(places))
+
+    def _stars_on(self, places: dict[str, int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for count, images in self.stars.items():
+            for index in sorted(_indices(f"{STARS} {count}", images, places)):
+                if found.setdefault(index, count) != count:
+                    raise ValueError(f"{NAME} gives image {index} both {found[index]} and {count} stars: leave one of them out.")
+        return found
 
 
 def _images(verdict: str, value: Any) -> list[str | int]:
@@ -84,6 +100,15 @@ def _images(verdict: str, value: Any) -> list[str | int]:
         if not isinstance(image, str) and (type(image) is not int or image < 0):
             raise ValueError(_wrong(f"{verdict} contains {image!r}, which is neither an index from 0 nor a digest of an image"))
     return value
+
+
+def _stars(found: Any) -> dict[int, tuple[str | int, ...]]:
+    if not isinstance(found, dict):
+        raise ValueError(_wrong(f'stars is {found!r}, not an object such as {{"5": [0]}}'))
+    counts = {str(count): count for count in range(1, MOST_STARS + 1)}
+    if unknown := [name for name in found if name not in counts]:
+        raise ValueError(_wrong(f"stars has the number {unknown[0]!r}, which is none from 1 to {MOST_STARS}"))
+    return {counts[name]: tuple(_images(f"{STARS} {name}", images)) for name, images in found.items()}
 
 
 def _indices(verdict: str, named: Sequence[str | int], places: dict[str, int]) -> frozenset[int]:

@@ -65,6 +65,19 @@ def write_rating(path: Path, rating: int) -> tuple[int, int]:
     return after.st_size, after.st_mtime_ns
 
 
+def rated(content: bytes, rating: int) -> bytes:
+    """The content of a picture with a rating, 0 to ``MOST_STARS``.
+
+    Raises:
+        ValueError: it is no complete picture, or has XMP that cannot be edited.
+    """
+    if not rating:
+        return content
+    target = io.BytesIO()
+    _copy(io.BytesIO(content), target, rating)
+    return target.getvalue()
+
+
 def without_rating(path: Path) -> bytes:
     """The content of a picture as it was before ``write_rating``.
 

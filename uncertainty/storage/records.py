@@ -122,6 +122,7 @@ def records_of(measured: UncertaintyMap, files: Sequence[str] | None = None) -> 
             prompt_digest=known.get("prompt"),
             file=None if files is None else files[index],
             state="sorted_out" if known.get("sorted_out") else STATES[0],
+            stars=measured.stars[index],
             extra_scores={
                 kind: (float(score.values[index]), score.higher_is_better) for kind, score in measured.extra_scores.items()
             },

@@ -25,6 +25,7 @@ from ..settings import check_settings
 from ..thresholds import Thresholds
 from . import foreign
 from .atomic import atomic_write
+from .rating import MOST_STARS
 
 MAP, CALIBRATION, THRESHOLDS = "map", "calibration", "thresholds"
 VERSION = 1
@@ -72,6 +73,7 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
         "total_steps": measured.total_steps,
         "settings": dict(measured.settings),
         "places": list(measured.places),
+        "stars": list(measured.stars),
         "extra_scores": {name: score.higher_is_better for name, score in measured.extra_scores.items()},
     }
     tensors |= _named("extra_scores", {name: score.values for name, score in measured.extra_scores.items()})
@@ -102,6 +104,7 @@ def load_map(path: Path) -> UncertaintyMap:
             baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
             of_run=of_run,
             places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
+            stars=tuple(foreign.field({"stars": [], **header}, "stars", listed(whole(0, MOST_STARS)))),
             extra_scores=_extra_scores(tensors, foreign.field({"extra_scores": {}, **header}, "extra_scores", named(TRUTH))),
         )
         _check_map(measured)

@@ -3,28 +3,36 @@
 import { numberKept, validFirst } from "./rule.js";
 
 /**
- * @typedef {{keep: (string | number)[], reject: (string | number)[]}} ByHand images by digest, or by index in any batch
- * @typedef {{keep: number[], reject: number[]}} Verdicts indices of the images of a batch
+ * @typedef {string | number} Named an image by digest, or by index in any batch
+ * @typedef {{keep: Named[], reject: Named[], stars: Record<string, Named[]>}} ByHand `stars`: images by their number of stars
+ * @typedef {{keep: number[], reject: number[], stars: Record<number, number>}} Verdicts indices of the images of a batch, and their
+ *   stars by index
  */
+
+/** @returns {ByHand} */
+export function nothing() {
+  return { keep: [], reject: [], stars: {} };
+}
 
 /** @param {string} text @returns {ByHand | null} null if it cannot be read */
 export function parse(text) {
-  if (!text.trim()) return { keep: [], reject: [] };
+  if (!text.trim()) return nothing();
   try {
-    const { keep = [], reject = [] } = JSON.parse(text);
-    return Array.isArray(keep) && Array.isArray(reject) ? { keep, reject } : null;
+    const found = { ...nothing(), ...JSON.parse(text) };
+    return [found.keep, found.reject, ...Object.values(found.stars)].every(Array.isArray) ? found : null;
   } catch {
     return null;
   }
 }
 
 /** The verdicts on the images of a batch, given their digests. @param {ByHand} byHand @param {string[]} digests @returns {Verdicts} */
-export function verdictsOn({ keep, reject }, digests) {
-  const indices = (/** @type {(string | number)[]} */ named) => {
+export function verdictsOn({ keep, reject, stars }, digests) {
+  const indices = (/** @type {Named[]} */ named) => {
     const all = new Set(named);
     return digests.map((_, index) => index).filter((index) => all.has(index) || all.has(digests[index]));
   };
-  return { keep: indices(keep), reject: indices(reject) };
+  const rated = Object.entries(stars).flatMap(([count, named]) => indices(named).map((index) => [index, Number(count)]));
+  return { keep: indices(keep), reject: indices(reject), stars: Object.fromEntries(rated) };
 }
 
 /** What was decided by hand for an image; null if the rule decides. @param {Verdicts} verdicts @param {number} index @returns {"keep" | "reject" | null} */
@@ -33,31 +41,47 @@ export function verdictOn({ keep, reject }, index) {
 }
 
 /**
- * The text after one more verdict.
+ * The text after one more word.
  *
  * @param {ByHand} byHand
  * @param {number} index of the image
  * @param {string[]} digests of its batch
- * @param {"keep" | "reject" | null} verdict null: the rule decides again
- * @param {boolean} alone whether the run had no other batch; verdicts on images of other runs are then forgotten
+ * @param {import("../shared/said.js").Said} said without a verdict, the rule decides again
+ * @param {boolean} alone whether the run had no other batch; what was said of images of other runs is then forgotten
  */
-export function decide(byHand, index, digests, verdict, alone) {
-  const stays = (/** @type {string | number} */ named) =>
-    named !== index && named !== digests[index] && !(alone && typeof named === "string" && !digests.includes(named));
-  const changed = { keep: byHand.keep.filter(stays), reject: byHand.reject.filter(stays) };
-  if (verdict) changed[verdict].push(digests[index]);
-  return changed.keep.length + changed.reject.length ? JSON.stringify(changed) : "";
+export function say(byHand, index, digests, said, alone) {
+  const isAbsent = (/** @type {Named} */ named) => alone && typeof named === "string" && !digests.includes(named);
+  const isOther = (/** @type {Named} */ named) => named !== index && named !== digests[index];
+  const staying = (/** @type {boolean} */ other) => (/** @type {Named} */ named) => !isAbsent(named) && (!other || isOther(named));
+  const [verdicts, ratings] = [staying("verdict" in said), staying("stars" in said)];
+  const stars = Object.fromEntries(Object.entries(byHand.stars).map(([count, named]) => [count, named.filter(ratings)]));
+  const changed = { keep: byHand.keep.filter(verdicts), reject: byHand.reject.filter(verdicts), stars };
+  if ("verdict" in said && said.verdict) changed[said.verdict].push(digests[index]);
+  if ("stars" in said && said.stars) changed.stars[said.stars] = [...(changed.stars[said.stars] ?? []), digests[index]];
+  return written(changed);
+}
+
+/** @param {ByHand} byHand */
+function written({ keep, reject, stars }) {
+  const rated = Object.entries(stars).filter(([, named]) => named.length);
+  if (!rated.length && !keep.length && !reject.length) return "";
+  return JSON.stringify({ keep, reject, ...(rated.length ? { stars: Object.fromEntries(rated) } : {}) });
 }
 
 /**
  * The text that answers for all images of a run: those that are kept, and all others rejected.
  *
- * @param {{digests: string[], kept: number[]}[]} batches
+ * @param {{digests: string[], verdicts: Verdicts}[]} batches
  */
 export function answer(batches) {
-  const all = batches.flatMap(({ digests, kept }) => digests.map((digest, index) => ({ digest, kept: kept.includes(index) })));
+  const all = batches.flatMap(({ digests, verdicts: { keep, stars } }) =>
+    digests.map((digest, index) => ({ digest, kept: keep.includes(index), stars: stars[index] ?? 0 })),
+  );
   const named = (/** @type {boolean} */ kept) => all.filter((image) => image.kept === kept).map(({ digest }) => digest);
-  return JSON.stringify({ keep: named(true), reject: named(false) });
+  /** @type {Record<number, string[]>} */
+  const rated = {};
+  for (const { digest, stars } of all) if (stars) rated[stars] = [...(rated[stars] ?? []), digest];
+  return written({ keep: named(true), reject: named(false), stars: rated });
 }
 
 /**

@@ -1,10 +1,10 @@
 /** One image in the filter's view: its picture, scores and verdict, and the buttons for a verdict by hand. */
 
-import { h } from "../shared/dom.js";
+import { h, write } from "../shared/dom.js";
 
 /** @typedef {"keep" | "reject" | null} ByHand null: the rule decides */
 
-const HINT = "P keeps it, X rejects it, U leaves it to the rule";
+const HINT = "P keeps it, X rejects it, U leaves it to the rule, 1 to 5 give stars";
 
 export class Card {
   /** The verdict by hand. @type {ByHand} */
@@ -23,6 +23,7 @@ export class Card {
     this.#urls = urls;
     this.picture = h("img", { loading: "lazy", decoding: "async", alt: "" });
     this.verdict = h("b");
+    this.stars = h("span", { className: "unc-card-stars" });
     this.badge = h("span", { className: "unc-card-hand", hidden: true }, "by hand");
     /** What takes the focus. */
     this.button = h(
@@ -34,11 +35,12 @@ export class Card {
         onclick: open,
         title: `${caption}\n${HINT}`,
         "data-image": String(index),
-        "aria-keyshortcuts": "P X U",
+        "aria-keyshortcuts": "P X U 0 1 2 3 4 5",
       },
       this.picture,
       h("span", { className: "unc-card-index" }, `#${index}`),
       this.badge,
+      this.stars,
       this.verdict,
       ...lines.map((line) => h("span", { className: "unc-card-score" }, line)),
     );
@@ -60,8 +62,10 @@ export class Card {
    *
    * @param {boolean | null} kept null: not chosen, in mode choose
    * @param {ByHand} byHand
+   * @param {number} stars
    */
-  mark(kept, byHand) {
+  mark(kept, byHand, stars) {
+    write(this.stars, "★".repeat(stars));
     const mark = kept === null ? "not chosen" : kept ? "✓ kept" : "✕ rejected";
     if (this.verdict.textContent !== mark) {
       this.verdict.textContent = mark;

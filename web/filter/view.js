@@ -7,7 +7,8 @@ import { keepKeys } from "../shared/keys.js";
 import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
-import { answer, decide, parse, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
+import { saidBy } from "../shared/said.js";
+import { answer, nothing, parse, say, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { showFieldsOfMode } from "./fields.js";
 import { Grid } from "./grid.js";
@@ -26,7 +27,7 @@ import { SendRow } from "./send_row.js";
  *   scored: {quantity: string, window_start: number, window_end: number}, pictures: {small: FileRef, large: FileRef}[],
  *   clips?: FileRef[],
  *   compared: string, parts: {name: string, scores: (number | null)[], standard_errors: (number | null)[] | null}[],
- *   digests: string[], by_hand: Verdicts, by_rule: number[], ratio: number, seed: string | null, places: number[],
+ *   digests: string[], by_hand: Verdicts, stars: number[], by_rule: number[], ratio: number, seed: string | null, places: number[],
  *   maps: {name: string, files: FileRef[]}[], waits: boolean, run: {prompt: string, node: string}
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
@@ -43,8 +44,6 @@ const SIZE = "Least size of the images: they are larger where there is room";
 const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass", "across_prompts"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
 const RANKED_BY = ["mode", "percentile", "reject", "when_none_pass", "across_prompts"];
-/** Verdicts by hand, by key. @type {Record<string, import("./card.js").ByHand>} */
-const HAND_KEYS = { p: "keep", x: "reject", u: null };
 
 /** @param {NodeHost} host */
 export function filterView(host) {
@@ -72,7 +71,7 @@ class FilterView {
     /** What passes the rule and the verdicts. @type {number[]} */
     this.passed = [];
     /** What was decided by hand. @type {Verdicts} */
-    this.verdicts = { keep: [], reject: [] };
+    this.verdicts = { keep: [], reject: [], stars: {} };
     // Increases with each load, so that an older load notices that it is outdated.
     this.generation = 0;
     /** @type {ReturnType<typeof openCulling> | null} */
@@ -97,7 +96,7 @@ class FilterView {
     keepKeys(element);
     // Dragging the line must not move the node.
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
-    this.grid.element.addEventListener("keydown", (event) => this.#decideByKey(event));
+    this.grid.element.addEventListener("keydown", (event) => this.#sayByKey(event));
     this.histogram = histogram(this.plot, {
       cut: (value) => this.#cut(value),
       step: (by) => this.#step(by),
@@ -184,7 +183,7 @@ class FilterView {
       const caption = [`image ${index}`, ...this.#facts(index)].join(" · ");
       return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, caption, lines, {
         open: () => (this.choosing && !this.undecidable ? this.#toggle(index) : this.#cull(index)),
-        decide: (verdict) => this.#decide(index, verdict),
+        decide: (verdict) => this.#say(index, { verdict }),
       });
     });
     this.grid.fill(this.cards, ratio);
@@ -255,7 +254,7 @@ class FilterView {
     this.passed = passed ?? [];
     this.kept = new Set(passed ? this.#orBest(passed, rule, verdicts) : judged.kept);
     this.cards.forEach((card, index) => {
-      card.mark(this.#isKept(index), verdictOn(verdicts, index));
+      card.mark(this.#isKept(index), verdictOn(verdicts, index), this.#stars(index));
     });
     const position = this.#position(rule);
     this.histogram.show(judged.scores, this.kept, position, this.locked);
@@ -301,7 +300,7 @@ class FilterView {
     const { files } = this.pager;
     if (!judged) return;
     this.offers.send(files, "");
-    const chosen = answer(this.batches.map((batch) => ({ digests: batch.digests, kept: this.#verdicts(batch).keep })));
+    const chosen = answer(this.batches.map((batch) => ({ digests: batch.digests, verdicts: this.#verdicts(batch) })));
     const queued = this.host.queueAgain(judged.run, "by_hand", chosen);
     this.#next();
     try {
@@ -367,7 +366,7 @@ class FilterView {
   }
 
   /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {boolean} ranked whether nothing changed that mode reference depends on */
-  #pending({ scored, kept: before, rule: ran }, rule, ranked) {
+  #pending({ scored, kept: before, rule: ran, digests, by_hand }, rule, ranked) {
     const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
     if (rescored) return "queue to score again";
     if (rule.mode === "reference" && !ranked) return "queue to rank";
@@ -375,7 +374,8 @@ class FilterView {
     if (rule.mode === "choose" && ran.mode === "choose") return ""; // the row below says it
     if (rule.mode === "choose" && !this.kept.size) return "queue to choose";
     const same = this.kept.size === before.length && before.every((index) => this.kept.has(index));
-    return same ? "" : "queue to apply";
+    const rated = digests.every((_, index) => this.verdicts.stars[index] === by_hand.stars?.[index]);
+    return same && rated ? "" : "queue to apply";
   }
 
   /** Move the cut to a score. @param {number} value */
@@ -425,28 +425,32 @@ class FilterView {
     return this.host.isLinked("by_hand") ? "Nothing can be decided here: by_hand comes by link." : "";
   }
 
-  /** Keep or reject an image by hand, or leave it to the rule. @param {number} index @param {import("./card.js").ByHand} verdict */
-  #decide(index, verdict) {
+  /** Keep or reject an image by hand, leave it to the rule, or give it stars. @param {number} index @param {import("../shared/said.js").Said} said */
+  #say(index, said) {
     const { judged } = this;
     if (!judged || this.undecidable) return;
     this.offers.unsend(this.pager.files);
     this.refused = "";
-    const byHand = this.#byHand ?? { keep: [], reject: [] };
-    this.host.set("by_hand", decide(byHand, index, judged.digests, verdict, this.pager.count === 1));
+    this.host.set("by_hand", say(this.#byHand ?? nothing(), index, judged.digests, said, this.pager.count === 1));
+  }
+
+  /** Stars of an image: those given here, or those that it came with. @param {number} index */
+  #stars(index) {
+    return this.verdicts.stars[index] ?? this.judged?.stars?.[index] ?? 0;
   }
 
   /** Choose an image, or do not. @param {number} index */
   #toggle(index) {
-    this.#decide(index, this.kept.has(index) ? null : "keep");
+    this.#say(index, { verdict: this.kept.has(index) ? null : "keep" });
   }
 
-  /** P, X and U on a card. @param {KeyboardEvent} event */
-  #decideByKey(event) {
-    const verdict = HAND_KEYS[event.key.toLowerCase()];
+  /** P, X, U and digits on a card. @param {KeyboardEvent} event */
+  #sayByKey(event) {
+    const said = saidBy(event);
     const index = this.cards.findIndex(({ element }) => element.contains(/** @type {Node} */ (event.target)));
-    if (verdict === undefined || index < 0 || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (!said || index < 0) return;
     event.preventDefault();
-    this.#decide(index, verdict);
+    this.#say(index, said);
   }
 
   /** Look at the images one by one in the whole window. @param {number} first */
@@ -459,8 +463,9 @@ class FilterView {
         verdicts: {
           undecided: this.choosing ? "Do not choose it" : "Leave it to the rule",
           locked: () => this.undecidable,
-          decide: (index, verdict) => this.#decide(Number(index), verdict),
+          decide: (index, verdict) => this.#say(Number(index), { verdict }),
         },
+        star: (index, stars) => this.#say(Number(index), { stars }),
         closed: (index) => this.grid.focus(Number(index)),
       },
       first,
@@ -480,6 +485,7 @@ class FilterView {
       facts: [...rank, ...this.#facts(index)],
       kept: this.#isKept(index),
       byHand: verdictOn(this.verdicts, index),
+      stars: this.#stars(index),
       seed: seed === null ? "" : `${seed}, place ${places[index]} in its batch`,
       maps: maps.map(({ name, files }) => ({ name, label: SCORES[name]?.label ?? name, url: fileUrl(files[index]) })),
     };

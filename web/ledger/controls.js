@@ -2,8 +2,9 @@
 
 import { h } from "../shared/dom.js";
 import { QUANTITIES } from "../shared/quantities.js";
+import { MOST_STARS } from "../shared/said.js";
 import { EVERYTHING } from "./query.js";
-import { MOST_STARS, STATES } from "./verdicts.js";
+import { STATES } from "./verdicts.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */

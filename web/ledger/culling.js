@@ -2,6 +2,7 @@
 
 import { openCulling } from "../culling/view.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { stateOf } from "./verdicts.js";
 import { path, rank, score } from "./words.js";
 
 /**
@@ -9,7 +10,6 @@ import { path, rank, score } from "./words.js";
  * @typedef {import("../culling/view.js").Verdict} Verdict
  */
 
-const STATE_OF = /** @type {const} */ ({ keep: "kept", reject: "rejected" });
 /** @type {Partial<Record<Row["state"], Verdict>>} */
 const BY_HAND = { kept: "keep", rejected: "reject" };
 
@@ -30,7 +30,7 @@ export function cullRows(rows, first, { shown, judge }) {
       verdicts: {
         undecided: "Leave it undecided",
         locked: () => "",
-        decide: (id, verdict) => judge(row(id), { state: verdict ? STATE_OF[verdict] : "unreviewed" }),
+        decide: (id, verdict) => judge(row(id), { state: stateOf(verdict) }),
       },
       star: (id, stars) => judge(row(id), { stars }),
       shown: (id) => shown(places.of(id)),

@@ -6,7 +6,7 @@ import { Card } from "./card.js";
 import { Finger } from "./finger.js";
 import { GAP, Places } from "./places.js";
 import { Selection } from "./selection.js";
-import { saidBy } from "./verdicts.js";
+import { storedBy } from "./verdicts.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
@@ -295,7 +295,7 @@ export class Grid {
   #key(event) {
     const at = this.rows.findIndex((row) => row.id === this.active);
     const next = this.#next(event.key, at);
-    const said = saidBy(event);
+    const said = storedBy(event);
     const judged = this.selection.rows.size ? [...this.selection.rows.values()] : at < 0 ? [] : [this.rows[at]];
     if (next !== undefined) {
       if (!this.rows.length) return;

@@ -4,13 +4,13 @@
  */
 
 import { h } from "../shared/dom.js";
+import { MOST_STARS } from "../shared/said.js";
 import { Controls } from "./controls.js";
 import { cullRows } from "./culling.js";
 import { Grid } from "./grid.js";
 import { openMenu } from "./menu.js";
 import { act, inWords, settings } from "./query.js";
 import { Rows } from "./rows.js";
-import { MOST_STARS } from "./verdicts.js";
 import { count, images, path } from "./words.js";
 
 /**

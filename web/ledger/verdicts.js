@@ -1,8 +1,8 @@
-/** What a person says of images: by keys, and in words. */
+/** What a person says of images: as the ledger stores it, and in words. */
+
+import { saidBy } from "../shared/said.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {{state?: string, stars?: number}} Said */
-
-export const MOST_STARS = 5;
 
 /** The states of an image, in words and for the filter. */
 export const STATES = {
@@ -12,13 +12,17 @@ export const STATES = {
   sorted_out: { label: "Sorted out", title: "Sorted out by the filter, or by the command rank", badge: "sorted out" },
 };
 
-/** @type {Record<string, Said>} */
-const KEYS = { p: { state: "kept" }, x: { state: "rejected" }, u: { state: "unreviewed" } };
-for (let stars = 0; stars <= MOST_STARS; stars++) KEYS[stars] = { stars };
+const STATE_OF = /** @type {const} */ ({ keep: "kept", reject: "rejected" });
 
-/** What a key says: P keeps, X rejects, U leaves undecided, digits give stars. @param {KeyboardEvent} event @returns {Said | undefined} */
-export function saidBy(event) {
-  return event.ctrlKey || event.metaKey || event.altKey ? undefined : KEYS[event.key.toLowerCase()];
+/** The state that a verdict by hand gives. @param {import("../shared/said.js").Verdict} verdict */
+export function stateOf(verdict) {
+  return verdict ? STATE_OF[verdict] : "unreviewed";
+}
+
+/** What a key says of an image, as it is stored. @param {KeyboardEvent} event @returns {Said | undefined} */
+export function storedBy(event) {
+  const said = saidBy(event);
+  return said && ("verdict" in said ? { state: stateOf(said.verdict) } : said);
 }
 
 /** State and stars in words; empty if there are none. @param {Row} row */
