@@ -645,6 +645,24 @@ function addLoadImage(file, place) {
 const ENDS = /** @type {const} */ (["execution_success", "execution_error", "execution_interrupted"]);
 
 /**
+ * Call back when a node has saved images, and after every run.
+ *
+ * @param {() => void} listener
+ * @returns {() => void} stops the calls
+ */
+export function onSaved(listener) {
+  const executed = (/** @type {CustomEvent<{output?: {images?: FileRef[]} | null}>} */ { detail }) => {
+    if (detail.output?.images?.some(({ type }) => type === "output")) listener();
+  };
+  api.addEventListener("executed", /** @type {any} */ (executed));
+  const stop = onRunEnded(listener);
+  return () => {
+    api.removeEventListener("executed", /** @type {any} */ (executed));
+    stop();
+  };
+}
+
+/**
  * Call back after every run, however it ended.
  *
  * @param {(prompt: string) => void} listener

@@ -1,6 +1,7 @@
-"""Shows the current map over ComfyUI's step preview during sampling."""
+"""Shows the current maps of the batch over ComfyUI's step previews during sampling."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.utils
@@ -19,7 +20,7 @@ ENLARGE = 8
 
 
 def with_map(callback: Callable[..., None] | None, guider: Any, current: Callable[[], Tensor | None]) -> Callable[..., None]:
-    """A step callback that also sends a preview of the first image with the map over it.
+    """A step callback that also sends a preview of all images of the batch with their maps over them.
 
     Args:
         callback: the sampler's own callback, which is called first.
@@ -33,19 +34,31 @@ def with_map(callback: Callable[..., None] | None, guider: Any, current: Callabl
             callback(step, denoised, x, total)
         uncertainty = current()
         if uncertainty is not None:
-            image = None if previewer is None else previewer.decode_latent_to_preview(denoised)
-            preview = ("JPEG", picture(uncertainty[:1], image), latent_preview.MAX_PREVIEW_RESOLUTION)
+            # ComfyUI's previewers decode the first image of what they get.
+            images = None if previewer is None else [previewer.decode_latent_to_preview(image) for image in denoised.split(1)]
+            preview = ("JPEG", picture(uncertainty, images), latent_preview.MAX_PREVIEW_RESOLUTION)
             comfy.utils.ProgressBar(total).update_absolute(step + 1, total, preview)
 
     return called
 
 
-def picture(uncertainty: Tensor, image: Image.Image | None) -> Image.Image:
-    """The map of one image, (1, C, *spatial), over the image or, without an image, alone."""
-    pictures = heatmaps.as_pictures(uncertainty.cpu())[:1]
-    height, width = (size * ENLARGE for size in pictures.shape[1:]) if image is None else (image.height, image.width)
-    heat = heatmaps.colorize(heatmaps.resize(heatmaps.normalize(pictures, "image"), height, width), COLORMAP)
-    if image is not None:
-        ground = torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255)
-        heat = heatmaps.overlay(ground[None], heat, OPACITY)
-    return Image.fromarray((heat[0] * 255).round().byte().numpy())
+def picture(uncertainty: Tensor, images: Sequence[Image.Image] | None) -> Image.Image:
+    """The maps of a batch, (B, C, *spatial), over its images or alone: in a grid with one colour scale; of videos, a frame."""
+    pictures = heatmaps.as_pictures(uncertainty.cpu())
+    pictures = pictures[:: len(pictures) // len(uncertainty)]
+    height, width = (size * ENLARGE for size in pictures.shape[1:]) if images is None else (images[0].height, images[0].width)
+    heat = heatmaps.colorize(heatmaps.resize(heatmaps.normalize(pictures, "batch"), height, width), COLORMAP)
+    if images is not None:
+        ground = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
+        heat = heatmaps.overlay(torch.from_numpy(ground / 255), heat, OPACITY)
+    return Image.fromarray((grid(heat) * 255).round().byte().numpy())
+
+
+def grid(pictures: Tensor) -> Tensor:
+    """Pictures (B, height, width, 3) row by row in a square that has room for them, black where there is none."""
+    count, height, width, channels = pictures.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    square = pictures.new_zeros(rows * columns, height, width, channels)
+    square[:count] = pictures
+    return square.unflatten(0, (rows, columns)).transpose(1, 2).reshape(rows * height, columns * width, channels)

@@ -85,8 +85,8 @@ class UncertaintyOptions(io.ComfyNode):
                     default=Options.live_preview,
                     optional=True,
                     tooltip=(
-                        "Show the current map over the sampler's preview while sampling. If ComfyUI's previews are off, the map "
-                        "is shown alone."
+                        "Show the images of the batch in a grid while sampling, with the current maps over them. If ComfyUI's "
+                        "previews are off, the maps are shown alone."
                     ),
                 ),
                 _choice(

@@ -42,8 +42,8 @@ def test_map_alone_where_previews_are_off(
     assert found.steps == (2, 3)
     # Shown from the first recorded step on. After the window the last map stays.
     assert [value for value, _ in pictures] == [3, 4, 5]
-    expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
-    assert expected.size == (256, 256)
+    expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1], None)
+    assert found.images == 2 and expected.size == (512, 256)  # side by side
     assert np.array_equal(pictures[-1][1], expected)
     assert not np.array_equal(pictures[0][1], pictures[1][1])
 
@@ -56,7 +56,7 @@ def test_nothing_is_shown_outside_a_noise_mask(
     mask[..., :128] = 1
     latent = loaded.latent(2) | {"noise_mask": mask}
     _, found, _ = sampling.node(loaded, latent_image=latent, options=pack("uncertainty.options").Options(live_preview=True))
-    expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1, :1], None)
+    expected = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[-1], None)
     assert np.array_equal(previews[-1][1][1], expected)
 
 
@@ -73,7 +73,18 @@ def test_map_lies_over_the_preview(
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
     _, found = run(sampling, loaded_models["demo-eps"], pack, live=True)
     third = [preview[1] for value, preview in previews if value == 3]
-    assert [image.size for image in third] == [(32, 32), (32, 32)]
-    own = pack("nodes.hook.live_preview").picture(found.quantity("denoised_variance")[:1, 0], third[0])
-    assert np.array_equal(np.asarray(third[1]), np.asarray(own))
-    assert isinstance(third[1], Image.Image) and len(np.unique(np.asarray(third[1])[..., 0] - np.asarray(third[1])[..., 1])) > 10
+    assert [image.size for image in third] == [(32, 32), (64, 32)]  # ComfyUI shows the first image, this pack both
+    maps = found.quantity("denoised_variance")[0]
+    both = np.asarray(pack("nodes.hook.live_preview").picture(maps, [third[0], third[0]]))
+    shown = np.asarray(third[1])
+    assert np.array_equal(shown[:, :32], both[:, :32]) and not np.array_equal(shown[:, 32:], both[:, 32:])
+    assert isinstance(third[1], Image.Image) and len(np.unique(shown[..., 0] - shown[..., 1])) > 10
+
+
+def test_the_grid_has_room_for_every_image(pack: Callable[[str], ModuleType]) -> None:
+    grid = pack("nodes.hook.live_preview").grid
+    for count, (rows, columns) in {1: (1, 1), 2: (1, 2), 3: (2, 2), 5: (2, 3), 16: (4, 4)}.items():
+        numbers = torch.arange(1.0, count + 1)[:, None, None, None].expand(count, 2, 3, 3)
+        tiles = grid(numbers).unfold(0, 2, 2).unfold(1, 3, 3)[:, :, 0, 0, 0]
+        assert tiles.shape == (rows, columns)
+        assert tiles.flatten().tolist() == [*range(1, count + 1)] + [0] * (rows * columns - count)

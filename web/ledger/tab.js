@@ -1,13 +1,13 @@
 /** The sidebar tab: the library beside ComfyUI's graph. */
 
-import { onRunEnded, openWorkflow, redraw } from "../adapter.js";
+import { onSaved, openWorkflow, redraw } from "../adapter.js";
 import { PAGE } from "../shared/server.js";
 import { Library } from "./library.js";
 
 /** @type {import("./library.js").Host} */
 const besideTheGraph = {
   page: PAGE,
-  onChange: onRunEnded,
+  onChange: onSaved,
   commands: ({ file, index }) => [
     { text: "Open workflow", run: () => openWorkflow(file) },
     { text: "Redraw just this one", run: () => redraw(file, index) },
