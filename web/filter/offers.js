@@ -10,6 +10,19 @@ import { onRunEnded } from "../adapter.js";
 /** The prompts that carry on a run, by its first file, until they end. @type {Map<string, string>} */
 const sent = new Map();
 
+// The runs that were chosen from or cancelled in this browser. The workflow in a saved file tells what waited when it was queued.
+const SETTLED = "Uncertainty.SettledChoices";
+const MOST_SETTLED = 1000;
+
+/** @returns {string[]} the images of these runs, oldest first */
+const settled = () => JSON.parse(localStorage.getItem(SETTLED) ?? "[]");
+
+/** @param {string} images of a run @param {boolean} done */
+function settle(images, done) {
+  const others = settled().filter((each) => each !== images);
+  localStorage.setItem(SETTLED, JSON.stringify(done ? [...others.slice(1 - MOST_SETTLED), images] : others));
+}
+
 /** @param {FileRef[]} files of a run */
 const name = (files) => files[0]?.filename ?? "";
 
@@ -31,16 +44,18 @@ export class Offers {
 
   /** Oldest first. @returns {Offer[]} */
   get #all() {
-    return this.host.memory.waiting ?? [];
+    const done = new Set(settled());
+    return (this.host.memory.waiting ?? []).filter((/** @type {Offer} */ { images }) => !done.has(images));
   }
 
   /** A run was carried out: it waits, or its images were chosen. @param {FileRef[]} files @param {Record<string, any>} output */
   take(files, { batch_digests, waits }) {
     const offer = { images: batch_digests.join(), files };
+    settle(offer.images, !waits.includes(true));
     const place = this.#all.findIndex(({ images }) => images === offer.images);
     const all = [...this.#all];
     all.splice(place < 0 ? all.length : place, place < 0 ? 0 : 1, ...(waits.includes(true) ? [offer] : []));
-    if (all.length || this.#all.length) this.host.keep({ waiting: all });
+    if (all.length || this.host.memory.waiting?.length) this.host.keep({ waiting: all });
   }
 
   /** The runs that can be chosen from. @returns {FileRef[][]} */
@@ -70,6 +85,7 @@ export class Offers {
 
   /** Forget a run. @param {FileRef[]} files */
   drop(files) {
+    for (const { images, files: these } of this.#all) if (name(these) === name(files)) settle(images, true);
     this.host.keep({ waiting: this.#all.filter((each) => name(each.files) !== name(files)) });
   }
 }
