@@ -6,6 +6,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { CARRIED } from "./shared/carry.js";
 import { ask } from "./shared/server.js";
+import { t } from "./shared/texts.js";
 
 /**
  * @typedef {import("./shared/server.js").FileRef} FileRef
@@ -26,8 +27,8 @@ import { ask } from "./shared/server.js";
  * @typedef {{activeWorkflow: Workflow | null, openWorkflows: Workflow[]}} Workflows
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
  *   `render` fills the element and returns a function that undoes it
- * @typedef {{id: string, category: string[], name: string, tooltip: string, type: "boolean", defaultValue: boolean}} Setting in
- *   ComfyUI's dialog
+ * @typedef {{type: "boolean", defaultValue: boolean} | {type: "combo", defaultValue: string, options: {text: string, value: string}[]}} Kind
+ * @typedef {{id: string, category: string[], name: string, tooltip: string} & Kind} Setting in ComfyUI's dialog
  * @typedef {{id: string, label: string, key?: string, run: () => unknown}} Command in ComfyUI's list of keys; `key` is pressed with
  *   Shift until the user binds another
  */
@@ -355,7 +356,7 @@ export class NodeHost {
   async queueAgain(run, input, value) {
     const home = workflows().activeWorkflow; // another may be open when the answers come
     const [, , output, { extra_pnginfo }, partialExecutionTargets] = await promptOf(run.prompt);
-    if (!output[run.node]) throw new Error("another node made this one while the workflow ran: set its inputs there");
+    if (!output[run.node]) throw new Error(t("another node made this one while the workflow ran: set its inputs there"));
     output[run.node].inputs[input] = value;
     const workflow = extra_pnginfo?.workflow;
     const saved = workflow && this.#savedIn(workflow);
@@ -424,7 +425,7 @@ export class NodeHost {
 
   /** Why the node does not run; empty if it does. */
   get off() {
-    return { 2: "muted", 4: "bypassed" }[/** @type {number} */ (this.node.mode)] ?? "";
+    return { 2: t("muted"), 4: t("bypassed") }[/** @type {number} */ (this.node.mode)] ?? "";
   }
 
   /** Whether a link gives the value of an input: its widget then has no effect. @param {string} name */
@@ -529,7 +530,7 @@ async function promptOf(id) {
   const finished = async () => (await ask(`/history/${encodeURIComponent(id)}`))[id]?.prompt;
   const running = async () => (await ask("/queue")).queue_running.find((/** @type {unknown[]} */ [, each]) => each === id);
   const found = (await finished()) ?? (await running()) ?? (await finished()); // it may end between the two questions
-  if (!found) throw new Error("it is not in ComfyUI's history any more");
+  if (!found) throw new Error(t("it is not in ComfyUI's history any more"));
   return found;
 }
 
@@ -540,10 +541,10 @@ async function promptOf(id) {
  */
 export async function openWorkflow(file) {
   const response = await api.fetchApi(`/view?${new URLSearchParams({ ...file })}`);
-  if (!response.ok) throw new Error(`${file.filename} cannot be read: ${response.status} ${response.statusText}`);
+  if (!response.ok) throw new Error(t("{file} cannot be read: {problem}", { file: file.filename, problem: `${response.status} ${response.statusText}` }));
   const picture = await response.blob();
   if (picture.type === "image/jpeg") {
-    throw new Error(`${file.filename} keeps its workflow, but ComfyUI reads none from JPEG files: save as PNG or WebP.`);
+    throw new Error(t("{file} keeps its workflow, but ComfyUI reads none from JPEG files: save as PNG or WebP.", { file: file.filename }));
   }
   await app.handleFile(new File([picture], file.filename, { type: picture.type }));
 }
@@ -564,7 +565,7 @@ export async function redraw(file, place) {
   const slot = sampler?.findInputSlot("latent_image") ?? -1;
   const [source, link] = [sampler?.getInputNode(slot), sampler?.getInputLink(slot)];
   if (samplers.length !== 1 || !source || !link) {
-    throw new Error("The workflow is open, but it is not clear which sampler drew the image: connect Latent From Batch before it.");
+    throw new Error(t("The workflow is open, but it is not clear which sampler drew the image: connect Latent From Batch before it."));
   }
   const one = window.LiteGraph.createNode("LatentFromBatch");
   one.pos = [sampler.pos[0] - 260, sampler.pos[1] - 130];

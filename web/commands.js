@@ -3,6 +3,7 @@
 import { actOnSelected, inView, tell } from "./adapter.js";
 import { cullListed } from "./ledger/tab.js";
 import { COMMAND_KEYS } from "./shared/keys.js";
+import { t } from "./shared/texts.js";
 import { swapItems } from "./swap.js";
 
 /** @type {import("./adapter.js").Command[]} */
@@ -18,7 +19,7 @@ async function cull() {
   if (opening || document.querySelector("dialog[open]") || inView("cull")) return;
   opening = true;
   try {
-    if (!(await cullListed())) tell("info", "There are no images to look at: no filter has results, and the sidebar lists none.");
+    if (!(await cullListed())) tell("info", t("There are no images to look at: no filter has results, and the sidebar lists none."));
   } catch (error) {
     tell("error", /** @type {Error} */ (error).message);
   } finally {
@@ -28,5 +29,5 @@ async function cull() {
 
 function rejectWorst() {
   if (inView("rejectWorst")) return;
-  tell("info", "No filter has an image to reject: run a workflow with Filter by Uncertainty Score, in a mode other than reference or choose.");
+  tell("info", t("No filter has an image to reject: run a workflow with Filter by Uncertainty Score, in a mode other than reference or choose."));
 }

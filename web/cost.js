@@ -1,6 +1,7 @@
 /** The line inside KSampler (Uncertainty) that says what measuring adds. */
 
 import { h } from "./shared/dom.js";
+import { LANGUAGE, t, tn } from "./shared/texts.js";
 
 /** Samplers that call the model several times a step. */
 const SEVERAL = /^(heun|exp_heun|dpm_2|dpm_fast|dpm_adaptive|dpmpp_2s|dpmpp_sde|seeds_|sa_solver_pece)/;
@@ -8,8 +9,8 @@ const HEIGHT = 26;
 
 /** @param {import("./adapter.js").NodeHost} host */
 export function costLine(host) {
-  const line = h("p", { className: "unc unc-cost", role: "status" });
-  host.attach(line, "cost");
+  const line = h("p", { className: "unc unc-cost", lang: LANGUAGE, role: "status" });
+  host.attach(line, t("cost"));
   const show = () => {
     line.textContent = said(host);
   };
@@ -23,13 +24,14 @@ export function costLine(host) {
 /** @param {import("./adapter.js").NodeHost} host */
 function said(host) {
   const names = ["steps", "samples", "window_start", "window_end"];
-  if (names.some((name) => host.isLinked(name))) return "Adds samples × window steps model calls";
+  if (names.some((name) => host.isLinked(name))) return t("Adds samples × window steps model calls");
   const [steps, samples, start, end] = names.map((name) => Number(host.get(name)));
   const added = samples * inside(steps, start, end);
-  if (!added) return "Adds no model calls";
-  const guided = host.get("strength") === 0 && !host.isLinked("strength") ? "" : " and gradients";
+  if (!added) return t("Adds no model calls");
   const share = SEVERAL.test(String(host.get("sampler_name"))) ? "" : ` (+${Math.round((100 * added) / steps)} %)`;
-  return `Adds ${added} model ${added === 1 ? "call" : "calls"}${share}${guided}`;
+  const guided = host.get("strength") !== 0 || host.isLinked("strength");
+  if (!guided) return tn(added, "Adds {count} model call{share}", "Adds {count} model calls{share}", { share });
+  return tn(added, "Adds {count} model call{share} and gradients", "Adds {count} model calls{share} and gradients", { share });
 }
 
 /** Number of steps inside the window, as uncertainty/window.py counts them: at least one. @param {number} steps @param {number} start @param {number} end */

@@ -6,6 +6,7 @@ import { costLine } from "./cost.js";
 import { filterView } from "./filter/view.js";
 import { ledgerTab } from "./ledger/tab.js";
 import { loadStyles } from "./shared/dom.js";
+import { LANGUAGES } from "./shared/texts.js";
 import { swapItems } from "./swap.js";
 import { mapView } from "./viewer/view.js";
 
@@ -29,4 +30,14 @@ const keepPrompts = {
   type: "boolean",
   defaultValue: true,
 };
-registerPack("uncertainty-sampling", { views, patterns, tabs: [ledgerTab], settings: [keepPrompts], menu: swapItems, commands });
+/** Read by shared/texts.js. @type {import("./adapter.js").Setting} */
+const language = {
+  id: "Uncertainty.Language",
+  category: ["Uncertainty", "Views", "Language"],
+  name: "Language of the views",
+  tooltip: "Takes effect when the page is loaded again.",
+  type: "combo",
+  defaultValue: "auto",
+  options: [{ text: "As ComfyUI", value: "auto" }, ...Object.entries(LANGUAGES).map(([value, text]) => ({ text, value }))],
+};
+registerPack("uncertainty-sampling", { views, patterns, tabs: [ledgerTab], settings: [keepPrompts, language], menu: swapItems, commands });

@@ -1,6 +1,7 @@
 /** Swaps ComfyUI's samplers and Save Image for this pack's, and back, from the context menu of the node. */
 
 import { createNode } from "./adapter.js";
+import { t } from "./shared/texts.js";
 
 /**
  * @typedef {import("./adapter.js").Node} Node
@@ -24,8 +25,8 @@ const [SUBGRAPH_INPUT, SUBGRAPH_OUTPUT] = [-10, -20];
  */
 export function swapItems(node) {
   const [measuring, plain] = [MEASURING[node.type], PLAIN[node.type]];
-  if (measuring) return [{ label: "Measure uncertainty here", act: () => measure(node, measuring) }];
-  return plain ? [{ label: "Do not measure uncertainty here", act: () => swap(node, plain) }] : [];
+  if (measuring) return [{ label: t("Measure uncertainty here"), act: () => measure(node, measuring) }];
+  return plain ? [{ label: t("Do not measure uncertainty here"), act: () => swap(node, plain) }] : [];
 }
 
 /** Swap a node for one that measures. What is saved is measured where it is sampled. @param {Node} node @param {string} type */

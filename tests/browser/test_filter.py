@@ -257,7 +257,7 @@ def test_a_linked_rule_shows_what_the_run_did(each_front_end: "FrontEnd", tmp_pa
     expect(shown.status).to_have_text("2 of 6 kept")
     for mode, word in ((4, "bypassed"), (2, "muted")):
         shown.node.on("(node, mode) => { node.mode = mode; }", mode)
-        expect(shown.status).to_have_text(f"2 of 6 kept when it last ran{word}, does not run")
+        expect(shown.status).to_have_text(f"2 of 6 kept · when it last ran{word}, does not run")
     shown.node.on("(node) => { node.mode = 0; }")
     expect(shown.status).to_have_text("2 of 6 kept")
     shown.node.on("(node) => node.disconnectInput(node.inputs.findIndex((each) => each.name === 'keep'))")

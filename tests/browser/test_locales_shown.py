@@ -74,10 +74,12 @@ def test_nodes_fields_tooltips_and_settings_are_translated(each_front_end: "Fron
     page.get_by_text(told["tooltip"], exact=True).first.wait_for()
     each_front_end.photograph(f"locale_{language}_{'nodes2' if vue else 'canvas'}")
 
-    (setting,) = json.loads((ROOT / "locales" / language / "settings.json").read_text()).values()
+    settings = json.loads((ROOT / "locales" / language / "settings.json").read_text())
     each_front_end.command("Comfy.ShowSettingsDialog")
     dialog = page.get_by_role("dialog").last
     dialog.get_by_text("Uncertainty", exact=True).first.click()
-    dialog.get_by_text(setting["name"], exact=True).wait_for()
+    for setting in settings.values():
+        dialog.get_by_text(setting["name"], exact=True).wait_for()
+    dialog.get_by_text(settings["Uncertainty_Language"]["options"]["As ComfyUI"], exact=True).first.wait_for()
     each_front_end.photograph(f"locale_{language}_setting_{'nodes2' if vue else 'canvas'}")
     assert each_front_end.complaints == []

@@ -1,6 +1,7 @@
-"""Translations of nodes and settings. A text without a translation is shown in English.
+"""Translations of nodes, settings and commands. A text without a translation is shown in English.
 
-English is written once: in the schemas, and of the settings in ``web/index.js``.
+English is written once: in the schemas, of the settings in ``web/index.js``, of the commands in ``web/commands.js``. What the
+views say has tables of its own, see ``test_texts.py``.
 
 Nothing has to be translated together with a change of the English text: ``test_everything_is_translated`` lists what is left.
 For that, ``tests/fixtures/translated.json`` holds digests of each translation and of the English text it was made from.
@@ -20,7 +21,7 @@ from dev.bootstrap import ROOT
 LOCALES = ROOT / "locales"
 GOLDEN = ROOT / "tests" / "server" / "object_info.json"
 TRANSLATED = ROOT / "tests" / "fixtures" / "translated.json"
-FILES = ("main", "nodeDefs", "settings")
+FILES = ("main", "nodeDefs", "settings", "commands")
 LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
 
 Path = tuple[str, ...]  # the keys that lead to a text
@@ -108,16 +109,29 @@ def choices(node: dict[str, Any] | None) -> set[str]:
     return values
 
 
-# As they are declared in web/index.js.
-SETTING = re.compile(r'  id: "(.+)",\n  category: \[(.+)\],\n  name: "(.+)",\n  tooltip: "(.+)",\n')
+# As they are declared in web/index.js. A setting may have choices; the languages among them call themselves by their own names.
+SETTING = re.compile(r'  id: "(.+)",\n  category: \[(.+)\],\n  name: "(.+)",\n  tooltip: "(.+)",\n((?:  .*\n)*)')
+CHOICE = re.compile(r'text: "(.+?)"')
+# As they are declared in web/commands.js.
+COMMAND = re.compile(r'  \{ id: "(.+?)", label: "(.+?)"')
 
 
 def settings() -> dict[str, Any]:
     """The texts of ComfyUI's dialog of settings in the layout of settings.json and main.json. Ids have no dots there."""
     declared = SETTING.findall((ROOT / "web" / "index.js").read_text())
     categories = {name for _, listed, *_ in declared for name in json.loads(f"[{listed}]")[:2]} - PROPER
-    texts = {identity.replace(".", "_"): {"name": name, "tooltip": tooltip} for identity, _, name, tooltip in declared}
+    texts = {}
+    for identity, _, name, tooltip, rest in declared:
+        options = {text: text for text in CHOICE.findall(rest)}
+        texts[identity.replace(".", "_")] = {"name": name, "tooltip": tooltip} | ({"options": options} if options else {})
     return texts | {"settingsCategories": {name: name for name in categories}}
+
+
+def commands() -> dict[str, Any]:
+    """The commands in the layout of commands.json."""
+    declared = COMMAND.findall((ROOT / "web" / "commands.js").read_text())
+    assert declared
+    return {identity.replace(".", "_"): {"label": label} for identity, label in declared}
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +148,8 @@ def english(nodes: dict[str, Any]) -> dict[Path, str]:
     types = {kind for kind, name in outputs if kind == name and kind.startswith("UNCERTAINTY")}
     categories = {node["category"].rpartition("/")[2] for node in nodes.values()}
     texts = {name: in_english(node) for name, node in nodes.items()}
-    texts |= {"nodeCategories": {name: name for name in categories}, "dataTypes": {name: name for name in types}} | settings()
-    return flat(texts)
+    texts |= {"nodeCategories": {name: name for name in categories}, "dataTypes": {name: name for name in types}}
+    return flat(texts | settings() | commands())
 
 
 def translation(language: str) -> dict[Path, str]:

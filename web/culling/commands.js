@@ -2,6 +2,7 @@
 
 import { overlayDialog } from "../shared/dialog.js";
 import { h, write } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 
 /**
  * @typedef {{
@@ -15,16 +16,16 @@ import { h, write } from "../shared/dom.js";
 /** @type {Record<string, string>} */
 const KEY_SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc" };
 const MOUSE = [
-  ["wheel, pinch", "Zoom"],
-  ["double click", "1:1 and back"],
-  ["drag", "Move the enlarged picture; otherwise swipe to the next image"],
+  [t("wheel, pinch"), t("Zoom")],
+  [t("double click"), t("1:1 and back")],
+  [t("drag"), t("Move the enlarged picture; otherwise swipe to the next image")],
 ];
 
 export class Commands {
   /** @param {Command[]} commands the last one closes the view @param {(why: string) => void} refuse told why a command cannot be done */
   constructor(commands, refuse) {
     this.refuse = refuse;
-    const help = { keys: ["F1", "?"], sign: "?", label: "List of keys", bar: "view", run: () => this.#help() };
+    const help = { keys: ["F1", "?"], sign: "?", label: t("List of keys"), bar: "view", run: () => this.#help() };
     /** @type {Command[]} */
     this.commands = [...commands.slice(0, -1), help, ...commands.slice(-1)];
     /** @type {Map<Command, {button: HTMLButtonElement, sign: HTMLElement, word: HTMLElement}>} */
@@ -84,7 +85,7 @@ export class Commands {
     const keyed = this.commands.filter(({ keys, shown }) => keys.length && shown?.() !== false);
     const rows = keyed.map(({ keys, label }) => row(keys.map((key) => h("kbd", {}, signOf(key))), label));
     const table = h("table", {}, ...rows, ...MOUSE.map(([how, what]) => row([how], what)));
-    const { dialog } = overlayDialog("Keys", h("div", { className: "unc-culling-keys" }, h("h2", {}, "Keys"), table));
+    const { dialog } = overlayDialog(t("Keys"), h("div", { className: "unc-culling-keys" }, h("h2", {}, t("Keys")), table));
     dialog.addEventListener("keydown", (event) => {
       if (!["F1", "?"].includes(event.key)) return;
       event.preventDefault();

@@ -1,6 +1,7 @@
 /** One image on the stage: its small picture at once, the large one as soon as it is decoded, and a map over it. */
 
 import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { picture } from "./pictures.js";
 
 /**
@@ -8,7 +9,7 @@ import { picture } from "./pictures.js";
  * @typedef {import("./view.js").Overlay} Overlay
  */
 
-const GONE = "The file no longer exists.";
+const GONE = t("The file no longer exists.");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Pane {
@@ -33,7 +34,8 @@ export class Pane {
   get actual() {
     const image = this.ground.querySelector("img");
     if (!image || image !== picture(this.#url).image) return NaN;
-    const fitted = Math.min(this.element.clientWidth / image.naturalWidth, this.element.clientHeight / image.naturalHeight);
+    const { width, height } = this.element.getBoundingClientRect(); // not clientWidth, which is rounded
+    const fitted = Math.min(width / image.naturalWidth, height / image.naturalHeight);
     return 1 / (fitted * window.devicePixelRatio);
   }
 
@@ -71,7 +73,7 @@ export class Pane {
     const shown = await this.#heat(overlay);
     if (this.overlay?.url !== overlay.url) return;
     if (shown) this.heat.replaceChildren(shown);
-    else this.#say(`No map: ${(await overlay.why?.()) ?? "its file no longer exists"}`);
+    else this.#say(t("No map: {reason}", { reason: (await overlay.why?.()) ?? t("its file no longer exists") }));
   }
 
   /** The picture of a map, null if there is none. @param {Overlay} overlay @returns {Promise<HTMLElement | null>} */

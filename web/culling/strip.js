@@ -1,6 +1,7 @@
 /** The filmstrip: small pictures of the list with their verdicts. Only those in sight are in the page. */
 
 import { h, write } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { mark } from "./words.js";
 
 /**
@@ -27,7 +28,7 @@ export class Strip {
     this.item = item;
     this.choose = choose;
     this.row = h("div", { className: "unc-culling-row" });
-    this.element = h("div", { className: "unc-culling-strip", role: "group", "aria-label": "All images", onscroll: () => this.#fill() }, this.row);
+    this.element = h("div", { className: "unc-culling-strip", role: "group", "aria-label": t("All images"), onscroll: () => this.#fill() }, this.row);
     this.watch = new ResizeObserver(([{ contentRect }]) => {
       this.#room = contentRect.width;
       this.#center();

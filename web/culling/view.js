@@ -11,7 +11,7 @@
  *         ids: () => rows.map((row) => row.id),
  *         item: (id) => ({ id, name: path(row), small, large, facts: [rank(row), score(row)], kept: !row.rejected, byHand: null }),
  *         verdicts: {
- *           undecided: "Without a verdict",
+ *           undecided: "Leave it without a verdict, and go on",
  *           locked: () => "",
  *           decide: (id, verdict) => …, // may return a promise; what it is rejected with is shown
  *         }, // without them, there is nothing to decide
@@ -25,6 +25,7 @@
 
 import { modalDialog } from "../shared/dialog.js";
 import { h, write } from "../shared/dom.js";
+import { t, tn } from "../shared/texts.js";
 import { Commands } from "./commands.js";
 import { Lineup, MOST } from "./lineup.js";
 import { picture } from "./pictures.js";
@@ -46,7 +47,7 @@ import { details, mark, summary } from "./words.js";
  * }} Item an image: URLs of its picture, small and large, empty if there is none, and of the clip that plays instead; what is said of
  *   it, such as rank and score; whether it is kept, null if nothing is known yet
  * @typedef {{undecided: string, locked: () => string, decide: (id: Id, verdict: Verdict) => unknown}} Verdicts `undecided` says what U
- *   leaves an image to; `locked` says why nothing can be decided, empty if it can
+ *   does; `locked` says why nothing can be decided, empty if it can
  * @typedef {{
  *   name: string, ids: () => Id[], item: (id: Id) => Item, verdicts?: Verdicts, star?: (id: Id, stars: number) => unknown,
  *   shown?: (id: Id) => void, closed?: (id: Id) => void, map?: string
@@ -98,9 +99,9 @@ class CullingView {
     this.dialog = modalDialog(
       "unc unc-culling",
       list.name,
-      h("header", {}, this.place, bar("View", "view")),
+      h("header", {}, this.place, bar(t("View"), "view")),
       this.stage.element,
-      h("footer", {}, this.status, this.details, bar("Verdict", "back", "decide", "on"), bar("Stars", "stars"), this.strip.element),
+      h("footer", {}, this.status, this.details, bar(t("Verdict"), "back", "decide", "on"), bar(t("Stars"), "stars"), this.strip.element),
     );
     this.dialog.addEventListener("keydown", (event) => this.commands.press(event));
     this.stage.element.addEventListener("pointermove", (event) => this.#read(event));
@@ -118,16 +119,16 @@ class CullingView {
 
   /** What can be done here, in the order of the buttons and of the list of keys. @returns {import("./commands.js").Command[]} */
   #offered() {
-    return [...this.#browsing(), ...this.#deciding(), ...this.#stars(), ...this.#zooming(), ...this.#comparing(), ...this.#mapping(), { keys: ["Escape"], sign: "×", label: "Close", bar: "view", run: () => this.close() }];
+    return [...this.#browsing(), ...this.#deciding(), ...this.#stars(), ...this.#zooming(), ...this.#comparing(), ...this.#mapping(), { keys: ["Escape"], sign: "×", label: t("Close"), bar: "view", run: () => this.close() }];
   }
 
   /** @returns {import("./commands.js").Command[]} */
   #browsing() {
     return [
-      { keys: ["ArrowLeft"], sign: "‹", label: "Previous image", bar: "back", run: () => this.#go(-1) },
-      { keys: ["ArrowRight"], sign: "›", label: "Next image", bar: "on", run: () => this.#go(1) },
-      { keys: ["Home"], label: "First image", run: () => this.#go(-Infinity) },
-      { keys: ["End"], label: "Last image", run: () => this.#go(Infinity) },
+      { keys: ["ArrowLeft"], sign: "‹", label: t("Previous image"), bar: "back", run: () => this.#go(-1) },
+      { keys: ["ArrowRight"], sign: "›", label: t("Next image"), bar: "on", run: () => this.#go(1) },
+      { keys: ["Home"], label: t("First image"), run: () => this.#go(-Infinity) },
+      { keys: ["End"], label: t("Last image"), run: () => this.#go(Infinity) },
     ];
   }
 
@@ -142,9 +143,9 @@ class CullingView {
       pressed: () => this.item.byHand === verdict,
     });
     return [
-      { keys: ["P"], sign: "✓", word: "Keep", label: "Keep it and go on", ...decide("keep") },
-      { keys: ["U"], sign: "○", word: "Neither", label: `${verdicts.undecided}, and go on`, ...decide(null) },
-      { keys: ["X"], sign: "✕", word: "Reject", label: "Reject it and go on", ...decide("reject") },
+      { keys: ["P"], sign: "✓", word: t("Keep"), label: t("Keep it and go on"), ...decide("keep") },
+      { keys: ["U"], sign: "○", word: t("Neither"), label: verdicts.undecided, ...decide(null) },
+      { keys: ["X"], sign: "✕", word: t("Reject"), label: t("Reject it and go on"), ...decide("reject") },
     ];
   }
 
@@ -155,7 +156,7 @@ class CullingView {
     return [0, 1, 2, 3, 4, 5].map((stars) => ({
       keys: [String(stars)],
       sign: () => (stars === 0 ? "–" : (this.item.stars ?? 0) >= stars ? "★" : "☆"),
-      label: stars === 0 ? "No stars, and go on" : `${stars} ${stars === 1 ? "star" : "stars"}, and go on`,
+      label: stars === 0 ? t("No stars, and go on") : tn(stars, "{count} star, and go on", "{count} stars, and go on"),
       bar: "stars",
       run: () => this.#decide((id) => list.star?.(id, stars)),
       pressed: () => (this.item.stars ?? 0) === stars,
@@ -168,10 +169,10 @@ class CullingView {
     /** @type {Record<string, [number, number]>} */
     const ways = { "Shift ArrowLeft": [1, 0], "Shift ArrowRight": [-1, 0], "Shift ArrowUp": [0, 1], "Shift ArrowDown": [0, -1] };
     return [
-      { keys: ["Z"], sign: "⌕", word: "1:1", label: "1:1, and back to the whole picture", bar: "view", run: () => zoom.toggle(), pressed: () => zoom.enlarged },
-      { keys: ["+", "="], label: "Zoom in", run: () => zoom.step(true) },
-      { keys: ["-"], label: "Zoom out", run: () => zoom.step(false) },
-      { keys: Object.keys(ways), label: "Move the enlarged picture", run: (key) => zoom.move(ways[key][0] / 6, ways[key][1] / 6) },
+      { keys: ["Z"], sign: "⌕", word: "1:1", label: t("1:1, and back to the whole picture"), bar: "view", run: () => zoom.toggle(), pressed: () => zoom.enlarged },
+      { keys: ["+", "="], label: t("Zoom in"), run: () => zoom.step(true) },
+      { keys: ["-"], label: t("Zoom out"), run: () => zoom.step(false) },
+      { keys: Object.keys(ways), label: t("Move the enlarged picture"), run: (key) => zoom.move(ways[key][0] / 6, ways[key][1] / 6) },
     ];
   }
 
@@ -184,26 +185,26 @@ class CullingView {
         keys: ["C"],
         sign: "◫",
         word: () => `${lineup.count}`,
-        label: "Compare side by side: one more each time, then one alone",
+        label: t("Compare side by side: one more each time, then one alone"),
         bar: "view",
         run: () => this.#compare(lineup.count < Math.min(MOST, lineup.ids.length) ? lineup.count + 1 : 1),
         pressed: comparing,
       },
-      { keys: ["Enter"], sign: "♛", label: "The challenger becomes the champion, which stays", bar: "view", run: () => this.#crown(), shown: comparing },
-      { keys: ["ArrowUp"], label: "Look at the champion", run: () => this.#look(/** @type {Id} */ (lineup.champion)), shown: comparing },
-      { keys: ["ArrowDown"], label: "Look at the challenger", run: () => this.#look(lineup.challenger), shown: comparing },
+      { keys: ["Enter"], sign: "♛", label: t("The challenger becomes the champion, which stays"), bar: "view", run: () => this.#crown(), shown: comparing },
+      { keys: ["ArrowUp"], label: t("Look at the champion"), run: () => this.#look(/** @type {Id} */ (lineup.champion)), shown: comparing },
+      { keys: ["ArrowDown"], label: t("Look at the challenger"), run: () => this.#look(lineup.challenger), shown: comparing },
     ];
   }
 
   /** @returns {import("./commands.js").Command[]} */
   #mapping() {
     return [
-      { keys: ["M"], sign: "▦", word: "Map", label: "Uncertainty map", bar: "view", run: () => this.#map(!this.maps.on), shown: () => Boolean(this.#overlay && this.item.large), pressed: () => this.maps.on },
+      { keys: ["M"], sign: "▦", word: t("Map"), label: t("Uncertainty map"), bar: "view", run: () => this.#map(!this.maps.on), shown: () => Boolean(this.#overlay && this.item.large), pressed: () => this.maps.on },
       {
         keys: ["Q"],
         word: () => this.#overlay?.label ?? "",
         sign: "⇄",
-        label: "Next quantity of the map",
+        label: t("Next quantity of the map"),
         bar: "view",
         run: () => this.#nextQuantity(),
         shown: () => this.maps.on && (this.item.maps?.length ?? 0) > 1,
@@ -305,14 +306,14 @@ class CullingView {
     const { scale, enlarged } = this.stage.zoom;
     const actual = this.stage.current?.actual ?? NaN;
     const percent = enlarged && actual > 0 ? ` · ${Math.round((100 * scale) / actual)} %` : "";
-    write(this.place, `${index + 1} of ${ids.length}${percent}`);
+    write(this.place, `${t("{number} of {count}", { number: index + 1, count: ids.length })}${percent}`);
   }
 
   #show() {
     const { ids, id, index, shown, champion } = this.lineup;
     this.item = this.list.item(id);
     const items = shown.map((each) => (each === id ? this.item : this.list.item(each)));
-    const caption = (/** @type {Item} */ item) => [item.id === champion && "champion", item.name, mark(item)].filter(Boolean).join(" · ");
+    const caption = (/** @type {Item} */ item) => [item.id === champion && t("champion"), item.name, mark(item)].filter(Boolean).join(" · ");
     this.stage.show(
       items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: this.maps.on ? overlayOf(item, this.maps.quantity) : null, current: item.id === id })),
     );

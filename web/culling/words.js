@@ -1,11 +1,14 @@
 /** What the culling view says of an image. */
 
+import { t } from "../shared/texts.js";
+
 /** @typedef {import("./view.js").Item} Item */
 
 /** The verdict, as on the cards. @param {Item} item */
 export function mark({ kept, byHand }) {
   if (kept === null) return "";
-  return `${kept ? "✓ kept" : "✕ rejected"}${byHand ? " by hand" : ""}`;
+  if (byHand) return kept ? t("✓ kept by hand") : t("✕ rejected by hand");
+  return kept ? t("✓ kept") : t("✕ rejected");
 }
 
 /** @param {number} [stars] */
@@ -15,10 +18,10 @@ export function starred(stars) {
 
 /** Everything that changes from image to image. @param {Item} item @param {number} index @param {number} count */
 export function summary(item, index, count) {
-  return [`${index + 1} of ${count}`, item.name, mark(item), starred(item.stars), ...item.facts].filter(Boolean).join(" · ");
+  return [t("{number} of {count}", { number: index + 1, count }), item.name, mark(item), starred(item.stars), ...item.facts].filter(Boolean).join(" · ");
 }
 
 /** @param {Item} item */
 export function details({ seed, prompt }) {
-  return [seed && `seed ${seed}`, prompt].filter(Boolean).join(" · ");
+  return [seed, prompt].filter(Boolean).join(" · ");
 }

@@ -1,10 +1,11 @@
 /** One image in the filter's view: its picture, scores and verdict, and the buttons for a verdict by hand. */
 
 import { h, write } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 
 /** @typedef {"keep" | "reject" | null} ByHand null: the rule decides */
 
-const HINT = "P keeps it, X rejects it, U leaves it to the rule, 1 to 5 give stars";
+const HINT = t("P keeps it, X rejects it, U leaves it to the rule, 1 to 5 give stars");
 
 export class Card {
   /** The verdict by hand. @type {ByHand} */
@@ -24,7 +25,7 @@ export class Card {
     this.picture = h("img", { loading: "lazy", decoding: "async", alt: "" });
     this.verdict = h("b");
     this.stars = h("span", { className: "unc-card-stars" });
-    this.badge = h("span", { className: "unc-card-hand", hidden: true }, "by hand");
+    this.badge = h("span", { className: "unc-card-hand", hidden: true }, t("by hand"));
     /** What takes the focus. */
     this.button = h(
       "button",
@@ -47,7 +48,7 @@ export class Card {
     // By keyboard, the keys on the card do the same.
     const hand = (/** @type {"keep" | "reject"} */ verdict, /** @type {string} */ sign, /** @type {string} */ label) =>
       h("button", { type: "button", tabIndex: -1, title: label, "aria-label": label, onclick: () => decide(this.#byHand === verdict ? null : verdict) }, sign);
-    this.hands = { keep: hand("keep", "✓", `Keep image ${index} by hand`), reject: hand("reject", "✕", `Reject image ${index} by hand`) };
+    this.hands = { keep: hand("keep", "✓", t("Keep image {image} by hand", { image: index })), reject: hand("reject", "✕", t("Reject image {image} by hand", { image: index })) };
     this.element = h("div", { className: "unc-cell" }, this.button, h("div", { className: "unc-hands" }, this.hands.keep, this.hands.reject));
   }
 
@@ -66,7 +67,7 @@ export class Card {
    */
   mark(kept, byHand, stars) {
     write(this.stars, "★".repeat(stars));
-    const mark = kept === null ? "not chosen" : kept ? "✓ kept" : "✕ rejected";
+    const mark = kept === null ? t("not chosen") : kept ? t("✓ kept") : t("✕ rejected");
     if (this.verdict.textContent !== mark) {
       this.verdict.textContent = mark;
       this.button.classList.toggle("unc-rejected", kept === false);

@@ -1,6 +1,7 @@
 /** The images of the filter in a grid: as large as the space allows, best first, with the cut between them. */
 
 import { h, reveal } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { keepWheel } from "../shared/wheel.js";
 
 const GAP = 8;
@@ -45,7 +46,7 @@ export class Grid {
   #least = 0;
 
   constructor() {
-    this.element = h("div", { className: "unc-grid", role: "group", "aria-label": "Images, best first" });
+    this.element = h("div", { className: "unc-grid", role: "group", "aria-label": t("Images, best first") });
     this.element.addEventListener("keydown", (event) => this.#walk(event));
     this.wheelBack = keepWheel(this.element, "list");
     const lay = () => this.#lay();

@@ -3,6 +3,7 @@
 import { axis, chart } from "../shared/charts.js";
 import { h } from "../shared/dom.js";
 import { short } from "../shared/numbers.js";
+import { t } from "../shared/texts.js";
 import uPlot from "../vendor/uPlot/uPlot.esm.js";
 
 const HEIGHT = 130;
@@ -17,7 +18,7 @@ const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -I
  *   `cut` moves the line to a score, `step` moves it past that many images
  */
 export function histogram(element, { cut, step }) {
-  const line = h("div", { className: "unc-cut", role: "slider", tabIndex: 0, "aria-label": "Cut between kept and rejected" });
+  const line = h("div", { className: "unc-cut", role: "slider", tabIndex: 0, "aria-label": t("Cut between kept and rejected") });
   /** @type {ReturnType<typeof chart> | null} */
   let made = null;
   /** @type {[number, number]} */
@@ -115,7 +116,7 @@ export function histogram(element, { cut, step }) {
       line.setAttribute("aria-valuemin", String(low));
       line.setAttribute("aria-valuemax", String(high));
       line.setAttribute("aria-valuenow", String(cutPosition));
-      line.setAttribute("aria-valuetext", `${short(cutPosition)}: ${kept.size} kept`);
+      line.setAttribute("aria-valuetext", t("{score}: {count} kept", { score: short(cutPosition), count: kept.size }));
     },
     destroy: () => made?.destroy(),
   };

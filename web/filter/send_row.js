@@ -1,9 +1,10 @@
 /** The row of mode choose: what there is to do, and the buttons Send and Cancel. */
 
 import { h, write } from "../shared/dom.js";
+import { t, tn } from "../shared/texts.js";
 
-const SEND = "Run what comes behind this node, with the chosen images and the seeds of this run. It is the next in ComfyUI's queue";
-const CANCEL = "Send nothing on";
+const SEND = t("Run what comes behind this node, with the chosen images and the seeds of this run. It is the next in ComfyUI's queue");
+const CANCEL = t("Send nothing on");
 /**
  * @typedef {{count: number, open: boolean, waits: boolean, same: boolean, sent: boolean, further: number, problem: string}} Choice
  *   `count` images are chosen; the run can be cancelled (`open`), stopped at the node (`waits`), or went on with the same images;
@@ -17,9 +18,9 @@ export class SendRow {
   /** @param {{send: () => void, cancel: () => void}} actions */
   constructor({ send, cancel }) {
     this.note = h("p", { className: "unc-send-note", role: "status" });
-    this.cancel = h("button", { type: "button", className: "unc-button", title: CANCEL, onclick: cancel }, "Cancel");
+    this.cancel = h("button", { type: "button", className: "unc-button", title: CANCEL, onclick: cancel }, t("Cancel"));
     this.send = h("button", { type: "button", className: "unc-button unc-send-button", title: SEND, onclick: send });
-    this.element = h("div", { className: "unc-send", role: "group", "aria-label": "Choice", hidden: true }, this.note, this.cancel, this.send);
+    this.element = h("div", { className: "unc-send", role: "group", "aria-label": t("Choice"), hidden: true }, this.note, this.cancel, this.send);
   }
 
   /** Height in pixels; 0 while the row is hidden. */
@@ -34,9 +35,9 @@ export class SendRow {
     this.element.hidden = !choice;
     if (!choice) return;
     const { count, open, same, sent, further } = choice;
-    const more = further > 0 ? ` ${further} more ${further > 1 ? "runs wait" : "run waits"}.` : "";
+    const more = further > 0 ? ` ${tn(further, "{count} more run waits.", "{count} more runs wait.")}` : "";
     write(this.note, words(choice) + more);
-    write(this.send, `Send ${count}`);
+    write(this.send, t("Send {count}", { count }));
     this.send.disabled = !count || same || sent;
     this.cancel.hidden = !open;
   }
@@ -45,8 +46,8 @@ export class SendRow {
 /** @param {Choice} choice */
 function words({ open, waits, same, sent, problem }) {
   if (problem) return problem;
-  if (sent) return "Sent: it is the next in ComfyUI's queue.";
-  if (open) return "Click the images to choose, then send them on.";
-  if (waits) return "Cancelled: nothing was sent on.";
-  return same ? "These were sent on." : "Not sent on yet.";
+  if (sent) return t("Sent: it is the next in ComfyUI's queue.");
+  if (open) return t("Click the images to choose, then send them on.");
+  if (waits) return t("Cancelled: nothing was sent on.");
+  return same ? t("These were sent on.") : t("Not sent on yet.");
 }

@@ -8,6 +8,7 @@ import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
 import { saidBy } from "../shared/said.js";
+import { LANGUAGE, t } from "../shared/texts.js";
 import { answer, nothing, parse, say, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { showFieldsOfMode } from "./fields.js";
@@ -32,14 +33,14 @@ import { SendRow } from "./send_row.js";
  * }} Judged what nodes/choosing/filter_view.py writes: the images of a run and the values they were judged by
  */
 
-const CULL = "Look at the images one by one in the whole window";
-const WAITING = "Queue to see the images by score.";
-const GONE = "These results are not among the server's temporary files any more. Queue again to see them.";
+const CULL = t("Look at the images one by one in the whole window");
+const WAITING = t("Queue to see the images by score.");
+const GONE = t("These results are not among the server's temporary files any more. Queue again to see them.");
 const WIDTH = 440;
 const HEIGHT = 500;
 /** Least width of a picture in pixels, unless the user chooses another. */
 const LEAST = 80;
-const SIZE = "Least size of the images: they are larger where there is room";
+const SIZE = t("Least size of the images: they are larger where there is room");
 /** @type {(keyof Rule)[]} */
 const RULE = ["mode", "keep", "percentile", "threshold", "reject", "when_none_pass", "across_prompts"];
 /** Inputs that mode reference depends on. @type {(keyof Rule)[]} */
@@ -80,9 +81,9 @@ class FilterView {
     this.status = h("p", { className: "unc-filter-status", role: "status" });
     this.plot = h("div", { className: "unc-histogram" });
     this.grid = new Grid();
-    this.size = h("input", { type: "range", min: "48", max: "384", step: "4", "aria-label": "Least size of the images", title: SIZE });
+    this.size = h("input", { type: "range", min: "48", max: "384", step: "4", "aria-label": t("Least size of the images"), title: SIZE });
     this.size.addEventListener("input", () => this.#resize(Number(this.size.value)));
-    const cull = h("button", { type: "button", className: "unc-button unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, "Cull");
+    const cull = h("button", { type: "button", className: "unc-button unc-filter-cull", title: CULL, onclick: () => this.#cull(this.grid.aimed) }, t("Cull"));
     const head = h("div", { className: "unc-filter-head" }, this.status, this.size, cull);
     this.sending = new SendRow({ send: () => this.#send(), cancel: () => this.#cancel() });
     this.body = h("div", { className: "unc-filter-body", hidden: true }, head, this.sending.element, this.plot, this.grid.element);
@@ -92,7 +93,7 @@ class FilterView {
       () => this.#open(),
       (files, output) => this.#toShow(files, output),
     );
-    const element = h("div", { className: "unc unc-filter" }, this.pager.element, this.message, this.body);
+    const element = h("div", { className: "unc unc-filter", lang: LANGUAGE }, this.pager.element, this.message, this.body);
     keepKeys(element);
     // Dragging the line must not move the node.
     element.addEventListener("pointerdown", (event) => event.stopPropagation());
@@ -102,7 +103,7 @@ class FilterView {
       step: (by) => this.#step(by),
     });
     host.actions = { cull: () => this.#cullIfAny(), rejectWorst: () => this.#rejectWorst() };
-    host.attach(element, "images by score");
+    host.attach(element, t("images by score"));
     host.hide("by_hand");
     showFieldsOfMode(host);
     host.onValue((name) => this.#changed(name));
@@ -150,7 +151,7 @@ class FilterView {
       batches = judged?.rule.mode === "choose" ? await Promise.all(files.map(load)) : [judged];
     } catch (error) {
       judged = null;
-      problem = `Could not load the results: ${/** @type {Error} */ (error).message}`;
+      problem = t("Could not load the results: {problem}", { problem: /** @type {Error} */ (error).message });
     }
     if (generation !== this.generation) return;
     if (!judged && problem === GONE && this.offers.isOpen(files)) {
@@ -178,9 +179,9 @@ class FilterView {
   #fill({ pictures, scores, standard_errors, parts, ratio }) {
     this.cards = pictures.map((urls, index) => {
       const [score, error] = [scores[index], standard_errors[index] ?? 0];
-      const said = score === null ? "no valid score" : measured(score, error, 1);
-      const lines = [parts.length && score !== null ? `mean rank ${said}` : said, ...this.#parts(index)];
-      const caption = [`image ${index}`, ...this.#facts(index)].join(" · ");
+      const said = score === null ? t("no valid score") : measured(score, error, 1);
+      const lines = [parts.length && score !== null ? t("mean rank {score}", { score: said }) : said, ...this.#parts(index)];
+      const caption = [t("image {image}", { image: index }), ...this.#facts(index)].join(" · ");
       return new Card(index, { small: fileUrl(urls.small), large: fileUrl(urls.large) }, caption, lines, {
         open: () => (this.choosing && !this.undecidable ? this.#toggle(index) : this.#cull(index)),
         decide: (verdict) => this.#say(index, { verdict }),
@@ -206,10 +207,9 @@ class FilterView {
   /** What is known of an image. @param {number} index */
   #facts(index) {
     const { scores, standard_errors, parts } = /** @type {Judged} */ (this.judged);
-    const score = scores[index];
-    const kind = parts.length ? "mean rank" : "score";
-    const said = score === null ? "no valid score" : `${kind} ${measured(score, standard_errors[index] ?? 0)}`;
-    return [said, ...this.#parts(index)];
+    if (scores[index] === null) return [t("no valid score"), ...this.#parts(index)];
+    const score = measured(scores[index], standard_errors[index] ?? 0);
+    return [parts.length ? t("mean rank {score}", { score }) : t("score {score}", { score }), ...this.#parts(index)];
   }
 
   /** The rule of the next run: the values of the widgets, and what the last run got by links. @param {Judged} judged @returns {Rule} */
@@ -259,17 +259,19 @@ class FilterView {
     const position = this.#position(rule);
     this.histogram.show(judged.scores, this.kept, position, this.locked);
     this.grid.divide(this.#before(position, rule));
-    const pending = off ? `${off}, does not run` : this.#pending(judged, rule, ranked);
-    const count = verdicts.keep.length + verdicts.reject.length;
-    const remark = off ? " when it last ran" : passed ? this.#remark(rule, passed) : " in the last run";
-    this.status.replaceChildren(
-      this.choosing
-        ? `${this.kept.size} of ${judged.scores.length} chosen`
-        : `${this.kept.size} of ${judged.scores.length} kept${count ? `, ${count} by hand` : ""}${remark}`,
-      ...(pending ? [h("em", {}, pending)] : []),
-    );
+    const pending = off ? t("{state}, does not run", { state: off }) : this.#pending(judged, rule, ranked);
+    const remark = off ? t("when it last ran") : passed ? this.#remark(rule, passed) : t("in the last run");
+    const status = this.choosing ? this.#counted(judged) : [this.#counted(judged), remark].filter(Boolean).join(" · ");
+    this.status.replaceChildren(status, ...(pending ? [h("em", {}, pending)] : []));
     this.sending.show(this.choosing && judged.rule.mode === "choose" ? this.#choice(judged) : null);
     this.culling?.refresh();
+  }
+
+  /** How many images are chosen or kept, and how many of all were decided by hand. @param {Judged} judged */
+  #counted({ scores }) {
+    const counts = { count: this.kept.size, total: scores.length, decided: this.verdicts.keep.length + this.verdicts.reject.length };
+    if (this.choosing) return t("{count} of {total} chosen", counts);
+    return counts.decided ? t("{count} of {total} kept, {decided} by hand", counts) : t("{count} of {total} kept", counts);
   }
 
   /** Whether an image is kept; null if it is neither chosen nor rejected in mode choose. @param {number} index */
@@ -307,7 +309,11 @@ class FilterView {
       this.offers.send(files, await queued);
     } catch (error) {
       this.offers.unsend(files);
-      this.refused = `Not sent on: ${/** @type {Error} */ (error).message}. Queue again${judged.seed === null ? "" : ` with seed ${judged.seed}`}: the choice holds.`;
+      const problem = /** @type {Error} */ (error).message;
+      this.refused =
+        judged.seed === null
+          ? t("Not sent on: {problem}. Queue again: the choice holds.", { problem })
+          : t("Not sent on: {problem}. Queue again with seed {seed}: the choice holds.", { problem, seed: judged.seed });
       this.#next();
     }
   }
@@ -333,9 +339,10 @@ class FilterView {
 
   /** Why the cut cannot be moved; empty if it can. */
   get locked() {
-    if (this.choosing) return "In mode choose there is no cut.";
-    const linked = ["mode", "threshold"].filter((name) => this.host.isLinked(name));
-    return linked.length ? `The cut cannot be moved here: ${linked.join(" and ")} ${linked.length > 1 ? "come" : "comes"} by link.` : "";
+    if (this.choosing) return t("In mode choose there is no cut.");
+    const [input, another] = ["mode", "threshold"].filter((name) => this.host.isLinked(name));
+    if (another) return t("The cut cannot be moved here: {input} and {another} come by link.", { input, another });
+    return input ? t("The cut cannot be moved here: {input} comes by link.", { input }) : "";
   }
 
   /** How many images are on the good side of the cut, whatever was decided by hand. @param {number} position @param {Rule} rule */
@@ -359,23 +366,23 @@ class FilterView {
 
   /** @param {Rule} rule @param {number[]} passed */
   #remark(rule, passed) {
-    if (!passed.length && rule.when_none_pass === "error") return " · no image passes: the run will stop";
-    if (!passed.length && rule.when_none_pass === "keep_best_one") return " · no image passes: the best one is kept";
-    if (rule.mode === "reference") return ` · ${/** @type {Judged} */ (this.judged).compared}`;
-    return rule.mode === "threshold" ? ` · cut at ${short(rule.threshold)}` : "";
+    if (!passed.length && rule.when_none_pass === "error") return t("no image passes: the run will stop");
+    if (!passed.length && rule.when_none_pass === "keep_best_one") return t("no image passes: the best one is kept");
+    if (rule.mode === "reference") return /** @type {Judged} */ (this.judged).compared;
+    return rule.mode === "threshold" ? t("cut at {score}", { score: short(rule.threshold) }) : "";
   }
 
   /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {boolean} ranked whether nothing changed that mode reference depends on */
   #pending({ scored, kept: before, rule: ran, digests, by_hand }, rule, ranked) {
     const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
-    if (rescored) return "queue to score again";
-    if (rule.mode === "reference" && !ranked) return "queue to rank";
-    if (!this.host.isLinked("by_hand") && !this.#byHand) return "by_hand cannot be read: clear it";
+    if (rescored) return t("queue to score again");
+    if (rule.mode === "reference" && !ranked) return t("queue to rank");
+    if (!this.host.isLinked("by_hand") && !this.#byHand) return t("by_hand cannot be read: clear it");
     if (rule.mode === "choose" && ran.mode === "choose") return ""; // the row below says it
-    if (rule.mode === "choose" && !this.kept.size) return "queue to choose";
+    if (rule.mode === "choose" && !this.kept.size) return t("queue to choose");
     const same = this.kept.size === before.length && before.every((index) => this.kept.has(index));
     const rated = digests.every((_, index) => this.verdicts.stars[index] === by_hand.stars?.[index]);
-    return same && rated ? "" : "queue to apply";
+    return same && rated ? "" : t("queue to apply");
   }
 
   /** Move the cut to a score. @param {number} value */
@@ -421,8 +428,8 @@ class FilterView {
 
   /** Why nothing can be decided by hand; empty if it can. */
   get undecidable() {
-    if (this.host.off) return `Nothing can be decided here: the node is ${this.host.off}.`;
-    return this.host.isLinked("by_hand") ? "Nothing can be decided here: by_hand comes by link." : "";
+    if (this.host.off) return t("Nothing can be decided here: the node is {state}.", { state: this.host.off });
+    return this.host.isLinked("by_hand") ? t("Nothing can be decided here: by_hand comes by link.") : "";
   }
 
   /** Keep or reject an image by hand, leave it to the rule, or give it stars. @param {number} index @param {import("../shared/said.js").Said} said */
@@ -457,11 +464,11 @@ class FilterView {
   #cull(first) {
     this.culling = openCulling(
       {
-        name: "Images, best first",
+        name: t("Images, best first"),
         ids: () => this.grid.ordered,
         item: (index) => this.#item(Number(index)),
         verdicts: {
-          undecided: this.choosing ? "Do not choose it" : "Leave it to the rule",
+          undecided: this.choosing ? t("Do not choose it, and go on") : t("Leave it to the rule, and go on"),
           locked: () => this.undecidable,
           decide: (index, verdict) => this.#say(Number(index), { verdict }),
         },
@@ -475,10 +482,10 @@ class FilterView {
   /** An image as the culling view shows it. @param {number} index @returns {import("../culling/view.js").Item} */
   #item(index) {
     const { pictures, clips, scores, seed, places, maps } = /** @type {Judged} */ (this.judged);
-    const rank = scores[index] === null ? [] : [`rank ${this.grid.ordered.indexOf(index) + 1}`];
+    const rank = scores[index] === null ? [] : [t("rank {number}", { number: this.grid.ordered.indexOf(index) + 1 })];
     return {
       id: index,
-      name: `image ${index}`,
+      name: t("image {image}", { image: index }),
       small: fileUrl(pictures[index].small),
       large: fileUrl(pictures[index].large),
       clip: clips?.[index] && fileUrl(clips[index]),
@@ -486,7 +493,7 @@ class FilterView {
       kept: this.#isKept(index),
       byHand: verdictOn(this.verdicts, index),
       stars: this.#stars(index),
-      seed: seed === null ? "" : `${seed}, place ${places[index]} in its batch`,
+      seed: seed === null ? "" : t("seed {seed}, place {place} in its batch", { seed, place: places[index] }),
       maps: maps.map(({ name, files }) => ({ name, label: SCORES[name]?.label ?? name, url: fileUrl(files[index]) })),
     };
   }

@@ -1,13 +1,14 @@
 /** One image of the grid with its score, rank and date. Its heatmap is loaded when the pointer rests on it. */
 
 import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
 import { STATES, verdict } from "./verdicts.js";
-import { date, path, rank, score } from "./words.js";
+import { date, drawn, path, rank, score, scored } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row */
 
-const NOT_FOUND = "file not found";
+const NOT_FOUND = t("file not found");
 // Delay before the heatmap is loaded, because the pointer passes over many cards.
 const LOOK_MS = 90;
 
@@ -20,7 +21,7 @@ export class Card {
       "div",
       { className: "unc-ledger-frame" },
       this.picture,
-      h("span", { className: "unc-ledger-check", title: "Select" }, "✓"),
+      h("span", { className: "unc-ledger-check", title: t("Select") }, "✓"),
       this.badge,
       this.stars,
     );
@@ -71,8 +72,8 @@ export class Card {
     this.stars.textContent = "★".repeat(row.stars);
     const words = [score(row), rank(row), date(row)];
     words.forEach((text, i) => (this.lines[i].textContent = text));
-    this.element.title = [path(row), verdict(row), `score ${words[0]}, ${words[1]}`, row.model || "unknown model", row.seed && `seed ${row.seed}, image ${row.index}`].filter(Boolean).join("\n");
-    this.element.setAttribute("aria-label", `${path(row)}, score ${[...words, verdict(row)].filter(Boolean).join(", ")}`);
+    this.element.title = [path(row), verdict(row), scored(row), row.model || t("unknown model"), drawn(row)].filter(Boolean).join("\n");
+    this.element.setAttribute("aria-label", [path(row), scored(row), date(row), verdict(row)].filter(Boolean).join(", "));
   }
 
   /** Show or hide the heatmap over the picture. @param {boolean} on */

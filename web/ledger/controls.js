@@ -3,26 +3,27 @@
 import { h } from "../shared/dom.js";
 import { QUANTITIES } from "../shared/quantities.js";
 import { MOST_STARS } from "../shared/said.js";
+import { count, t, tn } from "../shared/texts.js";
 import { EVERYTHING } from "./query.js";
 import { STATES } from "./verdicts.js";
-import { count } from "./words.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {import("./query.js").Wish} Wish @typedef {import("./query.js").Settings} Settings */
 
 const SCORES = Object.fromEntries(Object.entries(QUANTITIES).map(([name, { label }]) => [name, label]));
 const SORTS = {
-  "date desc": "Newest first",
-  "date asc": "Oldest first",
-  "score asc": "Lowest score",
-  "score desc": "Highest score",
-  "prompt desc": "By prompt, newest first",
-  "prompt asc": "By prompt, oldest first",
+  "date desc": t("Newest first"),
+  "date asc": t("Oldest first"),
+  "score asc": t("Lowest score"),
+  "score desc": t("Highest score"),
+  "prompt desc": t("By prompt, newest first"),
+  "prompt asc": t("By prompt, oldest first"),
 };
 const PAUSE_MS = 250; // without a key, before the list is searched
-const RANKED = { within_prompt: "Within each prompt", across_prompts: "Across prompts: mixes easy and difficult ones" };
+const RANKED = { within_prompt: t("Within each prompt"), across_prompts: t("Across prompts: mixes easy and difficult ones") };
 /** @type {Record<string, string>} */
-const STARS = { "": "Any stars" };
-for (let stars = 1; stars <= MOST_STARS; stars++) STARS[stars] = `${"★".repeat(stars)}${stars < MOST_STARS ? " or more" : ""}`;
+const STARS = { "": t("Any stars") };
+for (let stars = 1; stars < MOST_STARS; stars++) STARS[stars] = t("{stars} or more", { stars: "★".repeat(stars) });
+STARS[MOST_STARS] = "★".repeat(MOST_STARS);
 
 export class Controls {
   /** @param {() => void} changed called when the wish changed */
@@ -32,45 +33,46 @@ export class Controls {
     this.wish = { ...EVERYTHING };
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.searching = undefined;
-    this.sort = this.#choice("Order", SORTS, (value) => {
+    this.sort = this.#choice(t("Order"), SORTS, (value) => {
       const [sort, order] = value.split(" ");
       this.#set({ sort, order });
     });
-    this.quantity = this.#choice("Score", SCORES, (quantity) => this.#set({ quantity }));
-    this.settings = this.#choice("Made with", { "": "All models and settings" }, (value) => {
+    this.quantity = this.#choice(t("Score"), SCORES, (quantity) => this.#set({ quantity }));
+    this.settings = this.#choice(t("Made with"), { "": t("All models and settings") }, (value) => {
       const [kind, name] = [value.slice(0, value.indexOf(":")), value.slice(value.indexOf(":") + 1)];
       this.#set({ model: kind === "model" ? name : "", fingerprint: kind === "fingerprint" ? name : "" });
     });
-    this.ranked = this.#choice("Ranks", RANKED, (ranked) => this.#set({ ranked }));
-    this.stars = this.#choice("Stars", STARS, (stars_min) => this.#set({ stars_min }));
+    this.ranked = this.#choice(t("Ranks"), RANKED, (ranked) => this.#set({ ranked }));
+    this.stars = this.#choice(t("Stars"), STARS, (stars_min) => this.#set({ stars_min }));
     this.states = Object.entries(STATES).map(([name, { label, title }]) => {
       const count = h("span");
       const button = h("button", { type: "button", title, onclick: () => this.#toggle(name) }, `${label} `, count);
       return { name, button, count };
     });
-    this.search = h("input", { type: "search", placeholder: "Search prompt, seed or model", "aria-label": "Search prompt, seed or model", maxLength: 200 });
+    const searched = t("Search prompt, seed or model");
+    this.search = h("input", { type: "search", placeholder: searched, "aria-label": searched, maxLength: 200 });
     this.search.addEventListener("input", () => {
       clearTimeout(this.searching);
       this.searching = setTimeout(() => this.#set({ search: this.search.value.trim() }), PAUSE_MS);
     });
     this.fields = {
-      since: this.#field("From date", "date", "since"),
-      until: this.#field("To date", "date", "until"),
-      score_min: this.#field("Score from", "number", "score_min"),
-      score_max: this.#field("Score to", "number", "score_max"),
+      since: this.#field(t("From date"), "date", "since"),
+      until: this.#field(t("To date"), "date", "until"),
+      score_min: this.#field(t("Score from"), "number", "score_min"),
+      score_max: this.#field(t("Score to"), "number", "score_max"),
     };
     this.mark = h("span", { className: "unc-ledger-mark" });
-    this.reset = h("button", { type: "button", className: "unc-ledger-button", onclick: () => this.clear() }, "Clear filters");
+    this.reset = h("button", { type: "button", className: "unc-ledger-button", onclick: () => this.clear() }, t("Clear filters"));
     const filters = h(
       "details",
       {},
-      h("summary", {}, "Filters", this.mark),
+      h("summary", {}, t("Filters"), this.mark),
       h(
         "div",
         { className: "unc-ledger-filters" },
-        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Made with"), this.settings),
-        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Ranks"), this.ranked),
-        h("label", { className: "unc-ledger-wide" }, h("span", {}, "Stars"), this.stars),
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, t("Made with")), this.settings),
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, t("Ranks")), this.ranked),
+        h("label", { className: "unc-ledger-wide" }, h("span", {}, t("Stars")), this.stars),
         ...Object.values(this.fields).map(({ label }) => label),
         this.reset,
       ),
@@ -79,7 +81,7 @@ export class Controls {
       "div",
       { className: "unc-ledger-controls" },
       this.search,
-      h("div", { className: "unc-ledger-states", role: "group", "aria-label": "Images to show" }, ...this.states.map(({ button }) => button)),
+      h("div", { className: "unc-ledger-states", role: "group", "aria-label": t("Images to show") }, ...this.states.map(({ button }) => button)),
       h("div", { className: "unc-ledger-row" }, this.sort, this.quantity),
       filters,
     );
@@ -122,12 +124,12 @@ export class Controls {
     const models = new Map();
     for (const each of all) models.set(each.model, [...(models.get(each.model) ?? []), each]);
     const groups = [...models].map(([model, settings]) => {
-      const name = model || "Unknown model";
+      const name = model || t("Unknown model");
       const options = settings.map(({ fingerprint, label, images }) =>
         h("option", { value: `fingerprint:${fingerprint}` }, `${label} · ${count(images)}`),
       );
       // Scores can be compared only within the same settings; a whole model is for browsing.
-      if (model && options.length > 1) options.unshift(h("option", { value: `model:${model}` }, `${name}, all settings`));
+      if (model && options.length > 1) options.unshift(h("option", { value: `model:${model}` }, t("{model}, all settings", { model: name })));
       return h("optgroup", { label: name }, ...options);
     });
     this.settings.replaceChildren(this.settings.options[0], ...groups);
@@ -152,7 +154,7 @@ export class Controls {
     this.stars.value = wish.stars_min;
     if (document.activeElement !== this.search) this.search.value = wish.search; // a space at the end may be about to get a word
     for (const { input, name } of Object.values(this.fields)) input.value = wish[name];
-    this.mark.textContent = this.filters ? `${this.filters} set` : "";
+    this.mark.textContent = this.filters ? tn(this.filters, "{count} set", "{count} set") : "";
     this.reset.disabled = this.filters === 0;
   }
 

@@ -1,9 +1,10 @@
 /** Opens the listed images in the culling view. */
 
 import { openCulling } from "../culling/view.js";
+import { t } from "../shared/texts.js";
 import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
-import { stateOf } from "./verdicts.js";
-import { path, rank, score } from "./words.js";
+import { STATES, stateOf } from "./verdicts.js";
+import { drawn, path, rank, score } from "./words.js";
 
 /**
  * @typedef {import("./query.js").Row} Row
@@ -24,11 +25,11 @@ export function cullRows(rows, first, { shown, judge }) {
   const row = (/** @type {import("../culling/view.js").Id} */ id) => rows()[places.of(id)];
   return openCulling(
     {
-      name: "Recorded images",
+      name: t("Recorded images"),
       ids: () => rows().map(({ id }) => id),
       item: (id) => item(row(id)),
       verdicts: {
-        undecided: "Leave it undecided",
+        undecided: t("Leave it undecided, and go on"),
         locked: () => "",
         decide: (id, verdict) => judge(row(id), { state: stateOf(verdict) }),
       },
@@ -69,12 +70,12 @@ function item(row) {
     name: path(row),
     small: pictureUrl(row, true),
     large: pictureUrl(row, false),
-    facts: [score(row), rank(row), row.state === "sorted_out" ? "sorted out" : "", row.away ? "in the folder rejected" : ""].filter(Boolean),
+    facts: [score(row), rank(row), row.state === "sorted_out" ? STATES.sorted_out.badge : "", row.away ? t("in the folder rejected") : ""].filter(Boolean),
     kept: row.state === "unreviewed" ? null : row.state === "kept",
     byHand: BY_HAND[row.state] ?? null,
     prompt: row.prompt ?? "",
-    seed: row.seed ? `${row.seed}, image ${row.index}` : "",
+    seed: drawn(row),
     stars: row.stars,
-    maps: [{ name: "heatmap", label: "Heatmap", url: heatmapUrl(row), why: () => whyNoHeatmap(row) }],
+    maps: [{ name: "heatmap", label: t("Heatmap"), url: heatmapUrl(row), why: () => whyNoHeatmap(row) }],
   };
 }

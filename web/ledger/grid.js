@@ -2,6 +2,7 @@
 
 import { carryImage } from "../shared/carry.js";
 import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { Card } from "./card.js";
 import { Finger } from "./finger.js";
 import { GAP, Places } from "./places.js";
@@ -48,7 +49,7 @@ export class Grid {
     this.content = h("div", { className: "unc-ledger-content", role: "presentation" });
     this.element = h(
       "div",
-      { className: "unc-ledger-grid", role: "listbox", tabIndex: 0, "aria-multiselectable": "true", "aria-label": "Images" },
+      { className: "unc-ledger-grid", role: "listbox", tabIndex: 0, "aria-multiselectable": "true", "aria-label": t("Images") },
       this.content,
     );
     this.finger = new Finger(this.element, (event) => this.#hold(event));

@@ -5,13 +5,15 @@
 
 import { h } from "../shared/dom.js";
 import { MOST_STARS } from "../shared/said.js";
+import { LANGUAGE, count, t, tn } from "../shared/texts.js";
 import { Controls } from "./controls.js";
 import { cullRows } from "./culling.js";
 import { Grid } from "./grid.js";
 import { openMenu } from "./menu.js";
 import { act, inWords, settings } from "./query.js";
 import { Rows } from "./rows.js";
-import { count, images, path } from "./words.js";
+import { starsInWords } from "./verdicts.js";
+import { images, path, progress } from "./words.js";
 
 /**
  * @typedef {import("./query.js").Row} Row
@@ -24,9 +26,22 @@ import { count, images, path } from "./words.js";
  *   and what they throw or are rejected with is shown; `page` is the URL of the library's own page, unless this is it
  */
 
+const NAME = "Uncertainty"; // in every language, as the tab is called
 const OTHER = /** @type {const} */ ({ reject: "restore", restore: "reject", "take-off": "put-back", "put-back": "take-off" });
-const DOING = { reject: "Moving to rejected", restore: "Restoring", "take-off": "Removing from the list", "put-back": "Putting back" };
-const DONE = { reject: "Moved to rejected", restore: "Restored", "take-off": "Removed from the list, files untouched", "put-back": "On the list again" };
+/** What is going on with how many images. @type {Record<Action, (images: string) => string>} */
+const DOING = {
+  reject: (images) => t("Moving to rejected: {images} …", { images }),
+  restore: (images) => t("Restoring: {images} …", { images }),
+  "take-off": (images) => t("Removing from the list: {images} …", { images }),
+  "put-back": (images) => t("Putting back: {images} …", { images }),
+};
+/** What was done with how many. @type {Record<Action, (images: string) => string>} */
+const DONE = {
+  reject: (images) => t("Moved to rejected: {images}", { images }),
+  restore: (images) => t("Restored: {images}", { images }),
+  "take-off": (images) => t("Removed from the list, files untouched: {images}", { images }),
+  "put-back": (images) => t("On the list again: {images}", { images }),
+};
 const LISTED = 50; // failures that are listed by name
 
 export class Library {
@@ -42,7 +57,7 @@ export class Library {
       open: (index) => this.#enlarge(index),
       judge: (rows, said) => this.#judge(rows, said),
       menu: (x, y) => this.#menu(x, y),
-      section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? "Prompt without text" } : null),
+      section: (row) => (this.controls.wish.sort === "prompt" ? { key: row.prompt_digest ?? "", title: row.prompt ?? t("Prompt without text") } : null),
     });
     /** @type {ReturnType<typeof cullRows> | null} */
     this.culling = null;
@@ -53,19 +68,19 @@ export class Library {
     this.unsaid = 0;
     this.saying = Promise.resolve();
     this.status = h("span", { role: "status" });
-    this.everything = button("Select all", () => this.#chooseAll());
-    this.more = button("More …", () => this.#menuBelow(this.more), "unc-ledger-more");
+    this.everything = button(t("Select all"), () => this.#chooseAll());
+    this.more = button(t("More …"), () => this.#menuBelow(this.more), "unc-ledger-more");
     this.more.setAttribute("aria-haspopup", "menu");
     this.error = h("div", { className: "unc-ledger-error", role: "alert", hidden: true });
-    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, "Scores compare only within one prompt and the same settings. Select an image and press Only this prompt.");
+    this.hint = h("p", { className: "unc-ledger-hint", hidden: true }, t("Scores compare only within one prompt and the same settings. Select an image and press Only this prompt."));
     this.empty = h("div", { className: "unc-ledger-empty", hidden: true });
     this.gone = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
-    this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": "Selected images", hidden: true });
+    this.choice = h("div", { className: "unc-ledger-bar", role: "toolbar", "aria-label": t("Selected images"), hidden: true });
     this.done = h("div", { className: "unc-ledger-bar unc-ledger-done", role: "status", hidden: true });
     this.element = h(
       "section",
-      { className: "unc unc-ledger", "aria-label": "Uncertainty" },
-      h("header", {}, h("h2", {}, "Uncertainty"), this.status, this.everything, ...pageLink(host.page)),
+      { className: "unc unc-ledger", lang: LANGUAGE, "aria-label": NAME },
+      h("header", {}, h("h2", {}, NAME), this.status, this.everything, ...pageLink(host.page)),
       this.controls.element,
       this.hint,
       this.error,
@@ -134,7 +149,7 @@ export class Library {
       if (answered) this.error.hidden = true;
       return answered;
     } catch (error) {
-      this.error.replaceChildren(h("span", {}, inWords(error)), button("Try again", () => this.#refresh()));
+      this.error.replaceChildren(h("span", {}, inWords(error)), button(t("Try again"), () => this.#refresh()));
       this.error.hidden = false;
       return false;
     }
@@ -159,8 +174,8 @@ export class Library {
   #showGone() {
     const gone = this.rows.list.filter((row) => row.missing).length;
     this.gone.hidden = gone === 0;
-    const text = h("span", {}, gone === 1 ? "The file of 1 image is gone." : `The files of ${images(gone)} are gone.`);
-    this.gone.replaceChildren(text, button("Remove from the list", () => this.#cleanUp()));
+    const text = h("span", {}, tn(gone, "The file of {count} image is gone.", "The files of {count} images are gone."));
+    this.gone.replaceChildren(text, button(t("Remove from the list"), () => this.#cleanUp()));
   }
 
   /** Take every image off the list whose file is gone, also those that are not loaded yet. */
@@ -175,11 +190,14 @@ export class Library {
     const chosen = [...this.grid.selection.rows.values()];
     const [first] = chosen;
     /** @type {Command[]} */
-    const commands = [{ text: chosen.length > 1 ? `Remove ${count(chosen.length)} from the list` : "Remove from the list", run: () => this.#do("take-off", chosen) }];
+    const commands = [{
+      text: chosen.length > 1 ? t("Remove {count} from the list", { count: count(chosen.length) }) : t("Remove from the list"),
+      run: () => this.#do("take-off", chosen),
+    }];
     const { prompt } = first;
     // Browsers have no clipboard for pages that come from another computer without https.
     if (prompt && navigator.clipboard && chosen.every((row) => row.prompt === prompt)) {
-      commands.unshift({ text: "Copy prompt", run: () => this.#try(() => navigator.clipboard.writeText(prompt)) });
+      commands.unshift({ text: t("Copy prompt"), run: () => this.#try(() => navigator.clipboard.writeText(prompt)) });
     }
     if (chosen.length === 1 && !first.missing) {
       commands.unshift(...this.host.commands(first).map(({ text, run }) => ({ text, run: () => this.#try(run) })));
@@ -189,7 +207,7 @@ export class Library {
 
   /** @param {number} x @param {number} y place in the window */
   #menu(x, y) {
-    openMenu("Selected images", this.#commands(), x, y);
+    openMenu(t("Selected images"), this.#commands(), x, y);
   }
 
   /** @param {HTMLElement} element */
@@ -209,31 +227,31 @@ export class Library {
 
   /** @param {number} filters */
   #whyEmpty(filters) {
-    if (filters) return [h("p", {}, "No images match these filters."), button("Clear filters", () => this.controls.clear())];
+    if (filters) return [h("p", {}, t("No images match these filters.")), button(t("Clear filters"), () => this.controls.clear())];
     if (!this.known?.some((each) => each.images > 0)) {
       return [
-        h("p", {}, "No saved images yet."),
-        h("p", {}, "Replace Save Image with ", h("b", {}, "Save Image (Uncertainty)"), " and connect the sampler’s ", h("b", {}, "uncertainty"), " to it. Every image it saves is listed here with its score."),
+        h("p", {}, t("No saved images yet.")),
+        h("p", {}, t("Replace “Save Image” with “Save Image (Uncertainty)” and connect the sampler’s output “uncertainty” to it. Every image it saves is listed here with its score.")),
       ];
     }
-    return [h("p", {}, "No images in these states. Others are counted above.")];
+    return [h("p", {}, t("No images in these states. Others are counted above."))];
   }
 
   #showChoice() {
     const chosen = [...this.grid.selection.rows.values()];
     const away = chosen.filter((row) => row.away);
     const here = chosen.filter((row) => !row.away);
-    this.status.textContent = chosen.length ? `${count(chosen.length)} of ${count(this.rows.total)} selected` : images(this.rows.total);
+    this.status.textContent = chosen.length ? t("{count} of {total} selected", { count: count(chosen.length), total: count(this.rows.total) }) : images(this.rows.total);
     this.choice.hidden = chosen.length === 0;
     const buttons = [];
-    if (here.length) buttons.push(button(`Move ${count(here.length)} to rejected`, () => this.#do("reject", here), "unc-ledger-main"));
-    if (away.length) buttons.push(button(`Restore ${count(away.length)}`, () => this.#do("restore", away), "unc-ledger-main"));
+    if (here.length) buttons.push(button(t("Move {count} to rejected", { count: count(here.length) }), () => this.#do("reject", here), "unc-ledger-main"));
+    if (away.length) buttons.push(button(t("Restore {count}", { count: count(away.length) }), () => this.#do("restore", away), "unc-ledger-main"));
     const [first] = chosen;
     const narrowed = Boolean(this.controls.wish.prompt_digest && this.controls.wish.fingerprint);
     if (first?.prompt_digest && !narrowed && chosen.every((row) => comparable(row, first))) {
-      buttons.push(button("Only this prompt", () => this.controls.narrow(first)));
+      buttons.push(button(t("Only this prompt"), () => this.controls.narrow(first)));
     }
-    buttons.push(button("Deselect", () => this.#chooseNone()), this.more);
+    buttons.push(button(t("Deselect"), () => this.#chooseNone()), this.more);
     for (const each of buttons) each.disabled = this.busy;
     this.choice.replaceChildren(...this.#verdictButtons(chosen), ...buttons);
     this.grid.mark();
@@ -242,10 +260,10 @@ export class Library {
   /** Buttons for what the keys P, X, U and 0 to 5 say. @param {Row[]} chosen */
   #verdictButtons(chosen) {
     const all = (/** @type {(row: Row) => unknown} */ of) => chosen.every((row) => of(row) === of(chosen[0])) && chosen.length > 0;
-    const states = /** @type {const} */ ([["✓ Keep", "kept", "P"], ["✕ Reject", "rejected", "X"], ["Undecided", "unreviewed", "U"]]);
+    const states = /** @type {const} */ ([[t("✓ Keep"), "kept", "P"], [t("✕ Reject"), "rejected", "X"], [t("Undecided"), "unreviewed", "U"]]);
     const verdicts = states.map(([text, state, key]) => {
       const each = button(text, () => this.#judge(chosen, { state }));
-      each.title = `Key ${key}`;
+      each.title = t("Key {key}", { key });
       each.setAttribute("aria-pressed", String(all((row) => row.state) && chosen[0].state === state));
       return each;
     });
@@ -253,12 +271,12 @@ export class Library {
     const stars = Array.from({ length: MOST_STARS }, (_, index) => {
       const value = index + 1;
       const each = button(value <= given ? "★" : "☆", () => this.#judge(chosen, { stars: value === given ? 0 : value }), "unc-ledger-star");
-      each.title = value === given ? "Remove the stars (key 0)" : `Key ${value}`;
-      each.setAttribute("aria-label", `${value} ${value === 1 ? "star" : "stars"}`);
+      each.title = value === given ? t("Remove the stars (key 0)") : t("Key {key}", { key: value });
+      each.setAttribute("aria-label", starsInWords(value));
       each.setAttribute("aria-pressed", String(value === given));
       return each;
     });
-    return [...verdicts, h("span", { className: "unc-ledger-rating", role: "group", "aria-label": "Stars" }, ...stars)];
+    return [...verdicts, h("span", { className: "unc-ledger-rating", role: "group", "aria-label": t("Stars") }, ...stars)];
   }
 
   #chooseNone() {
@@ -281,7 +299,7 @@ export class Library {
     const { generation } = this.rows;
     let loaded = true;
     while (loaded && this.rows.next && generation === this.rows.generation) {
-      this.status.textContent = `Loading ${count(this.rows.list.length)} of ${images(this.rows.total)} …`;
+      this.status.textContent = t("Loading {images} …", { images: progress(this.rows.list.length, this.rows.total) });
       loaded = await this.#load(() => this.rows.more());
     }
     this.busy = false;
@@ -296,16 +314,17 @@ export class Library {
     this.busy = true;
     this.#showChoice();
     const byId = new Map(rows.map((row) => [row.id, row]));
-    this.#say(h("span", {}, `${DOING[action]} ${images(rows.length)} …`));
+    this.#say(h("span", {}, DOING[action](images(rows.length))));
     await this.saying;
     const { done, failed } = await act(action, [...byId.keys()], (done) => {
-      this.#say(h("span", {}, `${DOING[action]}: ${count(done)} of ${images(rows.length)} …`));
+      this.#say(h("span", {}, DOING[action](progress(done, rows.length))));
     }, more);
     this.busy = false;
     for (const id of done) this.grid.selection.rows.delete(id);
     const doneRows = done.flatMap((id) => byId.get(id) ?? []);
-    const told = `${DONE[action]}: ${images(done.length)}${failed.length ? `, not moved: ${count(failed.length)}` : ""}`;
-    this.#report(told, done.length ? [button("Undo", () => this.#do(OTHER[action], doneRows))] : [], failed, byId);
+    const success = DONE[action](images(done.length));
+    const told = failed.length ? t("{success}, not moved: {count}", { success, count: count(failed.length) }) : success;
+    this.#report(told, done.length ? [button(t("Undo"), () => this.#do(OTHER[action], doneRows))] : [], failed, byId);
     await this.#refresh();
     this.#showChoice();
   }
@@ -320,7 +339,7 @@ export class Library {
       this.unsaid--;
       if (failed.length) {
         this.#changed(failed.flatMap(({ id }) => before.get(id) ?? []));
-        this.#report(`Not changed: ${images(failed.length)}`, [], failed, before);
+        this.#report(t("Not changed: {images}", { images: images(failed.length) }), [], failed, before);
       }
       if (this.missed) this.#refresh();
     });
@@ -346,12 +365,12 @@ export class Library {
    */
   #report(text, buttons, failed, byId) {
     const close = button("×", () => (this.done.hidden = true), "unc-ledger-x");
-    close.setAttribute("aria-label", "Close this message");
+    close.setAttribute("aria-label", t("Close this message"));
     const named = failed.slice(0, LISTED).map(({ id, reason }) => {
       const row = byId.get(id);
-      return h("li", {}, `${row ? path(row) : `image ${id}`}: ${reason}`);
+      return h("li", {}, `${row ? path(row) : t("image {image}", { image: id })}: ${reason}`);
     });
-    if (failed.length > LISTED) named.push(h("li", {}, `and ${count(failed.length - LISTED)} more`));
+    if (failed.length > LISTED) named.push(h("li", {}, t("and {count} more", { count: count(failed.length - LISTED) })));
     this.#say(h("span", {}, text), ...buttons, close, ...(named.length ? [h("ul", {}, ...named)] : []));
   }
 
@@ -389,7 +408,7 @@ function comparable(one, other) {
 
 /** @param {string} [href] */
 function pageLink(href) {
-  const title = "Open on a page of its own: for a second monitor or a phone";
+  const title = t("Open on a page of its own: for a second monitor or a phone");
   return href ? [h("a", { className: "unc-ledger-button", href, target: "_blank", title, "aria-label": title }, "↗")] : [];
 }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
+import { LANGUAGE } from "../shared/texts.js";
 
 /** @typedef {{text: string, run: () => void}} Command */
 
@@ -19,7 +20,7 @@ export function openMenu(label, commands, x, y) {
       run();
     } }, text),
   );
-  const menu = h("div", { className: "unc unc-ledger-menu", role: "menu", "aria-label": label, popover: "auto" }, ...items);
+  const menu = h("div", { className: "unc unc-ledger-menu", lang: LANGUAGE, role: "menu", "aria-label": label, popover: "auto" }, ...items);
   menu.addEventListener("toggle", (event) => /** @type {ToggleEvent} */ (event).newState === "closed" && menu.remove());
   menu.addEventListener("contextmenu", (event) => event.preventDefault());
   menu.addEventListener("keydown", (event) => {

@@ -5,12 +5,16 @@
 
 import { h } from "../shared/dom.js";
 import { fileUrl, serverUrl } from "../shared/server.js";
+import { LANGUAGE, t } from "../shared/texts.js";
 import { Library } from "./library.js";
 
 const AGAIN_MS = 3000; // until a lost connection is made again
 
 const home = /** @type {HTMLElement | null} */ (document.querySelector("main.unc-page"));
-if (home) new Library({ onChange, commands }).open(home);
+if (home) {
+  document.documentElement.lang = LANGUAGE;
+  new Library({ onChange, commands }).open(home);
+}
 
 /**
  * What works without a graph: the file holds the workflow, which ComfyUI opens when the file is dropped onto it.
@@ -18,7 +22,7 @@ if (home) new Library({ onChange, commands }).open(home);
  * @param {import("./query.js").Row} row
  */
 function commands({ file }) {
-  return [{ text: "Download the file", run: () => h("a", { href: fileUrl(file), download: file.filename }).click() }];
+  return [{ text: t("Download the file"), run: () => h("a", { href: fileUrl(file), download: file.filename }).click() }];
 }
 
 /**

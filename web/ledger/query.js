@@ -2,6 +2,7 @@
 
 import { DEFAULT_QUANTITY } from "../shared/quantities.js";
 import { ask, fileUrl, serverUrl } from "../shared/server.js";
+import { t } from "../shared/texts.js";
 
 /**
  * @typedef {import("../shared/server.js").FileRef} FileRef
@@ -122,7 +123,7 @@ export function heatmapUrl(row) {
 export async function whyNoHeatmap(row) {
   try {
     await ask(`${LEDGER}/${row.id}/heatmap`);
-    return "no map";
+    return t("no map");
   } catch (error) {
     return inWords(error);
   }
@@ -131,6 +132,6 @@ export async function whyNoHeatmap(row) {
 /** @param {unknown} error */
 export function inWords(error) {
   // fetch throws a TypeError without a helpful message when the server does not respond.
-  if (error instanceof TypeError) return "The server does not respond. Is ComfyUI still running?";
+  if (error instanceof TypeError) return t("The server does not respond. Is ComfyUI still running?");
   return error instanceof Error ? error.message : String(error);
 }

@@ -2,6 +2,7 @@
 
 import { onSaved, openWorkflow, redraw } from "../adapter.js";
 import { PAGE } from "../shared/server.js";
+import { t } from "../shared/texts.js";
 import { Library } from "./library.js";
 
 /** @type {import("./library.js").Host} */
@@ -9,8 +10,8 @@ const besideTheGraph = {
   page: PAGE,
   onChange: onSaved,
   commands: ({ file, index }) => [
-    { text: "Open workflow", run: () => openWorkflow(file) },
-    { text: "Redraw just this one", run: () => redraw(file, index) },
+    { text: t("Open workflow"), run: () => openWorkflow(file) },
+    { text: t("Redraw just this one"), run: () => redraw(file, index) },
   ],
 };
 
@@ -22,7 +23,7 @@ export const ledgerTab = {
   id: "uncertainty-ledger",
   title: "Uncer\u00adtainty", // allows a line break there in a narrow sidebar
   icon: "pi pi-sort-amount-down",
-  tooltip: "Uncertainty: saved images by score",
+  tooltip: t("Uncertainty: saved images by score"),
   render(element) {
     return theLibrary().open(element);
   },

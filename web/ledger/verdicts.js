@@ -1,15 +1,21 @@
 /** What a person says of images: as the ledger stores it, and in words. */
 
 import { saidBy } from "../shared/said.js";
+import { t, tn } from "../shared/texts.js";
 
 /** @typedef {import("./query.js").Row} Row @typedef {{state?: string, stars?: number}} Said */
 
-/** The states of an image, in words and for the filter. */
+/** The states of an image: for the filter, in its tooltip, on the card, and as part of a sentence. */
 export const STATES = {
-  unreviewed: { label: "Unreviewed", title: "Nobody has decided yet", badge: "" },
-  kept: { label: "Kept", title: "Kept by hand", badge: "✓ kept" },
-  rejected: { label: "Rejected", title: "Rejected by hand", badge: "✕ rejected" },
-  sorted_out: { label: "Sorted out", title: "Sorted out by the filter, or by the command rank", badge: "sorted out" },
+  unreviewed: { label: t("Unreviewed"), title: t("Nobody has decided yet"), badge: "", said: "" },
+  kept: { label: t("Kept"), title: t("Kept by hand"), badge: t("✓ kept"), said: t("kept by hand") },
+  rejected: { label: t("Rejected"), title: t("Rejected by hand"), badge: t("✕ rejected"), said: t("rejected by hand") },
+  sorted_out: {
+    label: t("Sorted out"),
+    title: t("Sorted out by the filter, or by the command rank"),
+    badge: t("sorted out"),
+    said: t("sorted out by the filter, or by the command rank"),
+  },
 };
 
 const STATE_OF = /** @type {const} */ ({ keep: "kept", reject: "rejected" });
@@ -25,9 +31,13 @@ export function storedBy(event) {
   return said && ("verdict" in said ? { state: stateOf(said.verdict) } : said);
 }
 
+/** @param {number} stars */
+export function starsInWords(stars) {
+  return tn(stars, "{count} star", "{count} stars");
+}
+
 /** State and stars in words; empty if there are none. @param {Row} row */
 export function verdict(row) {
-  const stars = row.stars ? `${row.stars} ${row.stars === 1 ? "star" : "stars"}` : "";
-  const state = row.state === "unreviewed" ? "" : STATES[row.state].title.toLowerCase();
-  return [state, stars, row.away ? "in the folder rejected" : ""].filter(Boolean).join(", ");
+  const stars = row.stars ? starsInWords(row.stars) : "";
+  return [STATES[row.state].said, stars, row.away ? t("in the folder rejected") : ""].filter(Boolean).join(", ");
 }

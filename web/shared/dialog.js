@@ -1,6 +1,7 @@
 /** Modal dialogs: the small one that shows something enlarged, and the frame of any other. */
 
 import { h } from "./dom.js";
+import { LANGUAGE, t } from "./texts.js";
 
 /**
  * Open a modal dialog, which is removed when it closes.
@@ -10,7 +11,7 @@ import { h } from "./dom.js";
  * @param {...HTMLElement} content
  */
 export function modalDialog(className, label, ...content) {
-  const dialog = h("dialog", { className, "aria-label": label, tabIndex: -1 }, ...content);
+  const dialog = h("dialog", { className, lang: LANGUAGE, "aria-label": label, tabIndex: -1 }, ...content);
   dialog.addEventListener("keydown", (event) => event.stopPropagation()); // no ComfyUI shortcuts while the dialog is open
   // The browser gives the focus back when it closes. This event comes later: the focus may have moved on.
   dialog.addEventListener("close", () => dialog.remove());
@@ -27,7 +28,7 @@ export function modalDialog(className, label, ...content) {
  * @param {...HTMLElement} content
  */
 export function overlayDialog(label, ...content) {
-  const button = h("button", { type: "button", className: "unc-close", "aria-label": "Close", onclick: () => dialog.close() }, "×");
+  const button = h("button", { type: "button", className: "unc-close", "aria-label": t("Close"), onclick: () => dialog.close() }, "×");
   const dialog = modalDialog("unc unc-large", label, ...content, button);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();

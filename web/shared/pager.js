@@ -2,6 +2,7 @@
 
 import { stepButton } from "./dialog.js";
 import { h } from "./dom.js";
+import { t } from "./texts.js";
 
 /** @typedef {import("./server.js").FileRef} FileRef */
 
@@ -22,10 +23,10 @@ export class BatchPager {
     this.text = h("output");
     this.element = h(
       "div",
-      { className: "unc-pager", role: "group", "aria-label": "Batches of the run", hidden: true },
-      stepButton("‹", "Previous batch", () => this.#browse(-1)),
+      { className: "unc-pager", role: "group", "aria-label": t("Batches of the run"), hidden: true },
+      stepButton("‹", t("Previous batch"), () => this.#browse(-1)),
       this.text,
-      stepButton("›", "Next batch", () => this.#browse(1)),
+      stepButton("›", t("Next batch"), () => this.#browse(1)),
     );
     host.onResults((files, output) => this.load(toShow(files, output)));
   }
@@ -59,7 +60,7 @@ export class BatchPager {
   /** Name the chosen batch. */
   show() {
     this.element.hidden = this.#files.length < 2;
-    this.text.textContent = `Batch ${this.#batch + 1} of ${this.#files.length}`;
+    this.text.textContent = t("Batch {number} of {count}", { number: this.#batch + 1, count: this.#files.length });
   }
 
   get #batch() {

@@ -2,6 +2,8 @@
  * Reads safetensors files (https://github.com/huggingface/safetensors#format).
  */
 
+import { t } from "./texts.js";
+
 const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
 
 /**
@@ -22,9 +24,9 @@ export function parse(buffer) {
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") continue;
     const Type = TYPES[/** @type {keyof typeof TYPES} */ (entry.dtype)];
-    if (!Type) throw new Error(`${name} has the unsupported type ${entry.dtype}`);
+    if (!Type) throw new Error(t("{name} has the unsupported type {type}", { name, type: entry.dtype }));
     const [begin, end] = entry.data_offsets.map((/** @type {number} */ offset) => offset + 8 + length);
-    if (end > buffer.byteLength) throw new Error("the file is truncated");
+    if (end > buffer.byteLength) throw new Error(t("the file is truncated"));
     contents.tensors[name] = { data: new Type(buffer.slice(begin, end)), shape: entry.shape }; // a copy, because typed arrays need aligned offsets
   }
   return contents;

@@ -2,6 +2,7 @@
 
 import { openCulling } from "../culling/view.js";
 import { SCORES } from "../shared/quantities.js";
+import { t } from "../shared/texts.js";
 import { Stage } from "./stage.js";
 
 /**
@@ -27,13 +28,13 @@ export function enlarge(batch, first, quantity) {
   const images = Array.from({ length: index.images }, (_, image) => image);
   return openCulling(
     {
-      name: "Uncertainty maps",
+      name: t("Uncertainty maps"),
       ids: () => images,
       item: (id) => {
         const image = Number(id);
         const [small, large, clip] = [index.thumbnailUrl(image), index.pictureUrl(image, batch.shown(image, quantity).frame), index.clipUrl(image)];
         const maps = index.names.map((name) => painted.overlay(image, name));
-        return { id, name: `image ${image}`, small: small ?? "", large: large ?? "", clip: clip ?? "", facts: facts(image), kept: null, byHand: null, maps };
+        return { id, name: t("image {image}", { image }), small: small ?? "", large: large ?? "", clip: clip ?? "", facts: facts(image), kept: null, byHand: null, maps };
       },
       shown: (id) => look(Number(id)),
       closed,

@@ -1,6 +1,7 @@
 /** The values of a map, in words. */
 
 import { short } from "../shared/numbers.js";
+import { t } from "../shared/texts.js";
 import { rank } from "./paint.js";
 
 export class Reading {
@@ -16,8 +17,8 @@ export class Reading {
   at(u, v) {
     const { data, height, width } = this.values;
     const value = data[Math.floor(v * height) * width + Math.floor(u * width)];
-    if (!Number.isFinite(value)) return "not a number";
+    if (!Number.isFinite(value)) return t("not a number");
     this.#ordered ??= data.slice().sort();
-    return `${short(value)} · higher than ${Math.round(100 * rank(this.#ordered, value))} % of the image`;
+    return t("{value} · higher than {share} % of the image", { value: short(value), share: Math.round(100 * rank(this.#ordered, value)) });
   }
 }

@@ -1,6 +1,7 @@
 /** The canvas with image and heatmap. Reads the value under the pointer. */
 
 import { h } from "../shared/dom.js";
+import { t } from "../shared/texts.js";
 import { greyOf, paint, resize } from "./paint.js";
 import { Reading } from "./reading.js";
 
@@ -16,7 +17,7 @@ export class Stage {
   /** @param {(text: string) => void} tell called with a text about the pixel under the pointer, empty when the pointer leaves */
   constructor(tell) {
     this.tell = tell;
-    this.canvas = h("canvas", { role: "img", "aria-label": "Uncertainty map" });
+    this.canvas = h("canvas", { role: "img", "aria-label": t("Uncertainty map") });
     this.cross = h("span", { className: "unc-cross", hidden: true });
     this.element = h("span", { className: "unc-stage" }, this.canvas, this.cross);
     this.element.addEventListener("pointermove", (event) => this.#point(event));
@@ -58,7 +59,7 @@ export class Stage {
     const values = maps.picture(shown.quantity, index.rows(shown.quantity, shown.step), shown.frame);
     const { height, width } = ground ?? enlarged(values);
     Object.assign(this.canvas, { width, height });
-    this.canvas.setAttribute("aria-label", `Uncertainty map of image ${shown.image}`);
+    this.canvas.setAttribute("aria-label", t("Uncertainty map of image {image}", { image: shown.image }));
     this.element.style.setProperty("--ratio", String(width / height));
     const painted = paint(resize(values, height, width), shown.range, shown.colormap, ground?.grey ?? null, shown.opacity);
     this.canvas.getContext("2d")?.putImageData(painted, 0, 0);

@@ -4,17 +4,18 @@ import { stepButton } from "../shared/dialog.js";
 import { h, reveal } from "../shared/dom.js";
 import { towards } from "../shared/keys.js";
 import { measured } from "../shared/numbers.js";
+import { t } from "../shared/texts.js";
 import { keepWheel } from "../shared/wheel.js";
 
 /** @param {(by: number) => void} browse moves by that many images */
 export function batchStrip(browse) {
-  const list = h("div", { className: "unc-badges", role: "listbox", "aria-label": "Images of the batch" });
+  const list = h("div", { className: "unc-badges", role: "listbox", "aria-label": t("Images of the batch") });
   const element = h(
     "div",
     { className: "unc-strip" },
-    stepButton("‹", "Previous image", () => browse(-1)),
+    stepButton("‹", t("Previous image"), () => browse(-1)),
     list,
-    stepButton("›", "Next image", () => browse(1)),
+    stepButton("›", t("Next image"), () => browse(1)),
   );
   let shown = 0;
   list.addEventListener("keydown", (event) => {
@@ -48,7 +49,7 @@ export function batchStrip(browse) {
         const url = picture(image);
         /** @type {HTMLElement} */ (small).hidden = !url;
         if (url && small.getAttribute("src") !== url) small.setAttribute("src", url);
-        const label = `Image ${image}, score ${measured(value, error)}`;
+        const label = t("Image {image}, score {score}", { image, score: measured(value, error) });
         if (badge.getAttribute("aria-label") === label) return; // writing the same text would trigger a new layout
         badge.setAttribute("aria-label", label);
         const [score, margin] = measured(value, error).split(" ± ");

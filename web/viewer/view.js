@@ -6,6 +6,7 @@ import { measured, short } from "../shared/numbers.js";
 import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
 import { segments } from "../shared/segments.js";
+import { LANGUAGE, t, tn } from "../shared/texts.js";
 import { stepCurve } from "./curve.js";
 import { MapIndex, SUM } from "./data.js";
 import { enlarge } from "./enlarge.js";
@@ -18,8 +19,8 @@ import { batchStrip } from "./strip.js";
 const WIDTH = 420;
 const HEIGHT = 610;
 
-const WAITING = "Queue to see the map here.";
-const GONE = "This map is not among the server's temporary files any more. Queue again to see it.";
+const WAITING = t("Queue to see the map here.");
+const GONE = t("This map is not among the server's temporary files any more. Queue again to see it.");
 
 /** @param {NodeHost} host */
 export function mapView(host) {
@@ -40,32 +41,32 @@ class MapView {
     this.large = null;
     this.message = h("p", { className: "unc-message", role: "status" }, WAITING);
     const choices = Object.entries(SCORES).map(([name, { label, meaning }]) => ({ name, label, title: `${name}: ${meaning}` }));
-    this.quantities = segments("unc-segments", "Quantity", choices, (name) => this.#choose("quantity", name));
+    this.quantities = segments("unc-segments", t("Quantity"), choices, (name) => this.#choose("quantity", name));
     this.says = h("p", { className: "unc-says" });
     this.readout = h("output", { className: "unc-readout" });
     this.stage = new Stage((text) => (this.readout.textContent = text || this.hint()));
     this.picture = h(
       "button",
-      { type: "button", className: "unc-picture", "aria-label": "Enlarge the map", onclick: () => this.#enlarge() },
+      { type: "button", className: "unc-picture", "aria-label": t("Enlarge the map"), onclick: () => this.#enlarge() },
       this.stage.element,
     );
     this.colours = h("canvas", { width: 256, height: 1, "aria-hidden": "true" });
     this.ends = [h("span"), h("span"), h("span")];
     const legend = h(
       "div",
-      { className: "unc-legend", title: "Value of each colour, in latent units" },
+      { className: "unc-legend", title: t("Value of each colour, in latent units") },
       this.colours,
       h("div", { className: "unc-ends" }, ...this.ends),
     );
     this.strip = batchStrip((by) => this.browse(by));
-    this.step = slider("Step", (row) => this.#choose("step", this.index?.steps[row] ?? SUM));
-    this.frames = slider("Frame", (frame) => {
+    this.step = slider(t("Step"), (row) => this.#choose("step", this.index?.steps[row] ?? SUM));
+    this.frames = slider(t("Frame"), (frame) => {
       this.frame = frame;
       host.remember({ frame });
       this.#draw();
     });
-    this.opacity = slider("Heatmap", (part) => this.#choose("opacity", part / 20));
-    const plot = h("div", { className: "unc-plot", role: "img", "aria-label": "Uncertainty per step" });
+    this.opacity = slider(t("Heatmap"), (part) => this.#choose("opacity", part / 20));
+    const plot = h("div", { className: "unc-plot", role: "img", "aria-label": t("Uncertainty per step") });
     this.curve = stepCurve(plot, (step) => this.#choose("step", step));
     this.caption = h("p", { className: "unc-caption" });
     this.course = h("div", { className: "unc-course" }, this.caption, plot);
@@ -82,12 +83,12 @@ class MapView {
       this.course,
     );
     this.pager = new BatchPager(host, () => this.#open());
-    this.element = h("div", { className: "unc unc-map" }, this.pager.element, this.message, this.body);
+    this.element = h("div", { className: "unc unc-map", lang: LANGUAGE }, this.pager.element, this.message, this.body);
     keepKeys(this.element);
     // Dragging a slider must not move the node.
     this.element.addEventListener("pointerdown", (event) => event.stopPropagation());
 
-    host.attach(this.element, "uncertainty map");
+    host.attach(this.element, t("uncertainty map"));
     const fit = new ResizeObserver(() => this.#fit());
     for (const part of [this.body, this.quantities.element, this.says]) fit.observe(part);
     host.onValue(() => this.#draw());
@@ -130,7 +131,7 @@ class MapView {
     try {
       index = await MapIndex.load(this.pager.file);
     } catch (error) {
-      if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
+      if (generation === this.generation) this.#close(t("Could not load the map: {problem}", { problem: /** @type {Error} */ (error).message }));
       return;
     }
     if (generation !== this.generation) return;
@@ -158,8 +159,10 @@ class MapView {
 
   /** Why a step cannot be shown. @param {MapIndex} index @param {string} quantity @param {number} wanted */
   #notThisStep(index, quantity, wanted) {
-    if (!index.hasSteps(quantity)) return `${SCORES[quantity].label} belongs to the whole run and has no steps. Set step to -1 before the next run.`;
-    return `Step ${wanted} was not recorded: showing ${index.steps.length > 1 ? "the sum" : "the one that was"}.`;
+    const { label } = SCORES[quantity];
+    if (!index.hasSteps(quantity)) return t("{quantity} belongs to the whole run and has no steps. Set step to -1 before the next run.", { quantity: label });
+    if (index.steps.length > 1) return t("Step {step} was not recorded: showing the sum.", { step: wanted });
+    return t("Step {step} was not recorded: showing the one that was.", { step: wanted });
   }
 
   get shownQuantity() {
@@ -178,13 +181,13 @@ class MapView {
     if (!index) return;
     this.quantities.offer(index.names);
     if (!index.names.includes(quantity)) {
-      this.#say(`This map has no ${quantity}: it was not measured in this run. Choose another quantity.`);
+      this.#say(t("This map has no {quantity}: it was not measured in this run. Choose another quantity.", { quantity }));
       return;
     }
     const wanted = Number(this.#value("step"));
     const { off } = this.host;
     const unrecorded = wanted >= 0 && step === SUM ? this.#notThisStep(index, quantity, wanted) : "";
-    this.#say(off ? `This node is ${off} and does not run: the map is from its last run.` : unrecorded);
+    this.#say(off ? t("This node is {state} and does not run: the map is from its last run.", { state: off }) : unrecorded);
     this.quantities.show(quantity, this.#lock("quantity"));
     this.says.textContent = SCORES[quantity].meaning;
     this.strip.show(Array.from({ length: index.images }, (_, each) => index.score(quantity, step, each)), image, (each) => index.thumbnailUrl(each));
@@ -202,7 +205,7 @@ class MapView {
       const found = await this.stage.show(index, shown);
       if (!found && generation === this.generation) this.#close(GONE);
     } catch (error) {
-      if (generation === this.generation) this.#close(`Could not load the map: ${/** @type {Error} */ (error).message}`);
+      if (generation === this.generation) this.#close(t("Could not load the map: {problem}", { problem: /** @type {Error} */ (error).message }));
     }
   }
 
@@ -217,7 +220,7 @@ class MapView {
   /** Text of the line below the picture while the pointer is elsewhere. */
   hint() {
     if (!this.index) return "";
-    return `${this.index.images > 1 ? `Image ${this.image} · ` : ""}${this.#score(this.image)}`;
+    return [this.index.images > 1 ? t("Image {image}", { image: this.image }) : "", this.#score(this.image)].filter(Boolean).join(" · ");
   }
 
   /** The score of an image, and the step it is of if there is just one. @param {number} image */
@@ -225,9 +228,10 @@ class MapView {
     if (!this.index) return "";
     const { steps, about } = this.index;
     const { value, error } = this.index.score(this.shownQuantity, this.shownStep, image);
-    const one = about.summed > 1 ? `sum of ${about.summed} steps` : `step ${steps[0]} of ${about.total_steps}`;
-    const only = this.index.hasSteps(this.shownQuantity) && steps.length === 1 ? ` · ${one}` : "";
-    return `score ${measured(value, error)}${only}`;
+    const score = t("score {score}", { score: measured(value, error) });
+    if (!this.index.hasSteps(this.shownQuantity) || steps.length > 1) return score;
+    const only = t("step {step} of {total}", { step: steps[0], total: about.total_steps });
+    return `${score} · ${about.summed > 1 ? tn(about.summed, "sum of {count} step", "sum of {count} steps") : only}`;
   }
 
   /** @param {[number, number]} range @param {Uint8Array} colormap */
@@ -240,15 +244,16 @@ class MapView {
 
   /** Why a control has no effect; empty if it has one. @param {string} name */
   #lock(name) {
-    return this.host.isLinked(name) ? `${name} comes by link` : "";
+    return this.host.isLinked(name) ? t("{input} comes by link", { input: name }) : "";
   }
 
   /** @param {MapIndex} index @param {number} step @param {number} opacity */
   #showSliders({ steps, sigmas, about }, step, opacity) {
     const row = step === SUM ? steps.length : steps.indexOf(step);
-    this.step.show(row, steps.length, step === SUM ? `sum of ${steps.length}` : `${step} of ${about.total_steps} · σ ${short(sigmas[row])}`, this.#lock("step"));
+    const one = `${t("{number} of {count}", { number: step, count: about.total_steps })} · σ ${short(sigmas[row])}`;
+    this.step.show(row, steps.length, step === SUM ? t("sum of {count}", { count: steps.length }) : one, this.#lock("step"));
     this.frames.row.hidden = about.frames < 2;
-    this.frames.show(this.frame, about.frames - 1, `${this.frame + 1} of ${about.frames}`);
+    this.frames.show(this.frame, about.frames - 1, t("{number} of {count}", { number: this.frame + 1, count: about.frames }));
     this.opacity.row.hidden = about.pictures.length === 0;
     this.opacity.show(Math.round(opacity * 20), 20, `${Math.round(opacity * 100)} %`, this.#lock("opacity"));
   }
@@ -256,7 +261,7 @@ class MapView {
   /** @param {MapIndex} index @param {string} quantity @param {number} step */
   #showCourse(index, quantity, step) {
     const { steps, about } = index;
-    this.caption.textContent = `Mean and spread per step · shaded: ${about.guided ? "guided" : "measured"} steps`;
+    this.caption.textContent = about.guided ? t("Mean and spread per step · shaded: guided steps") : t("Mean and spread per step · shaded: measured steps");
     this.curve.show({
       steps,
       means: steps.map((each) => index.score(quantity, each, this.image).value),
