@@ -114,10 +114,46 @@ def sidebar(front_end: FrontEnd) -> None:
     keep("sidebar", README)
 
 
+def culling(front_end: FrontEnd) -> None:
+    """Take a screenshot of the culling view with two images side by side, on a fresh run of the first example."""
+    front_end.open(EXAMPLES / f"{BEST[0]}.json")
+    front_end.run()
+    front_end.node("UncertaintyScoreFilter").center()
+    page = front_end.page
+    page.set_viewport_size({"width": 1500, "height": 900})
+    for key in ("Shift+C", "4", "p", "c", "m"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+    front_end.photograph("culling")
+    keep("culling", README, scale=0.7)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1900, "height": 1100})
+
+
+def library(front_end: FrontEnd) -> None:
+    """Take screenshots of the library's own page, on a monitor and with an image open on a phone."""
+    browser = front_end.page.context.browser
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+    for name, screen in (("library", {"viewport": {"width": 1500, "height": 900}}), ("phone", phone)):
+        context = browser.new_context(color_scheme="dark", **screen)  # type: ignore[union-attr, arg-type]
+        page = context.new_page()
+        page.goto(f"{front_end.server.url}/uncertainty")
+        card = page.get_by_role("option").first
+        card.wait_for()
+        if name == "phone":
+            card.tap()
+        page.wait_for_timeout(2500)
+        page.screenshot(path=PICTURES / f"{name}.png")
+        keep(name, README, scale=0.7)
+        context.close()
+
+
 def main() -> None:
     """Command line."""
     with page() as front_end:
         done = examples(front_end)
+        culling(front_end)
+        library(front_end)
         sidebar(front_end)
         for kind in NODES:
             if kind not in done:
