@@ -1,4 +1,4 @@
-"""App mode of newer front-ends: the example's layout, its run, and the wheel over the grid."""
+"""App mode of newer front-ends: the example's layout, its run, culling, and the wheel over the grid."""
 
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,22 @@ def test_best_of_16_is_an_app(each_front_end: "FrontEnd") -> None:
     assert front_end.node("CLIPTextEncode").values()["text"] == PROMPT
     expect(page.get_by_text("kept_0").first).to_be_visible()
     front_end.photograph("app-mode")
+
+    # Verdicts and stars of the culling view; the next run follows them.
+    cards = grid.locator(".unc-card")
+    best = cards.first.get_attribute("data-image")
+    cards.first.click()
+    culling = page.get_by_role("dialog", name="Images, best first")
+    expect(culling).to_be_visible()
+    front_end.photograph("app-mode-culling")
+    for key in ("x", "5", "Escape"):
+        page.keyboard.press(key)
+    expect(culling).to_have_count(0)
+    expect(grid.locator(f".unc-card[data-image='{best}']")).to_contain_text("✕ rejected")
+    expect(cards.nth(1)).to_contain_text("★★★★★")
+    front_end.run()
+    expect(grid.locator(".unc-filter-status em")).to_have_count(0)
+    expect(grid.locator(f".unc-card[data-image='{best}']")).to_contain_text("✕ rejected")
 
     # The wheel over the grid moves the grid or the list around it, and not the graph behind them.
     page.set_viewport_size({"width": 1400, "height": 600})

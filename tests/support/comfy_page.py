@@ -158,7 +158,7 @@ class FrontEnd:
                 for (const kind of ["executing", "progress"]) api.addEventListener(kind, () => window.events++);
             }"""
         )
-        self.page.get_by_role("button", name="Run").first.click()
+        self.page.get_by_role("button", name=re.compile("^Run")).first.click()  # not "Cancel this run" of App mode
         self.until(self._run_has_ended, movement=lambda: self.page.evaluate("() => window.events"))
         kind, detail = self.page.evaluate("() => window.finished")
         assert kind == "execution_success", detail
