@@ -92,12 +92,18 @@ def tabulate(pool: Pool) -> None:
 
 
 def report(stage: int) -> None:
-    """Judge, and write all tables of a stage."""
+    """Judge a stage, and write and publish its tables."""
     together(lambda of: run("judged", "confirming", "--settings", ", ".join((*of, "*"))), product(MODELS[stage], FAMILIES))
     together(tabulate, pools(stage))
     model = SCREENED[stage]
     run("screened", "confirming", "--settings", f"{model}, * CFG 1, 20 steps", "--name", f"{model}_screening")
-    run("pairs", "confirming")
+    if stage == 1:  # whose images were looked at
+        run("pairs", "confirming")
+    publish()
+
+
+def publish() -> None:
+    """Copy the tables into the repository."""
     for path in WORK.glob("*/*"):
         folder, name = (re.sub(r"\W+", "_", part) for part in (path.parent.name, path.stem))
         write_whole(RESULTS / folder / f"{name}{path.suffix}", path.read_bytes())

@@ -159,6 +159,7 @@ def test_verdicts_and_stars_are_in_the_ledger_and_in_the_file(comfy: Comfy, tmp_
 
 @pytest.mark.parametrize(("kind", "suffix"), [("png", ".png"), ("webp", ".webp"), ("jpeg", ".jpg")])
 def test_stars_from_the_filter_are_saved(comfy: Comfy, tmp_path: Path, kind: str, suffix: str) -> None:
+    comfy.pack("nodes.choosing.ledger_access").record(comfy.own(made(2, 1)))  # as the sampler does
     measured = replace(made(2, 1), stars=(0, 4))
     names = comfy.save(1, measured=measured, kind=kind)
     assert [rating(tmp_path / "output" / name) for name in names] == [None, "4"]

@@ -51,7 +51,7 @@ _SELECT = (
     "(SELECT text FROM prompts WHERE digest = prompt_digest) AS prompt"
 )
 # What a file gives a row, and what the row loses with it.
-OF_THE_FILE = ("output", "file", "size", "modified", "state")
+OF_THE_FILE = ("output", "file", "size", "modified", "state", "stars")
 # States that a person gave, of images on the list and off it.
 BY_HAND = ", ".join(str(state) for kept in map(STATES.index, ("kept", "rejected")) for state in (kept, -1 - kept))
 
@@ -400,7 +400,7 @@ class Ledger:
         free = [row["id"] for row in rows if row["file"] is None or (row["output"] == output and self._is_gone(row["file"]))]
         for number in (same or free)[:1]:
             # What a person said of the image holds, also if its file was deleted or moved meanwhile.
-            held = {"state": f"CASE WHEN state IN ({BY_HAND}) THEN state ELSE ? END"}
+            held = {"state": f"CASE WHEN state IN ({BY_HAND}) THEN state ELSE ? END", "stars": "coalesce(nullif(?, 0), stars)"}
             setting = ", ".join(f"{name} = {held.get(name, '?')}" for name in of_the_file)
             connection.execute(f"UPDATE images SET {setting} WHERE id = ?", (*of_the_file.values(), number))  # nosec B608
             connection.execute("UPDATE images SET state = -1 - state WHERE id = ? AND state < 0", (number,))  # on the list again

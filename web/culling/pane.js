@@ -12,6 +12,11 @@ import { picture } from "./pictures.js";
 const GONE = t("The file no longer exists.");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** URL of what is shown of an image: a clip plays unless a map lies over it, which is of a single frame. @param {Item} item @param {boolean} mapped */
+export function source({ clip, large }, mapped) {
+  return clip && !mapped && !still.matches ? clip : large;
+}
+
 export class Pane {
   /** @type {Item | null} */
   item = null;
@@ -19,6 +24,10 @@ export class Pane {
   overlay = null;
   /** URL of the picture or clip shown. */
   #url = "";
+  /** The picture in full size, once it is shown. @type {HTMLImageElement | null} */
+  #large = null;
+  /** What the map says at a point. @type {((u: number, v: number) => string) | null} */
+  #reading = null;
 
   constructor() {
     this.caption = h("figcaption");
@@ -32,8 +41,8 @@ export class Pane {
 
   /** The zoom at which a pixel of the picture is one of the screen; NaN before the picture is loaded. */
   get actual() {
-    const image = this.ground.querySelector("img");
-    if (!image || image !== picture(this.#url).image) return NaN;
+    const image = this.#large;
+    if (!image) return NaN;
     const { width, height } = this.element.getBoundingClientRect(); // not clientWidth, which is rounded
     const fitted = Math.min(width / image.naturalWidth, height / image.naturalHeight);
     return 1 / (fitted * window.devicePixelRatio);
@@ -42,7 +51,7 @@ export class Pane {
   /** @param {Item} item @param {string} caption @param {Overlay | null} overlay */
   show(item, caption, overlay) {
     this.caption.textContent = caption;
-    const url = item.clip && !overlay && !still.matches ? item.clip : item.large; // a map is of one frame
+    const url = source(item, Boolean(overlay));
     const [moved, changed] = [this.item?.id !== item.id || this.#url !== url, this.overlay?.url !== overlay?.url];
     [this.item, this.overlay, this.#url] = [item, overlay, url];
     if (moved || changed) this.#say("");
@@ -53,14 +62,14 @@ export class Pane {
   /** @param {Item} item @param {string} url */
   async #load(item, url) {
     this.ground.replaceChildren();
+    this.#large = null;
     if (!url) return; // nothing but its map
     const [small, large] = [picture(item.small || url), picture(url)];
     small.image.alt = large.image.alt = item.name;
-    this.ground.append((large.done ? large : small).image);
-    if (large.done) return;
-    const found = await large.ready;
+    if (!large.done) this.ground.append(small.image);
+    const found = large.done || (await large.ready);
     if (this.item?.id !== item.id || this.#url !== url) return;
-    if (found) this.ground.replaceChildren(large.image);
+    if (found) this.ground.replaceChildren((this.#large = large.image));
     else this.#say(GONE);
   }
 
@@ -68,31 +77,32 @@ export class Pane {
   async #cover(overlay) {
     this.picture.classList.toggle("unc-culling-mapped", Boolean(overlay));
     this.heat.replaceChildren();
+    this.#reading = null;
     this.heat.style.opacity = overlay?.opacity === undefined ? "" : String(overlay.opacity);
     if (!overlay) return;
-    const shown = await this.#heat(overlay);
+    const [shown, problem] = await painted(overlay).then(
+      (found) => [found, ""],
+      (error) => [null, error.message],
+    );
     if (this.overlay?.url !== overlay.url) return;
-    if (shown) this.heat.replaceChildren(shown);
-    else this.#say(t("No map: {reason}", { reason: (await overlay.why?.()) ?? t("its file no longer exists") }));
-  }
-
-  /** The picture of a map, null if there is none. @param {Overlay} overlay @returns {Promise<HTMLElement | null>} */
-  async #heat(overlay) {
-    if (overlay.paint) return overlay.paint();
-    const { image, ready } = picture(overlay.url);
-    return (await ready) ? image : null;
+    if (shown) {
+      this.heat.replaceChildren(shown.element);
+      this.#reading = shown.read ?? null;
+      return;
+    }
+    this.#say(t("No map: {reason}", { reason: problem || ((await overlay.why?.()) ?? t("its file no longer exists")) }));
   }
 
   /** What the map says at a point of the window; empty if it says nothing. @param {{clientX: number, clientY: number}} point */
   read({ clientX, clientY }) {
     const [map] = this.heat.children;
-    if (!this.overlay?.read || !(map instanceof HTMLCanvasElement)) return "";
+    if (!this.#reading || !(map instanceof HTMLCanvasElement)) return "";
     const { left, top, width, height } = map.getBoundingClientRect();
     const fitted = Math.min(width / map.width, height / map.height);
     const from = (/** @type {number} */ at, /** @type {number} */ start, /** @type {number} */ box, /** @type {number} */ size) =>
       (at - start - (box - fitted * size) / 2) / (fitted * size);
     const [u, v] = [from(clientX, left, width, map.width), from(clientY, top, height, map.height)];
-    return u < 0 || v < 0 || u >= 1 || v >= 1 ? "" : this.overlay.read(u, v);
+    return u < 0 || v < 0 || u >= 1 || v >= 1 ? "" : this.#reading(u, v);
   }
 
   /** @param {string} text */
@@ -100,4 +110,19 @@ export class Pane {
     this.note.textContent = text;
     this.note.hidden = !text;
   }
+}
+
+/**
+ * The picture of a map, null if there is none.
+ *
+ * @param {Overlay} overlay
+ * @returns {Promise<{element: HTMLElement, read?: (u: number, v: number) => string} | null>}
+ */
+async function painted({ paint, url }) {
+  if (paint) {
+    const found = await paint();
+    return found && { element: found.canvas, read: found.read };
+  }
+  const { image, ready } = picture(url);
+  return (await ready) ? { element: image } : null;
 }

@@ -25,9 +25,11 @@
 
 import { modalDialog } from "../shared/dialog.js";
 import { h, write } from "../shared/dom.js";
+import { MOST_STARS } from "../shared/said.js";
 import { t, tn } from "../shared/texts.js";
 import { Commands } from "./commands.js";
 import { Lineup, MOST } from "./lineup.js";
+import { source } from "./pane.js";
 import { picture } from "./pictures.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
@@ -37,10 +39,10 @@ import { details, mark, summary } from "./words.js";
  * @typedef {string | number} Id
  * @typedef {"keep" | "reject" | null} Verdict null: not decided by hand
  * @typedef {{
- *   name: string, label: string, url: string, why?: () => Promise<string>, opacity?: number,
- *   paint?: () => Promise<HTMLCanvasElement | null>, read?: (u: number, v: number) => string
+ *   name: string, label: string, url: string, why?: () => Promise<string>, opacity?: number, paint?: () => Promise<Painted | null>
  * }} Overlay a map to lay over the picture; `why` says why it could not be loaded; `paint` draws what has no file, and `url` then only
- *   names it; `read` tells the value at a point, from 0 to 1
+ *   names it
+ * @typedef {{canvas: HTMLCanvasElement, read: (u: number, v: number) => string}} Painted `read` tells the value at a point, from 0 to 1
  * @typedef {{
  *   id: Id, name: string, small: string, large: string, clip?: string, facts: string[], kept: boolean | null, byHand: Verdict,
  *   prompt?: string, seed?: string, stars?: number, maps?: Overlay[]
@@ -153,12 +155,13 @@ class CullingView {
   #stars() {
     const { list } = this;
     if (!list.star) return [];
-    return [0, 1, 2, 3, 4, 5].map((stars) => ({
+    return Array.from({ length: MOST_STARS + 1 }, (_, stars) => ({
       keys: [String(stars)],
       sign: () => (stars === 0 ? "–" : (this.item.stars ?? 0) >= stars ? "★" : "☆"),
       label: stars === 0 ? t("No stars, and go on") : tn(stars, "{count} star, and go on", "{count} stars, and go on"),
       bar: "stars",
       run: () => this.#decide((id) => list.star?.(id, stars)),
+      off: () => list.verdicts?.locked() ?? "",
       pressed: () => (this.item.stars ?? 0) === stars,
     }));
   }
@@ -289,6 +292,12 @@ class CullingView {
     write(this.status, text);
   }
 
+  /** @param {Item} item that may be looked at next */
+  #fetchAhead(item) {
+    const url = source(item, this.maps.on && Boolean(item.maps?.length));
+    if (url) picture(url);
+  }
+
   /** Say what the map tells at the pointer. @param {PointerEvent} event */
   #read(event) {
     const pane = this.stage.panes.find(({ element }) => element.contains(/** @type {Node} */ (event.target)));
@@ -322,18 +331,14 @@ class CullingView {
     this.#showDetails();
     this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
     this.commands.show();
-    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) fetchAhead(this.list.item(ids[near]));
-    if (id !== this.told) this.list.shown?.(id);
-    this.told = id;
+    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) this.#fetchAhead(this.list.item(ids[near]));
+    const told = this.told === id;
+    this.told = id; // first, because the list may refresh the view
+    if (!told) this.list.shown?.(id);
   }
 }
 
 /** The map of a quantity, or the first. @param {Item} item @param {string} quantity @returns {Overlay | null} */
 function overlayOf({ maps = [] }, quantity) {
   return maps.find(({ name }) => name === quantity) ?? maps[0] ?? null;
-}
-
-/** @param {Item} item that may be looked at next */
-function fetchAhead({ large }) {
-  if (large) picture(large);
 }

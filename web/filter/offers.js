@@ -10,17 +10,17 @@ import { onRunEnded } from "../adapter.js";
 /** The prompts that carry on a run, by its first file, until they end. @type {Map<string, string>} */
 const sent = new Map();
 
-// The runs that were chosen from or cancelled in this browser. The workflow in a saved file tells what waited when it was queued.
+// The offers that were chosen from or cancelled in this browser, by the first file. The workflow in a saved picture tells what waited
+// when it was queued.
 const SETTLED = "Uncertainty.SettledChoices";
 const MOST_SETTLED = 1000;
 
-/** @returns {string[]} the images of these runs, oldest first */
+/** @returns {string[]} oldest first */
 const settled = () => JSON.parse(localStorage.getItem(SETTLED) ?? "[]");
 
-/** @param {string} images of a run @param {boolean} done */
-function settle(images, done) {
-  const others = settled().filter((each) => each !== images);
-  localStorage.setItem(SETTLED, JSON.stringify(done ? [...others.slice(1 - MOST_SETTLED), images] : others));
+/** @param {FileRef[]} files of a run */
+function settle(files) {
+  localStorage.setItem(SETTLED, JSON.stringify([...settled().slice(1 - MOST_SETTLED), name(files)]));
 }
 
 /** @param {FileRef[]} files of a run */
@@ -45,15 +45,15 @@ export class Offers {
   /** Oldest first. @returns {Offer[]} */
   get #all() {
     const done = new Set(settled());
-    return (this.host.memory.waiting ?? []).filter((/** @type {Offer} */ { images }) => !done.has(images));
+    return (this.host.memory.waiting ?? []).filter((/** @type {Offer} */ { files }) => !done.has(name(files)));
   }
 
   /** A run was carried out: it waits, or its images were chosen. @param {FileRef[]} files @param {Record<string, any>} output */
   take(files, { batch_digests, waits }) {
     const offer = { images: batch_digests.join(), files };
-    settle(offer.images, !waits.includes(true));
     const place = this.#all.findIndex(({ images }) => images === offer.images);
     const all = [...this.#all];
+    if (place >= 0) settle(all[place].files); // these take its place
     all.splice(place < 0 ? all.length : place, place < 0 ? 0 : 1, ...(waits.includes(true) ? [offer] : []));
     if (all.length || this.host.memory.waiting?.length) this.host.keep({ waiting: all });
   }
@@ -85,7 +85,7 @@ export class Offers {
 
   /** Forget a run. @param {FileRef[]} files */
   drop(files) {
-    for (const { images, files: these } of this.#all) if (name(these) === name(files)) settle(images, true);
+    settle(files);
     this.host.keep({ waiting: this.#all.filter((each) => name(each.files) !== name(files)) });
   }
 }

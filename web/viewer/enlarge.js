@@ -46,8 +46,8 @@ export function enlarge(batch, first, quantity) {
 
 /** Maps that were drawn. */
 class Painted {
-  /** In the order of their last use. @type {Map<string, Stage>} */
-  #stages = new Map();
+  /** In the order of their last use; without the files that they were drawn from. @type {Map<string, import("../culling/view.js").Painted>} */
+  #painted = new Map();
 
   /** @param {Batch} batch */
   constructor({ index, shown }) {
@@ -59,23 +59,26 @@ class Painted {
   overlay(image, quantity) {
     const shown = this.shown(image, quantity);
     const { frame, step, range, colormap, opacity } = shown;
-    const url = [image, quantity, frame, step, range, colormap.subarray(0, 12), opacity].join(" ");
-    return {
-      name: quantity,
-      label: SCORES[quantity].label,
-      url,
-      opacity: 1,
-      paint: () => this.#paint(url, shown),
-      read: (u, v) => this.#stages.get(url)?.reading?.at(u, v) ?? "",
-    };
+    const colours = colormap.subarray(colormap.length / 2, colormap.length / 2 + 6); // the ends of several are black and white
+    const url = [image, quantity, frame, step, range, colours, opacity].join(" ");
+    return { name: quantity, label: SCORES[quantity].label, url, opacity: 1, paint: () => this.#paint(url, shown) };
   }
 
-  /** @param {string} url @param {Shown} shown @returns {Promise<HTMLCanvasElement | null>} null if the server has deleted the files */
+  /** @param {string} url @param {Shown} shown @returns {Promise<import("../culling/view.js").Painted | null>} null if the server has deleted the files */
   async #paint(url, shown) {
-    const stage = this.#stages.get(url) ?? new Stage(() => {});
-    this.#stages.delete(url);
-    this.#stages.set(url, stage);
-    for (const old of this.#stages.keys()) if (this.#stages.size > KEPT) this.#stages.delete(old);
-    return stage.reading || (await stage.show(this.index, shown)) ? stage.canvas : null;
+    const found = this.#painted.get(url) ?? (await drawn(this.index, shown));
+    if (!found) return null;
+    this.#painted.delete(url);
+    this.#painted.set(url, found);
+    for (const old of this.#painted.keys()) if (this.#painted.size > KEPT) this.#painted.delete(old);
+    return found;
   }
+}
+
+/** @param {MapIndex} index @param {Shown} shown */
+async function drawn(index, shown) {
+  const stage = new Stage(() => {});
+  await stage.show(index, shown);
+  const { canvas, reading } = stage;
+  return reading && { canvas, read: (/** @type {number} */ u, /** @type {number} */ v) => reading.at(u, v) };
 }

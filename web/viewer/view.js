@@ -136,6 +136,7 @@ class MapView {
     }
     if (generation !== this.generation) return;
     if (!index) return this.#close(GONE);
+    this.large?.close();
     this.index = index;
     this.stage.clear();
     this.image = Math.min(this.host.memory.image ?? 0, index.images - 1);
