@@ -11,6 +11,7 @@ from typing import Any
 
 import folder_paths
 from comfy_execution.utils import get_executing_context
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,6 +23,7 @@ MOST_RUNS = 200
 MOST_BYTES = 2_000_000_000
 # Of clips: 16 frames a second, as many video models have it. Pictures do not say their own rate.
 FRAME_MS = 62
+CLIPS_AT_ONCE = 4  # each holds all its frames
 DIGITS = 12
 STEM = re.compile(rf"[a-z]+_[0-9a-f]{{{DIGITS}}}")
 
@@ -100,15 +102,18 @@ def write_clips(stem: str, frames: Tensor, longest: int) -> list[dict[str, str]]
     if frames.shape[1] < 2:
         return []
 
+    def small(frame: Tensor) -> Image.Image:
+        picture = as_image(frame[..., :3])
+        picture.thumbnail((longest, longest))
+        return picture
+
     def write(index: int) -> dict[str, str]:
-        pictures = [as_image(frame[..., :3]) for frame in frames[index]]
-        for picture in pictures:
-            picture.thumbnail((longest, longest))
+        pictures = [small(frame) for frame in frames[index]]
         path, file = _place(f"{stem}_{index}_clip.webp")
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=FRAME_MS, loop=0, quality=80, method=0)
         return file
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(CLIPS_AT_ONCE) as pool:
         return list(pool.map(write, range(len(frames))))
 
 

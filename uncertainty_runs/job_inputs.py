@@ -17,6 +17,8 @@ Slot = tuple[str, str]
 
 SEEDS = ("seed", "noise_seed")
 TEXT_NAMES = ("value", "text", "string", "prompt")
+# Types that a sampler gives out, and those that only lead to one.
+DRAWN, PASSED_ON = {"LATENT", "NOISE", "IMAGE"}, {"CONDITIONING", "GUIDER"}
 NO_PROMPT = re.compile(r"^(neg|uncond|empty)|negative|system|template", re.IGNORECASE)
 MODELS = ("model", "clip", "vae")
 
@@ -171,9 +173,10 @@ class Finder:
         """Ids of the nodes at the positive inputs of all samplers, those of the measured one first."""
         for number in (self.sampler, *self.needed):
             info, inputs = self._info(number), self._inputs(number)
-            passes_on = info is None or not {"CONDITIONING", "GUIDER"}.isdisjoint(info.outputs)
+            # A detailer draws a picture. A node that passes prompts on, or only looks at them, draws nothing.
+            draws = info is not None and not DRAWN.isdisjoint(info.outputs) and PASSED_ON.isdisjoint(info.outputs)
             for name in ("positive", "guider"):
-                if is_link(inputs.get(name)) and (number == self.sampler or not passes_on):
+                if is_link(inputs.get(name)) and (number == self.sampler or draws):
                     yield inputs[name][0]
 
     def _texts(self, number: str) -> list[str]:

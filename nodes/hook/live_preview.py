@@ -43,13 +43,18 @@ def with_map(callback: Callable[..., None] | None, guider: Any, current: Callabl
 
 
 def picture(uncertainty: Tensor, images: Sequence[Image.Image] | None) -> Image.Image:
-    """The maps of a batch, (B, C, *spatial), over its images or alone: in a grid with one colour scale; of videos, a frame."""
+    """The maps of a batch, (B, C, *spatial), over its images or alone: in a grid with one colour scale; of videos, a frame.
+
+    The grid is hardly larger than ComfyUI sends it.
+    """
     pictures = heatmaps.as_pictures(uncertainty.cpu())
     pictures = pictures[:: len(pictures) // len(uncertainty)]
     height, width = (size * ENLARGE for size in pictures.shape[1:]) if images is None else (images[0].height, images[0].width)
+    shrink = min(1.0, latent_preview.MAX_PREVIEW_RESOLUTION / (_columns(len(pictures)) * max(height, width)))
+    height, width = max(1, round(shrink * height)), max(1, round(shrink * width))
     heat = heatmaps.colorize(heatmaps.resize(heatmaps.normalize(pictures, "batch"), height, width), COLORMAP)
     if images is not None:
-        ground = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
+        ground = np.stack([np.asarray(image.convert("RGB").resize((width, height)), np.float32) for image in images])
         heat = heatmaps.overlay(torch.from_numpy(ground / 255), heat, OPACITY)
     return Image.fromarray((grid(heat) * 255).round().byte().numpy())
 
@@ -57,8 +62,12 @@ def picture(uncertainty: Tensor, images: Sequence[Image.Image] | None) -> Image.
 def grid(pictures: Tensor) -> Tensor:
     """Pictures (B, height, width, 3) row by row in a square that has room for them, black where there is none."""
     count, height, width, channels = pictures.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = _columns(count)
     rows = math.ceil(count / columns)
     square = pictures.new_zeros(rows * columns, height, width, channels)
     square[:count] = pictures
     return square.unflatten(0, (rows, columns)).transpose(1, 2).reshape(rows * height, columns * width, channels)
+
+
+def _columns(count: int) -> int:
+    return math.ceil(math.sqrt(count))

@@ -375,7 +375,7 @@ A_LIST = """async () => {
         item: (id) => ({
             id, name: id, small: picture, large: `${picture}#${id}`, facts: [], kept: null, byHand: null, stars: stars[id] ?? 0,
             prompt: `prompt of ${id}`, clip: id === "b" ? `${picture}#clip` : undefined,
-            maps: { b: [{ name: "map", label: "Map", url: picture }],
+            maps: { b: [{ name: "map", label: "Map", url: `${picture}#map` }],
                     e: [{ name: "map", label: "Map", url: "data:,", why: async () => "saved without one" }] }[id] ?? [],
         }),
         verdicts: {

@@ -98,6 +98,8 @@ def test_stars_go_with_the_images(filtered: Callable[..., Any]) -> None:
     assert judged(output)["stars"] == [2, 5]
     kept, rejected = output.args[3], output.args[10]
     assert sorted((*kept.stars, *rejected.stars)) == [4, 5]
+    kept = filtered(uncertainty=part, images=None, latents=None, masks=None, keep=2, by_hand='{"stars": {"0": [1]}}').args[3]
+    assert kept.stars == (2, 0)
 
 
 def test_in_mode_choose_nothing_goes_on_until_somebody_chose(filtered: Callable[..., Any]) -> None:

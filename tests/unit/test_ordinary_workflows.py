@@ -11,6 +11,7 @@ import pytest
 from test_evaluation_workflow import CUSTOM, KSAMPLER
 
 from described_nodes import describe
+from dev.bootstrap import ROOT
 from uncertainty_runs.batch_command import planned
 from uncertainty_runs.command_line import parser
 from uncertainty_runs.engines import http_server
@@ -71,6 +72,13 @@ def test_both_texts_of_sdxl_are_set_and_empty_ones_stay_empty() -> None:
     assert (graph["2"]["inputs"]["clip_l"], graph["2"]["inputs"]["t5xxl"]) == ("", "a cat")
     empty = changed(KSAMPLER, n2=node("CLIPTextEncodeFlux", clip=["1", 1], clip_l="", t5xxl="", guidance=3.5))
     assert job(empty).graph["2"]["inputs"]["clip_l"] == "a cat"
+
+
+def test_the_prompts_of_a_node_that_draws_nothing_stay() -> None:
+    """Fitting the Laplace approximation takes the captions of real pictures."""
+    evidence = json.loads((ROOT / "dev" / "evidence.api.json").read_text())
+    graph = job(evidence).graph
+    assert (graph["positive"]["inputs"]["text"], graph["captions"]["inputs"]["text"]) == ("a cat", ["real", 1])
 
 
 def test_the_negative_prompt_stays() -> None:

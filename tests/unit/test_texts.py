@@ -29,7 +29,7 @@ CATEGORIES = {"zero", "one", "two", "few", "many", "other"}
 SAME = {
     *("Heatmap", "Zoom", "Filters", "Images", "Score", "Verdict", "image {image}", "Image {image}", "score {score}"),
     *("Image {image}, score {score}", "score {score}, {rank}", "{count} images", "seed {seed}, image {image}"),
-    *("MC-Dropout", "BayesDiff"),  # methods
+    *("MC-Dropout", "BayesDiff", "CFG-Rejection"),  # methods
 }  # fmt: skip
 
 

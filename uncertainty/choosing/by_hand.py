@@ -21,7 +21,7 @@ class Verdicts:
         keep: indices of the images to keep.
         reject: indices of the images to reject.
         elsewhere: number of verdicts on images that are not in the batch.
-        stars: 1 to ``MOST_STARS`` by index, of the images that were given some.
+        stars: 0 to ``MOST_STARS`` by index, of the images that were given some, or from whom they were taken.
     """
 
     keep: frozenset[int] = frozenset()
@@ -105,9 +105,9 @@ def _images(verdict: str, value: Any) -> list[str | int]:
 def _stars(found: Any) -> dict[int, tuple[str | int, ...]]:
     if not isinstance(found, dict):
         raise ValueError(_wrong(f'stars is {found!r}, not an object such as {{"5": [0]}}'))
-    counts = {str(count): count for count in range(1, MOST_STARS + 1)}
+    counts = {str(count): count for count in range(MOST_STARS + 1)}
     if unknown := [name for name in found if name not in counts]:
-        raise ValueError(_wrong(f"stars has the number {unknown[0]!r}, which is none from 1 to {MOST_STARS}"))
+        raise ValueError(_wrong(f"stars has the key {unknown[0]!r}, where only 0 to {MOST_STARS} are possible"))
     return {counts[name]: tuple(_images(f"{STARS} {name}", images)) for name, images in found.items()}
 
 

@@ -19,7 +19,8 @@ export function parse(text) {
   if (!text.trim()) return nothing();
   try {
     const found = { ...nothing(), ...JSON.parse(text) };
-    return [found.keep, found.reject, ...Object.values(found.stars)].every(Array.isArray) ? found : null;
+    const counts = Object.keys(found.stars).every((count) => /^[0-5]$/.test(count));
+    return counts && [found.keep, found.reject, ...Object.values(found.stars)].every(Array.isArray) ? found : null;
   } catch {
     return null;
   }
@@ -35,6 +36,12 @@ export function verdictsOn({ keep, reject, stars }, digests) {
   return { keep: indices(keep), reject: indices(reject), stars: Object.fromEntries(rated) };
 }
 
+/** Whether two verdicts give all images the same stars. @param {Verdicts} one @param {Verdicts} other */
+export function sameStars(one, other) {
+  const indices = Object.keys({ ...one.stars, ...other.stars }).map(Number);
+  return indices.every((index) => one.stars[index] === other.stars[index]);
+}
+
 /** What was decided by hand for an image; null if the rule decides. @param {Verdicts} verdicts @param {number} index @returns {"keep" | "reject" | null} */
 export function verdictOn({ keep, reject }, index) {
   return keep.includes(index) ? "keep" : reject.includes(index) ? "reject" : null;
@@ -47,9 +54,10 @@ export function verdictOn({ keep, reject }, index) {
  * @param {number} index of the image
  * @param {string[]} digests of its batch
  * @param {import("../shared/said.js").Said} said without a verdict, the rule decides again
+ * @param {number} came stars that the image came with, which 0 takes away
  * @param {boolean} alone whether the run had no other batch; what was said of images of other runs is then forgotten
  */
-export function say(byHand, index, digests, said, alone) {
+export function say(byHand, index, digests, said, came, alone) {
   const isAbsent = (/** @type {Named} */ named) => alone && typeof named === "string" && !digests.includes(named);
   const isOther = (/** @type {Named} */ named) => named !== index && named !== digests[index];
   const staying = (/** @type {boolean} */ other) => (/** @type {Named} */ named) => !isAbsent(named) && (!other || isOther(named));
@@ -57,13 +65,13 @@ export function say(byHand, index, digests, said, alone) {
   const stars = Object.fromEntries(Object.entries(byHand.stars).map(([count, named]) => [count, named.filter(ratings)]));
   const changed = { keep: byHand.keep.filter(verdicts), reject: byHand.reject.filter(verdicts), stars };
   if ("verdict" in said && said.verdict) changed[said.verdict].push(digests[index]);
-  if ("stars" in said && said.stars) changed.stars[said.stars] = [...(changed.stars[said.stars] ?? []), digests[index]];
+  if ("stars" in said && said.stars !== came) changed.stars[said.stars] = [...(changed.stars[said.stars] ?? []), digests[index]];
   return written(changed);
 }
 
 /** @param {ByHand} byHand */
 function written({ keep, reject, stars }) {
-  const rated = Object.entries(stars).filter(([, named]) => named.length);
+  const rated = Object.entries(stars).filter(([, named]) => named.length); // also of 0 stars
   if (!rated.length && !keep.length && !reject.length) return "";
   return JSON.stringify({ keep, reject, ...(rated.length ? { stars: Object.fromEntries(rated) } : {}) });
 }
@@ -75,12 +83,12 @@ function written({ keep, reject, stars }) {
  */
 export function answer(batches) {
   const all = batches.flatMap(({ digests, verdicts: { keep, stars } }) =>
-    digests.map((digest, index) => ({ digest, kept: keep.includes(index), stars: stars[index] ?? 0 })),
+    digests.map((digest, index) => ({ digest, kept: keep.includes(index), stars: stars[index] })),
   );
   const named = (/** @type {boolean} */ kept) => all.filter((image) => image.kept === kept).map(({ digest }) => digest);
   /** @type {Record<number, string[]>} */
   const rated = {};
-  for (const { digest, stars } of all) if (stars) rated[stars] = [...(rated[stars] ?? []), digest];
+  for (const { digest, stars } of all) if (stars !== undefined) rated[stars] = [...(rated[stars] ?? []), digest];
   return written({ keep: named(true), reject: named(false), stars: rated });
 }
 

@@ -9,7 +9,7 @@ import { BatchPager } from "../shared/pager.js";
 import { SCORES } from "../shared/quantities.js";
 import { saidBy } from "../shared/said.js";
 import { LANGUAGE, t } from "../shared/texts.js";
-import { answer, nothing, parse, say, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
+import { answer, nothing, parse, sameStars, say, verdictOn, verdictsOn, withVerdicts } from "./by_hand.js";
 import { Card } from "./card.js";
 import { showFieldsOfMode } from "./fields.js";
 import { Grid } from "./grid.js";
@@ -282,11 +282,14 @@ class FilterView {
   /** What was chosen in all batches of the run, and what became of it. @param {Judged} judged @returns {import("./send_row.js").Choice} */
   #choice({ waits }) {
     const { files } = this.pager;
-    const chosen = this.batches.map((batch) => this.#verdicts(batch).keep);
-    const same = this.batches.every(({ kept }, batch) => kept.length === chosen[batch].length && kept.every((index) => chosen[batch].includes(index)));
+    const verdicts = this.batches.map((batch) => this.#verdicts(batch));
+    const same = this.batches.every(({ kept, by_hand }, batch) => {
+      const { keep } = verdicts[batch];
+      return kept.length === keep.length && kept.every((index) => keep.includes(index)) && sameStars(verdicts[batch], by_hand);
+    });
     const open = this.offers.isOpen(files);
     return {
-      count: chosen.flat().length,
+      count: verdicts.flatMap(({ keep }) => keep).length,
       open,
       waits,
       same,
@@ -373,7 +376,7 @@ class FilterView {
   }
 
   /** What running the node again would change. @param {Judged} judged @param {Rule} rule @param {boolean} ranked whether nothing changed that mode reference depends on */
-  #pending({ scored, kept: before, rule: ran, digests, by_hand }, rule, ranked) {
+  #pending({ scored, kept: before, rule: ran, by_hand }, rule, ranked) {
     const rescored = Object.entries(scored).some(([name, value]) => !this.host.isLinked(name) && this.host.get(name) !== value);
     if (rescored) return t("queue to score again");
     if (rule.mode === "reference" && !ranked) return t("queue to rank");
@@ -381,8 +384,7 @@ class FilterView {
     if (rule.mode === "choose" && ran.mode === "choose") return ""; // the row below says it
     if (rule.mode === "choose" && !this.kept.size) return t("queue to choose");
     const same = this.kept.size === before.length && before.every((index) => this.kept.has(index));
-    const rated = digests.every((_, index) => this.verdicts.stars[index] === by_hand.stars?.[index]);
-    return same && rated ? "" : t("queue to apply");
+    return same && sameStars(this.verdicts, by_hand) ? "" : t("queue to apply");
   }
 
   /** Move the cut to a score. @param {number} value */
@@ -438,12 +440,12 @@ class FilterView {
     if (!judged || this.undecidable) return;
     this.offers.unsend(this.pager.files);
     this.refused = "";
-    this.host.set("by_hand", say(this.#byHand ?? nothing(), index, judged.digests, said, this.pager.count === 1));
+    this.host.set("by_hand", say(this.#byHand ?? nothing(), index, judged.digests, said, judged.stars[index], this.pager.count === 1));
   }
 
   /** Stars of an image: those given here, or those that it came with. @param {number} index */
   #stars(index) {
-    return this.verdicts.stars[index] ?? this.judged?.stars?.[index] ?? 0;
+    return this.verdicts.stars[index] ?? this.judged?.stars[index] ?? 0;
   }
 
   /** Choose an image, or do not. @param {number} index */

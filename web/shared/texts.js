@@ -56,7 +56,8 @@ function spoken(tag) {
 async function translations() {
   try {
     return await (await fetch(new URL(`../texts/${LANGUAGE}.json`, import.meta.url), { cache: "no-cache" })).json();
-  } catch {
+  } catch (error) {
+    console.warn(`The table of ${LANGUAGE} cannot be read, so that the views of uncertainty are in English:`, error);
     return {};
   }
 }
