@@ -1,8 +1,9 @@
-"""The README's Python example runs as it is written and prints what its comment says."""
+"""The README's Python example runs as it is written and prints what its comment says; links in all texts lead somewhere."""
 
 import contextlib
 import io
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,3 +25,14 @@ def test_the_example_in_python_runs() -> None:
     assert [float(line) for line in re.findall(r"-?\d+\.\d+", printed.getvalue())] == [
         pytest.approx(float(x), abs=0.1) for x in said
     ]
+
+
+NOT_OURS = {".venv", ".runtime", "node_modules"}
+TEXTS = [path for path in sorted(ROOT.rglob("*.md")) if NOT_OURS.isdisjoint(path.relative_to(ROOT).parts)]
+LINK = re.compile(r"""\]\(([^)\s#]+)[^)]*\)|src="([^"]+)\"""")
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_exist(text: Path) -> None:
+    links = {link or source for link, source in LINK.findall(text.read_text())}
+    assert [link for link in sorted(links) if "://" not in link and not (text.parent / link).exists()] == []
