@@ -93,7 +93,7 @@ def measure(places: Sequence[str]) -> dict[str, Any]:
                         front_end.sidebar("Uncertainty")
                     else:
                         page.goto(f"{server.url}/uncertainty")
-                    page.get_by_role("option").first.wait_for()
+                    page.get_by_role("listbox", name="Images").get_by_role("option").first.wait_for()
                     page.wait_for_timeout(2000)
                     measured[place] = cull(page)
                 browser.close()

@@ -138,7 +138,7 @@ def library(front_end: FrontEnd) -> None:
         context = browser.new_context(color_scheme="dark", **screen)  # type: ignore[union-attr, arg-type]
         page = context.new_page()
         page.goto(f"{front_end.server.url}/uncertainty")
-        card = page.get_by_role("option").first
+        card = page.get_by_role("listbox", name="Images").get_by_role("option").first
         card.wait_for()
         if name == "phone":
             card.tap()

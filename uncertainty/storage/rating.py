@@ -1,8 +1,8 @@
 """The rating in the XMP of a PNG, WebP or JPEG file, where photo software looks for it.
 
 XMP specification (ISO 16684-1): ``xmp:Rating`` is -1 for a rejected picture, 0 for one without a rating, else 1 to 5 stars.
-darktable reads all of these; some programs take -1 for no rating. In a PNG file the packet is an uncompressed iTXt chunk, in a JPEG
-file an APP1 segment (part 3, *Storage in files*), in a WebP file the chunk "XMP ", which a flag announces (*WebP Container
+darktable reads all of these; some programs take -1 for no rating. In a PNG file the packet is an uncompressed iTXt chunk, in a
+JPEG file an APP1 segment (part 3, *Storage in files*), in a WebP file the chunk "XMP ", which a flag announces (*WebP Container
 Specification*). A packet of another program is edited as text, so that everything else in it stays as it is; no XML of others is
 parsed.
 """
