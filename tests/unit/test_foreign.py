@@ -383,7 +383,7 @@ def damaged(**changed: object) -> UncertaintyMap:
 
 def many(*shape: int) -> dict[str, object]:
     quantity = {"denoised_variance": torch.zeros(shape)}
-    return {"quantities": quantity, "standard_errors": {"denoised_variance": torch.zeros(shape[:2])}, "places": ()}
+    return {"quantities": quantity, "standard_errors": {"denoised_variance": torch.zeros(shape[:2])}, "places": (), "stars": ()}
 
 
 @pytest.mark.parametrize(
