@@ -23,6 +23,7 @@ MOST_RUNS = 200
 MOST_BYTES = 2_000_000_000
 # Of clips: 16 frames a second, as many video models have it. Pictures do not say their own rate.
 FRAME_MS = 62
+CLIP = 768  # longer side of clips in pixels
 CLIPS_AT_ONCE = 4  # each holds all its frames
 DIGITS = 12
 STEM = re.compile(rf"[a-z]+_[0-9a-f]{{{DIGITS}}}")
@@ -97,14 +98,14 @@ def write_colours(stem: str, picture: Tensor) -> dict[str, str]:
     return file
 
 
-def write_clips(stem: str, frames: Tensor, longest: int) -> list[dict[str, str]]:
+def write_clips(stem: str, frames: Tensor) -> list[dict[str, str]]:
     """Write videos (B, frames, height, width, 3), 0 to 1, each as a WebP that plays without end; none if they have one frame."""
     if frames.shape[1] < 2:
         return []
 
     def small(frame: Tensor) -> Image.Image:
         picture = as_image(frame[..., :3])
-        picture.thumbnail((longest, longest))
+        picture.thumbnail((CLIP, CLIP))
         return picture
 
     def write(index: int) -> dict[str, str]:

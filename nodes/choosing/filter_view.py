@@ -11,8 +11,8 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer side in pixels of the large picture, so that it can be looked at 1:1, of the pictures in the list, and of clips.
-LARGE, SMALL, CLIP = 4096, 192, 768
+# Longer side in pixels of the large picture, so that it can be looked at 1:1, and of the pictures in the list.
+LARGE, SMALL = 4096, 192
 
 
 def map_pictures(uncertainty: UncertaintyMap, quantity: str, steps: Sequence[int]) -> Tensor:
@@ -40,7 +40,7 @@ def write(
         return view_files.write_colours(f"{stem}_{index}_{name}", maps[name][index])
 
     files = [{"large": large, "small": small} for large, small in view_files.write_pictures(stem, pictures, (LARGE, SMALL))]
-    clips = [] if videos is None else view_files.write_clips(stem, videos, CLIP)
+    clips = [] if videos is None else view_files.write_clips(stem, videos)
     images = range(len(pictures))
     with ThreadPoolExecutor() as pool:
         overlays = [{"name": name, "files": list(pool.map(partial(of_map, name), images))} for name in maps]

@@ -12,8 +12,8 @@ from ...uncertainty.images import heatmaps
 from ...uncertainty.maps import UncertaintyMap
 from .. import view_files
 
-# Longer side in pixels of the pictures that ComfyUI lists as results, of those in the strip of a batch, and of clips.
-LISTED, SMALL, CLIP = 1024, 96, 768
+# Longer side in pixels of the pictures that ComfyUI lists as results, and of those in the strip of a batch.
+LISTED, SMALL = 1024, 96
 
 
 def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, ran: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def write(uncertainty: UncertaintyMap, images: Tensor | None, overlay: Tensor, r
         thumbnails = _write_colours(f"{stem}_small", images[::each], SMALL) if uncertainty.images > 1 else []
         nearest = [round(frame * (each - 1) / max(1, frames - 1)) for frame in range(frames)]
         pictures = _write_frames(stem, videos[:, nearest])
-        clips = view_files.write_clips(stem, videos, CLIP)
+        clips = view_files.write_clips(stem, videos)
     about = {
         "quantities": list(maps),
         "of_run": list(of_run),

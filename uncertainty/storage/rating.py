@@ -72,11 +72,7 @@ def rated(content: bytes, rating: int) -> bytes:
     Raises:
         ValueError: it is no complete picture, or has XMP that cannot be edited.
     """
-    if not rating:
-        return content
-    target = io.BytesIO()
-    _copy(io.BytesIO(content), target, rating)
-    return target.getvalue()
+    return _copied(io.BytesIO(content), rating) if rating else content
 
 
 def without_rating(path: Path) -> bytes:
@@ -86,10 +82,14 @@ def without_rating(path: Path) -> bytes:
         ValueError: the file is no complete picture, or has XMP that cannot be edited.
         OSError: the file cannot be read.
     """
-    content = io.BytesIO()
     with path.open("rb") as source:
-        _copy(source, content, 0)
-    return content.getvalue()
+        return _copied(source, 0)
+
+
+def _copied(source: BinaryIO, rating: int) -> bytes:
+    target = io.BytesIO()
+    _copy(source, target, rating)
+    return target.getvalue()
 
 
 class _Edit(NamedTuple):

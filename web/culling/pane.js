@@ -112,17 +112,9 @@ export class Pane {
   }
 }
 
-/**
- * The picture of a map, null if there is none.
- *
- * @param {Overlay} overlay
- * @returns {Promise<{element: HTMLElement, read?: (u: number, v: number) => string} | null>}
- */
+/** The picture of a map, null if there is none. @param {Overlay} overlay @returns {Promise<import("./view.js").Painted | null>} */
 async function painted({ paint, url }) {
-  if (paint) {
-    const found = await paint();
-    return found && { element: found.canvas, read: found.read };
-  }
+  if (paint) return paint();
   const { image, ready } = picture(url);
   return (await ready) ? { element: image } : null;
 }

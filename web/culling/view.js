@@ -37,12 +37,12 @@ import { details, mark, summary } from "./words.js";
 
 /**
  * @typedef {string | number} Id
- * @typedef {"keep" | "reject" | null} Verdict null: not decided by hand
+ * @typedef {import("../shared/said.js").Verdict} Verdict null: not decided by hand
  * @typedef {{
  *   name: string, label: string, url: string, why?: () => Promise<string>, opacity?: number, paint?: () => Promise<Painted | null>
  * }} Overlay a map to lay over the picture; `why` says why it could not be loaded; `paint` draws what has no file, and `url` then only
  *   names it
- * @typedef {{canvas: HTMLCanvasElement, read: (u: number, v: number) => string}} Painted `read` tells the value at a point, from 0 to 1
+ * @typedef {{element: HTMLElement, read?: (u: number, v: number) => string}} Painted a canvas, or a picture; `read` tells the value at a point, from 0 to 1
  * @typedef {{
  *   id: Id, name: string, small: string, large: string, clip?: string, facts: string[], kept: boolean | null, byHand: Verdict,
  *   prompt?: string, seed?: string, stars?: number, maps?: Overlay[]

@@ -3,7 +3,7 @@
 import { h, write } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 
-/** @typedef {"keep" | "reject" | null} ByHand null: the rule decides */
+/** @typedef {import("../shared/said.js").Verdict} ByHand null: the rule decides */
 
 const HINT = t("P keeps it, X rejects it, U leaves it to the rule, 1 to 5 give stars");
 

@@ -80,5 +80,5 @@ async function drawn(index, shown) {
   const stage = new Stage(() => {});
   await stage.show(index, shown);
   const { canvas, reading } = stage;
-  return reading && { canvas, read: (/** @type {number} */ u, /** @type {number} */ v) => reading.at(u, v) };
+  return reading && { element: canvas, read: (/** @type {number} */ u, /** @type {number} */ v) => reading.at(u, v) };
 }
