@@ -11,6 +11,12 @@ from dev.bootstrap import ROOT
 
 EXAMPLE, BLUEPRINT = ROOT / "example_workflows" / "best_of_16.json", ROOT / "subgraphs" / "Best of N.json"
 BATCH, KEEP = 6, 3
+# How many images the view of the filter inside shows, which is not on the page.
+CARDS_INSIDE = """() => {
+    const inside = window.app.graph.nodes.flatMap(({ subgraph }) => subgraph?.nodes ?? []);
+    const view = inside.flatMap(({ widgets }) => widgets ?? []).find(({ name, element }) => name === "view" && element?.matches(".unc-filter"));
+    return view.element.querySelectorAll(".unc-card").length;
+}"""
 # By its input of the subgraph: node and output of the example, and type.
 WIRES = [(1, 0, "MODEL"), (2, 0, "CONDITIONING"), (3, 0, "CONDITIONING"), (1, 2, "VAE")]
 
@@ -74,6 +80,7 @@ def test_the_images_are_shown_outside(each_front_end: FrontEnd, request: pytest.
     if kind == "newer-nodes2":
         shown = page.locator("[data-node-id='20'] img")
         expect(shown).to_have_count(KEEP)
+        front_end.until(lambda: page.evaluate(CARDS_INSIDE) == BATCH)  # the filter's view has loaded, too
     else:
         expect(page.locator(".unc-card")).to_have_count(BATCH)
         expect(page.locator(".unc-card.unc-rejected")).to_have_count(BATCH - KEEP)

@@ -10,6 +10,7 @@ from test_ledger_tab import workflow
 from comfy_page import FrontEnd
 
 FRONT_ENDS = ["bundled-canvas", "newer-nodes2"]
+STEPS = 7  # the tests of the ledger know their images by another number
 
 
 @pytest.mark.parametrize("each_front_end", FRONT_ENDS, indirect=True)
@@ -39,7 +40,7 @@ def test_keys_reach_the_filter(sampled: Filter) -> None:  # noqa: F811
 @pytest.mark.parametrize("each_front_end", FRONT_ENDS, indirect=True)
 def test_without_a_filter_the_saved_images_are_looked_at(each_front_end: FrontEnd, tmp_path: Path) -> None:
     page = each_front_end.page
-    each_front_end.open_graph(workflow(9), tmp_path / "saving.json")
+    each_front_end.open_graph(workflow(9, STEPS), tmp_path / "saving.json")
     each_front_end.fix_seeds()
     each_front_end.run()
     page.locator("#graph-canvas").focus()

@@ -236,6 +236,7 @@ def test_masks_keep_to_the_noise_mask_and_to_frames(pack: Callable[[str], Module
         mask=left,
         of_run={},
         places=(),
+        stars=(),
     )
     (frames,) = mask.execute(video, "denoised_variance", 50.0, 0, 0, "").args
     assert frames.shape == (3, 32, 48)
