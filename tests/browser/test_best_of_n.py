@@ -14,8 +14,8 @@ BATCH, KEEP = 6, 3
 # How many images the view of the filter inside shows, which is not on the page.
 CARDS_INSIDE = """() => {
     const inside = window.app.graph.nodes.flatMap(({ subgraph }) => subgraph?.nodes ?? []);
-    const view = inside.flatMap(({ widgets }) => widgets ?? []).find(({ name, element }) => name === "view" && element?.matches(".unc-filter"));
-    return view.element.querySelectorAll(".unc-card").length;
+    const views = inside.flatMap(({ widgets }) => widgets ?? []).map(({ element }) => element);
+    return views.find((view) => view?.matches(".unc-filter")).querySelectorAll(".unc-card").length;
 }"""
 # By its input of the subgraph: node and output of the example, and type.
 WIRES = [(1, 0, "MODEL"), (2, 0, "CONDITIONING"), (3, 0, "CONDITIONING"), (1, 2, "VAE")]
