@@ -1,28 +1,25 @@
-"""HTTP routes of the library: its page, the ledger's images in a list, their maps, verdicts, and moving files."""
+"""HTTP routes of the library: its page, the ledger's images in a list, verdicts, and moving files."""
 
 import asyncio
-import io
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
-from PIL import Image
 
 from ...uncertainty.baselines import BASELINES, Baseline
 from ...uncertainty.choices import check_choice
 from ...uncertainty.choosing import rejecting
-from ...uncertainty.images import heatmaps
 from ...uncertainty.kinds import TRUTH, Kind, listed, optional, shown, whole
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
-from ...uncertainty.storage import foreign, picture_entry
+from ...uncertainty.storage import foreign
 from ...uncertainty.storage.ledger import Ledger, LedgerError
 from ...uncertainty.storage.ledger_query import ROW, Query
 from ...uncertainty.storage.rating import MOST_STARS
 from ...uncertainty.storage.records import STATES, ImageRecord
 from .. import view_route
-from . import hand_verdicts, ledger_access, library_page, moving_images, request_body
+from . import hand_verdicts, ledger_access, library_page, library_pictures, moving_images, request_body
 
 MOST_ROWS = 500
 # Fields of the query that are texts.
@@ -32,7 +29,6 @@ RANKED = ("within_prompt", "across_prompts")
 # Most files to move per request, so that it ends before the browser's timeout.
 MOST_MOVES = 5000
 IDS = listed(ROW, most=MOST_MOVES, least=1)
-LONGEST_NUMBER = 20
 # What a person can say of an image.
 BY_HAND = tuple(state for state in STATES if state != "sorted_out")
 VERDICT = Kind(f"one of {', '.join(BY_HAND)}", lambda value: value in BY_HAND)
@@ -55,7 +51,8 @@ def add_routes() -> None:
         ("GET", "/uncertainty/quantities", quantities),
         ("GET", "/uncertainty/ledger", rows),
         ("GET", "/uncertainty/ledger/models", models),
-        ("GET", "/uncertainty/ledger/{id}/heatmap", heatmap),
+        ("GET", "/uncertainty/ledger/{id}/thumbnail", library_pictures.thumbnail),
+        ("GET", "/uncertainty/ledger/{id}/heatmap", library_pictures.heatmap),
         ("POST", "/uncertainty/ledger/judge", judge),
         ("POST", "/uncertainty/ledger/reject", _acting(hand_verdicts.reject)),
         ("POST", "/uncertainty/ledger/restore", _acting(hand_verdicts.restore)),
@@ -159,33 +156,6 @@ async def models(request: web.Request) -> web.Response:
             ]
         }
     )
-
-
-async def heatmap(request: web.Request) -> web.Response:
-    """The map in the file's metadata as a coloured overlay, more transparent where the model is surer."""
-    picture = await asyncio.to_thread(_heatmap, request.match_info["id"])
-    return web.Response(body=picture, content_type="image/png", headers={"Cache-Control": "max-age=3600"})
-
-
-def _heatmap(given: str) -> bytes:
-    if not (given.isdecimal() and len(given) < LONGEST_NUMBER):
-        raise ValueError(f"id must be a number, got {shown(given)}.")
-    ledger = ledger_access.ledger()
-    recorded = moving_images.saved_image(ledger, ROW.check("id", int(given)))
-    present = moving_images.where_it_is(ledger, recorded)
-    path = None if present is None else moving_images.path_of(present)
-    if path is None:
-        raise FileNotFoundError(f"{recorded.path.name} is no longer in its folder.")
-    values = picture_entry.read_map(path)
-    if values is None:
-        raise FileNotFoundError(f"{path.name} contains no map, because it was saved without metadata.")
-    values = heatmaps.normalize(values[None], "image")
-    colours = (heatmaps.colorize(values, heatmaps.COLORMAPS[0])[0] * 255).round().byte().numpy()
-    image = Image.fromarray(colours)
-    image.putalpha(Image.fromarray((values[0].clamp(0.15, 0.85) * 255).round().byte().numpy()))
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
 
 
 async def judge(request: web.Request) -> web.Response:

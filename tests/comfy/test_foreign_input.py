@@ -122,8 +122,9 @@ def test_a_bad_cursor_is_named(routes: ModuleType, cursor: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["9" * 5000, str(2**63), "-1", "²"])
-def test_a_bad_id_is_named(routes: ModuleType, given: str) -> None:
-    status, told = answered(routes, routes.heatmap, match_info={"id": given})
+@pytest.mark.parametrize("picture", ["heatmap", "thumbnail"])
+def test_a_bad_id_is_named(routes: ModuleType, given: str, picture: str) -> None:
+    status, told = answered(routes, getattr(routes.library_pictures, picture), match_info={"id": given})
     assert status == 400 and told["error"].startswith("id must be")
 
 
@@ -149,12 +150,12 @@ def test_a_heatmap_of_gigabytes_is_refused_at_once(routes: ModuleType, pack: Pac
     with_map(tmp_path / "a.png", entry, 13_000)
     stamp(routes, tmp_path / "a.png")
     start = time.perf_counter()
-    status, told = answered(routes, routes.heatmap, match_info={"id": "1"})
+    status, told = answered(routes, routes.library_pictures.heatmap, match_info={"id": "1"})
     assert status == 400 and "13000 x 13000 pixels" in told["error"]
     assert time.perf_counter() - start < 0.3
     with_map(tmp_path / "b.png", entry, 4000)
     stamp(routes, tmp_path / "b.png")
-    status, picture = answered(routes, routes.heatmap, match_info={"id": "2"})
+    status, picture = answered(routes, routes.library_pictures.heatmap, match_info={"id": "2"})
     assert status == 200 and Image.open(io.BytesIO(picture)).size == (1000, 1000)
 
 
@@ -170,8 +171,28 @@ def test_a_heatmap_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, 
     else:
         path.mkdir()
     stamp(routes, path)
-    status, told = answered(routes, routes.heatmap, match_info={"id": "1"})
+    status, told = answered(routes, routes.library_pictures.heatmap, match_info={"id": "1"})
     assert status == (400 if kind == "deep" else 404) and str(tmp_path) not in told["error"]
+
+
+@pytest.mark.parametrize("kind", ["text", "half", "bomb", "pipe", "folder"])
+def test_a_thumbnail_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.png"
+    if kind == "text":
+        path.write_text("no picture")
+    elif kind == "half":
+        Image.effect_noise((400, 400), 50).save(path)
+        path.write_bytes(path.read_bytes()[:9000])
+    elif kind == "bomb":
+        Image.new("1", (20_000, 20_000)).save(path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    stamp(routes, path)
+    status, told = answered(routes, routes.library_pictures.thumbnail, match_info={"id": "1"})
+    assert status == (400 if kind in ("text", "bomb") else 404)
+    assert "a.png" in told["error"] and str(tmp_path) not in told["error"]
 
 
 def asked(routes: ModuleType, ask: Callable[[TestClient], Awaitable[Any]]) -> Any:

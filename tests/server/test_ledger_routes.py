@@ -170,14 +170,33 @@ def test_bad_questions_are_answered_in_words(own_server: ComfyServer, query: dic
     assert all(word in told["error"] for word in words)
 
 
+def picture_of(server: ComfyServer, row: dict[str, Any], kind: str) -> Image.Image:
+    """The thumbnail or the heatmap of a row."""
+    with urllib.request.urlopen(f"{server.url}/uncertainty/ledger/{row['id']}/{kind}") as response:
+        return Image.open(io.BytesIO(response.read()))
+
+
+@pytest.mark.parametrize("kind", ["thumbnail", "heatmap"])
+def test_no_picture_of_what_is_not_listed(own_server: ComfyServer, nights: list[dict[str, Any]], kind: str) -> None:
+    assert asked(own_server, f"/uncertainty/ledger/99999/{kind}")[0] == 404
+    assert asked(own_server, f"/uncertainty/ledger/x/{kind}")[0] == 400
+
+
+def test_thumbnail_follows_its_file(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    (row,) = asked(own_server, "/uncertainty/ledger", limit=1)[1]["rows"]
+    whole = Image.open(io.BytesIO(view(own_server.url, row["file"])))
+    for action in ("reject", "restore"):
+        small = picture_of(own_server, row, "thumbnail")
+        assert (small.format, small.size) == ("WEBP", whole.size)  # never enlarged
+        assert np.abs(np.asarray(small.convert("RGB"), float) - np.asarray(whole.convert("RGB"), float)).mean() < 6
+        assert asked(own_server, f"/uncertainty/ledger/{action}", {"ids": [row["id"]]})[1]["done"] == [row["id"]]
+
+
 def test_heatmap_lies_over_the_image(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     _, told = asked(own_server, "/uncertainty/ledger", limit=1)
-    with urllib.request.urlopen(f"{own_server.url}/uncertainty/ledger/{told['rows'][0]['id']}/heatmap") as response:
-        image = Image.open(io.BytesIO(response.read()))
+    image = picture_of(own_server, told["rows"][0], "heatmap")
     assert (image.mode, image.size) == ("RGBA", (32, 32))
     assert len(np.unique(np.asarray(image)[..., 3])) > 20
-    assert asked(own_server, "/uncertainty/ledger/99999/heatmap")[0] == 404
-    assert asked(own_server, "/uncertainty/ledger/x/heatmap")[0] == 400
 
 
 def test_rejects_move_and_come_back(own_server: ComfyServer, nights: list[dict[str, Any]], place: Path) -> None:

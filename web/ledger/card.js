@@ -2,7 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
-import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { heatmapUrl, thumbnailUrl, whyNoHeatmap } from "./query.js";
 import { STATES, verdict } from "./verdicts.js";
 import { date, drawn, path, rank, score, scored } from "./words.js";
 
@@ -55,7 +55,7 @@ export class Card {
   show(row) {
     if (row === this.row) return;
     this.row = row;
-    const url = pictureUrl(row, true);
+    const url = thumbnailUrl(row);
     if (row.missing) {
       this.gone = true;
       this.picture.removeAttribute("src");

@@ -2,7 +2,7 @@
 
 import { openCulling } from "../culling/view.js";
 import { t } from "../shared/texts.js";
-import { heatmapUrl, pictureUrl, whyNoHeatmap } from "./query.js";
+import { heatmapUrl, pictureUrl, thumbnailUrl, whyNoHeatmap } from "./query.js";
 import { STATES, stateOf } from "./verdicts.js";
 import { drawn, path, rank, score } from "./words.js";
 
@@ -68,8 +68,8 @@ function item(row) {
   return {
     id: row.id,
     name: path(row),
-    small: pictureUrl(row, true),
-    large: pictureUrl(row, false),
+    small: thumbnailUrl(row),
+    large: pictureUrl(row),
     facts: [score(row), rank(row), row.state === "sorted_out" ? STATES.sorted_out.badge : "", row.away ? t("in the folder rejected") : ""].filter(Boolean),
     kept: row.state === "unreviewed" ? null : row.state === "kept",
     byHand: BY_HAND[row.state] ?? null,

@@ -107,16 +107,22 @@ export async function act(action, ids, progress = () => {}, said = {}) {
   return all;
 }
 
-/** URL of the picture, as a small preview or in full size. @param {Row} row @param {boolean} small */
-export function pictureUrl(row, small) {
-  const url = fileUrl(row.file);
-  // `t` makes the URL unique: a later file may get the name of one that the user moved away.
-  return `${url}&t=${row.created}${small ? `&preview=${encodeURIComponent("webp;80")}` : ""}`;
+// `t` makes the URLs unique: a later file may get the name of one that the user moved away, and a new ledger numbers its images
+// from 1 again.
+
+/** URL of the picture in full size. @param {Row} row */
+export function pictureUrl(row) {
+  return `${fileUrl(row.file)}&t=${row.created}`;
+}
+
+/** @param {Row} row */
+export function thumbnailUrl(row) {
+  return serverUrl(`${LEDGER}/${row.id}/thumbnail?t=${row.created}`);
 }
 
 /** @param {Row} row */
 export function heatmapUrl(row) {
-  return serverUrl(`${LEDGER}/${row.id}/heatmap?t=${row.created}`); // `t`: a new ledger numbers its images from 1 again
+  return serverUrl(`${LEDGER}/${row.id}/heatmap?t=${row.created}`);
 }
 
 /** The reason why a heatmap could not be loaded. @param {Row} row */
