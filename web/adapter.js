@@ -345,7 +345,8 @@ export class NodeHost {
   }
 
   /**
-   * Queue the prompt of a run once more, in front of all others, with another value of one input. Seeds and all else are as they were.
+   * Queue the prompt of a run once more, in front of all others, with another value of one input. Seeds and all else are as they were;
+   * outputs that do not depend on this node are not made again.
    *
    * @param {{prompt: string, node: string}} run its prompt, and this node's name in it
    * @param {string} input
@@ -355,13 +356,15 @@ export class NodeHost {
    */
   async queueAgain(run, input, value) {
     const home = workflows().activeWorkflow; // another may be open when the answers come
-    const [, , output, { extra_pnginfo }, partialExecutionTargets] = await promptOf(run.prompt);
+    const [, , output, { extra_pnginfo }, outputs] = await promptOf(run.prompt);
     if (!output[run.node]) throw new Error(t("another node made this one while the workflow ran: set its inputs there"));
     output[run.node].inputs[input] = value;
     const workflow = extra_pnginfo?.workflow;
     const saved = workflow && this.#savedIn(workflow);
     const place = this.node.widgets?.findIndex(({ name }) => name === input) ?? -1;
     if (saved?.type === this.node.type && saved.widgets_values) saved.widgets_values[place] = value; // for the files that the run saves
+    const after = dependents(output, run.node);
+    const partialExecutionTargets = outputs.filter((/** @type {string} */ id) => after.has(id));
     const { prompt_id } = await api.queuePrompt(-1, { output, workflow }, { partialExecutionTargets }).catch((error) => {
       throw new Error(error.response?.error?.message ?? error.message);
     });
@@ -603,6 +606,18 @@ export function tell(severity, summary) {
 export function actOnSelected(menu) {
   const nodes = /** @type {Node[]} */ (Object.values(app.canvas.selected_nodes));
   asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
+}
+
+/** A node of a prompt and all that depend on it. @param {Record<string, {inputs: Record<string, unknown>}>} prompt @param {string} node @returns {Set<string>} */
+function dependents(prompt, node) {
+  const found = new Set([node]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const [id, { inputs }] of Object.entries(prompt)) {
+      if (Object.values(inputs).some((value) => Array.isArray(value) && found.has(String(value[0])))) found.add(id);
+    }
+  }
+  return found;
 }
 
 /**

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
-from test_filter import BATCH, NODE, SMALL, Filter, workflow
+from test_filter import BATCH, NODE, SMALL, Filter, judge, workflow
 
-from dev.client import view
+from dev.client import make, view
 
 if TYPE_CHECKING:
     from comfy_page import FrontEnd
@@ -115,7 +115,11 @@ def test_the_chosen_images_go_on_with_the_seed_of_their_run(
     (saved,) = [node for node in extra["extra_pnginfo"]["workflow"]["nodes"] if str(node["id"]) == "7"]
     assert prompt["7"]["inputs"]["by_hand"] in saved["widgets_values"]
 
-    # Another choice goes on as well.
+    # Another choice goes on as well, and so do stars.
+    shown.card(2).press("4")
+    expect(shown.note).to_have_text("Not sent on yet.")
+    shown.card(2).press("0")
+    expect(shown.note).to_have_text("These were sent on.")
     shown.card(0).click()
     expect(shown.note).to_have_text("Not sent on yet.")
     shown.send(3).click()
@@ -133,6 +137,46 @@ def test_the_chosen_images_go_on_with_the_seed_of_their_run(
     each_front_end.run()
     expect(shown.note).to_have_text("These were sent on.")
     assert sorted(shown.cards.evaluate_all(CHOSEN)) == [0, 1, 2, 7]
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_two_filters_of_one_map_are_chosen_from_one_after_the_other(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """Each choice makes only what comes after its filter, also when ComfyUI has forgotten the run's results."""
+    graph = workflow(*SMALL)
+    graph["7"]["inputs"]["mode"] = "choose"
+    graph["11"] = judge(uncertainty=["4", 1], images=["6", 0]) | {"_meta": {"title": "Second"}}
+    graph["11"]["inputs"]["mode"] = "choose"
+    graph["12"] = make("SaveImage", images=["11", 0], filename_prefix="filter/second")
+    each_front_end.open_graph(graph, tmp_path / "two.json")
+    each_front_end.fix_seeds()
+    first, second = Choosing(each_front_end, "7"), Choosing(each_front_end, "11")
+    for place, shown in enumerate((first, second)):
+        shown.node.on("(node, x) => { node.pos = [x, -3000]; }", 1500 * place)
+    each_front_end.run()
+    for shown in (first, second):
+        expect(shown.cards).to_have_count(BATCH)
+    offered = first.history()[-1]
+    second.node.center()
+    second.card(3).click()
+    second.send(1).click()
+    sent = second.after(offered)
+    assert set(sent["outputs"]) == {"11", "12"}
+
+    each_front_end.page.request.post(f"{each_front_end.server.url}/free", data={"free_memory": True})
+    first.node.center()
+    expect(first.note).to_have_text(CHOOSE)
+    first.card(6).click()
+    first.card(1).click()
+    first.send(2).click()
+    last = first.after(sent)
+    assert {"9", "10"} <= set(last["outputs"]) and not {"8", "11", "12"} & set(last["outputs"])
+    images = first.saved(offered, "8")
+    np.testing.assert_array_equal(first.saved(sent, "12"), [images[3]])
+    np.testing.assert_array_equal(first.saved(last, "9"), [images[1], images[6]])
+    for shown in (first, second):
+        shown.node.center()
+        expect(shown.note).to_have_text("These were sent on.")
     assert each_front_end.complaints == []
 
 

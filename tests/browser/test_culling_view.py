@@ -140,6 +140,17 @@ def test_stars_in_the_filter(sampled: Filter, culling: Culling) -> None:
     expect(sampled.cards.nth(0)).not_to_contain_text("★")
     assert sampled.node.values()["by_hand"] == ""
 
+    # A node that does not run takes no stars, on the card or in the culling view.
+    sampled.node.on("(node) => { node.mode = 4; }")
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    expect(culling.button("3 stars, and go on")).to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("3")
+    expect(culling.status).to_contain_text("Nothing can be decided here: the node is bypassed.")
+    assert sampled.node.values()["by_hand"] == ""
+    page.keyboard.press("Escape")
+    sampled.node.on("(node) => { node.mode = 0; }")
+
 
 def transform(culling: Culling) -> tuple[float, float, float]:
     """Scale and place of the pictures on the stage, which must be the same for all."""

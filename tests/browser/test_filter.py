@@ -81,13 +81,15 @@ def workflow(width: int, height: int) -> dict[str, Any]:
 class Filter:
     """The filter's view on the page."""
 
-    def __init__(self, front_end: "FrontEnd") -> None:
+    def __init__(self, front_end: "FrontEnd", number: str = "7") -> None:
         self.front_end = front_end
+        self.number = number  # of the node, if there are several
 
     @property
     def node(self) -> "Node":
         """The node, looked up each time: loading a workflow replaces it."""
-        return self.front_end.node(NODE)
+        nodes = self.front_end.nodes(NODE)
+        return next(node for node in nodes if len(nodes) == 1 or node.id == self.number)
 
     @property
     def root(self) -> Locator:

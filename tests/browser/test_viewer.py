@@ -320,6 +320,23 @@ def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
     viewer.until(lambda: page.evaluate("() => window.app.canvas.ds.scale") != 1)
 
 
+def test_a_new_run_takes_the_place_of_the_enlarged_maps(viewer: Viewer) -> None:
+    """The old ones are closed: their image would be decided by another's map."""
+    page = viewer.front_end.page
+    enlarge = viewer.root.get_by_role("button", name="Enlarge the map")
+    enlarge.click()
+    dialog = page.get_by_role("dialog", name="Uncertainty maps")
+    expect(dialog.locator("canvas")).to_have_count(1)
+    before = viewer.overlays()[0]
+    viewer.front_end.node("UncertaintyKSampler").set("seed", 21)
+    page.evaluate("() => window.app.queuePrompt(0)")
+    expect(dialog).to_have_count(0)
+    viewer.until(lambda: not np.array_equal(viewer.overlays()[0], before))
+    enlarge.click()
+    expect(dialog.locator("canvas")).to_have_count(1)
+    viewer.shows(viewer.overlays()[0])
+
+
 def test_it_is_remembered_with_the_node(viewer: Viewer) -> None:
     """A reload of the page and a copy of the node restore the view. It says so when the server has deleted its files."""
     page = viewer.front_end.page
