@@ -162,6 +162,7 @@ def test_the_library_says_nothing_untranslated(translated: FrontEnd, tmp_path: P
     translated.fix_seeds()
     translated.run()
     panel = translated.sidebar("Uncertainty")
+    panel.get_by_role("searchbox").fill(PROMPT)  # other tests save images on this server
     cards = panel.get_by_role("option", name=PROMPT)
     expect(cards.first).to_be_visible()
     panel.locator("summary").click()
