@@ -12,7 +12,7 @@ from ..uncertainty.storage.paths import is_file
 from .view_files import FOLDER
 
 # Only these are served: the folder may also hold uploads, and an uploaded HTML page would run with ComfyUI's origin.
-SUFFIXES = (".safetensors", ".json", ".png", ".jpg")
+SUFFIXES = (".safetensors", ".json", ".png", ".jpg", ".webp")
 
 
 async def temporary(request: web.Request) -> web.StreamResponse:

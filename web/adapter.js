@@ -356,15 +356,14 @@ export class NodeHost {
    */
   async queueAgain(run, input, value) {
     const home = workflows().activeWorkflow; // another may be open when the answers come
-    const [, , output, { extra_pnginfo }, outputs] = await promptOf(run.prompt);
+    const [, , output, { extra_pnginfo }] = await promptOf(run.prompt);
     if (!output[run.node]) throw new Error(t("another node made this one while the workflow ran: set its inputs there"));
     output[run.node].inputs[input] = value;
     const workflow = extra_pnginfo?.workflow;
     const saved = workflow && this.#savedIn(workflow);
     const place = this.node.widgets?.findIndex(({ name }) => name === input) ?? -1;
     if (saved?.type === this.node.type && saved.widgets_values) saved.widgets_values[place] = value; // for the files that the run saves
-    const after = dependents(output, run.node);
-    const partialExecutionTargets = outputs.filter((/** @type {string} */ id) => after.has(id));
+    const partialExecutionTargets = [...dependents(output, run.node)].filter((id) => isOutput(output[id].class_type));
     const { prompt_id } = await api.queuePrompt(-1, { output, workflow }, { partialExecutionTargets }).catch((error) => {
       throw new Error(error.response?.error?.message ?? error.message);
     });
@@ -527,7 +526,7 @@ export class NodeHost {
  * A prompt as ComfyUI keeps it: number, id, graph, what goes with it, and its output nodes.
  *
  * @param {string} id
- * @returns {Promise<[number, string, Record<string, {inputs: Record<string, unknown>}>, Record<string, any>, string[]]>}
+ * @returns {Promise<[number, string, Record<string, {class_type: string, inputs: Record<string, unknown>}>, Record<string, any>, string[]]>}
  */
 async function promptOf(id) {
   const finished = async () => (await ask(`/history/${encodeURIComponent(id)}`))[id]?.prompt;
@@ -608,7 +607,10 @@ export function actOnSelected(menu) {
   asOneChange(() => nodes.flatMap(menu).forEach(({ act }) => act()));
 }
 
-/** A node of a prompt and all that depend on it. @param {Record<string, {inputs: Record<string, unknown>}>} prompt @param {string} node @returns {Set<string>} */
+/** Whether nodes of a type are outputs of a workflow, such as Save Image. @param {string} type */
+const isOutput = (type) => Boolean(window.LiteGraph.registered_node_types[type]?.nodeData?.output_node);
+
+/** A node of a prompt and all that depend on it. @param {Record<string, {class_type: string, inputs: Record<string, unknown>}>} prompt @param {string} node @returns {Set<string>} */
 function dependents(prompt, node) {
   const found = new Set([node]);
   for (let before = 0; before < found.size; ) {
@@ -676,6 +678,24 @@ export function onSaved(listener) {
     api.removeEventListener("executed", /** @type {any} */ (executed));
     stop();
   };
+}
+
+/**
+ * Call back when prompts were added to ComfyUI's queue, or left it.
+ *
+ * @param {() => void} listener
+ * @returns {() => void} stops the calls
+ */
+export function onQueueChanged(listener) {
+  const changed = (/** @type {CustomEvent<unknown>} */ { detail }) => detail && listener(); // null: there is no server
+  api.addEventListener("status", changed);
+  return () => api.removeEventListener("status", changed);
+}
+
+/** Whether a prompt waits or runs. @param {string} prompt */
+export async function isQueued(prompt) {
+  const { queue_running, queue_pending } = await ask("/queue");
+  return [...queue_running, ...queue_pending].some(([, id]) => id === prompt);
 }
 
 /**

@@ -9,6 +9,10 @@ declare module "*/scripts/api.js" {
 }
 /** What the front-end also shares with extensions. */
 interface Window {
-  LiteGraph: { NODE_WIDGET_HEIGHT: number; createNode(type: string): any };
+  LiteGraph: {
+    NODE_WIDGET_HEIGHT: number;
+    createNode(type: string): any;
+    registered_node_types: Record<string, { nodeData?: { output_node?: boolean } } | undefined>;
+  };
   comfyAPI?: { utils?: { applyTextReplacements?: (app: unknown, text: string) => string } };
 }

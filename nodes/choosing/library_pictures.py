@@ -29,12 +29,16 @@ async def heatmap(request: web.Request) -> web.Response:
 
 
 async def _answered(request: web.Request, draw: Callable[[Path], bytes], kind: str) -> web.Response:
-    picture = await asyncio.to_thread(lambda: draw(_file(request.match_info["id"])))
-    return web.Response(body=picture, content_type=kind, headers={"Cache-Control": "max-age=3600"})
+    path, version = await asyncio.to_thread(_file, request.match_info["id"])
+    # The browser asks each time whether the file is the same, and seldom loads it again.
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{version}"'}
+    if any(tag.value == version for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=await asyncio.to_thread(draw, path), content_type=kind, headers=headers)
 
 
-def _file(given: str) -> Path:
-    """The file of an image, wherever it is now."""
+def _file(given: str) -> tuple[Path, str]:
+    """The file of an image, wherever it is now, and a text that changes with its content."""
     if not (given.isdecimal() and len(given) < LONGEST_NUMBER):
         raise ValueError(f"id must be a number, got {shown(given)}.")
     ledger = ledger_access.ledger()
@@ -43,7 +47,8 @@ def _file(given: str) -> Path:
     path = None if present is None else moving_images.path_of(present)
     if path is None:
         raise FileNotFoundError(f"{recorded.path.name} is no longer in its folder.")
-    return path
+    known = path.stat()
+    return path, f"{known.st_size}-{known.st_mtime_ns}"
 
 
 def _heatmap(path: Path) -> bytes:

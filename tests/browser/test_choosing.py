@@ -213,6 +213,34 @@ def test_runs_that_wait_are_kept_until_they_are_sent_or_cancelled(each_front_end
     assert each_front_end.complaints == []
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_choice_taken_out_of_the_queue_waits_again(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    """And one from a run of the filter alone makes what comes after it."""
+    shown, page, url = opened(each_front_end, tmp_path), each_front_end.page, each_front_end.server.url
+    alone = shown.history()[-1]
+    page.evaluate("([id]) => window.app.queuePrompt(0, 1, [id])", [shown.node.id])
+    last = shown.after(alone)
+    assert set(last["outputs"]) == {"7"}
+    expect(shown.note).to_have_text(f"{CHOOSE} 1 more run waits.")
+    shown.row.get_by_role("button", name="Cancel").click()
+    expect(shown.note).to_have_text(CHOOSE)
+    shown.card(3).click()
+
+    long = alone["prompt"][2]
+    long["4"]["inputs"] |= {"steps": 10_000, "seed": 99}
+    assert page.request.post(f"{url}/prompt", data={"prompt": long}).ok
+    with page.expect_response("**/api/prompt"):
+        shown.send(1).click()
+    expect(shown.note).to_have_text("Sent: it is the next in ComfyUI's queue.")
+    assert page.request.post(f"{url}/queue", data={"clear": True}).ok
+    expect(shown.note).to_have_text(CHOOSE)
+    shown.send(1).click()
+    assert page.request.post(f"{url}/interrupt").ok
+    expect(shown.note).to_have_text("These were sent on.")
+    each_front_end.until(lambda: {"9", "10"} <= set(shown.history()[-1]["outputs"]))
+    assert each_front_end.complaints == []
+
+
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-canvas"], indirect=True)
 def test_nothing_is_lost_while_another_workflow_is_shown(each_front_end: "FrontEnd", tmp_path: Path) -> None:
     """ComfyUI alone gives a workflow that is opened again only the last results of a node, and only those of its Run button."""

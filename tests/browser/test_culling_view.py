@@ -102,6 +102,12 @@ def test_browse_and_decide_by_keyboard(sampled: Filter, culling: Culling, reques
     expect(keys).to_have_count(0)
     culling.press("ArrowLeft")
     culling.shows(ordered[-2], BATCH - 1)
+    # A key that is held down does not judge what nobody has seen.
+    for _ in range(3):
+        page.keyboard.down("u")
+    page.keyboard.up("u")
+    culling.shows(ordered[-1], BATCH)
+    culling.press("ArrowLeft")
     culling.press("Delete")
     assert page.evaluate(ESCAPED_AND_MOVED_ON) == str(ordered[-3]), "the focus was not on the card of the image seen last"
     expect(culling.dialog).to_have_count(0)
@@ -301,6 +307,17 @@ def test_compare_with_a_champion(sampled: Filter, culling: Culling, request: pyt
     expect(culling.panes).to_have_count(1)
     culling.shows(ordered[7], 8)
 
+    # A picture that another pane has shown meanwhile comes back.
+    culling.press("c")
+    first, second = culling.panes.locator("img").evaluate_all("(images) => images.map(({ src }) => src)")
+    for _ in range(3):
+        culling.press("c")
+    culling.press("ArrowLeft")
+    culling.press("c")
+    expect(culling.panes).to_have_count(2)
+    expect(culling.panes.first.locator("img")).to_have_attribute("src", first)
+    expect(culling.panes.last.locator("img")).to_have_attribute("src", second)
+
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
 def test_maps_over_the_pictures(sampled: Filter, culling: Culling, request: pytest.FixtureRequest) -> None:
@@ -386,8 +403,10 @@ A_LIST = """async () => {
         item: (id) => ({
             id, name: id, small: picture, large: `${picture}#${id}`, facts: [], kept: null, byHand: null, stars: stars[id] ?? 0,
             prompt: `prompt of ${id}`, clip: id === "b" ? `${picture}#clip` : undefined,
-            maps: { b: [{ name: "map", label: "Map", url: `${picture}#map` }],
-                    e: [{ name: "map", label: "Map", url: "data:,", why: async () => "saved without one" }] }[id] ?? [],
+            maps: {
+                    b: [{ name: "map", label: "Map", url: `${picture}#map` }],
+                    e: [{ name: "map", label: "Map", url: "data:,", why: () => new Promise((say) => (window.why = say)) }],
+            }[id] ?? [],
         }),
         verdicts: {
             undecided: "Without a verdict",
@@ -438,6 +457,14 @@ def test_another_list_opens_it(each_front_end: FrontEnd) -> None:
     expect(dialog.get_by_role("button", name="Uncertainty map")).to_be_hidden()
     page.keyboard.press("End")
     dialog.get_by_role("button", name="Uncertainty map").click()
+    page.wait_for_function("() => window.why")
+    page.keyboard.press("ArrowLeft")  # which hides the button that was clicked, but keys still work
+    page.evaluate("() => window.why('saved without one')")
+    page.wait_for_timeout(200)
+    expect(dialog.locator("figure")).not_to_contain_text("No map")  # another image is looked at
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    page.evaluate("() => window.why('saved without one')")
     expect(dialog.locator("figure")).to_contain_text("No map: saved without one")
     page.keyboard.press("m")
     page.keyboard.press("x")

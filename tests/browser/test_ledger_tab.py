@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import APIResponse, Browser, Locator, Route, expect
 
 from comfy_page import FrontEnd, opened
 from dev.client import make
@@ -165,6 +165,21 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     page.keyboard.press("Escape")
     expect(culling).to_have_count(0)
     expect(tab.grid).to_be_focused()
+
+    # A list that was read before a verdict does not take it back.
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/uncertainty/ledger?*", lambda route: late.append((route, route.fetch())), times=1)
+    page.evaluate("() => window.app.api.dispatchCustomEvent('execution_success', { prompt_id: 'none' })")
+    each_front_end.until(lambda: late)
+    tab.cards.nth(2).click()
+    page.keyboard.press("2")
+    expect(tab.cards.nth(2)).to_contain_text("★★")
+    route, answer = late[0]
+    route.fulfill(response=answer)
+    page.wait_for_timeout(500)
+    expect(tab.cards.nth(2)).to_contain_text("★★")
+    page.keyboard.press("0")
+    expect(tab.cards.nth(2)).not_to_contain_text("★")
 
     # Keys say what becomes of an image; the file says it too, as other programs read it.
     first = folder / worst_first[0]

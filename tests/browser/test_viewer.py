@@ -288,8 +288,9 @@ def test_enlarged_and_by_keyboard(viewer: Viewer) -> None:
     assert box
     page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
     dialog.get_by_text("% of the image").wait_for()
-    first = viewer.pixels()
+    first, score = viewer.pixels(), dialog.get_by_role("status").inner_text()
     page.keyboard.press("q")
+    expect(dialog.get_by_role("status")).not_to_have_text(score)  # but the other quantity's
     viewer.until(lambda: viewer.pixels().shape == first.shape and not np.array_equal(viewer.pixels(), first))
     page.keyboard.press("m")  # the picture alone, in colour
     expect(dialog.locator("canvas")).to_have_count(0)

@@ -96,13 +96,15 @@ def test_maps_where_no_images_are(shown: Callable[..., list[np.ndarray]], kind: 
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_what_the_culling_view_shows(judged: Callable[..., dict[str, Any]], kind: str) -> None:
+def test_what_the_culling_view_shows(judged: Callable[..., dict[str, Any]], pack: Callable[[str], ModuleType], kind: str) -> None:
     """Large pictures at full size; a map of each quantity for each image, the judged one first; seed and places, exactly."""
     found = judged(kind, images=torch.zeros(COUNT * {"image": 1, "video": 17}[kind], 8, 1500, 3))
     large = [np.asarray(Image.open(path(picture["large"]))) for picture in found["pictures"]]
     assert [picture.shape for picture in large] == [(8, 1500, 3)] * COUNT
     assert (found["seed"], found["places"]) == (str(2**64 - 1), [4, 0, 2])
     assert len(found["clips"]) == {"image": 0, "video": COUNT}[kind]
+    shown = [*found["clips"], *(file for picture in found["pictures"] for file in picture.values())]
+    assert {Path(file["filename"]).suffix for file in shown} <= set(pack("nodes.view_route").SUFFIXES)
     names = [entry["name"] for entry in found["maps"]]
     assert names[0] == RULE["quantity"]
     assert len(set(names)) == len(names) > 1

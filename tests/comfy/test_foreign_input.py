@@ -85,7 +85,7 @@ def routes(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Modul
 
 def answered(routes: ModuleType, answer: Any, **request: Any) -> tuple[int, Any]:
     """Status code and content of an answer."""
-    response = asyncio.run(routes._in_words(answer)(SimpleNamespace(**{"query": {}, **request})))
+    response = asyncio.run(routes._in_words(answer)(SimpleNamespace(**{"query": {}, "if_none_match": None, **request})))
     return response.status, json.loads(response.body) if response.content_type == "application/json" else response.body
 
 

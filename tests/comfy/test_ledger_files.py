@@ -75,7 +75,7 @@ class Comfy:
     def heatmap(self, number: int) -> int:
         """Status of the answer."""
         routes = self.pack("nodes.choosing.ledger_routes")
-        request = SimpleNamespace(match_info={"id": str(number)})
+        request = SimpleNamespace(match_info={"id": str(number)}, if_none_match=None)
         status: int = asyncio.run(routes._in_words(routes.library_pictures.heatmap)(request)).status
         return status
 
@@ -482,7 +482,7 @@ def test_numbers_that_no_ledger_holds_are_refused(comfy: Comfy) -> None:
     routes = comfy.pack("nodes.choosing.ledger_routes")
     huge = str(1 << 70)
     for answer, request in (
-        (routes.library_pictures.heatmap, SimpleNamespace(match_info={"id": huge})),
+        (routes.library_pictures.heatmap, SimpleNamespace(match_info={"id": huge}, if_none_match=None)),
         (routes.rows, SimpleNamespace(query={"after": f"[1, {huge}]"})),
         (routes.rows, SimpleNamespace(query={"after": "[1, 1e400]"})),
     ):

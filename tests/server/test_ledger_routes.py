@@ -192,6 +192,19 @@ def test_thumbnail_follows_its_file(own_server: ComfyServer, nights: list[dict[s
         assert asked(own_server, f"/uncertainty/ledger/{action}", {"ids": [row["id"]]})[1]["done"] == [row["id"]]
 
 
+def test_a_picture_is_sent_again_only_if_its_file_changed(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
+    (row,) = asked(own_server, "/uncertainty/ledger", limit=1)[1]["rows"]
+    path = own_server.base / "output" / row["file"]["subfolder"] / row["file"]["filename"]
+    request = urllib.request.Request(f"{own_server.url}/uncertainty/ledger/{row['id']}/thumbnail")
+    with urllib.request.urlopen(request) as response:
+        request.add_header("If-None-Match", response.headers["ETag"])
+    with pytest.raises(urllib.error.HTTPError, match="304"):
+        urllib.request.urlopen(request)
+    os.utime(path)
+    with urllib.request.urlopen(request) as response:
+        assert response.status == 200
+
+
 def test_heatmap_lies_over_the_image(own_server: ComfyServer, nights: list[dict[str, Any]]) -> None:
     _, told = asked(own_server, "/uncertainty/ledger", limit=1)
     image = picture_of(own_server, told["rows"][0], "heatmap")

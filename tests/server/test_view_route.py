@@ -16,11 +16,12 @@ def answer(server: ComfyServer, name: str) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
-def test_a_file_that_is_there_is_sent(server: ComfyServer) -> None:
+@pytest.mark.parametrize("suffix", ["json", "safetensors", "png", "jpg", "webp"])
+def test_a_file_that_is_there_is_sent(server: ComfyServer, suffix: str) -> None:
     folder = server.base / "temp" / "uncertainty"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "route_test.json").write_text("[1]")
-    assert answer(server, "route_test.json") == (200, b"[1]")
+    (folder / f"route_test.{suffix}").write_text("[1]")
+    assert answer(server, f"route_test.{suffix}") == (200, b"[1]")
 
 
 @pytest.mark.parametrize("name", ["gone.json", "..", "../outside.json", "..\\outside.json", "sub/inside.json"])

@@ -13,6 +13,8 @@ import { t } from "../shared/texts.js";
  * @typedef {string | (() => string)} Text
  */
 
+// Bars whose keys go on to the next image: one that is held down does not decide on those that nobody has seen.
+const JUDGING = ["decide", "stars"];
 /** @type {Record<string, string>} */
 const KEY_SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc" };
 const MOUSE = [
@@ -53,8 +55,8 @@ export class Commands {
   show() {
     for (const [command, { button, sign, word }] of this.made) {
       const hidden = command.shown?.() === false;
+      if (hidden && button === document.activeElement) button.closest("dialog")?.focus(); // first: hiding takes the focus away
       if (button.hidden !== hidden) button.hidden = hidden;
-      if (hidden && button === document.activeElement) button.closest("dialog")?.focus();
       attribute(button, "aria-disabled", Boolean(command.off?.()));
       if (command.pressed) attribute(button, "aria-pressed", command.pressed());
       write(sign, read(command.sign));
@@ -70,6 +72,7 @@ export class Commands {
     const found = this.commands.find(({ keys, shown }) => keys.includes(key) && shown?.() !== false);
     if (!found || (key === "Enter" && event.target instanceof HTMLButtonElement)) return;
     event.preventDefault();
+    if (event.repeat && JUDGING.includes(found.bar ?? "")) return;
     this.#run(found, key);
   }
 
@@ -85,7 +88,7 @@ export class Commands {
     const keyed = this.commands.filter(({ keys, shown }) => keys.length && shown?.() !== false);
     const rows = keyed.map(({ keys, label }) => row(keys.map((key) => h("kbd", {}, signOf(key))), label));
     const table = h("table", {}, ...rows, ...MOUSE.map(([how, what]) => row([how], what)));
-    const { dialog } = overlayDialog(t("Keys"), h("div", { className: "unc-culling-keys" }, h("h2", {}, t("Keys")), table));
+    const dialog = overlayDialog(t("Keys"), h("div", { className: "unc-culling-keys" }, h("h2", {}, t("Keys")), table));
     dialog.addEventListener("keydown", (event) => {
       if (!["F1", "?"].includes(event.key)) return;
       event.preventDefault();

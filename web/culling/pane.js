@@ -90,7 +90,8 @@ export class Pane {
       this.#reading = shown.read ?? null;
       return;
     }
-    this.#say(t("No map: {reason}", { reason: problem || ((await overlay.why?.()) ?? t("its file no longer exists")) }));
+    const reason = problem || ((await overlay.why?.()) ?? t("its file no longer exists"));
+    if (this.overlay?.url === overlay.url) this.#say(t("No map: {reason}", { reason }));
   }
 
   /** What the map says at a point of the window; empty if it says nothing. @param {{clientX: number, clientY: number}} point */

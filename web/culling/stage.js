@@ -27,8 +27,9 @@ export class Stage {
 
   /** @param {Shown[]} shown */
   show(shown) {
+    this.panes.length = Math.min(this.panes.length, shown.length); // one that is not shown loses its picture to another
     while (this.panes.length < shown.length) this.panes.push(new Pane());
-    const panes = this.panes.slice(0, shown.length);
+    const { panes } = this;
     if (this.element.childElementCount !== panes.length) this.element.replaceChildren(...panes.map(({ element }) => element));
     this.element.dataset.count = String(panes.length);
     panes.forEach((pane, i) => {

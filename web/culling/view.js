@@ -51,9 +51,9 @@ import { details, mark, summary } from "./words.js";
  * @typedef {{undecided: string, locked: () => string, decide: (id: Id, verdict: Verdict) => unknown}} Verdicts `undecided` says what U
  *   does; `locked` says why nothing can be decided, empty if it can
  * @typedef {{
- *   name: string, ids: () => Id[], item: (id: Id) => Item, verdicts?: Verdicts, star?: (id: Id, stars: number) => unknown,
+ *   name: string, ids: () => Id[], item: (id: Id, quantity: string) => Item, verdicts?: Verdicts, star?: (id: Id, stars: number) => unknown,
  *   shown?: (id: Id) => void, closed?: (id: Id) => void, map?: string
- * }} List `map` is the quantity of the map that is shown at first
+ * }} List `map` is the quantity of the map that is shown at first; `item` is told which quantity is shown
  */
 
 /**
@@ -78,7 +78,7 @@ class CullingView {
     this.maps = list.map === undefined ? remembered : { on: true, quantity: list.map };
     this.lineup = new Lineup(list.ids(), first);
     /** The image looked at. */
-    this.item = list.item(first);
+    this.item = this.#ask(first);
     /** The image that the list was told of. @type {Id | null} */
     this.told = null;
     /** @type {Stage} */
@@ -91,7 +91,7 @@ class CullingView {
       },
       actual: () => this.stage.current?.actual ?? NaN,
     });
-    this.strip = new Strip((id) => list.item(id), (id) => this.#look(id));
+    this.strip = new Strip((id) => this.#ask(id), (id) => this.#look(id));
     this.commands = new Commands(this.#offered(), (why) => this.#say(why));
     this.place = h("b", { className: "unc-culling-place" });
     this.status = h("p", { className: "unc-culling-status", role: "status", "aria-live": "polite" });
@@ -233,6 +233,11 @@ class CullingView {
     this.list.closed?.(this.lineup.id); // at once: the next key may already be meant for the card
   }
 
+  /** @param {Id} id */
+  #ask(id) {
+    return this.list.item(id, this.maps.quantity);
+  }
+
   /** The map of the image looked at, if it has one. */
   get #overlay() {
     return overlayOf(this.item, this.maps.quantity);
@@ -320,8 +325,8 @@ class CullingView {
 
   #show() {
     const { ids, id, index, shown, champion } = this.lineup;
-    this.item = this.list.item(id);
-    const items = shown.map((each) => (each === id ? this.item : this.list.item(each)));
+    this.item = this.#ask(id);
+    const items = shown.map((each) => (each === id ? this.item : this.#ask(each)));
     const caption = (/** @type {Item} */ item) => [item.id === champion && t("champion"), item.name, mark(item)].filter(Boolean).join(" · ");
     this.stage.show(
       items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: this.maps.on ? overlayOf(item, this.maps.quantity) : null, current: item.id === id })),
@@ -331,7 +336,7 @@ class CullingView {
     this.#showDetails();
     this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
     this.commands.show();
-    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) this.#fetchAhead(this.list.item(ids[near]));
+    for (const near of [index + 1, index - 1]) if (ids[near] !== undefined) this.#fetchAhead(this.#ask(ids[near]));
     const told = this.told === id;
     this.told = id; // first, because the list may refresh the view
     if (!told) this.list.shown?.(id);

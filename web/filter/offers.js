@@ -1,6 +1,6 @@
 /** The runs of a filter in mode choose that wait for a choice. They are saved with the workflow, so that none is lost. */
 
-import { onRunEnded } from "../adapter.js";
+import { isQueued, onQueueChanged, onRunEnded } from "../adapter.js";
 
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
@@ -29,17 +29,20 @@ const name = (files) => files[0]?.filename ?? "";
 export class Offers {
   /**
    * @param {import("../adapter.js").NodeHost} host remembers them
-   * @param {() => void} changed called when a run that was sent on has ended
+   * @param {() => void} changed called when a run that was sent on has ended, or was taken out of the queue
    */
   constructor(host, changed) {
     this.host = host;
-    host.onRemove(
-      onRunEnded((ended) => {
-        const done = [...sent].filter(([, prompt]) => prompt === ended);
-        for (const [run] of done) sent.delete(run);
-        if (done.length) changed();
-      }),
-    );
+    const over = (/** @type {string} */ prompt) => {
+      const done = [...sent].filter(([, each]) => each === prompt);
+      for (const [run] of done) sent.delete(run);
+      if (done.length) changed();
+    };
+    this.forgetRemoved = async () => {
+      for (const prompt of sent.values()) if (prompt && !(await isQueued(prompt))) over(prompt);
+    };
+    host.onRemove(onRunEnded(over));
+    host.onRemove(onQueueChanged(this.forgetRemoved));
   }
 
   /** Oldest first. @returns {Offer[]} */
@@ -76,6 +79,7 @@ export class Offers {
   /** A prompt carries the run on; an empty one is being queued. @param {FileRef[]} files @param {string} prompt */
   send(files, prompt) {
     sent.set(name(files), prompt);
+    if (prompt) void this.forgetRemoved(); // it may have been taken out before its name was known
   }
 
   /** The choice that was sent does not count any more. @param {FileRef[]} files */

@@ -66,6 +66,8 @@ export class Library {
     this.missed = false;
     /** Verdicts that the server does not know yet, sent one after the other. */
     this.unsaid = 0;
+    /** How many times the list is being loaded again. */
+    this.refreshing = 0;
     this.saying = Promise.resolve();
     this.status = h("span", { role: "status" });
     this.everything = button(t("Select all"), () => this.#chooseAll());
@@ -122,12 +124,14 @@ export class Library {
   async #refresh() {
     this.missed = this.busy || this.unsaid > 0;
     if (this.missed) return;
+    this.refreshing++;
     const known = await this.#load(async () => {
       this.known = await settings();
       this.controls.know(this.known);
       return true;
     });
     if (known && (await this.#load(() => this.rows.start(this.grid.end)))) this.#show();
+    this.refreshing--;
   }
 
   async #more() {
@@ -334,6 +338,10 @@ export class Library {
     const before = new Map(rows.map((row) => [row.id, row]));
     this.#changed(rows.map((row) => ({ ...row, .../** @type {Partial<Row>} */ (said) })));
     this.unsaid++;
+    if (this.refreshing) {
+      this.rows.generation++; // those rows may have been read before the verdict
+      this.missed = true;
+    }
     this.saying = this.saying.then(async () => {
       const { failed } = await act("judge", [...before.keys()], undefined, said);
       this.unsaid--;

@@ -33,7 +33,7 @@ export function overlayDialog(label, ...content) {
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
-  return { dialog, close: () => dialog.close() };
+  return dialog;
 }
 
 /** @param {string} text @param {string} label @param {() => void} onclick */

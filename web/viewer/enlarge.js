@@ -9,7 +9,7 @@ import { Stage } from "./stage.js";
  * @typedef {import("./data.js").MapIndex} MapIndex
  * @typedef {import("./stage.js").Shown} Shown
  * @typedef {{
- *   index: MapIndex, shown: (image: number, quantity: string) => Shown, facts: (image: number) => string[],
+ *   index: MapIndex, shown: (image: number, quantity: string) => Shown, facts: (image: number, quantity: string) => string[],
  *   look: (image: number) => unknown, closed: () => void
  * }} Batch `shown` says how a map is drawn; `look` is told which image is looked at
  */
@@ -30,11 +30,11 @@ export function enlarge(batch, first, quantity) {
     {
       name: t("Uncertainty maps"),
       ids: () => images,
-      item: (id) => {
+      item: (id, shown) => {
         const image = Number(id);
-        const [small, large, clip] = [index.thumbnailUrl(image), index.pictureUrl(image, batch.shown(image, quantity).frame), index.clipUrl(image)];
+        const [small, large, clip] = [index.thumbnailUrl(image), index.pictureUrl(image, batch.shown(image, shown).frame), index.clipUrl(image)];
         const maps = index.names.map((name) => painted.overlay(image, name));
-        return { id, name: t("image {image}", { image }), small: small ?? "", large: large ?? "", clip: clip ?? "", facts: facts(image), kept: null, byHand: null, maps };
+        return { id, name: t("image {image}", { image }), small: small ?? "", large: large ?? "", clip: clip ?? "", facts: facts(image, shown), kept: null, byHand: null, maps };
       },
       shown: (id) => look(Number(id)),
       closed,

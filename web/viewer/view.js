@@ -224,13 +224,13 @@ class MapView {
     return [this.index.images > 1 ? t("Image {image}", { image: this.image }) : "", this.#score(this.image)].filter(Boolean).join(" · ");
   }
 
-  /** The score of an image, and the step it is of if there is just one. @param {number} image */
-  #score(image) {
+  /** The score of an image, and the step it is of if there is just one. @param {number} image @param {string} [quantity] */
+  #score(image, quantity = this.shownQuantity) {
     if (!this.index) return "";
     const { steps, about } = this.index;
-    const { value, error } = this.index.score(this.shownQuantity, this.shownStep, image);
+    const { value, error } = this.index.score(quantity, this.shownStep, image);
     const score = t("score {score}", { score: measured(value, error) });
-    if (!this.index.hasSteps(this.shownQuantity) || steps.length > 1) return score;
+    if (!this.index.hasSteps(quantity) || steps.length > 1) return score;
     const only = t("step {step} of {total}", { step: steps[0], total: about.total_steps });
     return `${score} · ${about.summed > 1 ? tn(about.summed, "sum of {count} step", "sum of {count} steps") : only}`;
   }
@@ -288,7 +288,7 @@ class MapView {
       {
         index,
         shown: (each, quantity) => this.#shown(index, each, quantity),
-        facts: (each) => [this.#score(each)],
+        facts: (each, quantity) => [this.#score(each, quantity)],
         look: (each) => each !== this.image && this.browse(each - this.image),
         closed: () => this.picture.focus({ preventScroll: true }),
       },
