@@ -118,6 +118,11 @@ class Morning:
         """The images listed."""
         return self.grid.get_by_role("option")
 
+    def idle(self) -> bool:
+        """Whether ComfyUI has nothing to do."""
+        queue = self.page.request.get(f"{self.front_end.server.url}/queue").json()
+        return not queue["queue_running"] and not queue["queue_pending"]
+
     def ended_runs(self) -> int:
         """How many runs are in the server's history."""
         return len(self.page.request.get(f"{self.front_end.server.url}/history").json())
@@ -149,6 +154,7 @@ class Morning:
         """The two best are drawn once more, each alone. Their workflow is open then, and waits for the choice of them alone."""
         for number, stars in enumerate(("★★★★★", "★★★★"), start=1):
             best = self.cards.filter(has_text=re.compile(rf"(^|[^★]){stars}([^★]|$)")).first
+            self.front_end.until(self.idle)
             before = self.ended_runs()
             best.click(button="right")
             self.page.get_by_role("menuitem", name="Redraw just this one").click()

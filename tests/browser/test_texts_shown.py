@@ -35,7 +35,7 @@ SAID = """() => {
 TRANSLATED = re.compile("⟦[^⟦⟧]*⟧")
 # What is the same in every language.
 DATA = re.compile(
-    rf"\b{PROMPT}\b|[\w/ -]+\.(?:png|webp|jpeg)\b|\bdemo model\b|\bDemoModel [0-9a-f]+"  # of the tests on this server
+    rf"\b{PROMPT}\b|[\w/ -]+\.(?:png|webp|jpg)\b|\bdemo model\b|\bDemoModel [0-9a-f]+"  # of the tests on this server
     r"|\bUncertainty\b"  # the name of the tab
     r"|\b[a-z]+(?:_[a-z]+)+\b|\bdrift\b|\bbayesdiff\b"  # names of quantities
     r"|\b(?:Esc|Home|End|Enter|F1|[A-Z])\b"  # keys

@@ -23,6 +23,7 @@ ALLOWED = {
     "uncertainty/metrics/features.py": {"importlib"},  # --features package.module:name
     "nodes/choosing/ledger_routes.py": {"aiohttp"},  # answers of the routes
     "nodes/choosing/library_page.py": {"aiohttp"},
+    "nodes/choosing/library_pictures.py": {"aiohttp"},
     "nodes/choosing/request_body.py": {"aiohttp"},
     "nodes/view_route.py": {"aiohttp"},
     "paper_models/load.py": {"pickle"},  # the name of an error

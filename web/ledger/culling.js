@@ -68,7 +68,7 @@ function item(row) {
   return {
     id: row.id,
     name: path(row),
-    small: thumbnailUrl(row),
+    small: row.missing ? "" : thumbnailUrl(row),
     large: pictureUrl(row),
     facts: [score(row), rank(row), row.state === "sorted_out" ? STATES.sorted_out.badge : "", row.away ? t("in the folder rejected") : ""].filter(Boolean),
     kept: row.state === "unreviewed" ? null : row.state === "kept",
