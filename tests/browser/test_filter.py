@@ -222,13 +222,35 @@ def test_a_new_quantity_brings_its_bad_end(each_front_end: "FrontEnd", tmp_path:
     assert node.values()["reject"] == "highest"
 
 
-def load_scores(front_end: "FrontEnd", scores: list[float], name: str) -> dict[str, Any]:
+def load_scores(front_end: "FrontEnd", scores: list[float], name: str, spatial: tuple[int, ...] = (4, 4)) -> dict[str, Any]:
     """Save a map with these scores on the server; returns the node that loads it."""
-    values = torch.tensor(scores).reshape(1, -1, 1, 1, 1).expand(1, -1, 2, 4, 4)
+    each = torch.tensor(scores).reshape(1, -1, 1, *(1 for _ in spatial))
+    values = each.expand(1, -1, 2, *spatial)
     found = replace(made(len(scores)), quantities=dict.fromkeys(made(1).quantities, values))
     save_map(front_end.server.base / "output" / "uncertainty" / f"{name}.safetensors", found)
     front_end.reload()  # for the new list of files
     return make("UncertaintyMapLoad", file=f"uncertainty/{name}.safetensors [output]")
+
+
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_videos_play_in_the_culling_view(each_front_end: "FrontEnd", tmp_path: Path) -> None:
+    graph = {
+        "1": load_scores(each_front_end, [0.2, 0.1], "videos", spatial=(5, 4, 4)),
+        "2": make(
+            "EmptyImage", width=64, height=48, batch_size=2 * 17, color=0x3366CC
+        ),  # five frames of latents are decoded into 17
+        "3": judge(uncertainty=["1", 0], images=["2", 0]),
+    }
+    each_front_end.open_graph(graph, tmp_path / "videos.json")
+    each_front_end.run()
+    shown = Filter(each_front_end)
+    expect(shown.cards).to_have_count(2)
+    shown.node.center()
+    shown.root.get_by_role("button", name="Cull", exact=True).click()
+    picture = each_front_end.page.get_by_role("dialog", name="Images, best first").locator(".unc-culling-ground img")
+    expect(picture).to_have_attribute("src", re.compile(r"_1_clip\.webp$"))
+    expect(picture).to_have_js_property("naturalWidth", 64)
+    assert each_front_end.complaints == []
 
 
 @pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
