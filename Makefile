@@ -70,6 +70,7 @@ train-latent:
 
 train-styles:
 	@$(EVIDENCE) -m dev.launcher -m testbed.train $(ARGS)
+	@$(EVIDENCE) -m dev.launcher -m testbed.samples
 
 train-judge:
 	@$(EVIDENCE) -m demo.train_classifier $(ARGS)
