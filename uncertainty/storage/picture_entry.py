@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from ..kinds import ANYTHING, COUNT, LARGEST, NUMBER, SEED, TEXT, Kind, listed, 
 from ..maps import UncertaintyMap
 from ..scores import SCORES
 from ..settings import possible
-from . import exif_texts, foreign, picture_files
+from . import exif_texts, foreign, picture_files, pillow_errors
 from .records import ImageRecord, extra_fields, extra_scores, records_of
 
 ENTRY = "uncertainty"
@@ -184,23 +184,14 @@ def text(path: Path, name: str) -> str | None:
         ValueError: the file is no PNG, WebP or JPEG, or is damaged.
     """
     foreign.check_file(path)
-    try:
-        with path.open("rb") as file:
-            if picture_files.format_of(file) in ("webp", "jpeg"):
-                return _exif_text(file, name)
-            _check_chunks(file, last=b"IDAT")
-            file.seek(0)
-            image = Image.open(file, formats=["PNG"])
-            # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
-            held = image.info.get(name) if isinstance(image, PngImageFile) else None
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} is not a readable PNG, WebP or JPEG file.") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name} has more pixels than Pillow's limit.") from error
-    except ValueError as error:
-        raise ValueError(f"{path.name} is damaged ({str(error).rstrip('.')}).") from error
-    except OSError as error:
-        raise OSError(f"{path.name} cannot be read ({error.strerror or error}).") from error
+    with pillow_errors.named(path, "PNG, WebP or JPEG file"), path.open("rb") as file:
+        if picture_files.format_of(file) in ("webp", "jpeg"):
+            return _exif_text(file, name)
+        _check_chunks(file, last=b"IDAT")
+        file.seek(0)
+        image = Image.open(file, formats=["PNG"])
+        # Text before the pixels is read with the header, without decoding the pixels. Pillow bounds what it decompresses to.
+        held = image.info.get(name) if isinstance(image, PngImageFile) else None
     return held if isinstance(held, str) else None
 
 

@@ -1,6 +1,6 @@
 /** The runs of a filter in mode choose that wait for a choice. They are saved with the workflow, so that none is lost. */
 
-import { isQueued, onQueueChanged, onRunEnded } from "../adapter.js";
+import { onQueueChanged, onRunEnded, queuedPrompts } from "../adapter.js";
 
 /**
  * @typedef {import("../adapter.js").FileRef} FileRef
@@ -26,6 +26,25 @@ function settle(files) {
 /** @param {FileRef[]} files of a run */
 const name = (files) => files[0]?.filename ?? "";
 
+/** Called when one of them is over, however many filters there are. @type {Set<() => void>} */
+const watching = new Set();
+
+/** @param {(prompt: string) => boolean} over */
+function forget(over) {
+  const done = [...sent].filter(([, prompt]) => prompt && over(prompt));
+  for (const [run] of done) sent.delete(run);
+  if (done.length) for (const changed of watching) changed();
+}
+
+async function forgetRemoved() {
+  if (!sent.size) return;
+  const queued = await queuedPrompts();
+  forget((prompt) => !queued.has(prompt));
+}
+
+onRunEnded((ended) => forget((prompt) => prompt === ended));
+onQueueChanged(forgetRemoved);
+
 export class Offers {
   /**
    * @param {import("../adapter.js").NodeHost} host remembers them
@@ -33,16 +52,8 @@ export class Offers {
    */
   constructor(host, changed) {
     this.host = host;
-    const over = (/** @type {string} */ prompt) => {
-      const done = [...sent].filter(([, each]) => each === prompt);
-      for (const [run] of done) sent.delete(run);
-      if (done.length) changed();
-    };
-    this.forgetRemoved = async () => {
-      for (const prompt of sent.values()) if (prompt && !(await isQueued(prompt))) over(prompt);
-    };
-    host.onRemove(onRunEnded(over));
-    host.onRemove(onQueueChanged(this.forgetRemoved));
+    watching.add(changed);
+    host.onRemove(() => watching.delete(changed));
   }
 
   /** Oldest first. @returns {Offer[]} */
@@ -79,7 +90,7 @@ export class Offers {
   /** A prompt carries the run on; an empty one is being queued. @param {FileRef[]} files @param {string} prompt */
   send(files, prompt) {
     sent.set(name(files), prompt);
-    if (prompt) void this.forgetRemoved(); // it may have been taken out before its name was known
+    if (prompt) void forgetRemoved(); // it may have been taken out before its name was known
   }
 
   /** The choice that was sent does not count any more. @param {FileRef[]} files */
