@@ -384,8 +384,10 @@ def test_results_of_a_run_that_ended_in_another_tab(viewer: Viewer) -> None:
 
 
 def test_results_are_no_step_of_the_undo_history(viewer: Viewer) -> None:
-    """Ctrl+Z after a run undoes the change before it. However far one goes back and forth, the last results stay."""
-    page = viewer.front_end.page
+    """Undo after a run undoes the change before it. However far one goes back and forth, the last results stay.
+
+    By command, which ends when the graph is loaded: front-end 1.32.9 takes a half-loaded graph for a change if a key follows.
+    """
     viewer.front_end.still_history()
     viewer.root.get_by_role("radio", name="Possible images").click()
     viewer.front_end.kept()
@@ -394,14 +396,13 @@ def test_results_are_no_step_of_the_undo_history(viewer: Viewer) -> None:
     viewer.front_end.kept()
     results = viewer.memory()["results"]
     assert viewer.value("quantity") == "posterior_variance"
-    page.locator("#graph-canvas").focus()
-    page.keyboard.press("Control+z")
-    viewer.until(lambda: viewer.front_end.node("UncertaintyKSampler").values()["seed"] != 11)
-    page.keyboard.press("Control+z")
-    viewer.until(lambda: viewer.value("quantity") == "denoised_variance")
-    for key in ("Control+z", "Control+z", "Control+y", "Control+y"):
-        page.keyboard.press(key)
-        viewer.until(lambda: viewer.root.locator(".unc-stage").is_visible())  # in a new node, if the key changed something
+    viewer.front_end.command("Comfy.Undo")
+    assert viewer.front_end.node("UncertaintyKSampler").values()["seed"] != 11
+    viewer.front_end.command("Comfy.Undo")
+    assert viewer.value("quantity") == "denoised_variance"
+    for way in ("Comfy.Undo", "Comfy.Undo", "Comfy.Redo", "Comfy.Redo"):
+        viewer.front_end.command(way)
+        viewer.root.locator(".unc-stage").wait_for()  # in a new node, if something changed
         assert viewer.memory()["results"] == results
 
 
