@@ -19,6 +19,7 @@ from .sampling.custom_sampler import UncertaintySamplerCustom
 from .sampling.demo_model import UncertaintyDemoModel
 from .sampling.guidance_patch import UncertaintyGuidance
 from .sampling.ksampler import UncertaintyKSampler
+from .sampling.ksampler_advanced import UncertaintyKSamplerAdvanced
 from .sampling.uncertainty_options import UncertaintyOptions
 
 
@@ -31,6 +32,7 @@ class UncertaintyExtension(ComfyExtension):
         return [
             UncertaintyKSampler,
             UncertaintySamplerCustom,
+            UncertaintyKSamplerAdvanced,
             UncertaintyGuidance,
             UncertaintyOptions,
             UncertaintyBaselines,

@@ -8,7 +8,7 @@ from .job_inputs import Finder
 from .node_info import Describe, NodeError, NodeInfo, NodeInput
 
 SAVER = "UncertaintySaveImage"
-SAMPLERS = ("UncertaintyKSampler", "UncertaintySamplerCustom")
+SAMPLERS = ("UncertaintyKSampler", "UncertaintySamplerCustom", "UncertaintyKSamplerAdvanced")
 # What the names of text encoders have in common. A saved file has no ComfyUI to ask.
 ENCODER = "TextEncode"
 

@@ -10,20 +10,18 @@ from .node_info import Describe
 TWINS = {
     "KSampler": "UncertaintyKSampler",
     "SamplerCustomAdvanced": "UncertaintySamplerCustom",
-    "KSamplerAdvanced": "UncertaintySamplerCustom",
+    "KSamplerAdvanced": "UncertaintyKSamplerAdvanced",
     "SamplerCustom": "UncertaintySamplerCustom",
 }
 SAMPLERS = (*TWINS, *dict.fromkeys(TWINS.values()))
 SHOWN = 5
-NEEDED = {
-    "KSamplerAdvanced": ("model", "positive", "negative", "cfg", "noise_seed", "scheduler", "start_at_step", "latent_image"),
-    "SamplerCustom": ("model", "positive", "negative", "cfg", "noise_seed", "sampler", "sigmas", "latent_image"),
-}
+# What SamplerCustom is taken apart into.
+PARTS = ("model", "positive", "negative", "cfg", "noise_seed", "sampler", "sigmas", "latent_image")
 
 # Ids of added nodes.
-NOISE, GUIDER, SAMPLER, SCHEDULE, SIGMAS = (f"evaluation {name}" for name in ("noise", "guider", "sampler", "schedule", "sigmas"))
+NOISE, GUIDER, SAMPLER, SCHEDULE = (f"evaluation {name}" for name in ("noise", "guider", "sampler", "schedule"))
 
-# KSamplerAdvanced leaves out one noise level for these, BasicScheduler does not.
+# KSampler leaves out one noise level for these, BasicScheduler does not.
 OTHER_SCHEDULES = ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
 
 
@@ -59,7 +57,7 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
     """The graph whose sampler ``number`` measures, with default settings where it did not measure before.
 
     Raises:
-        WorkflowError: it is a KSampler (Advanced) whose settings the sampler that measures does not have.
+        WorkflowError: it is a SamplerCustom that lacks an input.
         NodeError: ComfyUI lacks a node.
     """
     node = graph[number]
@@ -68,18 +66,14 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
         return graph
     twin, added = describe(TWINS[kind]), dict[str, dict[str, Any]]()
     inputs = {name: value for name, value in twin.defaults().items() if name not in describe(kind).inputs}
-    missing = [name for name in NEEDED.get(kind, ()) if name not in given]
-    if missing:
-        raise WorkflowError(
-            f"{kind} (node {number}) lacks its input {missing[0]}: connect or enter it, and export the workflow again."
-        )
-    if kind == "KSamplerAdvanced":
-        added = dict(_advanced(number, given))
-        given = {"sampler": [SAMPLER, 0], "sigmas": [SIGMAS, 1], "latent_image": given["latent_image"]}
-    elif kind == "SamplerCustom":
+    if kind == "SamplerCustom":
+        missing = [name for name in PARTS if name not in given]
+        if missing:
+            raise WorkflowError(
+                f"{kind} (node {number}) lacks its input {missing[0]}: connect or enter it, and export the workflow again."
+            )
         added = dict(_noise_and_guider(number, given, adds_noise=given.get("add_noise")))
         given = {name: given[name] for name in ("sampler", "sigmas", "latent_image")}
-    if added:
         given = {"noise": [NOISE, 0], "guider": [GUIDER, 0]} | given
     return graph | added | {number: {**node, "class_type": twin.class_type, "inputs": inputs | given}}
 
@@ -88,10 +82,14 @@ def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
     """The graph whose measuring sampler has its noise, guider, sampler and noise levels in nodes of their own.
 
     Raises:
-        WorkflowError: it is a KSampler whose schedule such nodes do not have.
+        WorkflowError: it is a KSampler whose schedule such nodes do not have, or samples only a part of it.
         NodeError: ComfyUI lacks a node.
     """
     node = graph[number]
+    if node["class_type"] == TWINS["KSamplerAdvanced"]:
+        raise WorkflowError(
+            f"the schedule of KSamplerAdvanced (node {number}) cannot be split: use KSampler or SamplerCustomAdvanced instead."
+        )
     if node["class_type"] != TWINS["KSampler"]:
         return graph
     given = node["inputs"]
@@ -110,29 +108,6 @@ def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
     kept = {each: value for each, value in given.items() if each in custom.inputs}
     parts = {"noise": [NOISE, 0], "guider": [GUIDER, 0], "sampler": [SAMPLER, 0], "sigmas": [SCHEDULE, 0]}
     return graph | added | {number: {**node, "class_type": custom.class_type, "inputs": kept | parts}}
-
-
-def _advanced(number: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The nodes that make up a KSampler (Advanced) which samples to the end."""
-    steps, start, end, name = (given.get(each) for each in ("steps", "start_at_step", "end_at_step", "sampler_name"))
-    advice = "Use KSampler or SamplerCustomAdvanced instead."
-    if is_link(end) or not (isinstance(end, int) and end >= (steps if isinstance(steps, int) else 10000)):
-        raise WorkflowError(
-            f"KSamplerAdvanced (node {number}) cannot be measured with end_at_step {end!r}: the last sampler must run to the "
-            f"end, so end_at_step must be at least steps ({steps!r}). {advice}"
-        )
-    if isinstance(start, int) and isinstance(steps, int) and start >= steps:
-        raise WorkflowError(f"KSamplerAdvanced (node {number}) has no step: start_at_step {start} is not below steps {steps}.")
-    if is_link(name) or name in OTHER_SCHEDULES:
-        raise WorkflowError(
-            f"KSamplerAdvanced (node {number}) cannot be measured with sampler_name {name!r}: it must be entered in the node and "
-            f"must not be {', '.join(OTHER_SCHEDULES)}. {advice}"
-        )
-    yield from _noise_and_guider(number, given, adds_noise={"enable": True, "disable": False}.get(str(given.get("add_noise"))))
-    yield SAMPLER, {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
-    schedule = {"model": given["model"], "scheduler": given["scheduler"], "steps": steps, "denoise": 1.0}
-    yield SCHEDULE, {"class_type": "BasicScheduler", "inputs": schedule}
-    yield SIGMAS, {"class_type": "SplitSigmas", "inputs": {"sigmas": [SCHEDULE, 0], "step": start}}
 
 
 def _noise_and_guider(number: str, given: dict[str, Any], *, adds_noise: Any) -> Iterator[tuple[str, dict[str, Any]]]:

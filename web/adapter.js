@@ -436,6 +436,11 @@ export class NodeHost {
     return this.node.inputs?.some((input) => input.widget?.name === name && input.link != null) ?? false;
   }
 
+  /** Whether the node has a widget of this name. @param {string} name */
+  has(name) {
+    return this.node.widgets?.some((each) => each.name === name) ?? false;
+  }
+
   /** @param {string} name */
   #widget(name) {
     const widget = this.node.widgets?.find((each) => each.name === name);
@@ -552,7 +557,7 @@ export async function openWorkflow(file) {
   await app.handleFile(new File([picture], file.filename, { type: picture.type }));
 }
 
-const SAMPLERS = ["UncertaintyKSampler", "UncertaintySamplerCustom"];
+const SAMPLERS = ["UncertaintyKSampler", "UncertaintySamplerCustom", "UncertaintyKSamplerAdvanced"];
 
 /**
  * Open the workflow in a saved picture, and draw this image of its batch again, alone: with its own noise.

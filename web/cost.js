@@ -1,4 +1,4 @@
-/** The line inside KSampler (Uncertainty) that says what measuring adds. */
+/** The line inside KSampler (Uncertainty), also the advanced one, that says what measuring adds. */
 
 import { h } from "./shared/dom.js";
 import { LANGUAGE, t, tn } from "./shared/texts.js";
@@ -24,8 +24,12 @@ export function costLine(host) {
 /** @param {import("./adapter.js").NodeHost} host */
 function said(host) {
   const names = ["steps", "samples", "window_start", "window_end"];
-  if (names.some((name) => host.isLinked(name))) return t("Adds samples × window steps model calls");
-  const [steps, samples, start, end] = names.map((name) => Number(host.get(name)));
+  const part = ["start_at_step", "end_at_step"].filter((name) => host.has(name));
+  if ([...names, ...part].some((name) => host.isLinked(name))) return t("Adds samples × window steps model calls");
+  const [all, samples, start, end] = names.map((name) => Number(host.get(name)));
+  const [first, last] = part.length ? part.map((name) => Number(host.get(name))) : [0, all];
+  const steps = Math.min(last, all) - first;
+  if (steps < 1) return t("Adds no model calls");
   const added = samples * inside(steps, start, end);
   if (!added) return t("Adds no model calls");
   const share = SEVERAL.test(String(host.get("sampler_name"))) ? "" : ` (+${Math.round((100 * added) / steps)} %)`;

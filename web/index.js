@@ -13,7 +13,7 @@ import { mapView } from "./viewer/view.js";
 const here = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 loadStyles(here("./vendor/uPlot/uPlot.min.css"), ...["./style.css", "./viewer/viewer.css", "./filter/filter.css", "./culling/culling.css", "./ledger/ledger.css"].map(here));
 
-const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView, UncertaintyKSampler: costLine };
+const views = { UncertaintyMapPreview: mapView, UncertaintyScoreFilter: filterView, UncertaintyKSampler: costLine, UncertaintyKSamplerAdvanced: costLine };
 /** Text widgets that name files. */
 const patterns = {
   UncertaintySaveImage: "filename_prefix",

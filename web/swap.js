@@ -11,7 +11,12 @@ import { t } from "./shared/texts.js";
  */
 
 /** ComfyUI's nodes and those of this pack with the same inputs and more. @type {Record<string, string>} */
-const MEASURING = { KSampler: "UncertaintyKSampler", SamplerCustomAdvanced: "UncertaintySamplerCustom", SaveImage: "UncertaintySaveImage" };
+const MEASURING = {
+  KSampler: "UncertaintyKSampler",
+  SamplerCustomAdvanced: "UncertaintySamplerCustom",
+  KSamplerAdvanced: "UncertaintyKSamplerAdvanced",
+  SaveImage: "UncertaintySaveImage",
+};
 const PLAIN = Object.fromEntries(Object.entries(MEASURING).map(([plain, measuring]) => [measuring, plain]));
 const MAP = "UNCERTAINTY";
 // What the links at the border of a subgraph have in place of a node.

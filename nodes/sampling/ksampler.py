@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import comfy.samplers
 from comfy_api.latest import io
 
 import nodes as comfy_nodes  # ComfyUI's own, not this package: that is imported relatively
@@ -13,7 +12,7 @@ from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs, versions
 from ..hook.sampling_hook import UncertaintyRun
-from . import measuring_inputs
+from . import ksampler_inputs, measuring_inputs
 
 
 class UncertaintyKSampler(io.ComfyNode):
@@ -32,36 +31,8 @@ class UncertaintyKSampler(io.ComfyNode):
                 "Gives each image a score, and can guide by uncertainty (strength)."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The model used for denoising the input latent."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The random seed used for creating the noise. It also seeds the noise used for measuring.",
-                ),
-                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="The number of steps used in the denoising process."),
-                io.Float.Input(
-                    "cfg",
-                    default=8.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="Classifier-Free Guidance scale. Higher values follow the prompt more closely.",
-                ),
-                io.Combo.Input(
-                    "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, tooltip="The algorithm used when sampling."
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    tooltip="The scheduler controls how noise is gradually removed to form the image.",
-                ),
-                io.Conditioning.Input("positive", tooltip="The attributes you want to include in the image."),
-                io.Conditioning.Input("negative", tooltip="The attributes you want to exclude from the image."),
-                io.Latent.Input("latent_image", tooltip="The latent image to denoise."),
+                ksampler_inputs.model(),
+                *ksampler_inputs.sampling("seed"),
                 io.Float.Input(
                     "denoise",
                     default=1.0,

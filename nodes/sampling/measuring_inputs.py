@@ -102,8 +102,8 @@ def _nothing(run: UncertaintyRun, sampler: str) -> str:
     if run.settings.samples == 0:
         return "samples is 0, and a run without CFG of so few steps has nothing that costs no time. Set samples to 5."
     return (
-        "no model call fell inside the window. Check steps, denoise, window_start and window_end, or use a sampler other than "
-        f"{sampler}."
+        "no model call fell inside the window. Check which steps are sampled, window_start and window_end, or use a sampler "
+        f"other than {sampler}."
     )
 
 

@@ -116,6 +116,7 @@ WORKFLOWS = {
     "own KSampler": workflow(),
     "own advanced": workflow(sampler=advanced()),
     "own two stages": workflow(first=FIRST, sampler=SECOND),
+    "own stopped early": workflow(sampler=advanced(end_at_step=4, sampler_name="uni_pc")),
     "own custom": workflow(sampler=CUSTOM, kind=node("KSamplerSelect", sampler_name="euler"), schedule=SCHEDULE),
     "own refined": workflow(
         larger=node("LatentUpscale", samples=["sampler", 0], upscale_method="bilinear", width=320, height=320, crop="disabled"),

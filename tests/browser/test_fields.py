@@ -110,4 +110,11 @@ def test_the_sampler_says_what_measuring_adds(each_front_end: "FrontEnd", reques
     expect(line).to_have_text("Adds 20 model calls")
     sampler.set("samples", 0)
     expect(line).to_have_text("Adds no model calls")
+    part = each_front_end.add("UncertaintyKSamplerAdvanced")
+    for name, value in {"steps": 50, "window_start": 0.5, "window_end": 1, "end_at_step": 10000, "start_at_step": 40}.items():
+        part.set(name, value)
+    part.center()
+    expect(part.view).to_have_text("Adds 25 model calls (+250 %)")
+    part.set("start_at_step", 50)
+    expect(part.view).to_have_text("Adds no model calls")
     assert each_front_end.complaints == []

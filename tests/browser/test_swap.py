@@ -30,6 +30,28 @@ def without_ids(graph: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(named.values(), key=json.dumps)
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_each_of_two_stages_is_swapped(each_front_end: "FrontEnd") -> None:
+    """KSampler (Advanced): all of its values, and the latents that go on to the next stage."""
+    each_front_end.open(EXAMPLES / "best_of_16.json")
+    stage = {"noise_seed": 9, "steps": 30, "cfg": 4.5, "start_at_step": 12, "end_at_step": 20, "add_noise": "disable"}
+    stage |= {"return_with_leftover_noise": "enable", "sampler_name": "dpm_2", "scheduler": "karras"}
+    first, second = (each_front_end.add("KSamplerAdvanced") for _ in range(2))
+    for name, value in stage.items():
+        first.set(name, value)
+    first.on("(node, id) => node.connect(0, node.graph.getNodeById(id), 'latent_image')", int(second.id))
+    first.on(CHOOSE, HERE)
+    ours = each_front_end.node("UncertaintyKSamplerAdvanced")
+    assert ours.values().items() >= stage.items()
+    assert ours.on("(node) => node.outputs[0].links.length") == 1
+    ours.on(CHOOSE, BACK)
+    assert each_front_end.nodes("UncertaintyKSamplerAdvanced") == []
+    again = next(node for node in each_front_end.nodes("KSamplerAdvanced") if node.values()["steps"] == 30)
+    assert again.values().items() >= stage.items()
+    assert again.on("(node) => node.outputs[0].links.length") == 1
+    assert each_front_end.complaints == []
+
+
 @pytest.mark.parametrize(
     ("file", "ours", "plain"),
     [

@@ -38,10 +38,12 @@ MAP = ["sampler", 1]
 LOOK = {"uncertainty": MAP, "quantity": "denoised_variance"}
 FILTER = {"mode": "keep_best", "keep": 1, "percentile": 50.0, "threshold": 0.0, "reject": "highest"}
 FILTER |= {"window_start": 0.0, "window_end": 1.0, "when_none_pass": "block"}
+STAGE = {"add_noise": "enable", "noise_seed": 1, "start_at_step": 0, "end_at_step": 4, "return_with_leftover_noise": "disable"}
 CUSTOM = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["euler", 0], "sigmas": ["sigmas", 0]}
 SUBJECTS: Mapping[str, Mapping[str, Any]] = {
     "UncertaintyKSampler": SAMPLER,
     "UncertaintySamplerCustom": CUSTOM | {"latent_image": ["latent", 0]} | MEASURE,
+    "UncertaintyKSamplerAdvanced": {name: value for name, value in SAMPLER.items() if name not in ("seed", "denoise")} | STAGE,
     "UncertaintyGuidance": {"model": ["model", 0]} | MEASURE,
     "UncertaintyOptions": OPTIONS,
     "UncertaintyBaselines": {"paper_score": False, "mc_dropout": False, "cfg_rejection": False, "control": "none"},
@@ -225,6 +227,11 @@ CASES = [
     Case("UncertaintySamplerCustom", "guider", "a text from a faulty node", fault="a text"),
     Case("UncertaintySamplerCustom", "latent_image", "no latents", fault="no latents"),
     Case("UncertaintySamplerCustom", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
+    Case("UncertaintyKSamplerAdvanced", "add_noise", "yes", "yes"),
+    Case("UncertaintyKSamplerAdvanced", "start_at_step", "steps, and the map is used", 4, output=1),
+    Case("UncertaintyKSamplerAdvanced", "end_at_step", "-1", -1),
+    Case("UncertaintyKSamplerAdvanced", "sampler_name", "a sampler that is not installed", "euler_from_elsewhere"),
+    Case("UncertaintyKSamplerAdvanced", "latent_image", "no latents", fault="no latents"),
     Case("UncertaintyGuidance", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
     Case("UncertaintyGuidance", "model", "not connected"),
     Case("UncertaintyOptions", "estimator", "a choice of a newer version", "from_the_future"),

@@ -220,6 +220,15 @@ class FrontEnd:
         """A node of a type, by default the first."""
         return self.nodes(kind)[number]
 
+    def add(self, kind: str) -> "Node":
+        """Add a node of a type."""
+        script = """(kind) => {
+            const node = window.LiteGraph.createNode(kind);
+            window.app.graph.add(node);
+            return String(node.id);
+        }"""
+        return Node(self, self.page.evaluate(script, kind), kind)
+
     def copy_paste(self, node: "Node") -> "Node":
         """Copy and paste a node with the keyboard; returns the copy."""
         before = {each.id for each in self.nodes()}

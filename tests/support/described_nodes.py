@@ -8,6 +8,7 @@ from uncertainty_runs.node_info import NodeInfo, no_such_node
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "server" / "object_info.json").read_text())
 KSAMPLER = ("model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image", "denoise")
+STAGE = ("add_noise", "start_at_step", "end_at_step", "return_with_leftover_noise")
 CUSTOM = ("noise", "guider", "sampler", "sigmas", "latent_image")
 
 TEXT = ("STRING", {"multiline": True})
@@ -18,7 +19,7 @@ COMFYUI: dict[str, tuple[dict[str, Any], list[str]]] = {
     "KSampler": (dict.fromkeys(KSAMPLER, ("ANY",)), ["LATENT"]),
     "SamplerCustomAdvanced": (dict.fromkeys(CUSTOM, ("ANY",)), ["LATENT", "LATENT"]),
     "KSamplerAdvanced": (
-        dict.fromkeys((*KSAMPLER[:-1], "add_noise", "noise_seed", "start_at_step", "end_at_step"), ("ANY",)),
+        dict.fromkeys(({*KSAMPLER} - {"seed", "denoise"}) | {"noise_seed", *STAGE}, ("ANY",)),
         ["LATENT"],
     ),
     "SamplerCustom": (

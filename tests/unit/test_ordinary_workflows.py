@@ -17,7 +17,7 @@ from uncertainty_runs.command_line import parser
 from uncertainty_runs.engines import http_server
 from uncertainty_runs.graph import Graph, nearest, upstream
 from uncertainty_runs.plan import Job, Plan
-from uncertainty_runs.samplers import GUIDER, NOISE, SIGMAS
+from uncertainty_runs.samplers import GUIDER, NOISE
 from uncertainty_runs.workflow import SAVE, Workflow, WorkflowError
 
 
@@ -55,6 +55,12 @@ ADVANCED = {
     "add_noise": "disable", "noise_seed": 3, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal",
     "positive": ["8", 0], "negative": ["3", 0], "latent_image": ["5", 0], "model": ["1", 0], "start_at_step": 15,
     "end_at_step": 10000, "return_with_leftover_noise": "disable",
+}  # fmt: skip
+
+
+ALL_OF_CUSTOM = {
+    "positive": ["2", 0], "negative": ["3", 0], "model": ["1", 0], "latent_image": ["4", 0], "cfg": 2.0, "noise_seed": 1,
+    "sampler": ["k", 0], "sigmas": ["t", 0],
 }  # fmt: skip
 
 
@@ -117,21 +123,19 @@ def test_samplers_that_do_not_depend_on_one_another_are_refused() -> None:
         job(changed(TWO, nlast={"latent_image": ["4", 0]}))
 
 
-def test_an_advanced_sampler_becomes_nodes_that_can_be_measured() -> None:
+def test_an_advanced_sampler_is_measured() -> None:
     graph = job(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED))).graph
-    assert graph["last"]["class_type"] == "UncertaintySamplerCustom"
-    assert graph[NOISE]["class_type"] == "DisableNoise"
-    assert graph[SIGMAS]["inputs"]["step"] == 15
-    assert graph[GUIDER]["inputs"]["cfg"] == 7.0
+    measured = graph["last"]["inputs"]
+    assert graph["last"]["class_type"] == "UncertaintyKSamplerAdvanced"
+    assert measured["noise_seed"] == 9 and measured["samples"] == 5
+    assert measured | ADVANCED | {"noise_seed": 9} == measured
     assert graph["2"]["inputs"]["text"] == "a cat"
-    graph = job(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"add_noise": "enable"}))).graph
-    assert graph[NOISE]["inputs"]["noise_seed"] == 9
+    with pytest.raises(WorkflowError, match=r"schedule of KSamplerAdvanced \(node last\) cannot be split: use KSampler"):
+        Workflow(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED)), describe).finishing(1)
 
 
 def test_custom_samplers_are_measured() -> None:
-    names = ("positive", "negative", "model", "latent_image")
-    given = {name: KSAMPLER["5"]["inputs"][name] for name in names} | {"sampler": ["k", 0], "sigmas": ["t", 0], "cfg": 2.0}
-    custom = node("SamplerCustom", **given, noise_seed=1, add_noise=True)
+    custom = node("SamplerCustom", **ALL_OF_CUSTOM, add_noise=True)
     graph = job(changed(KSAMPLER, n5=custom, nk=node("KSamplerSelect"), nt=node("BasicScheduler"))).graph
     assert graph["5"]["inputs"]["sigmas"] == ["t", 0] and graph["5"]["inputs"]["guider"] == [GUIDER, 0]
     assert graph[NOISE]["inputs"]["noise_seed"] == 9
@@ -169,11 +173,9 @@ def test_a_run_that_starts_from_a_picture_makes_one_image() -> None:
         (changed(KSAMPLER, n2={"text": ["w", 0]}, nw=node("StringConcatenate", string_a="a", string_b="b", delimiter="")),
          "that of CLIPTextEncode (node 2) comes from StringConcatenate (node w). Enter it in CLIPTextEncode (node 2)"),
         (changed(KSAMPLER, n2={"text": ["w", 0]}, nw=node("LoadTextFile", path="x.txt")), "comes from LoadTextFile (node w)"),
-        (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"end_at_step": 10})), "end_at_step must be at least steps"),
-        (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"sampler_name": "uni_pc"})), "sampler_name 'uni_pc'"),
-        (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"start_at_step": 20})), "has no step"),
         (changed(TWO, nlast=node("SamplerCustom", latent_image=["5", 0])), "SamplerCustom (node last) lacks its input model"),
-        (changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED | {"add_noise": ["4", 0]})), "add_noise of node last must be"),
+        (changed(KSAMPLER, n5=node("SamplerCustom", **ALL_OF_CUSTOM | {"sampler": 0, "sigmas": 0, "add_noise": 1})),
+         "add_noise of node 5 must be"),
     ],
 )  # fmt: skip
 def test_what_is_not_taken_is_said(graph: Graph, words: str) -> None:
