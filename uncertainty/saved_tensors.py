@@ -51,7 +51,9 @@ class _CopyBeforeWriting(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    # Unlike its address in memory, also known of tensors that are only counted.
+    number: int = tensor.untyped_storage()._cdata
+    return number
 
 
 @contextmanager

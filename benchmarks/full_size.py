@@ -1,0 +1,255 @@
+"""What measuring and guiding cost at the size that people use: ``python -m benchmarks.full_size``.
+
+Three parts, three minutes on two cores. ``counted``: bytes and floating-point operations of model calls, exact, from the shapes
+alone (``counting``), with torch's attention. ``outside``: seconds of all that is not a model call, at these latents. ``checked``:
+SD1.5 is really run at full width with random weights, for the bytes that the process takes and the operations a second.
+"""
+
+import ctypes
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from dev.launcher import import_pack
+from uncertainty.estimators import ESTIMATORS
+from uncertainty.noising import variance_exploding
+from uncertainty.probes import Probes, probe_noise
+from uncertainty.recorder import Recorder
+from uncertainty.saved_tensors import written_over
+from uncertainty.smoothing import along_image
+
+from . import results
+from .architectures import ARCHITECTURES, Architecture
+from .counting import counted
+
+PROBES = 5
+REPEATS = 5
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CARDS = (8, 12, 16, 24)
+# For the driver, ComfyUI and fragmentation, in GiB.
+RESERVE = 1.0
+SMALL = "SD1.5"
+GIB = 2**30
+
+Run = Callable[[Any], object]
+
+
+def ways(architecture: Architecture, recomputed_blocks: Callable[[list[nn.Module]], AbstractContextManager]) -> dict[str, Run]:
+    """By name, the model call that takes the most memory."""
+    halves = architecture.halves
+
+    def forward(images: int) -> Run:
+        def run(model: Any) -> None:
+            with torch.no_grad():
+                architecture.call(model, torch.zeros(images, *architecture.latent))
+
+        return run
+
+    def gradient(recompute: bool) -> Run:
+        def run(model: Any) -> None:
+            with torch.enable_grad(), written_over(), recomputed_blocks([model]) if recompute else nullcontext():
+                x = torch.zeros(halves, *architecture.latent, requires_grad=True)
+                denoised = architecture.call(model, x.clone())  # the counter of operations refuses a leaf
+                torch.autograd.grad(denoised, x, torch.ones_like(denoised))
+
+        return run
+
+    return {
+        "KSampler, or measuring with one probe at once": forward(halves),
+        f"measuring, {PROBES} probes at once": forward(PROBES * halves),
+        "guiding, exact": gradient(recompute=False),
+        "guiding, exact, recomputed": gradient(recompute=True),
+    }
+
+
+def count() -> dict[str, Any]:
+    """Bytes of the weights, and of each way bytes above them and operations, by model and precision."""
+    recomputed = _pack("nodes.hook.recompute").recomputed_blocks
+    found: dict[str, Any] = {}
+    for name, architecture in ARCHITECTURES.items():
+        for precision, dtype in DTYPES.items():
+            build = partial(architecture.build, dtype)
+            rows = {way: counted(build, run) for way, run in ways(architecture, recomputed).items()}
+            weights = next(iter(rows.values()))[0]
+            found.setdefault(name, {})[precision] = {
+                "weights": weights,
+                "ways": {way: {"peak": peak, "operations": operations} for way, (_, peak, operations) in rows.items()},
+            }
+            print(f"counted {name}, {precision}", flush=True)
+    return found
+
+
+def outside() -> dict[str, dict[str, float]]:
+    """Seconds of each part of a measured step that is not a model call, by model; medians."""
+    return {name: _outside(architecture.latent) for name, architecture in ARCHITECTURES.items()}
+
+
+def _outside(latent: tuple[int, ...]) -> dict[str, float]:
+    estimator = ESTIMATORS["filtered"]
+    rng = torch.Generator().manual_seed(0)
+    drawn = probe_noise(latent, PROBES, 0, 0, 0, [0], orthogonally=True)
+    x, center = (torch.randn(1, *latent, generator=rng) for _ in range(2))
+    sigma = torch.ones(1)
+    noising = variance_exploding(sigma)
+    scores = 0.9 * drawn + 0.1 * torch.randn(drawn.shape, generator=rng)
+    probes = Probes(drawn, scores, noising.renoise(x, center, drawn), center, noising, sigma, True, 0.99 * scores)
+    maps, errors = estimator.maps(probes, None), estimator.standard_errors(probes, None)
+    smoothed = {name: values for name, values in maps.items() if name != "score_variance"}
+    measured = _pack("uncertainty.maps").UncertaintyMap(
+        quantities={name: values[None] for name, values in maps.items()},
+        standard_errors={name: values[None] for name, values in errors.items()},
+        steps=(3,), total_steps=10, sigmas=sigma,
+    )  # fmt: skip
+    preview = _pack("nodes.looking.map_preview").UncertaintyMapPreview
+    parts: dict[str, Callable[[], object]] = {
+        "drawing probes": lambda: probe_noise(latent, PROBES, 0, 0, 0, [0], orthogonally=True),
+        "estimating": lambda: estimator.maps(probes, None),
+        "of which smoothing": lambda: along_image(smoothed, probes.denoised, "denoised_variance"),
+        "standard errors": lambda: estimator.standard_errors(probes, None),
+        "recording": lambda: Recorder("every_step", 1).record(0, maps, errors, 1.0),
+        "preview files": lambda: preview.execute(measured, "denoised_variance", -1, "magma", 0.6, "image"),
+    }
+    return {name: _seconds(part) for name, part in parts.items()}
+
+
+def _seconds(part: Callable[[], object]) -> float:
+    part()
+    taken = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        part()
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def check() -> dict[str, Any]:
+    """SD1.5 with random weights, really run: bytes of the process above the weights, and operations a second."""
+    architecture = ARCHITECTURES[SMALL]
+    model = architecture.build(torch.float32)
+    rng = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        fan = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
+        parameter.copy_(torch.randn(parameter.shape, generator=rng) / fan**0.5)
+    peaks: dict[str, dict[str, float]] = {}
+    all_ways = ways(architecture, _pack("nodes.hook.recompute").recomputed_blocks)
+    for name, run in all_ways.items():
+        before = _forget_peak()
+        began = time.perf_counter()
+        run(model)
+        seconds = time.perf_counter() - began
+        peaks[name] = {"bytes": _peak() - before, "seconds": seconds}
+        print(f"ran {SMALL}, {name}", flush=True)
+    plain = next(iter(all_ways))
+    _, _, operations = counted(partial(architecture.build, torch.float32), all_ways[plain])
+    return {"peaks": peaks, "operations_per_second": operations / peaks[plain]["seconds"]}
+
+
+def _forget_peak() -> int:
+    """Start the process's high-water mark anew, as Linux can; bytes in use now."""
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def _pack(module: str) -> Any:
+    return importlib.import_module(f"{import_pack().__name__}.{module}")
+
+
+def bytes_table(found: dict[str, Any]) -> str:
+    """Weights, and bytes above them, in Markdown."""
+    plain, *others = _way_names(found)
+    head = ["model", "draws", "precision", "weights", plain, *others, "operations of an evaluation"]
+    lines = []
+    for name, architecture in ARCHITECTURES.items():
+        for precision, row in found[name].items():
+            peaks = [f"{way['peak'] / GIB:.2f}" for way in row["ways"].values()]
+            operations = row["ways"][plain]["operations"] / 1e12
+            lines.append([name, architecture.size, precision, f"{row['weights'] / GIB:.2f}", *peaks, f"{operations:.1f} · 10¹²"])
+    return results.markdown(head, lines)
+
+
+def cards_table(found: dict[str, Any]) -> str:
+    """The smallest card that holds weights and call at once, in bf16 and with weights of one byte."""
+    names = _way_names(found)
+    lines = []
+    for name in ARCHITECTURES:
+        row = found[name]["bf16"]
+        for kind, weights in (("bf16", row["weights"]), ("fp8", row["weights"] / 2)):
+            needed = [(weights + row["ways"][way]["peak"]) / GIB + RESERVE for way in names]
+            shown = [f"{_card(total)} ({total:.1f})" for total in needed]
+            # Weights in fp8 have no backward pass: guidance is then forward-only, by pairs of ordinary calls.
+            lines.append([name, kind, *(shown if kind == "bf16" else [*shown[:2], "–", "–"])])
+    return results.markdown(["model", "weights", *names], lines)
+
+
+def _card(needed: float) -> str:
+    return next((f"{card} GB" for card in CARDS if needed <= card), "none of them")
+
+
+def outside_table(measured: dict[str, dict[str, float]], speed: float, found: dict[str, Any]) -> str:
+    """Seconds of each part, and all of them as a share of the calls they belong to."""
+    parts = list(next(iter(measured.values())))
+    lines = []
+    for name, seconds in measured.items():
+        plain = next(iter(found[name]["fp32"]["ways"].values()))["operations"] / speed
+        total = sum(taken for part, taken in seconds.items() if not part.startswith("of which") and part != "preview files")
+        share = 100 * total / (PROBES * plain)
+        lines.append([name, *(f"{seconds[part]:.3f}" for part in parts), f"{PROBES * plain:.0f}", f"{share:.2f} %"])
+    return results.markdown(["model", *parts, "model calls", "share without preview"], lines)
+
+
+def check_table(checked: dict[str, Any], found: dict[str, Any]) -> str:
+    """Bytes counted and bytes that the process took."""
+    lines = []
+    for way, row in checked["peaks"].items():
+        expected = found[SMALL]["fp32"]["ways"][way]["peak"]
+        lines.append([way, f"{expected / GIB:.2f}", f"{row['bytes'] / GIB:.2f}", f"{row['seconds']:.1f}"])
+    return results.markdown(["way", "counted, GiB", "taken by the process, GiB", "seconds"], lines)
+
+
+def _way_names(found: dict[str, Any]) -> list[str]:
+    return list(next(iter(found.values()))["fp32"]["ways"])
+
+
+def main() -> None:
+    """Command line."""
+    _, only_table = results.arguments(__doc__, ["all"])
+    if not only_table:
+        logging.disable(logging.WARNING)
+        began = time.monotonic()
+        found = count()
+        with torch.no_grad():
+            measured = {"counted": found, "outside": outside(), "checked": check()}
+        results.write("full_size", measured, time.monotonic() - began)
+    stored = results.read("full_size")
+    found, checked = stored["counted"], stored["checked"]
+    tables = {
+        "GiB above the weights, counted": bytes_table(found),
+        f"Smallest card, with {RESERVE:g} GiB to spare (GiB needed), computed from the counts and not tried": cards_table(found),
+        "Seconds of a measured step": outside_table(stored["outside"], checked["operations_per_second"], found),
+        f"{SMALL}, fp32, really run": check_table(checked, found),
+    }
+    print(results.heading("full_size"))
+    results.write_table("full_size", "\n\n".join(f"**{title}**\n\n{table}" for title, table in tables.items()))
+
+
+if __name__ == "__main__":
+    main()
