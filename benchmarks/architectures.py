@@ -11,7 +11,11 @@ from torch import Tensor, nn
 # Before ComfyUI chooses: the attention that it uses on graphics cards.
 comfy.cli_args.args.use_pytorch_cross_attention = True
 
+import comfy.model_management  # noqa: E402
 import comfy.supported_models  # noqa: E402
+
+# So that it estimates memory as on a card.
+comfy.model_management.pytorch_attention_flash_attention = lambda: True
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,14 @@ class LiveBytes(TorchDispatchMode):
         self._now -= size
 
 
+def without_memory() -> FakeTensorMode:
+    """Within this context, tensors have shapes but no contents."""
+    return FakeTensorMode()
+
+
 def counted(build: Callable[[], torch.nn.Module], run: Callable[[Any], object]) -> tuple[int, int, int]:
     """Bytes of the weights, most bytes above them while ``run(model)`` runs, and its floating-point operations."""
-    with FakeTensorMode():
+    with without_memory():
         model = build()
         held = [*model.parameters(), *model.buffers()]
         live, operations = LiveBytes(), FlopCounterMode(display=False)

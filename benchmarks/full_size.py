@@ -29,7 +29,7 @@ from uncertainty.smoothing import along_image
 
 from . import results
 from .architectures import ARCHITECTURES, Architecture
-from .counting import counted
+from .counting import counted, without_memory
 
 PROBES = 5
 REPEATS = 5
@@ -80,8 +80,11 @@ def count() -> dict[str, Any]:
             build = partial(architecture.build, dtype)
             rows = {way: counted(build, run) for way, run in ways(architecture, recomputed).items()}
             weights = next(iter(rows.values()))[0]
+            with without_memory():
+                estimate = build().memory_required([architecture.halves, *architecture.latent])
             found.setdefault(name, {})[precision] = {
                 "weights": weights,
+                "estimate": estimate,
                 "ways": {way: {"peak": peak, "operations": operations} for way, (_, peak, operations) in rows.items()},
             }
             print(f"counted {name}, {precision}", flush=True)
@@ -176,13 +179,15 @@ def _pack(module: str) -> Any:
 def bytes_table(found: dict[str, Any]) -> str:
     """Weights, and bytes above them, in Markdown."""
     plain, *others = _way_names(found)
-    head = ["model", "draws", "precision", "weights", plain, *others, "operations of an evaluation"]
+    head = ["model", "draws", "precision", "weights", plain, *others, "graph ÷ ComfyUI's estimate", "operations of an evaluation"]
     lines = []
     for name, architecture in ARCHITECTURES.items():
         for precision, row in found[name].items():
             peaks = [f"{way['peak'] / GIB:.2f}" for way in row["ways"].values()]
+            graph = row["ways"][others[1]]["peak"] / row["estimate"]
             operations = row["ways"][plain]["operations"] / 1e12
-            lines.append([name, architecture.size, precision, f"{row['weights'] / GIB:.2f}", *peaks, f"{operations:.1f} · 10¹²"])
+            size = f"{row['weights'] / GIB:.2f}"
+            lines.append([name, architecture.size, precision, size, *peaks, f"{graph:.1f}", f"{operations:.1f} · 10¹²"])
     return results.markdown(head, lines)
 
 

@@ -10,10 +10,11 @@ With ``Jⁱ = ∂ε/∂x`` at ``x̂ⁱ = x + b·(nⁱ - ε)``, so that ``∂eⁱ
 The probe noise nⁱ does not depend on ε, so it changes the weights cⁱ and nothing else. (With orthogonal probes the divisor is M
 instead of M - 1, as in their variance.)
 
-``exact_gradient`` computes one vector-Jacobian product per probe. The Jacobian of an ideal noise prediction is symmetric
-(``J = -σ ∇² log p``), so ``forward_only_gradient`` computes ``Jⁱ cⁱ`` instead, by central differences along cⁱ. Its accuracy
-depends on how close the network is to a gradient field: a rough direction for trained networks (docs/method.md has figures),
-meaningless for untrained ones. Sums run over the elements of each image, so images do not influence each other.
+``exact_gradient`` computes one vector-Jacobian product per probe, with the graph of the measurement if that was kept. The
+Jacobian of an ideal noise prediction is symmetric (``J = -σ ∇² log p``), so ``forward_only_gradient`` computes ``Jⁱ cⁱ`` instead,
+by central differences along cⁱ. Its accuracy depends on how close the network is to a gradient field: a rough direction for
+trained networks (docs/method.md has figures), meaningless for untrained ones. Sums run over the elements of each image, so images
+do not influence each other.
 """
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from .choices import check_choice
 from .noising import per_image
-from .probes import Denoiser, Probes, ratio_squared, score_probes
+from .probes import BothScores, Denoiser, Probes, ratio_squared, score_probes
 from .quantities import denoised_variance, score_variance
 from .saved_tensors import written_over
 
@@ -61,23 +62,73 @@ def _weights(probes: Probes, quantity: str) -> Tensor:
     return ratio_squared(probes) * 2 * (differences - differences.mean(0)) / probes.degrees
 
 
+class KeptGraph:
+    """The graph of the probes' forward pass, which their gradient then needs no second time. It holds all their activations.
+
+    To be used outside inference mode; within ``written_over`` for networks that write over saved activations. Autograd notices
+    them.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Tensor, Tensor]] = []
+
+    def watching(self, both: BothScores) -> BothScores:
+        """Predicts like ``both`` and keeps the graph; forgets what was kept before."""
+        self._calls.clear()
+
+        def watched(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                points = z.detach().clone().requires_grad_()
+                # A clone, because autograd saves the noise level and cannot save what was made in inference mode.
+                scores, conditional = both(points, sigma.clone())
+            self._calls.append((points, scores))
+            return scores.detach(), conditional.detach()
+
+        return watched
+
+    def products(self, weights: Tensor) -> Tensor:
+        """Σ_i (Jⁱ)ᵀ cⁱ, (B, C, *spatial), for the weights cⁱ of the watched probes, (M, B, C, *spatial). Frees the graph."""
+        total = torch.zeros_like(weights[0])
+        rows = torch.split(weights.flatten(0, 1), [len(points) for points, _ in self._calls])
+        while self._calls:
+            points, predicted = self._calls.pop()
+            chunk = rows[len(self._calls)]
+            (products,) = torch.autograd.grad(predicted, points, chunk.to(predicted))
+            total += products.reshape(-1, *total.shape).sum(0)
+        return total
+
+
 def exact_gradient(
-    score: Denoiser, probes: Probes, probes_at_once: int = 1, quantity: str = score_variance.QUANTITY.name
+    score: Denoiser,
+    probes: Probes,
+    probes_at_once: int = 1,
+    quantity: str = score_variance.QUANTITY.name,
+    kept: KeptGraph | None = None,
 ) -> Tensor:
-    """∂(Σ U)/∂ε, shape (B, C, *spatial), holding the activations of ``probes_at_once`` probes.
+    """∂(Σ U)/∂ε, shape (B, C, *spatial).
 
     Must be called outside inference mode, and the network's parameters must be ordinary tensors, not inference tensors.
+
+    Args:
+        score: noise prediction, evaluated again with a graph.
+        probes: probes of the model call.
+        probes_at_once: of how many probes the activations are held.
+        quantity: one of ``GUIDED_QUANTITIES``.
+        kept: the graph of the probes' own forward pass, used instead of ``score``.
     """
-    total = torch.zeros_like(probes.center)
     weighted = _weights(probes, quantity)
+    if kept is not None:
+        return -per_image(probes.noising.b, probes.center.ndim) * kept.products(weighted)
+    total = torch.zeros_like(probes.center)
     chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(weighted, probes_at_once), strict=True)
     for points, weights in chunks:
+        graph = KeptGraph()
         # Many networks (Flux, ControlNets) add to saved activations in place.
-        with torch.enable_grad(), written_over():
-            together = points.detach().flatten(0, 1).clone().requires_grad_()
-            predicted = score(together, probes.sigma.repeat(len(points)))
-            (products,) = torch.autograd.grad(predicted, together, weights.flatten(0, 1).to(predicted))
-        total += products.reshape(points.shape).sum(0)
+        with written_over():
+            graph.watching(lambda z, sigma: (predicted := score(z, sigma), predicted))(
+                points.flatten(0, 1), probes.sigma.repeat(len(points))
+            )
+            total += graph.products(weights)
     return -per_image(probes.noising.b, total.ndim) * total
 
 

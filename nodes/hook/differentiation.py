@@ -1,7 +1,8 @@
 """Gradients for guidance: exact where the model and memory allow it, otherwise forward-only."""
 
 import logging
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,19 +10,29 @@ import comfy.model_management
 import torch
 from torch import Tensor, nn
 
-from ...uncertainty.gradients import exact_gradient, forward_only_gradient
+from ...uncertainty.estimation import Estimate
+from ...uncertainty.gradients import KeptGraph, exact_gradient, forward_only_gradient
+from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import Denoiser, Probes
+from ...uncertainty.saved_tensors import written_over
 from .. import versions
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
+from .measurement import measure, measure_at_once
+from .model_call import Call
 from .recompute import recomputed_blocks
 
 OutOfMemory = torch.cuda.OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
-# Memory of a backward pass, as a multiple of ComfyUI's estimate for a forward pass. A high estimate; if it is still too low, the
-# gradient is computed again with less memory.
-GRAPH_MEMORY = 20
+# Memory of a backward pass, as a multiple of ComfyUI's estimate for a forward pass: counted, 9 (SD1.5) to 34 (Wan 2.1), see
+# benchmarks/full_size.py. If it is still too low, the gradient is computed again with less memory.
+GRAPH_MEMORY = 35
+
+SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is slower."
+
+# Part of autograd's message for networks that write over what it saved. Copies of that cost time, so only they get them.
+OVERWRITTEN = "modified by an inplace operation"
 
 # Parts of autograd's messages for operations that cannot be differentiated.
 WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
@@ -42,6 +53,7 @@ class Differentiation:
         self.quantity = quantity
         self.used = "forward_only" if mode == "forward_only" else "exact"
         self._may_fall_back = mode == "auto"
+        self._overwrites = False
         self._one_by_one = False
         self._recompute = False
 
@@ -61,17 +73,38 @@ class Differentiation:
         except NoGradient as reason:
             self._fall_back(reason)
 
-    def __call__(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+    def measure(self, call: Call, settings: RunSettings) -> tuple[Estimate, int, KeptGraph | None]:
+        """Measure a call that will be guided, with the graph for its gradient if memory is ample for that of all probes."""
+        if self._keeps_graph(call, settings.samples):
+            graph = KeptGraph()
+            try:
+                with self._differentiable(call.guider), written_over() if self._overwrites else nullcontext():
+                    return measure_at_once(call, settings, call.passes_per_call, graph.watching), call.passes_per_call, graph
+            except OutOfMemory:
+                self._one_by_one = True
+                log.warning(SLOWER, "one probe at a time")
+            except NoGradient:
+                pass  # said when the gradient is computed
+            comfy.model_management.soft_empty_cache()
+        return *measure(call, settings), None
+
+    def _keeps_graph(self, call: Call, samples: int) -> bool:
+        exact = self.used == "exact" and not self._one_by_one
+        return exact and fitting(call.guider, call.x, samples, GRAPH_MEMORY) == samples
+
+    def __call__(
+        self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int, kept: KeptGraph | None = None
+    ) -> Tensor:
         """∂(Σ U)/∂ε, shape (B, C, *spatial)."""
         if self.used == "exact":
             try:
-                return self._exact(guider, score, probes, probes_per_call)
+                return self._exact(guider, score, probes, probes_per_call, kept)
             except NoGradient as reason:
                 self._fall_back(reason)
         try:
             return forward_only_gradient(score, probes, probes_per_call, quantity=self.quantity)
         except OutOfMemory:
-            log.warning("uncertainty guidance ran out of memory and continues with one probe at a time, which is slower.")
+            log.warning(SLOWER, "one probe at a time")
         # Outside the handler, because the exception keeps the failed call's activations alive.
         comfy.model_management.soft_empty_cache()
         try:
@@ -88,30 +121,42 @@ class Differentiation:
         self.used = "forward_only"
         log.warning("uncertainty guidance uses forward-only gradients, which are less accurate: %s.", reason)
 
-    def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+    def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int, kept: KeptGraph | None) -> Tensor:
         """The exact gradient, computed with less memory each time memory runs out."""
         while True:
             at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, GRAPH_MEMORY)
             try:
-                return self._product(guider, score, probes, at_once)
+                with self._differentiable(guider):
+                    # Only sigma is saved for the backward pass, so it alone must become an ordinary tensor.
+                    return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once, self.quantity, kept)
             except OutOfMemory as error:
                 if self._recompute:
                     raise NoGradient(
                         f"the backward pass of {len(probes.center)} images does not fit into memory; try a smaller batch"
                     ) from error
-                self._recompute = at_once == 1
+                self._recompute = at_once == 1 and kept is None
                 self._one_by_one = True
                 how = "recomputation" if self._recompute else "one probe at a time"
-                log.warning("uncertainty guidance ran out of memory and continues with %s, which is slower.", how)
+                log.warning(SLOWER, how)
+            except RuntimeError as error:
+                if kept is None or OVERWRITTEN not in str(error):
+                    raise
+                self._overwrites = True
+            kept = None
             comfy.model_management.soft_empty_cache()
 
-    def _product(self, guider: Any, score: Denoiser, probes: Probes, at_once: int) -> Tensor:
+    @contextmanager
+    def _differentiable(self, guider: Any) -> Iterator[None]:
+        """Within this context, autograd can differentiate the model.
+
+        Raises:
+            NoGradient: it cannot after all.
+        """
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         try:
             with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
-                # Only sigma is saved for the backward pass, so it alone must become an ordinary tensor.
-                return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once, self.quantity)
+                yield
         except OutOfMemory:
             raise
         except RuntimeError as error:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...uncertainty.estimation import Estimate
 from ...uncertainty.estimators import ESTIMATORS
-from ...uncertainty.gradients import average_gradient
+from ...uncertainty.gradients import KeptGraph, average_gradient
 from ...uncertainty.guidance import inside, random_direction, random_elements, uncertain_elements, update
 from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import Probes, probe_noise
@@ -41,14 +41,20 @@ class RunGuidance:
             self.thresholds.check_guides(self.settings.options.guided_quantity)
         self.gradient.prepare(guider)
 
-    def __call__(self, call: Call, measured: Estimate, denoised: Tensor, probes_per_call: int) -> Tensor:
+    def measure(self, call: Call) -> tuple[Estimate, int, KeptGraph | None]:
+        """The estimate for a model call, the number of probes per call of the model, and their graph if it was kept."""
+        return self.gradient.measure(call, self.settings)
+
+    def __call__(
+        self, call: Call, measured: Estimate, denoised: Tensor, probes_per_call: int, kept: KeptGraph | None = None
+    ) -> Tensor:
         """The guided x̂0' for a model call, (B, C, *spatial)."""
 
         def choose(uncertainty: Tensor) -> Tensor:
             return self._chosen(uncertainty, call)
 
         def differentiate(probes: Probes) -> Tensor:
-            gradient = self.gradient(call.guider, call.score, probes, probes_per_call)
+            gradient = self.gradient(call.guider, call.score, probes, probes_per_call, kept)
             if not ESTIMATORS[self.settings.options.estimator].averages_gradient:
                 return gradient
             self._average = average_gradient(self._average, gradient)

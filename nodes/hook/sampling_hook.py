@@ -360,15 +360,17 @@ class UncertaintyRun:
 
     def _measure(self, call: Call, denoised: Tensor) -> Tensor:
         """Measure and record a call; return the guided x̂0', or ``denoised`` if strength is 0."""
-        measured, probes_per_call = measure(call, self.settings)
+        guides, kept = self.settings.strength != 0, None
+        if guides:
+            measured, probes_per_call, kept = self.guidance.measure(call)
+        else:
+            measured, probes_per_call = measure(call, self.settings)
         if self.settings.options.live_preview:
             shown = measured.quantities[DEFAULT_QUANTITY]
             self.shown = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
         if self.records and call.step not in self.recorded:
             self._record(call.step, measured, call.mask)
-        if self.settings.strength == 0:
-            return denoised
-        return self.guidance(call, measured, denoised, probes_per_call)
+        return self.guidance(call, measured, denoised, probes_per_call, kept) if guides else denoised
 
     def _call(self, seen: SeenCall) -> Call:
         """The call, for baselines, measurement and guidance."""

@@ -108,27 +108,35 @@ def test_descending_is_ascending_with_the_other_sign(
     assert torch.equal(down["samples"], up["samples"])
 
 
+@pytest.mark.parametrize("ample", [True, False])
 @pytest.mark.parametrize("quantity", ["score_variance", "denoised_variance"])
 def test_gradient_equals_the_joint_graph(
     quantity: str,
+    ample: bool,
     loaded: Loaded,
     sampling: Sampling,
     options: type,
     pack: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     differentiation = pack("nodes.hook.differentiation")
-    exact, differences = differentiation.exact_gradient, []
+    exact, differences, reused = differentiation.exact_gradient, [], []
 
-    def compare(score: Any, probes: Any, at_once: int, asked: str) -> torch.Tensor:
-        found, joint = exact(score, probes, at_once, asked), joint_gradient(score, probes, quantity)
+    def compare(score: Any, probes: Any, at_once: int, asked: str, kept: Any) -> torch.Tensor:
+        found, joint = exact(score, probes, at_once, asked, kept), joint_gradient(score, probes, quantity)
         differences.append(((found - joint).norm() / joint.norm()).item())
+        reused.append(kept is not None)
         return found
 
     monkeypatch.setattr(differentiation, "exact_gradient", compare)
+    if not ample:
+        monkeypatch.setattr(differentiation, "GRAPH_MEMORY", math.inf)
     sampling.node(loaded, strength=1.0, options=options(guided_quantity=quantity))
     assert len(differences) == 2
     assert max(differences) < 1e-4, differences
+    # A network that writes over saved activations, such as Flux, is noticed once.
+    assert reused[-1] == ample and (reused[0] or not ample or request.node.callspec.params["loaded"] == "flux")
 
 
 def test_the_guided_quantity_chooses_the_elements(
@@ -225,17 +233,34 @@ class Stop(Exception):
     """Another pack's hook fails."""
 
 
+# Three steps, three probes, a step, three probes, a step; where memory is short, three gradients after each three probes.
+CALLS = {True: (5, 7, 9), False: (7, 10, 15)}
+
+
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[int, torch.Tensor]:
-    """Images of guided runs without faults, by model. Each is sampled once and compared with runs after faults."""
+def undisturbed() -> dict[tuple[int, bool], torch.Tensor]:
+    """Images of guided runs without faults, by model and memory. Each is sampled once and compared with runs after faults."""
     return {}
 
 
 @pytest.mark.parametrize(
-    ("fault", "call"), [("none", 0), *((fault, call) for fault in ("exception", "interrupt") for call in (7, 10, 15))]
+    ("fault", "ample", "call"),
+    [
+        ("none", True, 0),
+        *(("exception", ample, call) for ample in (True, False) for call in CALLS[ample]),
+        *(("interrupt", ample, call) for ample in (True, False) for call in CALLS[ample]),
+    ],
 )
 def test_parameters_are_the_same_objects_after(
-    fault: str, call: int, loaded: Loaded, sampling: Sampling, options: type, undisturbed: dict[int, torch.Tensor]
+    fault: str,
+    ample: bool,
+    call: int,
+    loaded: Loaded,
+    sampling: Sampling,
+    options: type,
+    undisturbed: dict[tuple[int, bool], torch.Tensor],
+    pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import comfy.model_management
 
@@ -243,10 +268,11 @@ def test_parameters_are_the_same_objects_after(
         model = loaded.model.model
         return {name: id(p) for name, p in (*model.named_parameters(), *model.named_buffers())}
 
-    # The calls: three steps, three probes, three gradients, a step, three probes, three gradients, a step.
+    if not ample:
+        monkeypatch.setattr(pack("nodes.hook.differentiation"), "GRAPH_MEMORY", math.inf)
     one_by_one = options(max_batch=1)
     before = identities()
-    key = id(loaded.model)
+    key = id(loaded.model), ample
     if key not in undisturbed:
         undisturbed[key] = sampling.node(loaded, strength=1.0, options=one_by_one)[0]["samples"]
     calls = 0
