@@ -19,9 +19,8 @@ from .. import versions
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
 from .measurement import measure, measure_at_once
 from .model_call import Call
+from .out_of_memory import OutOfMemory, named_out_of_memory
 from .recompute import recomputed_blocks
-
-OutOfMemory = torch.cuda.OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -102,18 +101,22 @@ class Differentiation:
             except NoGradient as reason:
                 self._fall_back(reason)
         try:
-            return forward_only_gradient(score, probes, probes_per_call, quantity=self.quantity)
+            return self._forward_only(score, probes, probes_per_call)
         except OutOfMemory:
             log.warning(SLOWER, "one probe at a time")
         # Outside the handler, because the exception keeps the failed call's activations alive.
         comfy.model_management.soft_empty_cache()
         try:
-            return forward_only_gradient(score, probes, 1, quantity=self.quantity)
+            return self._forward_only(score, probes, 1)
         except OutOfMemory as error:
             raise OutOfMemory(
                 f"guidance ran out of memory even with one probe of {len(probes.center)} images at a time: use a smaller batch "
                 "or smaller images, or set strength to 0 to measure only."
             ) from error
+
+    @named_out_of_memory()
+    def _forward_only(self, score: Denoiser, probes: Probes, probes_per_call: int) -> Tensor:
+        return forward_only_gradient(score, probes, probes_per_call, quantity=self.quantity)
 
     def _fall_back(self, reason: NoGradient) -> None:
         if not self._may_fall_back:
@@ -155,7 +158,7 @@ class Differentiation:
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         try:
-            with torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
+            with named_out_of_memory(), torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
                 yield
         except OutOfMemory:
             raise

@@ -4,15 +4,13 @@ import logging
 from collections.abc import Callable
 
 import comfy.model_management
-import torch
 
 from ...uncertainty.estimation import Estimate, estimate
 from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import BothScores, probe_noise
 from .model_call import Call
-
-OutOfMemory = torch.cuda.OutOfMemoryError
+from .out_of_memory import OutOfMemory, named_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +31,7 @@ def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
     return measure_at_once(call, settings, 1), 1
 
 
+@named_out_of_memory()
 def measure_at_once(
     call: Call, settings: RunSettings, probes_per_call: int, around: Callable[[BothScores], BothScores] = lambda both: both
 ) -> Estimate:
@@ -43,6 +42,9 @@ def measure_at_once(
         settings: settings of the run.
         probes_per_call: number of probes per call of the model.
         around: wraps the prediction at the probes.
+
+    Raises:
+        OutOfMemory: there is too little memory for this.
     """
     estimator = settings.options.estimator
     orthogonal = ESTIMATORS[estimator].orthogonal

@@ -1,0 +1,86 @@
+"""A process whose memory is limited: what KSampler can sample can also be measured, on a processor as on a card."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.bootstrap import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
+
+# Prints what happened in the least memory in which KSampler works.
+SCRIPT = """
+import ctypes, importlib, json, logging, resource, sys
+from pathlib import Path
+
+sys.argv = ["main.py", "--cpu", "--use-pytorch-cross-attention", "--base-directory", sys.argv[1]]
+sys.path.insert(0, str(Path("tests/support").resolve()))
+
+from dev.launcher import import_pack, prepare_imports
+
+prepare_imports()
+import comfy.options
+comfy.options.enable_args_parsing()
+import torch
+torch.set_num_threads(1)  # threads that start later would need memory too
+name = import_pack().__name__
+from real_models import Sampling, _sd15
+
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger(name).addHandler(handler)
+MORE = 4 << 20
+SMALL = 16 << 20  # maps, probes, and fragments
+
+
+def limited(room, function):
+    ctypes.CDLL(None).malloc_trim(0)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    size = 1024 * int(next(line for line in lines if line.startswith("VmSize")).split()[1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + room, hard))
+    try:
+        return function()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+with torch.inference_mode():
+    loaded = _sd15()
+    module = lambda path: importlib.import_module(f"{name}.{path}")
+    sampling = Sampling(module, images=1)
+    given = {"latent_image": {"samples": torch.zeros(1, 4, 48, 48)}, "steps": 3}
+    measuring = given | {"samples": 12, "window_start": 0.3, "window_end": 0.6}
+    expected = sampling.plain(loaded, **given)
+    _, found, _ = sampling.node(loaded, **measuring)
+    in_ample, room = list(said), 0
+    while True:
+        room += MORE
+        try:
+            limited(room, lambda: sampling.plain(loaded, **given))
+            break
+        except RuntimeError:
+            pass
+    said.clear()
+    again, measured, _ = limited(room + SMALL, lambda: sampling.node(loaded, **measuring))
+    apart = {each: float((measured.quantities[each] - found.quantities[each]).norm() / found.quantities[each].norm())
+            for each in found.quantities}
+    print("facts", json.dumps({
+        "room": room, "said": said, "in_ample": in_ample, "maps": max(apart.values()),
+        "same": bool(torch.equal(again["samples"], expected)),
+    }))
+"""
+
+
+def test_what_ksampler_can_sample_can_be_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("facts ")).removeprefix("facts "))
+    assert facts["in_ample"] == []
+    assert ["ran out of memory with 12 probes per call" in line for line in facts["said"]] == [True], facts
+    assert facts["maps"] < 1e-3 and facts["same"], facts
