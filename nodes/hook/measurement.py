@@ -1,37 +1,20 @@
 """Measures the uncertainty of one model call within the available memory."""
 
-import logging
 from collections.abc import Callable
-
-import comfy.model_management
 
 from ...uncertainty.estimation import Estimate, estimate
 from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import BothScores, probe_noise
 from .model_call import Call
-from .out_of_memory import OutOfMemory, named_out_of_memory
-
-log = logging.getLogger(__name__)
+from .out_of_memory import or_one_by_one
 
 
 def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
     """Run Algorithm 1 for a model call; return the estimate and the number of probes per call of the model."""
-    try:
-        return measure_at_once(call, settings, call.passes_per_call), call.passes_per_call
-    except OutOfMemory:
-        if call.passes_per_call == 1:
-            raise
-        log.warning(
-            "measuring uncertainty ran out of memory with %d probes per call and continues with one at a time.",
-            call.passes_per_call,
-        )
-    # Outside the handler, because the exception keeps the failed call's activations alive.
-    comfy.model_management.soft_empty_cache()
-    return measure_at_once(call, settings, 1), 1
+    return or_one_by_one(lambda at_once: measure_at_once(call, settings, at_once), call.passes_per_call)
 
 
-@named_out_of_memory()
 def measure_at_once(
     call: Call, settings: RunSettings, probes_per_call: int, around: Callable[[BothScores], BothScores] = lambda both: both
 ) -> Estimate:
@@ -42,9 +25,6 @@ def measure_at_once(
         settings: settings of the run.
         probes_per_call: number of probes per call of the model.
         around: wraps the prediction at the probes.
-
-    Raises:
-        OutOfMemory: there is too little memory for this.
     """
     estimator = settings.options.estimator
     orthogonal = ESTIMATORS[estimator].orthogonal

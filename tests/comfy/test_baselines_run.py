@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from limited_model import limited
 from real_models import Loaded, Sampling
 
 WITHOUT_DROPOUT = ("paper_score", "cfg_rejection", "prompt_information")
@@ -51,6 +52,22 @@ def test_the_image_stays_bit_identical(
         assert score[0] != score[1], name
     again = sampling.node(loaded, options=options(baselines=chosen, laplace=fit(loaded)))[1]
     assert all(torch.equal(found.score(name).value, again.score(name).value) for name in chosen)
+
+
+@pytest.mark.parametrize("name", ["paper_score", "mc_dropout", "prompt_information"])
+def test_a_baseline_that_runs_out_of_memory_goes_on_one_by_one(
+    name: str, loaded_models: dict[str, Loaded], sampling: Sampling, options: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = loaded_models["demo-eps"]
+    _, expected, _ = sampling.node(loaded, options=options(baselines=(name,)))
+    with limited(loaded.model, lambda batch, _: batch <= 4) as failures:
+        latent, found, _ = sampling.node(loaded, options=options(baselines=(name,)))
+    assert torch.equal(latent["samples"], sampling.plain(loaded))
+    assert len(failures) > 2  # the map's two steps, and the baseline's
+    assert torch.isfinite(found.score(name).value).all()
+    if name != "mc_dropout":  # whose masks are drawn for each call
+        torch.testing.assert_close(found.score(name).value, expected.score(name).value, rtol=1e-3, atol=1e-5)
+    assert "continues with one at a time" in caplog.text
 
 
 @pytest.mark.parametrize("sampler", ["euler_ancestral", "heun", "dpmpp_2m_sde", "uni_pc", "euler_cfg_pp"])

@@ -2,8 +2,7 @@
 
 import math
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from joint_graph import joint_gradient
+from limited_model import limited
 from real_models import Loaded, Sampling, with_controlnet
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "uni_pc", "lcm", "euler_cfg_pp")
@@ -348,24 +348,6 @@ def test_weights_out_of_reach_are_guided_forward_only(
     assert len([record for record in caplog.records if "another node's patch" in record.message]) == 1
     with pytest.raises(ValueError, match="another node's patch .*Choose gradient auto or forward_only"):
         sampling.node(loaded, model=model, strength=1.0, options=options(gradient="exact"))
-
-
-@contextmanager
-def limited(model: Any, fits: Callable[[int, bool], bool]) -> Iterator[list[int]]:
-    """Lets the model run out of memory unless ``fits(batch, backward)`` is true; gives a list of its failures."""
-    failures: list[int] = []
-    apply = model.model.apply_model
-
-    def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if not fits(len(x), torch.is_grad_enabled() and x.requires_grad):
-            failures.append(len(x))
-            raise torch.cuda.OutOfMemoryError
-        return apply(x, *args, **kwargs)
-
-    # Not as a patch of the model: probes do not share a call where one is attached.
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(model.model, "apply_model", forward)
-        yield failures
 
 
 def test_out_of_memory_in_the_gradient_goes_on_with_less(

@@ -1,5 +1,6 @@
 """Base class for baselines that are a sum over steps, each measured at its first model call."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from ....uncertainty.estimators import mean_over_elements
 from ....uncertainty.options import RunSettings
 from ..model_call import Call
+from ..out_of_memory import or_one_by_one
 
 
 class SummedScore:
@@ -36,7 +38,8 @@ class SummedScore:
     def observe(self, call: Call) -> None:
         """Add the step of this call unless it has been added before."""
         if call.step in self.steps and call.step not in self.parts:
-            measured = self.measure(call).float()
+            measured, _ = or_one_by_one(lambda passes: self.measure(replace(call, passes_per_call=passes)), call.passes_per_call)
+            measured = measured.float()
             self.parts[call.step] = self.part(measured, call.mask).cpu()
             if call.mask is not None:
                 measured = torch.where(call.mask > 0, measured, 0)
