@@ -65,8 +65,8 @@ def _weights(probes: Probes, quantity: str) -> Tensor:
 class KeptGraph:
     """The graph of the probes' forward pass, which their gradient then needs no second time. It holds all their activations.
 
-    To be used outside inference mode; within ``written_over`` for networks that write over saved activations. Autograd notices
-    them.
+    To be used outside inference mode; within ``written_over`` for networks that write over saved activations. Without it,
+    autograd refuses them, unless they write through ``.data``.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class KeptGraph:
 
     def watching(self, both: BothScores) -> BothScores:
         """Predicts like ``both`` and keeps the graph; forgets what was kept before."""
-        self._calls.clear()
+        self.forget()
 
         def watched(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
@@ -85,6 +85,10 @@ class KeptGraph:
             return scores.detach(), conditional.detach()
 
         return watched
+
+    def forget(self) -> None:
+        """Free the graph."""
+        self._calls.clear()
 
     def products(self, weights: Tensor) -> Tensor:
         """Σ_i (Jⁱ)ᵀ cⁱ, (B, C, *spatial), for the weights cⁱ of the watched probes, (M, B, C, *spatial). Frees the graph."""

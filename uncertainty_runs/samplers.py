@@ -88,7 +88,8 @@ def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
     node = graph[number]
     if node["class_type"] == TWINS["KSamplerAdvanced"]:
         raise WorkflowError(
-            f"the schedule of KSamplerAdvanced (node {number}) cannot be split: use KSampler or SamplerCustomAdvanced instead."
+            f"the schedule of a KSampler (Advanced) cannot be split (node {number}): use KSampler or SamplerCustomAdvanced "
+            "instead."
         )
     if node["class_type"] != TWINS["KSampler"]:
         return graph

@@ -85,16 +85,28 @@ class Workflow:
         return JobInputs(find.prompts() if prompt else (), find.seeds(), find.images())
 
     def steps(self) -> int:
-        """Length of the schedule."""
-        return self._whole_number(self._scheduled("steps"), "steps")
+        """Number of steps that are sampled."""
+        steps = self._whole_number(self._scheduled("steps"), "steps")
+        if not self._is_stage():
+            return steps
+        start, end = (self._whole_number(self.sampler, name) for name in ("start_at_step", "end_at_step"))
+        return min(end, steps) - start
 
     def with_steps(self, steps: int) -> "Workflow":
-        """Another number of steps."""
-        return self._setting(self._scheduled("steps"), steps=steps)
+        """Another number of steps, a whole schedule."""
+        whole = {"start_at_step": 0, "end_at_step": steps} if self._is_stage() else {}
+        return self._setting(self._scheduled("steps"), steps=steps, **whole)
 
     def with_denoise(self, denoise: float) -> "Workflow":
-        """Only this last part of the schedule, 0 to 1."""
-        return self._setting(self._scheduled("denoise"), denoise=denoise)
+        """As many steps as before, at the end of a schedule of which they are this part, 0 to 1."""
+        if not self._is_stage():
+            return self._setting(self._scheduled("denoise"), denoise=denoise)
+        steps, whole = self.steps(), int(self.steps() / denoise)
+        return self._setting(self.sampler, steps=whole, start_at_step=whole - steps, end_at_step=whole, add_noise="enable")
+
+    def _is_stage(self) -> bool:
+        """Whether the sampler samples a part of a schedule by the numbers of its steps."""
+        return "start_at_step" in self.inputs
 
     def drawing(self, prompt: str, seed: int, batch_size: int | None = None) -> "Workflow":
         """Another prompt, other seeds and, where given, another batch size."""

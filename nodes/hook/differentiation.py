@@ -16,6 +16,7 @@ from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import Denoiser, Probes
 from ...uncertainty.saved_tensors import written_over
 from .. import versions
+from . import attached
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
 from .measurement import measure, measure_at_once
 from .model_call import Call
@@ -24,13 +25,14 @@ from .recompute import recomputed_blocks
 
 log = logging.getLogger(__name__)
 
-# Memory of a backward pass, as a multiple of ComfyUI's estimate for a forward pass: counted, 9 (SD1.5) to 34 (Wan 2.1), see
-# benchmarks/full_size.py. If it is still too low, the gradient is computed again with less memory.
-GRAPH_MEMORY = 35
+# Memory of a backward pass, as a multiple of ComfyUI's estimate for a forward pass. Counted: 9 (SD1.5), 13 to 23 (SDXL, SD3.5,
+# Flux, LTX-Video), 34 (Wan 2.1), see benchmarks/full_size.py. If it is too low, the gradient is computed again with less memory.
+GRAPH_MEMORY = 20
 
 SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is slower."
 
-# Part of autograd's message for networks that write over what it saved. Copies of that cost time, so only they get them.
+# Part of autograd's message for networks that write over what it saved. Copies of that cost time, so only they get them, and what
+# other packs attach, which might write where autograd does not see it.
 OVERWRITTEN = "modified by an inplace operation"
 
 # Parts of autograd's messages for operations that cannot be differentiated.
@@ -76,14 +78,17 @@ class Differentiation:
         """Measure a call that will be guided, with the graph for its gradient if memory is ample for that of all probes."""
         if self._keeps_graph(call, settings.samples):
             graph = KeptGraph()
+            overwrites = self._overwrites or attached.foreign(call.guider, call.options)
             try:
-                with self._differentiable(call.guider), written_over() if self._overwrites else nullcontext():
+                # No gradient is asked for but that of the network.
+                with self._differentiable(call.guider), torch.no_grad(), written_over() if overwrites else nullcontext():
                     return measure_at_once(call, settings, call.passes_per_call, graph.watching), call.passes_per_call, graph
             except OutOfMemory:
                 self._one_by_one = True
                 log.warning(SLOWER, "one probe at a time")
             except NoGradient:
                 pass  # said when the gradient is computed
+            graph.forget()
             comfy.model_management.soft_empty_cache()
         return *measure(call, settings), None
 
@@ -100,6 +105,8 @@ class Differentiation:
                 return self._exact(guider, score, probes, probes_per_call, kept)
             except NoGradient as reason:
                 self._fall_back(reason)
+        if kept is not None:
+            kept.forget()
         try:
             return self._forward_only(score, probes, probes_per_call)
         except OutOfMemory:
@@ -145,7 +152,9 @@ class Differentiation:
                 if kept is None or OVERWRITTEN not in str(error):
                     raise
                 self._overwrites = True
-            kept = None
+            if kept is not None:
+                kept.forget()  # others hold it too
+                kept = None
             comfy.model_management.soft_empty_cache()
 
     @contextmanager

@@ -13,13 +13,15 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-# How processors and Apple's graphics processors say it.
-SAID = ("can't allocate memory", "not enough memory", "out of memory")
+# How others than CUDA's allocator say it: processors, Apple's graphics processors, DirectML, CUDA's libraries.
+SAID = (
+    "can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation", "video memory", "alloc_failed",
+)  # fmt: skip
 
 
 @contextmanager
 def named_out_of_memory() -> Iterator[None]:
-    """Within this context, every device raises ``OutOfMemory`` where processors raise a plain RuntimeError."""
+    """Within this context, running out of memory raises ``OutOfMemory`` where devices raise a plain RuntimeError."""
     try:
         yield
     except OutOfMemory:

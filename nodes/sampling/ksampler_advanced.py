@@ -115,8 +115,9 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
         settings = RunSettings(samples, strength, percentile, Window(window_start, window_end), seed, options or Options())
         described = {
             **{"steps": steps, "cfg": cfg, "sampler": sampler_name, "scheduler": scheduler},
-            **{"start_at_step": start, "end_at_step": min(end, steps)},
-            **{name: value == ENABLE for name, value in chosen.items()},
+            **{"start_at_step": start, "end_at_step": min(end, steps), "add_noise": add_noise == ENABLE},
+            # At the end of the schedule none is left.
+            "return_with_leftover_noise": return_with_leftover_noise == ENABLE and end < steps,
         }
         run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)
         (latent,) = comfy_nodes.KSamplerAdvanced().sample(

@@ -94,6 +94,8 @@ def test_guidance_changes_only_its_stage(loaded_models: dict[str, Loaded], given
     guided, found, _ = node(**inputs, strength=5.0)
     assert torch.isfinite(guided["samples"]).all() and not torch.equal(guided["samples"], plain(inputs))
     assert found.settings["strength"] == 5.0
+    rest = given(loaded_models["sd15"], **PARTS["last stage"], latent_image=guided)
+    assert torch.equal(node(**rest)[0]["samples"], plain(rest))
 
 
 @pytest.mark.parametrize("part", [{"start_at_step": STEPS}, {"start_at_step": 5, "end_at_step": 5}])

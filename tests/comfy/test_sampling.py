@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from joint_graph import joint_gradient
-from limited_model import limited
+from limited_model import AMPLE, free_memory, limited
 from real_models import Loaded, Sampling, with_controlnet
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpm_2", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "uni_pc", "lcm", "euler_cfg_pp")
@@ -130,6 +130,7 @@ def test_gradient_equals_the_joint_graph(
         return found
 
     monkeypatch.setattr(differentiation, "exact_gradient", compare)
+    free_memory(monkeypatch, AMPLE)
     if not ample:
         monkeypatch.setattr(differentiation, "GRAPH_MEMORY", math.inf)
     sampling.node(loaded, strength=1.0, options=options(guided_quantity=quantity))
@@ -268,6 +269,7 @@ def test_parameters_are_the_same_objects_after(
         model = loaded.model.model
         return {name: id(p) for name, p in (*model.named_parameters(), *model.named_buffers())}
 
+    free_memory(monkeypatch, AMPLE)
     if not ample:
         monkeypatch.setattr(pack("nodes.hook.differentiation"), "GRAPH_MEMORY", math.inf)
     one_by_one = options(max_batch=1)
@@ -353,12 +355,7 @@ def test_weights_out_of_reach_are_guided_forward_only(
 def test_out_of_memory_in_the_gradient_goes_on_with_less(
     loaded_models: dict[str, Loaded], sampling: Sampling, options: type, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import comfy.model_management
-
-    def ample(device: Any = None, torch_free_too: bool = False) -> Any:
-        return (1e12, 1e12) if torch_free_too else 1e12
-
-    monkeypatch.setattr(comfy.model_management, "get_free_memory", ample)  # start with all probes in one backward pass
+    free_memory(monkeypatch, AMPLE)  # start with all probes in one backward pass
     loaded = loaded_models["demo-eps"]
     exact, _, _ = sampling.node(loaded, strength=1.0, options=options(gradient="exact"))
     forward_only, _, _ = sampling.node(loaded, strength=1.0, options=options(gradient="forward_only"))
@@ -384,6 +381,48 @@ def test_out_of_memory_in_the_gradient_goes_on_with_less(
     assert "the backward pass of 2 images does not fit into memory" in caplog.text
     with pytest.raises(ValueError, match="backward pass of 2 images does not fit .*Choose gradient auto or forward_only"):
         run(lambda _, backward: not backward, options=options(gradient="exact"))
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_graph_that_does_not_fit_is_freed(
+    where: str,
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    options: type,
+    pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What goes on with less memory does not find that of the failed attempt still taken."""
+    differentiation = pack("nodes.hook.differentiation")
+    measure, exact, graphs, left = differentiation.measure, differentiation.exact_gradient, [], []
+
+    class Graph(differentiation.KeptGraph):
+        def __init__(self) -> None:
+            super().__init__()
+            graphs.append(self)
+
+        def products(self, weights: torch.Tensor) -> torch.Tensor:
+            if where == "backward":
+                raise torch.cuda.OutOfMemoryError
+            return super().products(weights)
+
+    def measured(*arguments: Any) -> Any:
+        left.append(len(graphs[-1]._calls))
+        return measure(*arguments)
+
+    def gradient(*arguments: Any) -> Any:
+        if arguments[-1] is None:
+            left.append(len(graphs[-1]._calls))
+        return exact(*arguments)
+
+    free_memory(monkeypatch, AMPLE)
+    for name, replacement in {"KeptGraph": Graph, "measure": measured, "exact_gradient": gradient}.items():
+        monkeypatch.setattr(differentiation, name, replacement)
+    loaded, answers = loaded_models["demo-eps"], iter([True, True, where == "backward"] + 100 * [True])
+    with limited(loaded.model, lambda _, backward: not backward or next(answers)):
+        _, found, _ = sampling.node(loaded, strength=1.0, options=options(max_batch=1))
+    assert found.settings["gradient"] == "exact"
+    assert len(graphs) == 1 and len(left) > 1 and not any(left)
 
 
 def test_out_of_memory_in_measuring_goes_on_one_by_one(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:

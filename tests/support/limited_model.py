@@ -24,3 +24,16 @@ def limited(model: Any, fits: Callable[[int, bool], bool]) -> Iterator[list[int]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(model.model, "apply_model", forward)
         yield failures
+
+
+AMPLE = 1e12
+
+
+def free_memory(patch: pytest.MonkeyPatch, size: float) -> None:
+    """Let ComfyUI find so many free bytes on every device, whatever the machine has."""
+    import comfy.model_management
+
+    def free(device: Any = None, torch_free_too: bool = False) -> Any:
+        return (size, size) if torch_free_too else size
+
+    patch.setattr(comfy.model_management, "get_free_memory", free)

@@ -130,8 +130,17 @@ def test_an_advanced_sampler_is_measured() -> None:
     assert measured["noise_seed"] == 9 and measured["samples"] == 5
     assert measured | ADVANCED | {"noise_seed": 9} == measured
     assert graph["2"]["inputs"]["text"] == "a cat"
-    with pytest.raises(WorkflowError, match=r"schedule of KSamplerAdvanced \(node last\) cannot be split: use KSampler"):
+    with pytest.raises(WorkflowError, match=r"schedule of a KSampler \(Advanced\) cannot be split \(node last\): use KSampler"):
         Workflow(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED)), describe).finishing(1)
+
+
+def test_steps_of_an_advanced_sampler_are_those_that_it_samples() -> None:
+    stage = Workflow(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED)), describe)
+    assert stage.steps() == 5
+    half = stage.with_steps(10).with_denoise(0.5)
+    assert half.steps() == 10
+    part = {"steps": 20, "start_at_step": 10, "end_at_step": 20, "add_noise": "enable"}
+    assert {name: half.inputs[name] for name in part} == part
 
 
 def test_custom_samplers_are_measured() -> None:
