@@ -78,19 +78,19 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
     return graph | added | {number: {**node, "class_type": twin.class_type, "inputs": inputs | given}}
 
 
+def is_stage(node: dict[str, Any]) -> bool:
+    """Whether a measuring sampler samples a part of a schedule by the numbers of its steps."""
+    return bool(node["class_type"] == TWINS["KSamplerAdvanced"])
+
+
 def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
     """The graph whose measuring sampler has its noise, guider, sampler and noise levels in nodes of their own.
 
     Raises:
-        WorkflowError: it is a KSampler whose schedule such nodes do not have, or samples only a part of it.
+        WorkflowError: it is a KSampler whose schedule such nodes do not have.
         NodeError: ComfyUI lacks a node.
     """
     node = graph[number]
-    if node["class_type"] == TWINS["KSamplerAdvanced"]:
-        raise WorkflowError(
-            f"the schedule of a KSampler (Advanced) cannot be split (node {number}): use KSampler or SamplerCustomAdvanced "
-            "instead."
-        )
     if node["class_type"] != TWINS["KSampler"]:
         return graph
     given = node["inputs"]

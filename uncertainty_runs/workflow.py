@@ -9,7 +9,7 @@ from .graph import Graph, WorkflowError, changed, is_link, nearest, upstream
 from .graph_file import read_graph
 from .job_inputs import Finder, JobInputs
 from .node_info import Describe
-from .samplers import decoded_sampler, measuring
+from .samplers import decoded_sampler, is_stage, measuring
 
 __all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
 
@@ -105,8 +105,7 @@ class Workflow:
         return self._setting(self.sampler, steps=whole, start_at_step=whole - steps, end_at_step=whole, add_noise="enable")
 
     def _is_stage(self) -> bool:
-        """Whether the sampler samples a part of a schedule by the numbers of its steps."""
-        return "start_at_step" in self.inputs
+        return is_stage(self.graph[self.sampler])
 
     def drawing(self, prompt: str, seed: int, batch_size: int | None = None) -> "Workflow":
         """Another prompt, other seeds and, where given, another batch size."""

@@ -14,6 +14,7 @@ from described_nodes import describe
 from dev.bootstrap import ROOT
 from uncertainty_runs.batch_command import planned
 from uncertainty_runs.command_line import parser
+from uncertainty_runs.early_culling import FIRST
 from uncertainty_runs.engines import http_server
 from uncertainty_runs.graph import Graph, nearest, upstream
 from uncertainty_runs.plan import Job, Plan
@@ -130,8 +131,6 @@ def test_an_advanced_sampler_is_measured() -> None:
     assert measured["noise_seed"] == 9 and measured["samples"] == 5
     assert measured | ADVANCED | {"noise_seed": 9} == measured
     assert graph["2"]["inputs"]["text"] == "a cat"
-    with pytest.raises(WorkflowError, match=r"schedule of a KSampler \(Advanced\) cannot be split \(node last\): use KSampler"):
-        Workflow(changed(TWO, nlast=node("KSamplerAdvanced", **ADVANCED)), describe).finishing(1)
 
 
 def test_steps_of_an_advanced_sampler_are_those_that_it_samples() -> None:
@@ -141,6 +140,11 @@ def test_steps_of_an_advanced_sampler_are_those_that_it_samples() -> None:
     assert half.steps() == 10
     part = {"steps": 20, "start_at_step": 10, "end_at_step": 20, "add_noise": "enable"}
     assert {name: half.inputs[name] for name in part} == part
+    finished = stage.finishing(1)
+    first = finished.graph[FIRST]["inputs"]
+    assert (first["start_at_step"], first["end_at_step"], first["return_with_leftover_noise"]) == (15, 17, "enable")
+    rest = {"start_at_step": 17, "end_at_step": 10000, "add_noise": "disable", "return_with_leftover_noise": "disable"}
+    assert {name: finished.inputs[name] for name in rest} == rest
 
 
 def test_custom_samplers_are_measured() -> None:
