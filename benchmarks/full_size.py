@@ -135,7 +135,7 @@ def _seconds(part: Callable[[], object]) -> float:
 
 
 def check() -> dict[str, Any]:
-    """SD1.5 with random weights, really run: bytes of the process above the weights, and operations a second."""
+    """SD1.5 with random weights, really run: bytes of the process above the weights, and seconds."""
     architecture = ARCHITECTURES[SMALL]
     model = architecture.build(torch.float32)
     rng = torch.Generator().manual_seed(0)
@@ -151,9 +151,7 @@ def check() -> dict[str, Any]:
         seconds = time.perf_counter() - began
         peaks[name] = {"bytes": _peak() - before, "seconds": seconds}
         print(f"ran {SMALL}, {name}", flush=True)
-    plain = next(iter(all_ways))
-    _, _, operations = counted(partial(architecture.build, torch.float32), all_ways[plain])
-    return {"peaks": peaks, "operations_per_second": operations / peaks[plain]["seconds"]}
+    return {"peaks": peaks}
 
 
 def _forget_peak() -> int:
@@ -209,12 +207,14 @@ def _card(needed: float) -> str:
     return next((f"{card} GB" for card in CARDS if needed <= card), "none of them")
 
 
-def outside_table(measured: dict[str, dict[str, float]], speed: float, found: dict[str, Any]) -> str:
-    """Seconds of each part, and all of them as a share of the calls they belong to."""
+def outside_table(measured: dict[str, dict[str, float]], checked: dict[str, Any], found: dict[str, Any]) -> str:
+    """Seconds of each part, and all of them as a share of the calls they belong to, at the speed of the model that was run."""
     parts = list(next(iter(measured.values())))
+    way = _way_names(found)[0]
+    speed = found[SMALL]["fp32"]["ways"][way]["operations"] / checked["peaks"][way]["seconds"]
     lines = []
     for name, seconds in measured.items():
-        plain = next(iter(found[name]["fp32"]["ways"].values()))["operations"] / speed
+        plain = found[name]["fp32"]["ways"][way]["operations"] / speed
         total = sum(taken for part, taken in seconds.items() if not part.startswith("of which") and part != "preview files")
         share = 100 * total / (PROBES * plain)
         lines.append([name, *(f"{seconds[part]:.3f}" for part in parts), f"{PROBES * plain:.0f}", f"{share:.2f} %"])
@@ -249,7 +249,7 @@ def main() -> None:
     tables = {
         "GiB above the weights, counted": bytes_table(found),
         f"Smallest card, with {RESERVE:g} GiB to spare (GiB needed), computed from the counts and not tried": cards_table(found),
-        "Seconds of a measured step": outside_table(stored["outside"], checked["operations_per_second"], found),
+        "Seconds of a measured step": outside_table(stored["outside"], checked, found),
         f"{SMALL}, fp32, really run": check_table(checked, found),
     }
     print(results.heading("full_size"))

@@ -120,20 +120,27 @@ def exact_gradient(
         quantity: one of ``GUIDED_QUANTITIES``.
         kept: the graph of the probes' own forward pass, used instead of ``score``.
     """
-    weighted = _weights(probes, quantity)
-    if kept is not None:
-        return -per_image(probes.noising.b, probes.center.ndim) * kept.products(weighted)
+    weights = _weights(probes, quantity)
+    total = _products(score, probes, weights, probes_at_once) if kept is None else kept.products(weights)
+    return -per_image(probes.noising.b, total.ndim) * total
+
+
+def _products(score: Denoiser, probes: Probes, weights: Tensor, probes_at_once: int) -> Tensor:
+    """The same sum as ``KeptGraph.products``, with a forward pass of its own."""
+
+    def both(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        predicted = score(z, sigma)
+        return predicted, predicted
+
     total = torch.zeros_like(probes.center)
-    chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(weighted, probes_at_once), strict=True)
-    for points, weights in chunks:
+    chunks = zip(torch.split(probes.perturbed, probes_at_once), torch.split(weights, probes_at_once), strict=True)
+    for points, weighted in chunks:
         graph = KeptGraph()
         # Many networks (Flux, ControlNets) add to saved activations in place.
         with written_over():
-            graph.watching(lambda z, sigma: (predicted := score(z, sigma), predicted))(
-                points.flatten(0, 1), probes.sigma.repeat(len(points))
-            )
-            total += graph.products(weights)
-    return -per_image(probes.noising.b, total.ndim) * total
+            graph.watching(both)(points.flatten(0, 1), probes.sigma.repeat(len(points)))
+            total += graph.products(weighted)
+    return total
 
 
 def forward_only_gradient(

@@ -39,7 +39,7 @@ def culling_early(graph: Graph, sampler: str, steps: int, best: int, describe: D
     first = max(1, round(PART * steps))
     if first >= steps:
         raise WorkflowError(f"early culling needs at least 2 steps, but the workflow has {steps}: set more steps.")
-    graph = graph if is_stage(graph[sampler]) else in_parts(graph, sampler, describe)
+    graph = in_parts(graph, sampler, describe)
     node = graph[sampler]
     added, start, rest = _by_steps(node, first) if is_stage(node) else _by_noise_levels(node, first)
     measuring = {"samples": SAMPLES, "strength": 0.0}

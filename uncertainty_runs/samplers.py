@@ -86,6 +86,8 @@ def is_stage(node: dict[str, Any]) -> bool:
 def in_parts(graph: Graph, number: str, describe: Describe) -> Graph:
     """The graph whose measuring sampler has its noise, guider, sampler and noise levels in nodes of their own.
 
+    A sampler that ``is_stage`` stays as it is.
+
     Raises:
         WorkflowError: it is a KSampler whose schedule such nodes do not have.
         NodeError: ComfyUI lacks a node.

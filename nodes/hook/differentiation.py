@@ -18,7 +18,7 @@ from ...uncertainty.saved_tensors import written_over
 from .. import versions
 from . import attached
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
-from .measurement import measure, measure_at_once
+from .measurement import measure, measure_around
 from .model_call import Call
 from .out_of_memory import OutOfMemory, named_out_of_memory
 from .recompute import recomputed_blocks
@@ -82,7 +82,7 @@ class Differentiation:
             try:
                 # No gradient is asked for but that of the network.
                 with self._differentiable(call.guider), torch.no_grad(), written_over() if overwrites else nullcontext():
-                    return measure_at_once(call, settings, call.passes_per_call, graph.watching), call.passes_per_call, graph
+                    return measure_around(call, settings, graph.watching), call.passes_per_call, graph
             except OutOfMemory:
                 self._one_by_one = True
                 log.warning(SLOWER, "one probe at a time")
@@ -105,8 +105,6 @@ class Differentiation:
                 return self._exact(guider, score, probes, probes_per_call, kept)
             except NoGradient as reason:
                 self._fall_back(reason)
-        if kept is not None:
-            kept.forget()
         try:
             return self._forward_only(score, probes, probes_per_call)
         except OutOfMemory:
@@ -152,9 +150,10 @@ class Differentiation:
                 if kept is None or OVERWRITTEN not in str(error):
                     raise
                 self._overwrites = True
-            if kept is not None:
-                kept.forget()  # others hold it too
-                kept = None
+            finally:
+                if kept is not None:
+                    kept.forget()  # the callers hold it too
+            kept = None
             comfy.model_management.soft_empty_cache()
 
     @contextmanager

@@ -1,6 +1,9 @@
 """Measures the uncertainty of one model call within the available memory."""
 
 from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
 
 from ...uncertainty.estimation import Estimate, estimate
 from ...uncertainty.estimators import ESTIMATORS
@@ -12,35 +15,39 @@ from .out_of_memory import or_one_by_one
 
 def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
     """Run Algorithm 1 for a model call; return the estimate and the number of probes per call of the model."""
-    return or_one_by_one(lambda at_once: measure_at_once(call, settings, at_once), call.passes_per_call)
+    noise, center = _start(call, settings)
+    run = partial(_estimate, call, settings, noise, center, call.both_scores)
+    return or_one_by_one(run, call.passes_per_call)
 
 
-def measure_at_once(
-    call: Call, settings: RunSettings, probes_per_call: int, around: Callable[[BothScores], BothScores] = lambda both: both
-) -> Estimate:
-    """Run Algorithm 1 for a model call.
+def measure_around(call: Call, settings: RunSettings, around: Callable[[BothScores], BothScores]) -> Estimate:
+    """Run Algorithm 1 for a model call, with the prediction at the probes wrapped by ``around``."""
+    return _estimate(call, settings, *_start(call, settings), around(call.both_scores), call.passes_per_call)
 
-    Args:
-        call: the model call.
-        settings: settings of the run.
-        probes_per_call: number of probes per call of the model.
-        around: wraps the prediction at the probes.
-    """
-    estimator = settings.options.estimator
-    orthogonal = ESTIMATORS[estimator].orthogonal
+
+def _start(call: Call, settings: RunSettings) -> tuple[Tensor, Tensor]:
+    """The probe noise, (M, B, C, *spatial), and the noise prediction at x, (B, C, *spatial)."""
+    orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
     noise = probe_noise(
         call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
     ).to(call.x.device)
     guided = settings.options.score_source == "guided"
     center = call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else call.score(call.x, call.sigma)
+    return noise, center
+
+
+def _estimate(
+    call: Call, settings: RunSettings, noise: Tensor, center: Tensor, both: BothScores, probes_per_call: int
+) -> Estimate:
+    estimator = settings.options.estimator
     return estimate(
         call.score,
         call.x,
         call.sigma,
         noising=call.noising,
-        both=around(call.both_scores),
+        both=both,
         noise=noise,
-        orthogonal=orthogonal,
+        orthogonal=ESTIMATORS[estimator].orthogonal,
         center=center,
         estimator=estimator,
         mask=call.mask,

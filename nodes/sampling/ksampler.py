@@ -43,10 +43,7 @@ class UncertaintyKSampler(io.ComfyNode):
                 ),
                 *measuring_inputs.inputs(),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="LATENT", tooltip="The denoised latent."),
-                *measuring_inputs.outputs(),
-            ],
+            outputs=ksampler_inputs.outputs(),
         )
 
     @classmethod

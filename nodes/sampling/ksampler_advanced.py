@@ -54,10 +54,7 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
                 ),
                 *measuring_inputs.inputs(),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="LATENT", tooltip="The denoised latent."),
-                *measuring_inputs.outputs(),
-            ],
+            outputs=ksampler_inputs.outputs(),
         )
 
     @classmethod

@@ -1,7 +1,9 @@
-"""Inputs that KSampler and KSampler (Advanced) have in common, with ComfyUI's own ranges and defaults."""
+"""Inputs and outputs that KSampler and KSampler (Advanced) have in common, with ComfyUI's own ranges and defaults."""
 
 import comfy.samplers
 from comfy_api.latest import io
+
+from . import measuring_inputs
 
 
 def model() -> io.Input:
@@ -40,3 +42,8 @@ def sampling(seed: str) -> list[io.Input]:
         io.Conditioning.Input("negative", tooltip="The attributes you want to exclude from the image."),
         io.Latent.Input("latent_image", tooltip="The latent image to denoise."),
     ]
+
+
+def outputs() -> list[io.Output]:
+    """All outputs of these nodes."""
+    return [io.Latent.Output("latent", display_name="LATENT", tooltip="The denoised latent."), *measuring_inputs.outputs()]

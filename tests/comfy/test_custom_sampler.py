@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from real_models import Loaded, Sampling, conditioning
-
-MEASURING = {"samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7}
+from real_models import MEASURING, Loaded, Sampling, conditioning
 
 
 def basic(loaded: Loaded) -> Any:

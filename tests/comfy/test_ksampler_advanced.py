@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from real_models import Loaded, Sampling
+from real_models import MEASURING, Loaded, Sampling
 
 STEPS = 8
 WHOLE = {
     "add_noise": "enable", "noise_seed": 3, "steps": STEPS, "start_at_step": 0, "end_at_step": 10000,
     "return_with_leftover_noise": "disable",
 }  # fmt: skip
-MEASURING = {"samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7}
 PARTS: dict[str, dict[str, Any]] = {
     "whole": {},
     "first stage": {"end_at_step": 5, "return_with_leftover_noise": "enable"},

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Settings of a measuring node in most tests.
+MEASURING = {"samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7}
+
 
 @dataclass
 class Loaded:
@@ -160,9 +163,7 @@ class Sampling:
 
     def node(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> tuple[dict, Any, list[float]]:
         """Latent, map and scores from UncertaintyKSampler."""
-        inputs = self.inputs(loaded, batch) | {
-            "samples": 3, "strength": 0.0, "percentile": 90.0, "window_start": 0.3, "window_end": 0.7,
-        } | changed  # fmt: skip
+        inputs = self.inputs(loaded, batch) | MEASURING | changed
         return self.pack("nodes.sampling.ksampler").UncertaintyKSampler.execute(**inputs).args
 
     def plain(self, loaded: Loaded, batch: int | None = None, **changed: Any) -> Tensor:
