@@ -4,18 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import comfy.cli_args
+import comfy.supported_models
 import torch
 from torch import Tensor, nn
-
-# Before ComfyUI chooses: the attention that it uses on graphics cards.
-comfy.cli_args.args.use_pytorch_cross_attention = True
-
-import comfy.model_management  # noqa: E402
-import comfy.supported_models  # noqa: E402
-
-# So that it estimates memory as on a card.
-comfy.model_management.pytorch_attention_flash_attention = lambda: True
 
 
 @dataclass(frozen=True)

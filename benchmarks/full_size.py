@@ -6,33 +6,34 @@ SD1.5 is really run at full width with random weights, for the bytes that the pr
 """
 
 import ctypes
-import importlib
 import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import comfy.cli_args
 import torch
 from torch import nn
 
-from dev.launcher import import_pack
-from uncertainty.estimators import ESTIMATORS
-from uncertainty.noising import variance_exploding
-from uncertainty.probes import Probes, probe_noise
-from uncertainty.recorder import Recorder
-from uncertainty.saved_tensors import written_over
-from uncertainty.smoothing import along_image
+# Before ComfyUI chooses: the attention that it uses on graphics cards.
+comfy.cli_args.args.use_pytorch_cross_attention = True
 
-from . import results
-from .architectures import ARCHITECTURES, Architecture
-from .counting import counted, without_memory
+import comfy.model_management  # noqa: E402
 
-PROBES = 5
-REPEATS = 5
+from uncertainty.saved_tensors import written_over  # noqa: E402
+
+from . import results  # noqa: E402
+from .architectures import ARCHITECTURES, Architecture  # noqa: E402
+from .counting import counted, without_memory  # noqa: E402
+from .pack_modules import pack  # noqa: E402
+from .parts import PROBES, seconds_outside  # noqa: E402
+
+# So that it estimates memory as on a card.
+comfy.model_management.pytorch_attention_flash_attention = lambda: True
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CARDS = (8, 12, 16, 24)
 # For the driver, ComfyUI and fragmentation, in GiB.
@@ -73,7 +74,7 @@ def ways(architecture: Architecture, recomputed_blocks: Callable[[list[nn.Module
 
 def count() -> dict[str, Any]:
     """Bytes of the weights, and of each way bytes above them and operations, by model and precision."""
-    recomputed = _pack("nodes.hook.recompute").recomputed_blocks
+    recomputed = pack("nodes.hook.recompute").recomputed_blocks
     found: dict[str, Any] = {}
     for name, architecture in ARCHITECTURES.items():
         for precision, dtype in DTYPES.items():
@@ -93,45 +94,7 @@ def count() -> dict[str, Any]:
 
 def outside() -> dict[str, dict[str, float]]:
     """Seconds of each part of a measured step that is not a model call, by model; medians."""
-    return {name: _outside(architecture.latent) for name, architecture in ARCHITECTURES.items()}
-
-
-def _outside(latent: tuple[int, ...]) -> dict[str, float]:
-    estimator = ESTIMATORS["filtered"]
-    rng = torch.Generator().manual_seed(0)
-    drawn = probe_noise(latent, PROBES, 0, 0, 0, [0], orthogonally=True)
-    x, center = (torch.randn(1, *latent, generator=rng) for _ in range(2))
-    sigma = torch.ones(1)
-    noising = variance_exploding(sigma)
-    scores = 0.9 * drawn + 0.1 * torch.randn(drawn.shape, generator=rng)
-    probes = Probes(drawn, scores, noising.renoise(x, center, drawn), center, noising, sigma, True, 0.99 * scores)
-    maps, errors = estimator.maps(probes, None), estimator.standard_errors(probes, None)
-    smoothed = {name: values for name, values in maps.items() if name != "score_variance"}
-    measured = _pack("uncertainty.maps").UncertaintyMap(
-        quantities={name: values[None] for name, values in maps.items()},
-        standard_errors={name: values[None] for name, values in errors.items()},
-        steps=(3,), total_steps=10, sigmas=sigma,
-    )  # fmt: skip
-    preview = _pack("nodes.looking.map_preview").UncertaintyMapPreview
-    parts: dict[str, Callable[[], object]] = {
-        "drawing probes": lambda: probe_noise(latent, PROBES, 0, 0, 0, [0], orthogonally=True),
-        "estimating": lambda: estimator.maps(probes, None),
-        "of which smoothing": lambda: along_image(smoothed, probes.denoised, "denoised_variance"),
-        "standard errors": lambda: estimator.standard_errors(probes, None),
-        "recording": lambda: Recorder("every_step", 1).record(0, maps, errors, 1.0),
-        "preview files": lambda: preview.execute(measured, "denoised_variance", -1, "magma", 0.6, "image"),
-    }
-    return {name: _seconds(part) for name, part in parts.items()}
-
-
-def _seconds(part: Callable[[], object]) -> float:
-    part()
-    taken = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        part()
-        taken.append(time.perf_counter() - began)
-    return median(taken)
+    return {name: seconds_outside(architecture.latent, "cpu") for name, architecture in ARCHITECTURES.items()}
 
 
 def check() -> dict[str, Any]:
@@ -143,7 +106,7 @@ def check() -> dict[str, Any]:
         fan = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
         parameter.copy_(torch.randn(parameter.shape, generator=rng) / fan**0.5)
     peaks: dict[str, dict[str, float]] = {}
-    all_ways = ways(architecture, _pack("nodes.hook.recompute").recomputed_blocks)
+    all_ways = ways(architecture, pack("nodes.hook.recompute").recomputed_blocks)
     for name, run in all_ways.items():
         before = _forget_peak()
         began = time.perf_counter()
@@ -168,10 +131,6 @@ def _peak() -> int:
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
-
-
-def _pack(module: str) -> Any:
-    return importlib.import_module(f"{import_pack().__name__}.{module}")
 
 
 def bytes_table(found: dict[str, Any]) -> str:

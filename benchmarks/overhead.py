@@ -6,7 +6,6 @@ evaluations (NFE), measuring should cost 70/50 there, and 55/50 at one step. The
 method: all M probes and their variance in one graph, with one backward pass.
 """
 
-import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -15,16 +14,12 @@ from typing import Any
 
 import comfy.utils
 import torch
-from comfy.patcher_extension import WrappersMP
-from torch import Tensor
 
 import nodes as comfy_nodes
-from dev.launcher import import_pack
-from uncertainty.guidance import uncertain_elements
-from uncertainty.noising import from_noise_scaling
-from uncertainty.probes import probe_noise
 
 from . import results, situations
+from .joint_graph import JointGraph
+from .pack_modules import pack
 
 ROUNDS = 9
 SAMPLES = 5
@@ -33,41 +28,7 @@ IDEAL = {"measuring, one step (default)": 1 + SAMPLES / 50, "measuring": 1 + 4 *
 IDEAL["measuring, estimator paper"] = IDEAL["measuring"]
 
 
-class JointGraph:
-    """The peer: Algorithms 1 and 2 in one graph, in a wrapper around every model call."""
-
-    def __init__(self, pack: Any) -> None:
-        self.ordinary_weights = pack("nodes.hook.inference_weights").ordinary_weights
-        self.calls = 0
-
-    def attach(self, model: Any) -> Any:
-        """A clone of the model with the peer attached."""
-        clone = model.clone()
-        clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "joint", self._predict)
-        return clone
-
-    def _predict(self, executor: Any, x: Tensor, timestep: Tensor, options: dict, seed: int) -> Tensor:
-        denoised = executor(x, timestep, options, seed)
-        step, self.calls = self.calls, self.calls + 1
-        if not WINDOW[0] <= step / situations.STEPS < WINDOW[1]:
-            return denoised
-        guider = executor.class_obj
-        noise = probe_noise(x.shape[1:], SAMPLES, seed or 0, step, 0, range(len(x)))
-        with torch.inference_mode(False), torch.enable_grad(), self.ordinary_weights([guider.inner_model]):
-            x, level = x.clone(), timestep.clone()
-            noising = from_noise_scaling(guider.inner_model.model_sampling.noise_scaling, level)
-            prediction = noising.noise_prediction(x, denoised.clone()).requires_grad_()
-            perturbed = noising.renoise(x, prediction, noise.clone())
-            levels = level.repeat(SAMPLES)
-            again = executor(perturbed.flatten(0, 1), levels, options, seed).reshape(perturbed.shape)
-            scores = (perturbed - noising.a * again) / noising.b
-            uncertainty = scores.var(0)
-            (gradient,) = torch.autograd.grad(uncertainty.sum(), prediction)
-        chosen = uncertain_elements(uncertainty.detach(), 95)
-        return torch.where(chosen, denoised - noising.b / noising.a * gradient, denoised)
-
-
-def ways(pack: Any) -> dict[str, Callable[[], Any]]:
+def ways() -> dict[str, Callable[[], Any]]:
     """By name, functions that create what is attached to the model for one sampling; None is plain KSampler."""
     hook, options, window = pack("nodes.hook.sampling_hook"), pack("uncertainty.options"), pack("uncertainty.window")
 
@@ -89,7 +50,7 @@ def ways(pack: Any) -> dict[str, Callable[[], Any]]:
         "measuring, estimator paper": lambda: run(0.0, estimator="paper"),
         "guided, exact": lambda: run(1.0, gradient="exact"),
         "guided, forward-only": lambda: run(1.0, gradient="forward_only"),
-        "guided, joint graph (peer)": lambda: JointGraph(pack),
+        "guided, joint graph (peer)": lambda: JointGraph(WINDOW, situations.STEPS, SAMPLES),
     }
 
 
@@ -97,8 +58,7 @@ def measure(model: str) -> dict[str, list[float]]:
     """Seconds of each way in each round."""
     network, clip, shape = situations.load(model)
     positive, negative = situations.encode(clip, "cat face"), situations.encode(clip, "")
-    pack = import_pack().__name__
-    all_ways = ways(lambda module: importlib.import_module(f"{pack}.{module}"))
+    all_ways = ways()
 
     def sample(way: Callable[[], Any]) -> float:
         attached = way()

@@ -20,12 +20,17 @@ END_WITH_PARENT = "--end-with-parent"
 
 
 def prepare_imports() -> None:
-    """Let this process import ComfyUI: its folder first on the path, this repository last, for both have a module ``nodes``."""
+    """Let this process import ComfyUI."""
+    prepare_path()
+    mend_torchvision()
+    mend_torchaudio()
+
+
+def prepare_path() -> None:
+    """ComfyUI's folder comes first on the path and this repository last, for both have a module ``nodes``."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     sys.path.insert(0, str(comfyui()))
     sys.path.append(str(ROOT))
-    mend_torchvision()
-    mend_torchaudio()
 
 
 def import_pack() -> ModuleType:

@@ -57,6 +57,7 @@ class Differentiation:
         self._overwrites = False
         self._one_by_one = False
         self._recompute = False
+        self._streamed = False
 
     def prepare(self, guider: Any) -> None:
         """Check before sampling whether autograd can differentiate the model.
@@ -67,12 +68,14 @@ class Differentiation:
         if self.used != "exact":
             return
         try:
-            _check_streaming(guider)
             _check_attention()
             _check_hooks(guider)
             check_ordinary(networks(guider))
         except NoGradient as reason:
             self._fall_back(reason)
+        self._streamed = any(versions.streams_weights(patcher) for patcher in (guider.model_patcher, *guider.loaded_models))
+        # Block by block, so that never more than the weights of one block are copied.
+        self._recompute = self._streamed
 
     def measure(self, call: Call, settings: RunSettings) -> tuple[Estimate, int, KeptGraph | None]:
         """Measure a call that will be guided, with the graph for its gradient if memory is ample for that of all probes."""
@@ -93,7 +96,7 @@ class Differentiation:
         return *measure(call, settings), None
 
     def _keeps_graph(self, call: Call, samples: int) -> bool:
-        exact = self.used == "exact" and not self._one_by_one
+        exact = self.used == "exact" and not self._one_by_one and not self._recompute
         return exact and fitting(call.guider, call.x, samples, GRAPH_MEMORY) == samples
 
     def __call__(
@@ -165,8 +168,12 @@ class Differentiation:
         """
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
+        weights = versions.lasting_weights() if self._streamed else nullcontext()
         try:
-            with named_out_of_memory(), torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(), memory:
+            with (
+                named_out_of_memory(), torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(),
+                memory, weights,
+            ):  # fmt: skip
                 yield
         except OutOfMemory:
             raise
@@ -186,7 +193,7 @@ class Differentiation:
 
 def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
     """How many probes of latents like x fit into free memory, from 1 to ``most``. ``margin`` multiplies ComfyUI's estimate."""
-    free = comfy.model_management.get_free_memory(x.device)
+    free = versions.free_memory(guider.model_patcher, x.device)
     for probes in range(most, 1, -1):
         # The conditional and the unconditional half run in one batch.
         if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * margin < free:
@@ -210,9 +217,3 @@ def _check_hooks(guider: Any) -> None:
     """Raise NoGradient if prompts change the weights: the backward pass would use the last prompt's weights for all of them."""
     if len({id(cond.get("hooks")) for conds in guider.conds.values() for cond in conds}) > 1:
         raise NoGradient("prompts of this run change the model's weights with their own hooks (a LoRA on one prompt)")
-
-
-def _check_streaming(guider: Any) -> None:
-    """Raise NoGradient if weights are streamed through reused memory: a backward pass could read the wrong ones."""
-    if versions.streams_weights(guider.model_patcher):
-        raise NoGradient("ComfyUI streams this model's weights (dynamic VRAM), so a backward pass could read the wrong ones")

@@ -43,7 +43,9 @@ def ordinary_weights(networks: Iterable[nn.Module]) -> Iterator[None]:
                     for name, parameter in module._parameters.items():
                         if parameter is not None and parameter.is_inference():
                             replaced.append((module._parameters, name, parameter))
-                            module._parameters[name] = nn.Parameter(_twin(parameter), requires_grad=False)
+                            twin = nn.Parameter(_twin(parameter), requires_grad=False)
+                            vars(twin).update(vars(parameter))  # ComfyUI notes there what it needs for streaming
+                            module._parameters[name] = twin
                     for name, buffer in module._buffers.items():
                         if buffer is not None and buffer.is_inference():
                             replaced.append((module._buffers, name, buffer))

@@ -208,14 +208,47 @@ def test_attention_without_a_backward_pass(
         sampling.node(loaded_models["sd15"], strength=1.0, options=options(gradient="exact"))
 
 
-def test_streamed_weights_have_no_backward_pass(
-    loaded_models: dict[str, Loaded], sampling: Sampling, monkeypatch: pytest.MonkeyPatch, caplog: Any
+def test_the_gradient_reads_streamed_weights_before_they_are_overwritten(
+    loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import comfy.model_patcher
+    import comfy.ops
 
+    differentiation = pack("nodes.hook.differentiation")
+    exact, gradients = differentiation.exact_gradient, []
+
+    def take(*arguments: Any) -> torch.Tensor:
+        gradients.append(exact(*arguments))
+        return gradients[-1]
+
+    monkeypatch.setattr(differentiation, "exact_gradient", take)
+    sampling.node(loaded, strength=1.0)
+    cast, buffer = comfy.ops.cast_bias_weight, torch.empty(1 << 24, dtype=torch.uint8)
+
+    def streamed(module: Any, *args: Any, **kwargs: Any) -> Any:
+        """Every layer's weights at the same place, written past torch, as by the copy engine of a card."""
+        begin, parts = 0, []
+        for part in cast(module, *args, **kwargs):
+            if isinstance(part, torch.Tensor):
+                raw = part.detach().contiguous().view(-1).view(torch.uint8)
+                part_there = buffer[begin : begin + raw.numel()].view(part.dtype).view(part.shape)
+                buffer.numpy()[begin : begin + raw.numel()] = raw.numpy()
+                begin += -(-raw.numel() // 64) * 64
+                parts.append(part_there)
+            else:
+                parts.append(part)
+        return tuple(parts)
+
+    monkeypatch.setattr(comfy.ops, "cast_bias_weight", streamed)
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "is_dynamic", lambda self: True, raising=False)
-    _, found, _ = sampling.node(loaded_models["sd15"], strength=1.0)
-    assert found.settings["gradient"] == "forward_only" and "dynamic VRAM" in caplog.text
+    for module in loaded.model.model.modules():
+        if isinstance(module, comfy.ops.CastWeightBiasOp):
+            monkeypatch.setattr(module, "comfy_cast_weights", True)
+    _, found, _ = sampling.node(loaded, strength=1.0)
+    assert found.settings["gradient"] == "exact"
+    assert comfy.ops.cast_bias_weight is streamed
+    before, after = gradients[:2], gradients[2:]
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before[0].abs().max()))
 
 
 def test_an_operation_without_a_backward_pass(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:
