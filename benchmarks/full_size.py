@@ -154,11 +154,12 @@ def cards_table(found: dict[str, Any]) -> str:
     lines = []
     for name in ARCHITECTURES:
         row = found[name]["bf16"]
-        for kind, weights in (("bf16", row["weights"]), ("fp8", row["weights"] / 2)):
-            needed = [(weights + row["ways"][way]["peak"]) / GIB + RESERVE for way in names]
-            shown = [f"{_card(total)} ({total:.1f})" for total in needed]
-            # Weights in fp8 have no backward pass: guidance is then forward-only, by pairs of ordinary calls.
-            lines.append([name, kind, *(shown if kind == "bf16" else [*shown[:2], "–", "–"])])
+        peaks = [row["ways"][way]["peak"] for way in names]
+        # The graph of weights in fp8 holds what they were cast to.
+        of_cast = [*peaks[:2], peaks[2] + row["weights"], peaks[3]]
+        for kind, weights, taken in (("bf16", row["weights"], peaks), ("fp8", row["weights"] / 2, of_cast)):
+            needed = [(weights + peak) / GIB + RESERVE for peak in taken]
+            lines.append([name, kind, *(f"{_card(total)} ({total:.1f})" for total in needed)])
     return results.markdown(["model", "weights", *names], lines)
 
 

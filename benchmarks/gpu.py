@@ -36,7 +36,7 @@ NEWER = os.environ.get("NEWER_COMFYUI", "")
 # Folders of packages that change ComfyUI by being installed, such as xformers.
 PACKAGES = os.environ.get("XFORMERS_AND_SAGE", "")
 # Seconds for everything, and for one process.
-BUDGET, SECONDS = 470, 150
+BUDGET, SECONDS = 470, 200
 AT_ONCE = 5
 
 
@@ -91,7 +91,7 @@ class Runner:
     folder: Path
 
     def __call__(self, start: Start, seconds: float = SECONDS) -> dict[str, Any]:
-        """What a part found within some seconds, or also ``failed`` with the end of what it printed."""
+        """What a part found within some seconds; ``failed`` says why it ended early."""
         folder = self.folder / start.name.replace(" ", "_")
         folder.mkdir()
         environment = os.environ | ({"COMFYUI_PATH": NEWER} if start.newer else {})
@@ -105,12 +105,14 @@ class Runner:
             )
             printed, code = done.stdout + done.stderr, done.returncode
         except subprocess.TimeoutExpired as error:
-            printed, code = f"{error.stdout!r}\n{error.stderr!r}", 124
+            printed, code = f"not ready after {error.timeout:.0f} s", 124
         (folder / "log.txt").write_text(printed, encoding="utf-8")
         print(f"{start.name}: {time.monotonic() - began:.0f} s, exit {code}", flush=True)
         path = folder / FOUND
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return found if code == 0 else found | {"failed": printed[-1500:]}
+        if code:
+            found["failed"] = next((line for line in reversed(printed.splitlines()) if line.strip()), "no message")
+        return found
 
 
 def run_all(folder: Path) -> dict[str, Any]:
@@ -178,15 +180,12 @@ def seconds_table(sizes: dict[str, Any]) -> str:
 
 
 def memory_table(sizes: dict[str, Any]) -> str:
-    """GiB of tensors above the weights."""
-    head = ["model", "weights", *_ways(sizes)]
+    """GiB of tensors that each way takes more than KSampler."""
+    head = ["model", *(way for way in _ways(sizes) if way != PLAIN)]
     lines = []
     for name, row in sizes.items():
-        peaks = [
-            _reason(row, way) if way in row["failures"] else f"{(row['peak'][way] - row['weights']) / GIB:.2f}"
-            for way in head[2:]
-        ]
-        lines.append([name, f"{row['weights'] / GIB:.2f}", *peaks])
+        more = {way: f"{(peak - row['peak'][PLAIN]) / GIB:.2f}" for way, peak in row["peak"].items()}
+        lines.append([name, *(_reason(row, way) if way in row["failures"] else more[way] for way in head[1:])])
     return results.markdown(head, lines)
 
 
@@ -222,13 +221,16 @@ def agreement_table(found: dict[str, Any]) -> str:
     lines = []
     for name, row in found["agreed"].items():
         apart = found["differences"].get(name)
-        if "failed" in row or apart is None:
-            lines.append([name, "failed", *["–"] * 6])
+        if "failed" in row:
+            lines.append([name, row["failed"], *["–"] * 6])
             continue
         same = "identical to KSampler's" if row["identical"] else "differs from KSampler's"
         peaks = " / ".join(f"{peak / GIB:.2f}" for peak in row["peak"].values()) or "–"
-        cells = [f"{apart['map']:.1e}", f"{apart['ranks']:.4f}", row["gradient"], f"{apart['guidance']:.4f}", peaks]
-        lines.append([name, row["attention"].removeprefix("attention_"), same, *cells])
+        map_, ranks, guidance = (
+            (f"{apart['map']:.1e}", f"{apart['ranks']:.4f}", f"{apart['guidance']:.4f}") if apart else ["–"] * 3
+        )
+        attention = row["attention"].removeprefix("attention_")
+        lines.append([name, attention, same, map_, ranks, row["gradient"], guidance, peaks])
     return results.markdown(head, lines)
 
 
@@ -255,7 +257,7 @@ def main() -> None:
     found = results.read("gpu")
     tables = {
         "Seconds of six steps, one of them measured or guided with five probes, as multiples of KSampler": seconds_table,
-        "GiB of tensors above the weights": memory_table,
+        "GiB of tensors above KSampler's": memory_table,
         "Milliseconds of a measured step": outside_table,
     }
     sizes = {name: row for name, row in found["sizes"].items() if name != "failed"}

@@ -1,5 +1,6 @@
 """The parts of ``gpu`` that run inside a ComfyUI: see there. Each writes what it found into a folder."""
 
+import gc
 import importlib
 import json
 import logging
@@ -34,8 +35,8 @@ from .pack_modules import pack
 from .parts import PROBES, seconds_outside, timed
 
 CFG = 3.0
-# SD1.5 at 256 × 256, which a processor draws in a minute.
-SMALL = replace(ARCHITECTURES["SD1.5"], latent=(4, 32, 32))
+# SD1.5 at 192 × 192, which a processor draws in a minute.
+SMALL = replace(ARCHITECTURES["SD1.5"], latent=(4, 24, 24))
 # What is left of the card's memory where little is to be free: less than the weights of SD1.5 in half precision.
 LITTLE = 1.5 * GIB
 # Width of the pooled prompt, by model.
@@ -112,10 +113,9 @@ class Sampling:
 
 def write_weights(folder: Path) -> None:
     """Write SD1.5 at full width with random weights, in half precision."""
-    with torch.device(device()):
-        model = SMALL.build(torch.float16)
+    model = SMALL.build(torch.float16)
     randomise(model.diffusion_model)
-    weights = {name: tensor.half().cpu().contiguous() for name, tensor in model.diffusion_model.state_dict().items()}
+    weights = {name: tensor.half().contiguous() for name, tensor in model.diffusion_model.state_dict().items()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
 
 
@@ -160,13 +160,14 @@ def agree_compiled(folder: Path) -> None:
 
 @contextmanager
 def peak_memory(found: dict[str, int], name: str) -> Iterator[None]:
-    """Note the most bytes of tensors on the card within this context."""
+    """Note the most bytes of tensors on the card that come up within this context."""
     if device().type != "cuda":
         yield
         return
     torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
     yield
-    found[name] = torch.cuda.max_memory_allocated()
+    found[name] = torch.cuda.max_memory_allocated() - before
 
 
 def synchronisations(folder: Path) -> None:
@@ -221,13 +222,13 @@ def _size(name: str, architecture: Architecture) -> dict[str, Any]:
     with torch.device(device()):
         model = architecture.build(torch.bfloat16)
     randomise(model.diffusion_model)
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     patcher = comfy.model_patcher.ModelPatcher(model, device(), device())
     found = _rounds(Sampling(patcher, architecture, name, 6, (0.5, 0.6)))
     del patcher, model
     comfy.model_management.unload_all_models()
+    gc.collect()  # a model and its patcher refer to each other
     comfy.model_management.soft_empty_cache()
-    return {"weights": weights, **found}
+    return found
 
 
 def _rounds(sampling: Sampling) -> dict[str, Any]:
@@ -245,13 +246,13 @@ def _rounds(sampling: Sampling) -> dict[str, Any]:
             try:
                 with around(), peak_memory(peaks, way):
                     taken = timed(partial(sampling, run.attach if run else unchanged))
-            except RuntimeError as error:  # out of memory, too
+            except (RuntimeError, ValueError) as error:  # out of memory, too
                 failures[way] = str(error)
+                comfy.model_management.soft_empty_cache()
             else:
                 failures.update(_other_way(way, run))
                 if turn:  # the first is a warm-up
                     seconds.setdefault(way, []).append(taken)
-            comfy.model_management.soft_empty_cache()
         now = time.monotonic()
         if turn and now - began + (now - started) > ROUNDS_SECONDS:
             break

@@ -1,5 +1,6 @@
 """The noising process ``x_t = a(σ)·x0 + b(σ)·n``, ``n ~ N(0, I)``, for any model family (paper Eq. 2, generalised)."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,20 @@ class Noising:
                 f"signal coefficient a must be above 0, got {self.a.tolist()}: the first step of a flow model sees pure noise "
                 "and cannot be measured. Start the window after the first step, and use at least two steps."
             )
+
+    def repeated(self, copies: int) -> "Noising":
+        """The coefficients of so many copies of a batch, of shape (copies·B,)."""
+        return self._unchecked(self.a.repeat(copies), self.b.repeat(copies))
+
+    def to(self, device: torch.device) -> "Noising":
+        """The coefficients on another device."""
+        return self._unchecked(*(value.to(device, non_blocking=True) for value in (self.a, self.b)))
+
+    def _unchecked(self, a: Tensor, b: Tensor) -> "Noising":
+        """The same coefficients elsewhere. A second check would make the processor wait for a graphics card."""
+        same = copy.copy(self)
+        vars(same).update(a=a, b=b)
+        return same
 
     def noise_prediction(self, x: Tensor, denoised: Tensor) -> Tensor:
         """The noise that a denoised image implies, ``ε = (x - a·x̂0) / b``; all shapes (B, C, *spatial)."""

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,11 @@ class Recorder:
             self._values = {name: self._zeros(values.shape) for name, values in quantities.items()}
             self._errors = {name: torch.zeros(self.most, *values.shape) for name, values in errors.items()}
         row = 0 if self.keep == "sum" else len(self.steps)
+        copied = iter(_in_main_memory([*quantities.values(), *errors.values()]))
+        values = dict(zip(quantities, copied, strict=False))
+        missed = dict(zip(errors, copied, strict=True))
         for name in self._values:
-            value, error = quantities[name].float().cpu(), errors[name].float().cpu()
+            value, error = values[name], missed[name]
             if self.keep == "sum":
                 self._values[name][0] += value
                 self._errors[name][0] = torch.hypot(self._errors[name][0], error)
@@ -90,6 +93,13 @@ class Recorder:
         if self.keep != "on_disk":
             return torch.zeros(self.most, *shape)
         return _mapped((self.most, *shape), self.folder)
+
+
+def _in_main_memory(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors in float32 in main memory, for which a graphics card is waited for once."""
+    together = torch.cat([tensor.float().flatten() for tensor in tensors]).cpu()
+    parts = torch.split(together, [tensor.numel() for tensor in tensors])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 import comfy.model_management
 import torch
@@ -35,6 +36,9 @@ SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is
 # other packs attach, which might write where autograd does not see it.
 OVERWRITTEN = "modified by an inplace operation"
 
+# Networks that write over saved activations, so that later runs need not find out again.
+_OVERWRITING: WeakSet[nn.Module] = WeakSet()
+
 # Parts of autograd's messages for operations that cannot be differentiated.
 WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
 
@@ -54,7 +58,6 @@ class Differentiation:
         self.quantity = quantity
         self.used = "forward_only" if mode == "forward_only" else "exact"
         self._may_fall_back = mode == "auto"
-        self._overwrites = False
         self._one_by_one = False
         self._recompute = False
         self._streamed = False
@@ -81,7 +84,7 @@ class Differentiation:
         """Measure a call that will be guided, with the graph for its gradient if memory is ample for that of all probes."""
         if self._keeps_graph(call, settings.samples):
             graph = KeptGraph()
-            overwrites = self._overwrites or attached.foreign(call.guider, call.options)
+            overwrites = call.guider.inner_model in _OVERWRITING or attached.foreign(call.guider, call.options)
             try:
                 # No gradient is asked for but that of the network.
                 with self._differentiable(call.guider), torch.no_grad(), written_over() if overwrites else nullcontext():
@@ -152,7 +155,7 @@ class Differentiation:
             except RuntimeError as error:
                 if kept is None or OVERWRITTEN not in str(error):
                     raise
-                self._overwrites = True
+                _OVERWRITING.add(guider.inner_model)
             finally:
                 if kept is not None:
                     kept.forget()  # the callers hold it too

@@ -80,7 +80,9 @@ class RunGuidance:
     def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The elements and the gradient with which a control arm replaces the chosen ones."""
         apart = stream(self.settings.seed, CONTROL_STREAM)
-        (drawn,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images).to(call.x.device)
+        (drawn,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images).to(
+            call.x.device, non_blocking=True
+        )
         if self.settings.options.control == "random_mask":
             return random_elements(chosen, drawn, call.mask), gradient
         return chosen, random_direction(gradient, chosen, drawn)

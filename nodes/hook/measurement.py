@@ -30,9 +30,9 @@ def _start(call: Call, settings: RunSettings) -> tuple[Tensor, Tensor]:
     orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
     noise = probe_noise(
         call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
-    ).to(call.x.device)
+    ).to(call.x.device, non_blocking=True)
     guided = settings.options.score_source == "guided"
-    center = call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else call.score(call.x, call.sigma)
+    center = call.level.noise_prediction(call.x, call.denoised) if guided else call.score(call.x, call.sigma)
     return noise, center
 
 
@@ -44,7 +44,7 @@ def _estimate(
         call.score,
         call.x,
         call.sigma,
-        noising=call.noising,
+        noising=lambda sigma: call.level,
         both=both,
         noise=noise,
         orthogonal=ESTIMATORS[estimator].orthogonal,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import comfy.model_management
@@ -24,8 +25,9 @@ class Call:
         images: index of each image in its batch.
         x: noisy latents, (B, C, *spatial) float32.
         sigma: noise levels, (B,).
+        levels: the same in main memory.
         denoised: denoised image from the model, float32.
-        noising: computes the coefficients of a noise level.
+        noising: computes coefficients, on the device, of noise levels in main memory.
         predict: computes the denoised image for any latents and noise levels, float32, and the one under the prompt alone.
         passes_per_call: number of probes of the batch per call of the model.
         predictions: the denoised images that CFG combined, with and without the prompt if there were two.
@@ -41,6 +43,7 @@ class Call:
     images: Sequence[int]
     x: Tensor
     sigma: Tensor
+    levels: Tensor
     denoised: Tensor
     noising: Callable[[Tensor], Noising]
     predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -51,6 +54,15 @@ class Call:
     evaluations: Counter[str]
     counted_as: str = "map"
 
+    @cached_property
+    def level(self) -> Noising:
+        """The coefficients at the noise levels of the call.
+
+        Raises:
+            ValueError: a or b is 0 there.
+        """
+        return self.noising(self.levels)
+
     def asked_by(self, name: str) -> "Call":
         """A copy of the call whose evaluations are counted under another name."""
         return replace(self, counted_as=name)
@@ -60,11 +72,11 @@ class Call:
         self.evaluations[self.counted_as] += evaluations
 
     def score(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """Noise prediction at latents z, (M·B, C, *spatial)."""
+        """Noise prediction at latents z, (M·B, C, *spatial), at the call's noise levels."""
         return self.both_scores(z, sigma)[0]
 
     def both_scores(self, z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise prediction at latents z, (M·B, C, *spatial), and the one under the prompt alone."""
+        """Noise prediction at latents z, (M·B, C, *spatial), at the call's noise levels, and the one under the prompt alone."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         copies = len(z) // len(self.x)
         self.count(copies)
@@ -72,7 +84,7 @@ class Call:
             # The area outside the mask stays unchanged, because some video models need their known frames without noise.
             free, known = (t.repeat(copies, *[1] * (z.ndim - 1)) for t in (self.mask > 0, self.x))
             z = torch.where(free, z, known.to(z))
-        level = self.noising(sigma)
+        level = self.level.repeated(copies)
         denoised, prompted = self.predict(z, sigma)
         return level.noise_prediction(z, denoised), level.noise_prediction(z, prompted)
 

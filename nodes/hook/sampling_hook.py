@@ -289,7 +289,7 @@ class UncertaintyRun:
         for baseline in self.baselines:
             baseline.prepare(guider, self.schedule, self.window_steps)
         for step in self.window_steps:
-            from_noise_scaling(guider.inner_model.model_sampling.noise_scaling, sigmas[step : step + 1].float())
+            from_noise_scaling(guider.inner_model.model_sampling.noise_scaling, self.schedule[step : step + 1])
             if self.thresholds is not None:
                 self.thresholds.at(step, noise.shape)
         if self.settings.strength != 0:
@@ -313,7 +313,8 @@ class UncertaintyRun:
         observed = with_predictions(model_options, predictions) if self.baselines else model_options
         denoised: Tensor = executor(x, timestep, observed, seed)
         try:
-            step = self.steps.step(timestep)
+            levels = timestep.detach().cpu()
+            step = self.steps.step(levels)
             if self.failure:
                 return denoised
             if self.records:
@@ -322,7 +323,7 @@ class UncertaintyRun:
                 return denoised
             measures = self._measures(step)
             seen = SeenCall(
-                executor, x, timestep, without_state(model_options), seed, step, self.calls[step], denoised, predictions,
+                executor, x, levels, without_state(model_options), seed, step, self.calls[step], denoised, predictions,
                 measures, self.baselines, x.device,
             )  # fmt: skip
             if measures:
@@ -369,7 +370,7 @@ class UncertaintyRun:
             shown = measured.quantities[DEFAULT_QUANTITY]
             self.shown = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
         if self.records and call.step not in self.recorded:
-            self._record(call.step, measured, call.mask)
+            self._record(call, measured)
         return self.guidance(call, measured, denoised, probes_per_call, kept) if guides else denoised
 
     def _call(self, seen: SeenCall) -> Call:
@@ -377,10 +378,11 @@ class UncertaintyRun:
         guider = seen.executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
         predict = self._predictor(seen.executor, seen.options, seen.seed)
-        x, timestep = seen.x.to(seen.device), seen.timestep.to(seen.device)
+        x, timestep, denoised = (tensor.to(seen.device, non_blocking=True) for tensor in (seen.x, seen.timestep, seen.denoised))
 
-        def noising(sigma: Tensor) -> Noising:
-            return from_noise_scaling(scaling, sigma)
+        def noising(levels: Tensor) -> Noising:
+            # In main memory, where checking the coefficients makes nothing wait.
+            return from_noise_scaling(scaling, levels).to(seen.device)
 
         return Call(
             guider=guider,
@@ -389,7 +391,8 @@ class UncertaintyRun:
             images=self._indices(len(x)),
             x=x.float(),
             sigma=timestep.float().expand(len(x)),
-            denoised=seen.denoised.to(seen.device).float(),
+            levels=seen.timestep.float().expand(len(x)),
+            denoised=denoised.float(),
             noising=noising,
             predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)),
             passes_per_call=self._probes_per_call(guider, seen.options, x),
@@ -442,12 +445,13 @@ class UncertaintyRun:
             return max(1, self.settings.options.max_batch // len(x))
         return fitting(guider, x, self.settings.samples, MEMORY_MARGIN)
 
-    def _record(self, step: int, measured: Estimate, mask: Tensor | None) -> None:
+    def _record(self, call: Call, measured: Estimate) -> None:
+        mask = call.mask
         errors = ESTIMATORS[self.settings.options.estimator].standard_errors(measured.probes, mask)
         quantities = measured.quantities
         if mask is not None:  # nothing was measured outside the mask
             quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
-        self.recorded.record(step, quantities, errors, float(measured.probes.sigma.max()))
+        self.recorded.record(call.step, quantities, errors, float(call.levels.max()))
 
 
 def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds: Thresholds | None = None) -> ModelPatcher:

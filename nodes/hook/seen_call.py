@@ -17,7 +17,7 @@ class SeenCall:
     Attributes:
         executor: what called the model; ``original`` is the guider's own prediction, without other wrappers.
         x: noisy latents, (B, C, *spatial).
-        timestep: noise levels, (B,).
+        timestep: noise levels, (B,), in main memory.
         options: model options for probes.
         seed: the seed that the guider received.
         step: zero-based step of the schedule.
@@ -43,15 +43,18 @@ class SeenCall:
     device: torch.device
 
     def copied(self, baselines: Sequence[Baseline]) -> "SeenCall":
-        """A copy in main memory for these baselines, which is safe from whatever the sampler does next."""
+        """A copy in main memory for these baselines, which is safe from whatever the sampler does next.
+
+        From a graphics card it may still be on its way: only work that is queued there, such as copying it back, may read it.
+        """
 
         def copy(tensor: Tensor) -> Tensor:
-            return tensor.detach().to("cpu", copy=True)
+            there = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+            return there.copy_(tensor.detach(), non_blocking=True)
 
         return replace(
             self,
             x=copy(self.x),
-            timestep=copy(self.timestep),
             denoised=copy(self.denoised),
             predictions=[copy(prediction) for prediction in self.predictions] if baselines else (),
             baselines=baselines,

@@ -58,14 +58,13 @@ class BayesDiff:
         if not self.evaluates(call.step) or call.step <= self.last:
             return
         self.last, self.mask = call.step, call.mask
-        sigma = float(call.sigma.max())
+        sigma = float(call.levels.max())
         step = self.schedule[call.step + 1].to(call.x) - sigma
         if self.variance is None:
             self.variance = torch.zeros_like(call.x)
 
         def derivative(x: Tensor) -> Tensor:
-            level = call.noising(call.sigma)
-            return (x - level.denoised(x, call.score(x, call.sigma))) / sigma
+            return (x - call.level.denoised(x, call.score(x, call.sigma))) / sigma
 
         covariance = torch.zeros_like(call.x)
         if bool(self.variance.any()):

@@ -48,7 +48,7 @@ class CfgRejection(SummedScore):
             )
         conditional, unconditional = (prediction.float() for prediction in call.predictions)
         try:
-            level = call.noising(call.sigma)
+            level = call.level
         except ValueError:
             return torch.zeros_like(call.x)
         return cfg_rejection.squared_difference(conditional, unconditional, level.a / level.b)

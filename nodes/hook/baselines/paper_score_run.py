@@ -23,10 +23,10 @@ class PaperScore(SummedScore):
             call.score,
             call.x,
             call.sigma,
-            noising=call.noising,
+            noising=lambda sigma: call.level,
             samples=self.settings.samples,
             seed=stream(self.settings.seed, _STREAM, call.step),
-            center=call.noising(call.sigma).noise_prediction(call.x, call.denoised) if guided else None,
+            center=call.level.noise_prediction(call.x, call.denoised) if guided else None,
             estimator="paper",
             probes_per_call=call.passes_per_call,
         )

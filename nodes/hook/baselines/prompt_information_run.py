@@ -33,8 +33,8 @@ class PromptInformation(SummedScore):
     def measure(self, call: Call) -> Tensor:
         """Map of the information in M probes of the image, noised to an earlier level."""
         early = prompt_information.level_step(call.step, len(self.schedule) - 1)
-        sigma = self.schedule[early].to(call.sigma).expand_as(call.sigma)
-        level = call.noising(sigma)
+        levels = self.schedule[early].expand_as(call.levels)
+        level, sigma = call.noising(levels), levels.to(call.sigma)
         seed = stream(self.settings.seed, _STREAM)
         noise = probe_noise(call.x.shape[1:], self.settings.samples, seed, early, 0, call.images, orthogonally=True)
         perturbed = level.noised(call.denoised, noise.to(call.x))

@@ -27,7 +27,7 @@ class ScoreAcceleration(SummedScore):
     def measure(self, call: Call) -> Tensor:
         """The acceleration up to this step; 0 for the first two, and at the first step of a flow model, which sees pure noise."""
         try:
-            level = call.noising(call.sigma)
+            level = call.level
         except ValueError:
             return torch.zeros_like(call.x)
         self.seen = (*self.seen[-2:], level.noise_prediction(call.x, call.denoised))
