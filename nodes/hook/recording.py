@@ -77,7 +77,7 @@ class Recording:
             there = set(now.signatures.values())
             self._nodes = [known for known in self._nodes if known.signatures & there and known.signature != own]
             lineage = {now.signatures[node] for node in now.lineage(now.node)}
-            started = SamplingNode(now.prompt, now.node, now.title, own, lineage)
+            started = SamplingNode(now.prompt, now.node, now.title(now.node), own, lineage)
         self._nodes.append(started)
         return started
 
@@ -90,7 +90,9 @@ class Recording:
         for node, signatures in now.before().items():
             for known in self._nodes:
                 if known.signatures & signatures:
-                    # Some rounds of a loop may have been kept from an earlier prompt.
+                    # Some rounds of a loop may come from an earlier prompt, and a node may have another number since.
                     known.signatures.add(now.signatures[node])
+                    if known.signature == now.signatures[node]:
+                        known.title = now.title(node)
                     found[known] = None
         return list(found)

@@ -35,12 +35,11 @@ class RunningNode:
             return None
         return cls(context.prompt_id, context.node_id, state.dynprompt)
 
-    @property
-    def title(self) -> str:
-        """Its title, or else its class, and its number in the workflow."""
-        shown = self.graph.get_display_node_id(self.node)
-        node = self.graph.get_node(shown if self.graph.has_node(shown) else self.node)
-        return f"{node.get('_meta', {}).get('title') or node['class_type']} ({shown})"
+    def title(self, node: str) -> str:
+        """The title of a node, or else its class, and its number in the workflow."""
+        shown = self.graph.get_display_node_id(node)
+        found = self.graph.get_node(shown if self.graph.has_node(shown) else node)
+        return f"{found.get('_meta', {}).get('title') or found['class_type']} ({shown})"
 
     @cached_property
     def signatures(self) -> dict[str, str]:
