@@ -32,7 +32,10 @@ def _latent(measured: Measured, wholes: Sequence[Tensor]) -> list[str]:
     if latent is None:
         return []
     size = f"latent {'×'.join(map(str, reversed(latent.shape[2:])))}"
-    if not wholes or any(latent.shape[2:] == whole.shape[2:] for whole in wholes):
+    if not wholes or not latent.any():  # an empty latent shows nothing that could have been cut
         return [size]
-    places = [found for whole in wholes if (found := place(latent, whole))]
-    return [f"{size} at x {places[0][0]}", f"y {places[0][1]}"] if places else [size, "place not found"]
+    for whole in wholes:
+        found = place(latent, whole)
+        if found is not None:
+            return [size] if latent.shape == whole.shape else [f"{size} at x {found[0]}", f"y {found[1]}"]
+    return [size, "place not found"]

@@ -136,12 +136,14 @@ def test_tiles_are_named_by_where_they_lie(
         sampling.plain(loaded, model=model, latent_image=tile, denoise=0.6)
     sampling.plain(loaded, model=model, latent_image={"samples": whole}, denoise=0.6)
     sampling.plain(loaded, model=model, batch=1)  # an empty latent
+    sampling.plain(loaded, model=model, latent_image={"samples": whole.flip(-1)}, denoise=0.6)
     names = collect(recording, whole=[{"samples": whole}])[2]
     assert names == [
-        "sampling, 1 of 4, latent 8×8 at x 0, y 0",
-        "sampling, 2 of 4, latent 8×8 at x 16, y 8",
-        "sampling, 3 of 4, latent 24×16",
-        "sampling, 4 of 4, latent 8×8, place not found",
+        "sampling, 1 of 5, latent 8×8 at x 0, y 0",
+        "sampling, 2 of 5, latent 8×8 at x 16, y 8",
+        "sampling, 3 of 5, latent 24×16",
+        "sampling, 4 of 5, latent 8×8",
+        "sampling, 5 of 5, latent 24×16, place not found",
     ]
 
 
