@@ -5,8 +5,8 @@ which is kept with the model it belongs to, follows the same rule:
 
 - a node that is not executed again keeps what it recorded, also under another number in the workflow;
 - a node that is executed again replaces what it recorded before;
-- what a node recorded that is no longer in the prompt is forgotten when the next one records, as ComfyUI forgets its results. A
-  ComfyUI that keeps results for longer (``--cache-lru``) may then need no new sampling although its maps are gone;
+- what nodes recorded that are not in the prompt, with other seeds or in other workflows, is kept within ``ROOM``, as ComfyUI may
+  use their results again. What is dropped is named when it is asked for;
 - a collecting node receives what nodes before it recorded, and nothing else, whatever other prompts did with the same model.
 
 A script that calls nodes itself has no such graph: everything is then kept and collected, in order.
@@ -19,6 +19,10 @@ from torch import Tensor
 
 from ...uncertainty.maps import UncertaintyMap
 from .running_node import RunningNode
+
+# Bytes of maps.
+ROOM = 256 * 2**20
+DROPPED = "its maps were dropped to save memory before its result was used again. Change its seed to sample again."
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,12 @@ class Measured:
     map: UncertaintyMap | None
     failure: str
     latent: Tensor | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        maps = [] if self.map is None else [*self.map.quantities.values(), *self.map.of_run.values()]
+        return sum(tensor.nbytes for tensor in [*maps, self.latent] if tensor is not None)
 
 
 @dataclass(eq=False)
@@ -56,6 +66,11 @@ class SamplingNode:
     signatures: set[str] = field(default_factory=set)
     measured: list[Measured] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return sum(measured.size for measured in self.measured)
+
 
 class Recording:
     """The samplings of one model."""
@@ -64,7 +79,7 @@ class Recording:
         self._nodes: list[SamplingNode] = []
 
     def sampling_node(self) -> SamplingNode:
-        """That of the running node; what it recorded when it was executed before is forgotten."""
+        """That of the running node, without what it recorded when it was executed before."""
         now = RunningNode.now()
         key = (None, None) if now is None else (now.prompt, now.node)
         for known in self._nodes:
@@ -74,8 +89,8 @@ class Recording:
             started = SamplingNode()
         else:
             own = now.signatures[now.node]
-            there = set(now.signatures.values())
-            self._nodes = [known for known in self._nodes if known.signatures & there and known.signature != own]
+            self._nodes = [known for known in self._nodes if known.signature != own]
+            self._make_room(set(now.signatures.values()))
             lineage = {now.signatures[node] for node in now.lineage(now.node)}
             started = SamplingNode(now.prompt, now.node, now.title(now.node), own, lineage)
         self._nodes.append(started)
@@ -96,3 +111,11 @@ class Recording:
                         known.title = now.title(node)
                     found[known] = None
         return list(found)
+
+    def _make_room(self, there: set[str]) -> None:
+        """Drop maps of nodes that are not in the prompt, the oldest first."""
+        taken = sum(known.size for known in self._nodes)
+        for known in self._nodes:
+            if taken > ROOM and not known.signatures & there:
+                taken -= known.size
+                known.measured = [Measured(None, DROPPED, None)]

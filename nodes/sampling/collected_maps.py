@@ -14,8 +14,7 @@ from .sampling_names import named
 
 NOTHING = (
     "There are no maps, because no node that leads to `after` sampled the recorded model. Connect the MODEL of Record "
-    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`. If that is so, ComfyUI kept the "
-    "sampler's result for longer than its maps: change the seed to sample again."
+    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`."
 )
 
 
