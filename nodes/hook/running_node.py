@@ -56,7 +56,8 @@ class RunningNode:
                     name: [digest(value[0]), value[1]] if is_link(value) else {"value": value}
                     for name, value in found["inputs"].items()
                 }
-                text = json.dumps([found["class_type"], inputs], sort_keys=True, default=repr)
+                # ComfyUI notes in the prompt what nodes say of files that they read.
+                text = json.dumps([found["class_type"], inputs, found.get("is_changed")], sort_keys=True, default=repr)
                 digests[node] = hashlib.sha256(text.encode()).hexdigest()
             return digests[node]
 

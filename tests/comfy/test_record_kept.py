@@ -86,6 +86,18 @@ def test_results_of_an_earlier_prompt_bring_their_maps(prompt: Callable[..., Pro
     assert back[1][1] != first[1][1]
 
 
+def test_a_file_that_changes_back_brings_its_map(prompt: Callable[..., Prompt]) -> None:
+    def of_file(number: str, digest: str) -> Prompt:
+        made_of = prompt(number, a=1, b=1)
+        made_of.graph.get_node("a")["is_changed"] = [digest]  # where ComfyUI's executor notes it
+        return made_of
+
+    first = of_file("1", "one").sample("a", "b").collected()
+    second = of_file("2", "other").sample("a", "b").collected()
+    assert not {id(maps[0]) for _, maps in first} & {id(maps[0]) for _, maps in second}
+    assert of_file("3", "one").collected() == first
+
+
 def test_dropped_maps_are_named_and_those_in_the_prompt_stay(
     prompt: Callable[..., Prompt], hook: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
