@@ -23,7 +23,7 @@ EXAMPLES = ROOT / "example_workflows"
 QUALITY = 88
 MARGIN = 24  # pixels around a whole workflow
 # The examples, in order: a node is photographed in the first of them that contains it.
-BEST = ("best_of_16", "first_steps", "repair_loop", "overnight_batch", "calibration", "custom_sampler_flux_style")
+BEST = ("best_of_16", "first_steps", "repair_loop", "overnight_batch", "calibration", "custom_sampler_flux_style", "record_tiles")
 IN = {"UncertaintyMapPreview": "first_steps"}  # there with several steps
 
 

@@ -15,11 +15,13 @@ from .looking.map_files import UncertaintyMapLoad, UncertaintyMapSave
 from .looking.map_preview import UncertaintyMapPreview
 from .looking.map_to_mask import UncertaintyToMask
 from .looking.step_plot import UncertaintyPlot
+from .sampling.collected_maps import UncertaintyCollect
 from .sampling.custom_sampler import UncertaintySamplerCustom
 from .sampling.demo_model import UncertaintyDemoModel
 from .sampling.guidance_patch import UncertaintyGuidance
 from .sampling.ksampler import UncertaintyKSampler
 from .sampling.ksampler_advanced import UncertaintyKSamplerAdvanced
+from .sampling.recording_patch import UncertaintyRecord
 from .sampling.uncertainty_options import UncertaintyOptions
 
 
@@ -52,4 +54,6 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyPixelModelLoader,
             UncertaintyClassLabel,
             UncertaintyExtraScore,
+            UncertaintyRecord,
+            UncertaintyCollect,
         ]

@@ -14,6 +14,7 @@ from ..uncertainty.maps import UncertaintyMap
 from ..uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES
 from ..uncertainty.scores import SCORES
 from ..uncertainty.window import Window
+from .hook.recording import Recording
 
 CATEGORY = "sampling/uncertainty"
 # Where newer front-ends list the nodes that most workflows need.
@@ -28,6 +29,7 @@ Uncertainty = io.Custom("UNCERTAINTY")
 Thresholds = io.Custom("UNCERTAINTY_THRESHOLDS")
 Options = io.Custom("UNCERTAINTY_OPTIONS")
 Laplace = io.Custom("UNCERTAINTY_LAPLACE")
+Recorded = io.Custom("UNCERTAINTY_RECORDING")
 
 # For each input, its type and the nodes that output it.
 TYPES: dict[str, tuple[type, str]] = {
@@ -35,6 +37,7 @@ TYPES: dict[str, tuple[type, str]] = {
     "thresholds": (thresholds.Thresholds, "Calibrate or Load Uncertainty Thresholds"),
     "options": (options.Options, "Uncertainty Options or Uncertainty Baselines"),
     "laplace": (laplace.Laplace, "Fit Laplace"),
+    "recording": (Recording, "Record Uncertainty"),
 }
 
 

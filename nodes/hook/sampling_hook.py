@@ -1,7 +1,7 @@
 """The hook into ComfyUI's sampling: wrappers around samplers and model calls.
 
 ``UncertaintyRun`` holds the state of one sampling run. Attached to a clone of the model, it wraps every model call, records the
-steps of its window and returns a guided x̂0. ``guide_every_sampling`` creates a run for each sampling of a model.
+steps of its window and returns a guided x̂0. ``every_sampling`` creates a run for each sampling of a model.
 
 A run that only measures keeps the model calls of its window and probes when the image is finished: whatever is attached to the
 model cannot notice the probes before, and an error in measuring costs the map, never the image. What costs no evaluation, such as
@@ -142,6 +142,17 @@ class UncertaintyRun:
         """Whether anything was measured."""
         return not self.failure and bool(self.recorded.steps or (self.settings.samples == 0 and self._of_run()))
 
+    def why_no_map(self, sampler: str) -> str:
+        """Why nothing was measured with this sampler, and what to do."""
+        if self.failure:
+            return self.failure
+        if self.settings.samples == 0:
+            return "samples is 0, and a run without CFG of so few steps has nothing that costs no time. Set samples to 5."
+        return (
+            "no model call fell inside the window. Check which steps are sampled, window_start and window_end, or use a sampler "
+            f"other than {sampler}."
+        )
+
     def _of_run(self) -> dict[str, Tensor]:
         """Maps of the whole run, (B, C, *spatial) on the CPU."""
         maps = baselines.maps(self.baselines)
@@ -246,8 +257,7 @@ class UncertaintyRun:
         self.drift = Drift(self.steps.total)
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
-        self._check(guider, sigmas, noise)
-        self._take_mask(denoise_mask)
+        self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
             callback = with_map(callback, guider, lambda: self.shown)
@@ -278,8 +288,12 @@ class UncertaintyRun:
         elif others and live:
             log.warning("live_preview shows no map, because %s could notice probes during sampling.", names)
 
+    def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
+        """Check that this run can be measured or guided, and take its mask; raise ValueError if it cannot."""
+        self._check(guider, sigmas, noise)
+        self._take_mask(denoise_mask)
+
     def _check(self, guider: Any, sigmas: Tensor, noise: Tensor) -> None:
-        """Raise ValueError if this run cannot be measured or guided."""
         if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
             raise ValueError(
                 f"score_source conditional needs a positive prompt, but {type(guider).__name__} has none: set it to guided."
@@ -452,33 +466,3 @@ class UncertaintyRun:
         if mask is not None:  # nothing was measured outside the mask
             quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
         self.recorded.record(call.step, quantities, errors, float(call.levels.max()))
-
-
-def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds: Thresholds | None = None) -> ModelPatcher:
-    """A clone of the model that guides every sampling with a new run, whose probes use the sampling's seed (0 if none)."""
-
-    def sample(
-        executor: Any,
-        noise: Tensor,
-        latent_image: Tensor,
-        sampler: Any,
-        sigmas: Tensor,
-        denoise_mask: Tensor | None = None,
-        callback: Any = None,
-        disable_pbar: bool = False,
-        seed: int | None = None,
-        **others: Any,
-    ) -> Tensor:
-        if len(others.get("latent_shapes") or ()) > 1:
-            raise ValueError("latent_image packs several latents (video with sound), which cannot be guided yet.")
-        seeded = replace(settings, seed=0 if seed is None else seed)
-        run = UncertaintyRun(seeded, range(len(noise)), {}, thresholds, records=False)
-        run.attach_to_options(executor.class_obj.model_options)
-        # A guider that goes past the wrappers of the sampler is noticed here.
-        sampled = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
-        run.check_reached(type(executor.class_obj).__name__, len(sigmas) - 1)
-        return sampled
-
-    clone = model.clone()
-    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sample)
-    return clone

@@ -1,7 +1,5 @@
 """UncertaintySamplerCustom: SamplerCustomAdvanced that also measures uncertainty and can guide by it."""
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -9,10 +7,10 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from torch import Tensor
 
 from ...uncertainty.options import Options, RunSettings
-from ...uncertainty.plain_numbers import plain
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs, versions
+from ..hook.described_sampling import describe
 from ..hook.sampling_hook import UncertaintyRun
 from . import measuring_inputs
 
@@ -79,28 +77,8 @@ class UncertaintySamplerCustom(io.ComfyNode):
         window = Window(window_start, window_end)
         seed = 0 if noise.seed is None else noise.seed
         settings = RunSettings(samples, strength, percentile, window, seed, options or Options())
-        described = _describe(guider, sampler, sigmas)
+        described = describe(guider, sampler, sigmas)
         run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)
         sampled = SamplerCustomAdvanced.execute(noise, run.attach_to_guider(guider), sampler, sigmas, latent_image)
         run.check_reached(type(guider).__name__, len(sigmas) - 1)
         return io.NodeOutput(*sampled.args, *measuring_inputs.results(run, described["sampler"]))
-
-
-def _describe(guider: Any, sampler: Any, sigmas: Tensor) -> dict[str, Any]:
-    """The sampling settings as JSON-able values, which are stored in the map."""
-    function = getattr(getattr(sampler, "sampler_function", None), "__name__", type(sampler).__name__)
-    return {
-        "steps": max(len(sigmas) - 1, 0),
-        "sampler": function.removeprefix("sample_").removesuffix("_function"),
-        "sampler_options": _plain(getattr(sampler, "extra_options", {})),
-        "guider": type(guider).__name__,
-        "guider_options": _plain(vars(guider)),
-        "sigmas": [float(f"{sigma:.5g}") for sigma in sigmas.tolist()],  # the last bits depend on the device
-    }
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that JSON can hold; infinities, which it cannot hold, become text."""
-    numbers = {name: plain(value) for name, value in values.items()}
-    held = {name: value for name, value in numbers.items() if isinstance(value, bool | int | float | str)}
-    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in held.items()}

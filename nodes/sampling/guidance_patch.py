@@ -8,7 +8,7 @@ from ...uncertainty.options import Options, RunSettings
 from ...uncertainty.thresholds import Thresholds
 from ...uncertainty.window import Window
 from .. import node_inputs, versions
-from ..hook.sampling_hook import guide_every_sampling
+from ..hook.every_sampling import guide_every_sampling
 from . import measuring_inputs
 
 

@@ -19,7 +19,7 @@ PAPER = (0.90, 0.98)
 
 
 def inputs(strength: float = 0.0, window: tuple[float, float] = EARLY) -> list[io.Input]:
-    """The last inputs of each of these nodes.
+    """The last inputs of each node that measures and guides.
 
     Args:
         strength: its default. The samplers only measure by default: on the demo model, guidance brought no proven benefit
@@ -27,16 +27,7 @@ def inputs(strength: float = 0.0, window: tuple[float, float] = EARLY) -> list[i
         window: defaults of ``window_start`` and ``window_end``.
     """
     return [
-        io.Int.Input(
-            "samples",
-            default=5,
-            min=0,
-            max=64,
-            tooltip=(
-                "How many noisy copies to denoise per step of the window (M), at least 2. More take longer but make the map less "
-                "noisy. 0 denoises none and records only what costs no time, such as drift."
-            ),
-        ),
+        samples(),
         io.Float.Input(
             "strength",
             default=strength,
@@ -67,6 +58,31 @@ def inputs(strength: float = 0.0, window: tuple[float, float] = EARLY) -> list[i
     ]
 
 
+def only_measuring() -> list[io.Input]:
+    """Those of them that a node needs which never guides."""
+    return [
+        samples(),
+        *map(versions.advanced, node_inputs.window_inputs(*EARLY, "Step i is measured if start ≤ i/steps < end.")),
+        node_inputs.Options.Input(
+            "options", optional=True, tooltip="Settings of the estimator. Without them, the defaults apply."
+        ),
+    ]
+
+
+def samples() -> io.Input:
+    """M."""
+    return io.Int.Input(
+        "samples",
+        default=5,
+        min=0,
+        max=64,
+        tooltip=(
+            "How many noisy copies to denoise per step of the window (M), at least 2. More take longer but make the map less "
+            "noisy. 0 denoises none and records only what costs no time, such as drift."
+        ),
+    )
+
+
 def outputs() -> list[io.Output]:
     """The outputs of a measuring sampler that follow its latents."""
     return [
@@ -92,19 +108,8 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
         # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
         return measured, measured.score(measured.default).value.tolist()
-    reason = run.failure or _nothing(run, sampler)
-    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {reason}")
+    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {run.why_no_map(sampler)}")
     return blocked, [blocked]
-
-
-def _nothing(run: UncertaintyRun, sampler: str) -> str:
-    """Why nothing was measured, and what to do."""
-    if run.settings.samples == 0:
-        return "samples is 0, and a run without CFG of so few steps has nothing that costs no time. Set samples to 5."
-    return (
-        "no model call fell inside the window. Check which steps are sampled, window_start and window_end, or use a sampler "
-        f"other than {sampler}."
-    )
 
 
 def check_latents(latent_image: dict, instead: str) -> None:

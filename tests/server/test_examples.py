@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dev.bootstrap import ROOT
-from dev.client import Graph, get, make, node_with, run, view
+from dev.client import Graph, Outputs, get, make, node_with, run, view
 from dev.server import ComfyServer
 from patience import LIMIT_SECONDS
 from saved_workflows import FOLDER, NOTE, few_culled_early, graph_of, overlapping, pixels, workflow
@@ -196,6 +196,41 @@ def test_the_split_schedule_of_early_culling_makes_the_images_of_a_full_run(
     outputs = run(server.url, graph)
     finished = pixels(server, outputs[node_with(graph, "UncertaintySaveImage")])
     assert np.array_equal(finished, pixels(server, outputs["full"])) == same
+
+
+def collected(server: ComfyServer, graph: Graph) -> tuple[list[str], list[float], Outputs]:
+    """Names and scores that a graph collects, and what else it shows."""
+    collect = node_with(graph, "UncertaintyCollect")
+    shown = {"names": make("PreviewAny", source=[collect, 2]), "scores": make("PreviewAny", source=[collect, 1])}
+    outputs = run(server.url, graph | shown)
+    return outputs["names"]["text"], [float(score) for score in outputs["scores"]["text"]], outputs
+
+
+def test_two_ordinary_samplers_are_recorded_and_draw_what_they_draw_without(server: ComfyServer) -> None:
+    graph = graph_of("record_two_samplers")
+    graph[node_with(graph, "EmptyLatentImage")]["inputs"]["batch_size"] = 1
+    first, second = (node_with(graph, "KSampler", denoise=denoise) for denoise in (1, 0.5))
+    names, scores, outputs = collected(server, graph)
+    assert names == [f"KSampler ({first}), latent 64×64", f"KSampler ({second}), latent 96×96"]
+    assert len(scores) == 2
+    assert len(outputs[node_with(graph, "UncertaintyMapPreview")]["uncertainty_view"]) == 2
+    record, model = node_with(graph, "UncertaintyRecord"), node_with(graph, "UncertaintyDemoModel")
+    unrecorded = {
+        number: node for number, node in graph.items() if not node["class_type"].startswith(("UncertaintyC", "UncertaintyM"))
+    }
+    unrecorded = {number: node for number, node in unrecorded.items() if node["class_type"] != "PreviewAny" and number != record}
+    for number in (first, second):
+        unrecorded[number]["inputs"]["model"] = [model, 0]
+    saved = node_with(graph, "SaveImage")
+    assert np.array_equal(pixels(server, run(server.url, unrecorded)[saved]), pixels(server, outputs[saved]))
+
+
+def test_tiles_are_recorded_where_they_lie(server: ComfyServer) -> None:
+    graph = graph_of("record_tiles")
+    left, right = (node_with(graph, "KSampler", seed=seed) for seed in (6, 7))
+    names, scores, _ = collected(server, graph)
+    assert names == [f"KSampler ({left}), latent 80×128 at x 0, y 0", f"KSampler ({right}), latent 80×128 at x 48, y 0"]
+    assert len(scores) == 2 and scores[0] != scores[1]
 
 
 def test_no_file_tells_where_it_was_made() -> None:

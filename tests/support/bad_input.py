@@ -25,6 +25,7 @@ SAMPLER = {
     "window_end": 1.0,
 }
 MEASURE = {name: SAMPLER[name] for name in ("samples", "strength", "percentile", "window_start", "window_end")}
+RECORD = {name: SAMPLER[name] for name in ("samples", "window_start", "window_end")}
 OPTIONS = {
     "estimator": "filtered",
     "gradient": "auto",
@@ -45,6 +46,8 @@ SUBJECTS: Mapping[str, Mapping[str, Any]] = {
     "UncertaintySamplerCustom": CUSTOM | {"latent_image": ["latent", 0]} | MEASURE,
     "UncertaintyKSamplerAdvanced": {name: value for name, value in SAMPLER.items() if name not in ("seed", "denoise")} | STAGE,
     "UncertaintyGuidance": {"model": ["model", 0]} | MEASURE,
+    "UncertaintyRecord": {"model": ["model", 0]} | RECORD,
+    "UncertaintyCollect": {"recording": ["record", 1], "after": ["recorded", 0]},
     "UncertaintyOptions": OPTIONS,
     "UncertaintyBaselines": {"paper_score": False, "mc_dropout": False, "cfg_rejection": False, "control": "none"},
     "UncertaintyLaplaceFit": {
@@ -85,6 +88,8 @@ GROUND: Graph = {
     "sigmas": make("BasicScheduler", model=["model", 0], scheduler="normal", steps=4, denoise=1.0),
     "guider": make("CFGGuider", model=["model", 0], positive=["positive", 0], negative=["negative", 0], cfg=3.0),
     "thresholds": make("UncertaintyCalibrate", uncertainty=MAP, name="good", percentile=95.0),
+    "record": make("UncertaintyRecord", model=["model", 0], **RECORD),
+    "recorded": make("KSampler", **{name: SAMPLER[name] for name in SAMPLER if name not in MEASURE} | {"model": ["record", 0]}),
 }
 SUBJECT = "subject"
 ONE = make("PrimitiveFloat", value=0.5)
@@ -234,6 +239,21 @@ CASES = [
     Case("UncertaintyKSamplerAdvanced", "latent_image", "no latents", fault="no latents"),
     Case("UncertaintyGuidance", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
     Case("UncertaintyGuidance", "model", "not connected"),
+    Case("UncertaintyRecord", "model", "not connected"),
+    Case("UncertaintyRecord", "samples", "1", 1),
+    Case("UncertaintyRecord", "window_start", "above window_end", {"window_start": 0.9, "window_end": 0.5}),
+    Case("UncertaintyCollect", "recording", "not connected"),
+    Case("UncertaintyCollect", "recording", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyCollect", "after", "not connected"),
+    Case("UncertaintyCollect", "after", "an output of a node before the sampling", ["latent", 0]),
+    Case(
+        "UncertaintyCollect",
+        "whole",
+        "latents of another size",
+        ["misfit", 0],
+        others={"misfit": MISFIT},
+        works="the tile keeps its number and size as its name",
+    ),
     Case("UncertaintyOptions", "estimator", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyOptions", "gradient", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyOptions", "direction", "a choice of a newer version", "from_the_future"),

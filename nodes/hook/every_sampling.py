@@ -1,0 +1,128 @@
+"""Runs that begin whenever a model is sampled, by whatever node of whatever pack."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...uncertainty.options import RunSettings
+from ...uncertainty.thresholds import Thresholds
+from .described_sampling import describe
+from .probe_options import KEY
+from .recording import Measured, Recording
+from .sampling_hook import UncertaintyRun
+
+PACKED = "latent_image packs several latents (video with sound), which cannot be"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a sampling starts from.
+
+    Attributes:
+        guider: samples the model.
+        images: number of images B.
+        latent_image: as the sampler node got it, (B, C, *spatial).
+        sampler: the algorithm.
+        sigmas: noise levels, (steps + 1,).
+        seed: of the noise; 0 if there is none.
+        packed: whether ``latent_image`` holds latents of several shapes.
+    """
+
+    guider: Any
+    images: int
+    latent_image: Tensor
+    sampler: Any
+    sigmas: Tensor
+    seed: int
+    packed: bool
+
+    def observe(self, run: UncertaintyRun) -> None:
+        """Let a run see this sampling, which has not begun."""
+        run.attach_to_options(self.guider.model_options)
+
+    def check_reached(self, run: UncertaintyRun) -> None:
+        """A guider that goes past the wrappers of the sampler is noticed here, when this sampling is over."""
+        run.check_reached(type(self.guider).__name__, len(self.sigmas) - 1)
+
+
+def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds: Thresholds | None = None) -> ModelPatcher:
+    """A clone of the model that guides every sampling with a new run, whose probes use the sampling's seed (0 if none)."""
+
+    @contextmanager
+    def guided(sampling: Sampling) -> Iterator[None]:
+        if sampling.packed:
+            raise ValueError(f"{PACKED} guided yet.")
+        seeded = replace(settings, seed=sampling.seed)
+        run = UncertaintyRun(seeded, range(sampling.images), {}, thresholds, records=False)
+        sampling.observe(run)
+        yield
+        sampling.check_reached(run)
+
+    return _around_every_sampling(model, guided)
+
+
+def record_every_sampling(model: ModelPatcher, settings: RunSettings, recording: Recording) -> ModelPatcher:
+    """A clone of the model of which every sampling is measured, without changing its images, and recorded.
+
+    The probes use the sampling's seed (0 if none). A sampling that cannot be measured is recorded with the reason.
+    """
+
+    @contextmanager
+    def recorded(sampling: Sampling) -> Iterator[None]:
+        node = recording.sampling_node()
+        if sampling.packed:
+            yield
+            node.measured.append(Measured(None, f"{PACKED} measured yet.", None))
+            return
+        described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
+        run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
+        latent = sampling.latent_image.detach().to("cpu", copy=True)
+        sampling.observe(run)
+        yield
+        sampling.check_reached(run)
+        if run.has_map:
+            node.measured.append(Measured(run.uncertainty_map(), "", latent))
+        else:
+            node.measured.append(Measured(None, run.why_no_map(described["sampler"]), latent))
+
+    return _around_every_sampling(model, recorded)
+
+
+class _Watching(UncertaintyRun):
+    """A run in another pack's sampler, which must finish its image whatever it is given."""
+
+    def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
+        try:
+            super()._prepare(guider, sigmas, noise, denoise_mask)
+        except Exception as error:
+            self._lose_map(error)
+
+
+def _around_every_sampling(model: ModelPatcher, around: Callable[[Sampling], AbstractContextManager[None]]) -> ModelPatcher:
+    """A clone of the model that is sampled within these contexts."""
+
+    def sample(
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None = None,
+        callback: Any = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **others: Any,
+    ) -> Tensor:
+        packed = len(others.get("latent_shapes") or ()) > 1
+        with around(Sampling(executor.class_obj, len(noise), latent_image, sampler, sigmas, seed or 0, packed)):
+            sampled: Tensor = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
+            return sampled
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sample)
+    return clone
