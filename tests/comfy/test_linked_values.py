@@ -69,7 +69,7 @@ def test_every_seed_that_ksampler_takes(
 def test_options_of_guiders_are_plain(unet: Loaded, pack: Callable[[str], ModuleType]) -> None:
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
-    describe = pack("nodes.sampling.custom_sampler")._plain
+    describe = pack("nodes.hook.described_sampling")._plain
     (guider,) = CFGGuider.execute(unet.model, unet.positive, unet.negative, np.float32(3)).args
     guider.scales = torch.ones(2)
     assert describe(vars(guider)) == {"cfg": 3.0} and type(describe(vars(guider))["cfg"]) is float
