@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.bootstrap import BASE, ROOT, comfyui
+from uncertainty_runs.drawn_files import Drawn
 
 from . import alone, results
 
@@ -121,12 +122,23 @@ def workers() -> dict[str, list[float]]:
     return found
 
 
+class Unwritten(Drawn):
+    """Files of images that are not there."""
+
+    def keep(self, folder: Path) -> list[Any]:
+        """The rows alone."""
+        return self.rows
+
+
 class Nothing:
     """A renderer that draws nothing and says it is done."""
 
-    def draw(self, job: Any, folder: Path) -> list[Any]:
+    def check(self, job: Any) -> None:
+        """Nothing is lacking."""
+
+    def sample(self, job: Any, folder: Path) -> Any:
         """Rows of images that are not there."""
-        return list(simulated(job.number))
+        return lambda: Unwritten(list(simulated(job.number)), {})
 
     def close(self) -> None:
         """Nothing was opened."""
