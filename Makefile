@@ -49,6 +49,8 @@ bench:
 	@$(EVIDENCE) -m benchmarks.sparsification $(ARGS)
 	@$(EVIDENCE) -m dev.launcher -m benchmarks.scale $(ARGS)
 	@$(EVIDENCE) -m benchmarks.batches $(ARGS)
+	@$(EVIDENCE) -m benchmarks.batch_files $(ARGS)
+	@$(EVIDENCE) -m benchmarks.batch_rows $(ARGS)
 
 soak:
 	@$(TEST) -m pytest --long -rP tests/comfy/test_faults.py tests/server/test_server_faults.py tests/server/test_ledger_routes.py tests/unit/test_killed.py tests/unit/test_culling.py

@@ -1,5 +1,6 @@
 """Scores of images: one number per image, from the map of a quantity or from a baseline, and which end of the scale is bad."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -39,9 +40,9 @@ def badness(scores: Tensor, reject: str) -> Tensor:
     return scores if reject == "highest" else -scores
 
 
-def measured(value: Tensor, error: Tensor, digits: int = 4) -> str:
+def measured(value: Tensor | float, error: Tensor | float, digits: int = 4) -> str:
     """A score in so many digits, and its standard error if there is one: drift, baselines and ranks have none."""
-    return f"{value:.{digits}g} ± {error:.2g}" if torch.isfinite(error) else f"{value:.{digits}g}"
+    return f"{value:.{digits}g} ± {error:.2g}" if math.isfinite(error) else f"{value:.{digits}g}"
 
 
 def finite(value: Tensor) -> float | None:

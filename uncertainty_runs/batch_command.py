@@ -32,7 +32,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     batch.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="workflow in API format")
     batch.add_argument(
         "--output", type=Path, required=True, metavar="DIR",
-        help="folder for images, maps and rows; on a disk that all machines share, if there are several",
+        help="folder for images, maps and rows; the machines of a cluster need not see it",
     )  # fmt: skip
     batch.add_argument(
         "--count", type=positive, metavar="N",

@@ -134,6 +134,18 @@ class Comfy:
         node = self.classes[class_type]
         return NodeInfo.of(class_type, node.INPUT_TYPES(), node.RETURN_TYPES)
 
+    def validated(self, number: str, graph: Graph) -> list[str]:
+        """Let ComfyUI validate a graph in API format under an id; returns the ids of its output nodes.
+
+        Raises:
+            ComfyError: it is rejected, because a node, a model or a picture is missing, for example.
+        """
+        validating = asyncio.run_coroutine_threadsafe(self.validate(number, graph, None), self.loop)
+        is_valid, error, outputs, node_errors = validating.result()
+        if not is_valid or node_errors:
+            raise ComfyError(_rejection(error, node_errors))
+        return list(outputs)
+
     def run(self, graph: Graph) -> None:
         """Run a graph in API format and wait until it has finished.
 
@@ -143,11 +155,7 @@ class Comfy:
             KeyboardInterrupt: the user stopped it; ComfyUI has been interrupted.
         """
         number = uuid.uuid4().hex
-        is_valid, error, outputs, node_errors = asyncio.run_coroutine_threadsafe(
-            self.validate(number, graph, None), self.loop
-        ).result()
-        if not is_valid or node_errors:
-            raise ComfyError(_rejection(error, node_errors))
+        outputs = self.validated(number, graph)
         queue = self.server.prompt_queue
         queue.put((0, number, graph, {}, outputs, {}))
         try:

@@ -10,6 +10,7 @@ from typing import Protocol
 from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.storage.records import ImageRecord
 
+from .drawn_files import Drawn
 from .node_info import NodeInfo
 from .plan import Job, Jobs
 from .rows import Row
@@ -27,8 +28,11 @@ class Renderer(Protocol):
     def describe(self, class_type: str) -> NodeInfo:
         """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
 
-    def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Run one job. Its files are complete when the rows are returned."""
+    def sample(self, job: Job, folder: Path) -> Callable[[], Drawn]:
+        """Run one job of the batch in a folder, which is not touched: only its name may be used.
+
+        The function that is returned makes the files. It may be called in another thread while the next job runs.
+        """
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture into the input folder; returns the name that LoadImage knows it by."""
@@ -44,22 +48,10 @@ class Engine(Protocol):
         """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
 
     def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
-        """The rows of each job, in the order in which jobs finish."""
+        """The rows of each job, in the order in which jobs finish. Its files are complete when its rows are given."""
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture into every input folder; returns the name that LoadImage knows it by."""
-
-
-class OneByOne:
-    """Jobs one after the other on one renderer."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self.renderer = renderer
-        self.describe, self.upload = renderer.describe, renderer.upload
-
-    def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
-        """The rows of each job."""
-        return (self.renderer.draw(job, folder) for job in jobs)
 
 
 class Progress:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from .argument_types import Parser, positive
-from .comfyui import default_comfyui
-from .drawing import Engine, OneByOne, Renderer
+from .drawing import Engine, Renderer
+from .engines.one_by_one import OneByOne
 from .engines.ray_cluster import on_this_machine
 from .engines.ray_workers import RayEngine
 from .node_info import Describe
@@ -44,8 +44,8 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     # Only here, since it needs more packages than other commands do.
     from .engines.in_process import Renderer as InProcess
 
-    path = (arguments.comfyui or default_comfyui()).resolve()
-    make: Callable[[], Renderer] = functools.partial(InProcess, path, tuple(arguments.options))
+    path = arguments.comfyui and arguments.comfyui.resolve()  # else every machine finds its own
+    make = functools.partial(InProcess, path, tuple(arguments.options))
     workers = arguments.workers
     if workers is None and arguments.address is None:
         workers = _gpus()

@@ -20,6 +20,8 @@ from uncertainty.storage.foreign import parsed
 from uncertainty.storage.records import ImageRecord, extra_fields, extra_scores
 
 MERGED_AT_ONCE = 16
+# Files are merged up to this size, in bytes: what Parquet keeps in memory grows with the size of a file.
+LARGEST_MERGED = 4_000_000
 NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
 ROWS_AT_ONCE = 8192
 
@@ -140,17 +142,19 @@ class Rows:
 
         gone = pa.array(sorted(set(numbers)), pa.int64())
         for first, last in self._parts():
-            parts = list(_read(self._path(first, last), _schema().names))
-            kept = [part.filter(pc.invert(pc.is_in(part["number"], gone))) for part in parts]
-            if sum(map(len, kept)) < sum(map(len, parts)):
-                self._write(first, last, kept)
+            path = self._path(first, last)
+            if any(pc.any(pc.is_in(part["number"], gone)).as_py() for part in _read(path, ["number"])):
+                parts = _read(path, _schema().names)
+                self._write(first, last, (part.filter(pc.invert(pc.is_in(part["number"], gone))) for part in parts))
 
     def _merge(self) -> None:
-        """Merge the last files for as long as enough of them hold equally many additions."""
+        """Merge the last files for as long as enough of them hold equally many additions, and little enough."""
         while True:
             parts = self._parts()
             last = parts[-MERGED_AT_ONCE:]
             if len(last) < MERGED_AT_ONCE or len({end - start for start, end in last}) > 1:
+                return
+            if sum(self._path(*piece).stat().st_size for piece in last) > LARGEST_MERGED:
                 return
             start, end = last[0][0], last[-1][1]
             self._write(start, end, (part for piece in last for part in _read(self._path(*piece), _schema().names)))

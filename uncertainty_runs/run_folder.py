@@ -43,6 +43,25 @@ def keep(folder: Path, name: str, content: bytes) -> File:
     return File.of(name, content)
 
 
+class Missing:
+    """Numbers of jobs in order, in one byte for each job of the plan.
+
+    Args:
+        done: 0 for each job that is missing, 1 for the others.
+    """
+
+    def __init__(self, done: bytearray) -> None:
+        self._done = done
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._done.count(0)
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers."""
+        return (number for number, is_done in enumerate(self._done) if not is_done)
+
+
 class BatchFolder:
     """The folder of one plan.
 
@@ -62,7 +81,7 @@ class BatchFolder:
         elif _identity(about) != identity:
             raise ValueError(f"{path} holds images of another workflow, other prompts or other settings: give another folder.")
 
-    def missing(self, *, verify: bool = False) -> list[int]:
+    def missing(self, *, verify: bool = False) -> "Missing":
         """Numbers of the jobs to run. Rows whose files are damaged or missing are removed.
 
         Args:
@@ -71,21 +90,27 @@ class BatchFolder:
         self.rows.clean()
         done = bytearray(len(self.jobs))
         damaged: set[int] = set()
-        columns = ("number", *(f"{name}{what}" for name in ("file", "map") for what in ("", "_bytes", "_sha256")))
-        for table in self.rows.batches(columns):
-            numbers = table["number"].to_pylist()
-            lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
-            parts = [lines[start : start + FILES_A_READER] for start in range(0, len(lines), FILES_A_READER)]
-            with ThreadPoolExecutor(READERS) as readers:  # reading may wait for a network
-                good = chain.from_iterable(readers.map(lambda part: [self._good(line, verify) for line in part], parts))
-                for number, is_whole in zip(numbers, good, strict=True):
-                    if not is_whole:
-                        damaged.add(number)
-                    elif number < len(done):
-                        done[number] = 1
+        with ThreadPoolExecutor(READERS) as readers:  # reading may wait for a network
+            for number, is_whole in self._looked_at(readers, verify):
+                if not is_whole:
+                    damaged.add(number)
+                elif number < len(done):
+                    done[number] = 1
         if damaged:
             self.rows.remove(damaged)
-        return [number for number in range(len(done)) if not done[number] or number in damaged]
+        for number in damaged:
+            if number < len(done):
+                done[number] = 0
+        return Missing(done)
+
+    def _looked_at(self, readers: ThreadPoolExecutor, verify: bool) -> Iterator[tuple[int, bool]]:
+        """For each row the number of its job, and whether its files are complete."""
+        columns = ("number", *(f"{name}{what}" for name in ("file", "map") for what in ("", "_bytes", "_sha256")))
+        for table in self.rows.batches(columns):
+            lines = list(zip(*(table[name].to_pylist() for name in columns[1:]), strict=True))
+            parts = [lines[start : start + FILES_A_READER] for start in range(0, len(lines), FILES_A_READER)]
+            good = chain.from_iterable(readers.map(lambda part: [self._good(line, verify) for line in part], parts))
+            yield from zip(table["number"].to_pylist(), good, strict=True)
 
     def _good(self, line: tuple[Any, ...], verify: bool) -> bool:
         """Whether image and map of a row are complete."""

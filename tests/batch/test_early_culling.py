@@ -37,7 +37,7 @@ for name, graph in json.loads(workflows.read_text(encoding="utf-8")).items():
         plan = Plan(plain.finishing(2), ["pizza"], 7, 1, 2, drawn=6)
         (finished, measured), = renderer._results(plan[0].graph)
         renderer.comfy.run(plan[0].graph | {"grab": {"class_type": "Grab", "inputs": {"scores": [CHOICE, 7]}}})
-        rows = renderer.draw(plan[0], output / name)
+        rows = renderer.sample(plan[0], output / name)().keep(output / name)
         facts[name] = {
             "scores": list(Grab.seen),
             "places": list(measured.places),

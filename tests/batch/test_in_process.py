@@ -22,7 +22,7 @@ sys.argv = sys.argv[:1]
 renderer = Renderer(comfyui, ("--base-directory", str(base)))
 plan = Plan(Workflow.read(workflow, renderer.describe), ["cat face"], 1, 1, 1, maps=True)
 ((images, measured),) = renderer._results(plan[0].graph)
-rows = renderer.draw(plan[0], output)
+rows = renderer.sample(plan[0], output)().keep(output)
 
 copies = {}
 for name, module in sys.modules.items():

@@ -35,7 +35,7 @@ facts = {}
 for name, graph in json.loads(workflows.read_text(encoding="utf-8")).items():
     try:
         plan = Plan(Workflow(graph, renderer.describe), ["pizza"], 7, 1, 2, maps=name.endswith("maps"))
-        rows = renderer.draw(plan[0], output / name)
+        rows = renderer.sample(plan[0], output / name)().keep(output / name)
         ids = [row.flat()["id"] for row in rows]
         facts[name] = {"ids": ids, "files": [(output / name / row.image.name).is_file() for row in rows]}
         if "scored" in name:

@@ -14,8 +14,9 @@ from dev.bootstrap import ROOT
 from dev.launcher import mend_torchvision
 from dev.server import ComfyServer
 from uncertainty_runs.command_line import parser
-from uncertainty_runs.drawing import Engine, OneByOne, collect
+from uncertainty_runs.drawing import Engine, collect
 from uncertainty_runs.engines.http_server import Server, ServerError
+from uncertainty_runs.engines.one_by_one import OneByOne
 from uncertainty_runs.plan import Plan, jobs_for
 from uncertainty_runs.rows import Rows
 from uncertainty_runs.run_folder import seconds

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from called import called
 from described_nodes import describe
 from dev.bootstrap import ROOT
 from uncertainty.quantities import QUANTITIES
@@ -23,10 +24,11 @@ from uncertainty.storage.records import ImageRecord
 from uncertainty_runs import rows as module
 from uncertainty_runs.batch_command import again, check_amount, planned
 from uncertainty_runs.command_line import parser
-from uncertainty_runs.drawing import OneByOne, draw
+from uncertainty_runs.drawing import draw
+from uncertainty_runs.drawn_files import Drawn
+from uncertainty_runs.engines.one_by_one import OneByOne
 from uncertainty_runs.node_info import NodeInfo
 from uncertainty_runs.plan import Job, Listed, Plan
-from uncertainty_runs.rank import kept, look, table
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
 from uncertainty_runs.run_folder import BatchFolder, image_of, keep, map_of, read
 from uncertainty_runs.workflow import Workflow
@@ -168,16 +170,16 @@ def test_a_folder_is_known_by_workflow_and_prompts() -> None:
 
 def test_what_is_missing(tmp_path: Path) -> None:
     folder = BatchFolder(tmp_path, plan(6))
-    assert folder.missing() == list(range(6))
+    assert list(folder.missing()) == list(range(6))
     folder.rows.add([row(number, place, folder=tmp_path) for number in (0, 1, 2, 4) for place in range(2)])
-    assert folder.missing() == [3, 5]
+    assert list(folder.missing()) == [3, 5]
     (tmp_path / image_of(1, 1)).unlink()
     content = (tmp_path / image_of(2, 0)).read_bytes()
     (tmp_path / image_of(2, 0)).write_bytes(content[::-1])  # as long as before
-    assert folder.missing() == [1, 3, 5]
-    assert folder.missing(verify=True) == [1, 2, 3, 5]
+    assert list(folder.missing()) == [1, 3, 5]
+    assert list(folder.missing(verify=True)) == [1, 2, 3, 5]
     assert numbers(folder.rows) == [0, 0, 4, 4]
-    assert BatchFolder(tmp_path, plan(2)).missing() == [1]
+    assert list(BatchFolder(tmp_path, plan(2)).missing()) == [1]
     assert [image.number for image in BatchFolder(tmp_path, plan(2)).drawn()] == [0, 0]
 
 
@@ -187,7 +189,7 @@ def test_what_was_rejected_is_not_missing(tmp_path: Path) -> None:
     rejected = (tmp_path / image_of(0, 1)).parent / "rejected"
     rejected.mkdir()
     (tmp_path / image_of(0, 1)).rename(rejected / "0000000_001.png")
-    assert folder.missing(verify=True) == []
+    assert list(folder.missing(verify=True)) == []
 
 
 def test_an_image_that_got_stars_is_not_missing(tmp_path: Path) -> None:
@@ -196,9 +198,9 @@ def test_an_image_that_got_stars_is_not_missing(tmp_path: Path) -> None:
     folder.rows.add([row(0, place, folder=tmp_path, content=content) for place in range(2)])
     path = tmp_path / image_of(0, 1)
     write_rating(path, 4)
-    assert folder.missing(verify=True) == folder.missing() == []
+    assert list(folder.missing(verify=True)) == list(folder.missing()) == []
     path.write_bytes(path.read_bytes()[:-4])
-    assert folder.missing() == [0]
+    assert list(folder.missing()) == [0]
 
 
 def test_another_plan_is_refused(tmp_path: Path) -> None:
@@ -297,7 +299,7 @@ class Nobody:
     def describe(self, class_type: str) -> NodeInfo:
         raise ConnectionError
 
-    def draw(self, job: Job, folder: Path) -> list[Row]:
+    def sample(self, job: Job, folder: Path) -> Callable[[], Drawn]:
         raise ConnectionError
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
@@ -382,29 +384,30 @@ def test_a_command_line_to_copy() -> None:
     assert again(["batch", "--output", "two words"]).endswith("-m uncertainty batch --output 'two words'")
 
 
-def test_the_best_of_each_prompt_and_of_all(tmp_path: Path) -> None:
+def test_the_best_of_each_prompt_and_of_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = Rows(tmp_path / "rows")
     prompts = ("cat", "cat", "cat", "dog", "dog", "pig")
     scored = enumerate(zip(prompts, SCORES, strict=True))
     rows.add([row(number, prompt=prompt, score=score, folder=tmp_path) for number, (prompt, score) in scored])
-    found = look(tmp_path, "denoised_variance")
-    rank = ["rank", str(tmp_path)]
 
-    def names(*given: str) -> set[int]:
-        asked = parser().parse_args([*rank, *given])
-        asked.reject = asked.reject or "highest"
-        return kept(found, asked)
+    def lines(*given: str) -> list[str]:
+        assert called(monkeypatch, "rank", tmp_path, *given) == ""
+        return capsys.readouterr().out.splitlines()
 
-    assert names("--keep", "1") == names("--keep", "1", "--each-prompt") == {2, 4, 5}
-    assert names("--keep", "2") == {0, 2, 3, 4, 5}
-    assert names("--keep", "3", "--across-prompts") == {2, 4, 0}
-    assert names("--percentile", "50", "--across-prompts") == {2, 4, 0}
-    assert names() == set(range(6))
-    asked = parser().parse_args([*rank, "--reject", "highest"])
-    lines = list(table(found, {2}, asked))
-    assert [line for line in lines if line.startswith("—")] == ["— cat: 3 images", "— dog: 2 images", "— pig: 1 image"]
-    assert lines[1].startswith("images/00000/0000002_000.png  1 ± 0.5  1st of 3")
-    assert lines[1].endswith("kept") and lines[2].endswith("rejected")
+    def numbers(*given: str) -> set[int]:
+        return {int(line.split("/")[2][:7]) for line in lines(*given) if line.endswith("kept")}
+
+    assert numbers("--keep", "1") == numbers("--keep", "1", "--each-prompt") == {2, 4, 5}
+    assert numbers("--keep", "2") == {0, 2, 3, 4, 5}
+    assert numbers("--keep", "3", "--across-prompts") == {2, 4, 0}
+    assert numbers("--percentile", "50", "--across-prompts") == {2, 4, 0}
+    assert numbers() == set(range(6))
+    told = lines("--keep", "1")
+    assert [line for line in told if line.startswith("—")] == ["— cat: 3 images", "— dog: 2 images", "— pig: 1 image"]
+    assert told[1].startswith("images/00000/0000002_000.png  1 ± 0.5  1st of 3")
+    assert told[1].endswith("kept") and told[2].endswith("rejected")
 
 
 SCORES = (3.0, 9.0, 1.0, 5.0, 2.0, 8.0)

@@ -1,5 +1,6 @@
 """How the driver hands jobs to workers that start late, die, or never start. Ray is played by a clockwork without processes."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from uncertainty_runs.engines import crew, ray_workers
+from uncertainty_runs.engines.crew import GROW_SECONDS
 from uncertainty_runs.engines.ray_cluster import START_SECONDS
 from uncertainty_runs.engines.ray_workers import TRIES, RayEngine, WorkersError
 from uncertainty_runs.plan import Job
@@ -17,6 +19,10 @@ JOBS = [Job(number, "a cat", number, {}) for number in range(7)]
 
 class Died(Exception):
     """An actor did."""
+
+
+class Lost(Exception):
+    """The results of a finished task were, with their machine."""
 
 
 class Task:
@@ -54,7 +60,16 @@ class Actor:
         if self.is_dead:
             raise Died
         if name == "ready":
-            self.ray.starting(self.number)
+            try:
+                self.ray.starting(self.number)
+            except Died:
+                self.is_dead = True
+                raise
+            return f"machine {self.number}"
+        if name == "check":
+            self.ray.checked.append(self.number)
+            if self.number in self.ray.lacking:
+                raise ValueError("no model")
         if name == "upload":
             self.pictures.append(arguments[0])
             return arguments[0]
@@ -64,22 +79,28 @@ class Actor:
             if self.ray.kills(job.number, self.number):
                 self.is_dead = True
                 raise Died
-            return [job.number]
+            return self.ray.result(job.number, self.number)
         return name
 
 
 class Clockwork:
     """As much of Ray as the driver calls; its time passes only where somebody waits in vain."""
 
-    exceptions = SimpleNamespace(RayActorError=Died, OutOfMemoryError=MemoryError, RayTaskError=LookupError, RayError=Died)
+    exceptions = SimpleNamespace(
+        RayActorError=Died, OutOfMemoryError=MemoryError, ObjectLostError=Lost, RayTaskError=LookupError, RayError=Died
+    )
 
     def __init__(self) -> None:
         self.actors: list[Actor] = []
         self.now = 0.0
         self.drawn: list[tuple[int, int]] = []
+        self.checked: list[int] = []
         self.never_start: set[int] = set()
+        self.lacking: set[int] = set()
         self.starting: Callable[[int], object] = lambda number: None
         self.kills: Callable[[int, int], bool] = lambda job, worker: False
+        self.result: Callable[[int, int], Any] = lambda job, worker: [job]
+        self.gpus = 0
 
     def remote(self, **resources: int) -> Callable[[type], Any]:
         def create(make: Any) -> Actor:
@@ -114,15 +135,20 @@ class Clockwork:
 def ray(monkeypatch: pytest.MonkeyPatch) -> Clockwork:
     played = Clockwork()
     cluster = SimpleNamespace(
-        ray=played, resources=lambda workers: (workers, {}), reasons=lambda: "Ray says: reasons", close=lambda: None
+        ray=played,
+        resources=lambda workers: (workers or played.gpus, {} if workers else {"num_gpus": 1}),
+        gpus=lambda: played.gpus,
+        reasons=lambda: "Ray says: reasons",
+        close=lambda: None,
     )
     monkeypatch.setattr(ray_workers, "Cluster", lambda address: cluster)
     monkeypatch.setattr(crew.time, "monotonic", lambda: played.now)
     return played
 
 
-def numbers(engine: RayEngine) -> list[int]:
-    return sorted(rows[0] for rows in engine.draw_all(JOBS, Path()))
+def numbers(engine: RayEngine, folder: Path | None = None) -> list[int]:
+    with tempfile.TemporaryDirectory() as temporary:
+        return sorted(rows[0] for rows in engine.draw_all(JOBS, folder or Path(temporary)))
 
 
 def test_every_job_is_drawn_once_and_workers_share(ray: Clockwork) -> None:
@@ -190,7 +216,7 @@ def test_a_worker_that_ends_while_it_starts_is_reported(ray: Clockwork) -> None:
         raise Died("no memory")
 
     ray.starting = fails
-    with pytest.raises(WorkersError, match="^a worker ended while it started: no memory\nRay says: reasons$"):
+    with pytest.raises(WorkersError, match="^a worker ended while its ComfyUI started: .*\nRay says: reasons$"):
         RayEngine(object, 1).describe("KSampler")
 
 
@@ -201,3 +227,53 @@ def test_pictures_reach_workers_that_start_later(ray: Clockwork) -> None:
     numbers(engine)
     alive = [actor for actor in ray.actors if not actor.is_dead]
     assert len(alive) == 2 and all(actor.pictures == ["cat.png"] for actor in alive)
+
+
+def test_results_that_were_lost_with_their_machine_are_drawn_again(ray: Clockwork) -> None:
+    def result(job: int, worker: int) -> list[int]:
+        if job == 3 and worker < 2:
+            raise Lost
+        return [job]
+
+    ray.result = result
+    assert numbers(RayEngine(object, 2)) == list(range(len(JOBS)))
+    assert [job for _, job in ray.drawn].count(3) > 1
+
+
+def test_what_machines_lack_is_listed_before_anything_is_drawn(ray: Clockwork) -> None:
+    ray.lacking = {0, 2}
+    words = "not every machine of the cluster can run this workflow.\n  machine 0: no model\n  machine 2: no model\nPut there"
+    with pytest.raises(WorkersError, match=words):
+        numbers(RayEngine(object, 3, "a cluster"))
+    assert sorted(ray.checked) == [0, 1, 2] and ray.drawn == []
+
+
+def test_this_machine_says_what_it_lacks_in_one_line(ray: Clockwork) -> None:
+    ray.lacking = {0, 1}
+    with pytest.raises(WorkersError, match="^no model$"):
+        numbers(RayEngine(object, 2))
+
+
+def test_a_machine_that_joins_gets_work(ray: Clockwork) -> None:
+    def joins(job: int, worker: int) -> bool:
+        ray.gpus, ray.now = 2, ray.now + GROW_SECONDS
+        return False
+
+    ray.gpus, ray.kills = 1, joins
+    assert numbers(RayEngine(object, None, "a cluster")) == list(range(len(JOBS)))
+    assert {worker for worker, _ in ray.drawn} == {0, 1}
+
+
+def test_a_machine_that_joins_without_what_it_needs_is_left_out(ray: Clockwork, capsys: pytest.CaptureFixture[str]) -> None:
+    ray.kills = lambda job, worker: job == 3 and worker < 2
+    ray.lacking = {2}
+    assert numbers(RayEngine(object, 2, "a cluster")) == list(range(len(JOBS)))
+    assert capsys.readouterr().err == "machine 2 is left out: no model\n"
+    assert 2 not in {worker for worker, _ in ray.drawn}
+
+
+def test_no_machine_is_left(ray: Clockwork) -> None:
+    ray.kills = lambda job, worker: job == 3
+    ray.lacking = {1}
+    with pytest.raises(WorkersError, match="machine 1: no model"):
+        numbers(RayEngine(object, 1, "a cluster"))

@@ -62,10 +62,22 @@ def passing(scores: Tensor, rule: Rule) -> set[int]:
     if rule.mode == "choose":
         return set()
     valid = _valid(scores, rule)
+    bad = badness(scores, rule.reject)
+    return {i for place, i in enumerate(valid) if passes(bad[i], place, len(valid), rule)}
+
+
+def passes(bad: Tensor | float, place: int, count: int, rule: Rule) -> bool:
+    """Whether one image passes a rule of mode ``keep_best``, ``percentile`` or ``threshold``.
+
+    Args:
+        bad: its score, with the sign that makes high bad.
+        place: its place among the ``count`` images with finite scores, 0 for the best.
+        count: number of these images.
+        rule: the rule.
+    """
     if rule.mode != "threshold":
-        return set(valid[: _number(len(valid), rule)])
-    limit = rule.threshold if rule.reject == "highest" else -rule.threshold
-    return {i for i in valid if badness(scores[i], rule.reject) <= limit}
+        return place < _number(count, rule)
+    return bool(bad <= (rule.threshold if rule.reject == "highest" else -rule.threshold))
 
 
 def with_verdicts(scores: Tensor, passed: set[int], rule: Rule, verdicts: Verdicts) -> set[int]:

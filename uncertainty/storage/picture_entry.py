@@ -124,14 +124,18 @@ def entry(measured: UncertaintyMap, image: int) -> str:
     )
 
 
-def read(path: Path) -> ImageRecord | None:
+def read(path: Path, content: bytes | None = None) -> ImageRecord | None:
     """The record in a picture; None if the file has no entry of this pack. Scores missing from the entry are absent.
+
+    Args:
+        path: the file.
+        content: its bytes, if it is not written yet; ``path`` then only names it.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the file is no PNG, WebP or JPEG, is damaged, or was written by a newer version.
     """
-    about = _entry_of(path)
+    about = _entry_of(path, content)
     if about is None:
         return None
     with _damage_named(path):
@@ -165,8 +169,8 @@ def read_map(path: Path) -> Tensor | None:
         return unpacked(foreign.field(about, "map", named(ANYTHING)))
 
 
-def _entry_of(path: Path) -> dict[str, Any] | None:
-    entry = text(path, ENTRY)
+def _entry_of(path: Path, content: bytes | None = None) -> dict[str, Any] | None:
+    entry = text(path, ENTRY, content)
     if entry is None:
         return None
     with _damage_named(path):
@@ -176,15 +180,16 @@ def _entry_of(path: Path) -> dict[str, Any] | None:
         return about
 
 
-def text(path: Path, name: str) -> str | None:
-    """A text entry of a picture; None if it has none of this name. No pixels are decoded.
+def text(path: Path, name: str, content: bytes | None = None) -> str | None:
+    """A text entry of a picture; None if it has none of this name. No pixels are decoded. ``content`` is as for ``read``.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the file is no PNG, WebP or JPEG, or is damaged.
     """
-    foreign.check_file(path)
-    with pillow_errors.named(path, "PNG, WebP or JPEG file"), path.open("rb") as file:
+    if content is None:
+        foreign.check_file(path)
+    with pillow_errors.named(path, "PNG, WebP or JPEG file"), path.open("rb") if content is None else io.BytesIO(content) as file:
         if picture_files.format_of(file) in ("webp", "jpeg"):
             return _exif_text(file, name)
         _check_chunks(file, last=b"IDAT")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from ..baselines import BASELINES
@@ -60,6 +60,22 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
         OSError: as ``atomic_write``.
         ValueError: the map could not be read again.
     """
+    tensors, header = _parts_of(measured)
+    _write(path, MAP, tensors, header, replace=replace)
+
+
+def map_content(measured: UncertaintyMap) -> bytes:
+    """The bytes of the file that ``save_map`` writes.
+
+    Raises:
+        ValueError: the map could not be read again.
+    """
+    tensors, header = _parts_of(measured)
+    return save(tensors, {_ENTRY: _checked_entry(MAP, header)})
+
+
+def _parts_of(measured: UncertaintyMap) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of the file of a map."""
     _check_map(measured)
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
@@ -77,7 +93,7 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
         "extra_scores": {name: score.higher_is_better for name, score in measured.extra_scores.items()},
     }
     tensors |= _named("extra_scores", {name: score.values for name, score in measured.extra_scores.items()})
-    _write(path, MAP, tensors, header, replace=replace)
+    return tensors, header
 
 
 def load_map(path: Path) -> UncertaintyMap:
@@ -241,16 +257,26 @@ def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, replace: bool = True) -> None:
-    entry = json.dumps({"kind": kind, "version": VERSION, **header})
-    try:
-        foreign.fields(entry, MOST_HEADER // 2)  # the other half is for the names of tensors
-    except ValueError as error:
-        raise ValueError(f"the {kind} cannot be saved, because it could not be read again ({error}).") from error
+    entry = _checked_entry(kind, header)
     with atomic_write(path, replace=replace) as unfinished:
         try:
             save_file(dict(tensors), unfinished, {_ENTRY: entry})
         except SafetensorError as error:
             raise OSError(f"{path.name} cannot be written: {error}") from error
+
+
+def _checked_entry(kind: str, header: Mapping[str, Any]) -> str:
+    """The header as text.
+
+    Raises:
+        ValueError: it could not be read again.
+    """
+    entry = json.dumps({"kind": kind, "version": VERSION, **header})
+    try:
+        foreign.fields(entry, MOST_HEADER // 2)  # the other half is for the names of tensors
+    except ValueError as error:
+        raise ValueError(f"the {kind} cannot be saved, because it could not be read again ({error}).") from error
+    return entry
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

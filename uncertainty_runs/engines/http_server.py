@@ -5,17 +5,20 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from uncertainty.storage.picture_entry import read
 
+from ..drawn_files import Drawn
 from ..graph import Graph, changed, refusals
 from ..node_info import NodeInfo, no_such_node
 from ..plan import Job
-from ..rows import Row
-from ..run_folder import image_of, keep, map_of
+from ..rows import File, Row
+from ..run_folder import image_of, map_of
 from ..workflow import MAP, PREFIX, SAVE, several_maps
 
 Outputs = dict[str, dict[str, list[Any]]]
@@ -54,32 +57,44 @@ class Server:
             raise no_such_node(class_type)
         return NodeInfo.of(class_type, answer[class_type]["input"], answer[class_type]["output"])
 
-    def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Run one job. Its files are complete when the rows are returned.
+    def sample(self, job: Job, folder: Path) -> Callable[[], Drawn]:
+        """Run one job of the batch in a folder, by whose name the server keeps its copies. The returned function fetches files.
 
         Raises:
             ServerError: ComfyUI rejected the graph, failed or does not answer.
             RuntimeError: there are more or fewer images than planned.
-            ValueError: the images came without scores.
         """
-        graph = _own_prefixes(job.graph, folder)
         began = time.monotonic()
-        outputs = self.run(graph)
+        outputs = self.run(_own_prefixes(job.graph, folder))
         seconds = time.monotonic() - began
-        files, maps = outputs[SAVE]["images"], outputs[MAP]["files"] if MAP in graph else []
+        files, maps = outputs[SAVE]["images"], outputs[MAP]["files"] if MAP in job.graph else []
         job.check(len(files))
         if len(maps) > 1:
             raise ServerError(several_maps(len(maps)))
-        kept_map = keep(folder, map_of(job.number), self.view(maps[0])) if maps else None
+        return partial(self._fetched, job, files, maps, seconds)
+
+    def _fetched(self, job: Job, files: list[Any], maps: list[Any], seconds: float) -> Drawn:
+        """The files of a job, and their rows.
+
+        Raises:
+            ServerError: ComfyUI no longer has a file, or does not answer.
+            ValueError: the images came without scores.
+        """
+        contents = {image_of(job.number, place): self.view(file) for place, file in enumerate(files)}
         rows = []
-        for place, file in enumerate(files):
-            image = keep(folder, image_of(job.number, place), self.view(file))
-            known = read(folder / image.name)
+        kept_map = None
+        if maps:
+            name = map_of(job.number)
+            contents |= {name: self.view(maps[0])}
+            kept_map = File.of(name, contents[name])
+        for place in range(len(files)):
+            image = File.of(name := image_of(job.number, place), contents[name])
+            known = read(Path(name), contents[name])
             if known is None:
                 raise ValueError("the images have no scores in them: start ComfyUI without --disable-metadata.")
-            record = replace(known, number=job.number, place=place, prompt=job.prompt, seed=job.seed, file=image.name)
+            record = replace(known, number=job.number, place=place, prompt=job.prompt, seed=job.seed, file=name)
             rows.append(Row(record, image, kept_map, seconds))
-        return rows
+        return Drawn(rows, contents)
 
     def run(self, graph: Graph) -> Outputs:
         """Run a graph in API format and wait until it has finished; returns what its output nodes reported, by node id.

@@ -1,26 +1,23 @@
-"""Jobs run by the ComfyUI of this process. Results go straight to the batch's folder, not through ComfyUI's output folder."""
+"""Jobs run by the ComfyUI of this process. Results stay in memory until they are encoded, without ComfyUI's output folder."""
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from uncertainty.maps import UncertaintyMap
-from uncertainty.storage import picture_entry
-from uncertainty.storage.records import records_of
-from uncertainty.storage.tensor_files import save_map
 
-from ..comfyui import Comfy, ComfyError, OutOfMemory
+from ..comfyui import Comfy, ComfyError, OutOfMemory, default_comfyui
+from ..drawn_files import Drawn
 from ..graph import Graph
 from ..node_info import NodeInfo
 from ..plan import Job
-from ..rows import File, Row
-from ..run_folder import image_of, keep, map_of
+from ..run_folder import keep
 from ..workflow import MAP, SAVE, several_maps
+from .encoding import encoded
 
 CATCH = "uncertainty batch catch"
 
@@ -29,61 +26,46 @@ class Renderer:
     """One ComfyUI in this process, which keeps its models from job to job.
 
     Args:
-        path: the folder that holds ComfyUI's ``main.py``.
+        path: the folder that holds ComfyUI's ``main.py``; None for the default of this machine.
         options: what ComfyUI is started with.
 
     Raises:
         ComfyError: it does not start.
     """
 
-    def __init__(self, path: Path, options: Sequence[str] = ()) -> None:
-        self.comfy = Comfy(path, options)
+    def __init__(self, path: Path | None = None, options: Sequence[str] = ()) -> None:
+        self.comfy = Comfy((path or default_comfyui()).resolve(), options)
         self.comfy.classes[CATCH] = Catch
 
     def describe(self, class_type: str) -> NodeInfo:
         """What ComfyUI says of a node class; raises NodeError if it has none of that name."""
         return self.comfy.describe(class_type)
 
-    def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Run one job. Its files are complete when the rows are returned.
+    def sample(self, job: Job, folder: Path) -> Callable[[], Drawn]:
+        """Run one job. The function it returns encodes the results; it may be called in another thread while the next job runs.
 
         Raises:
             ComfyError: ComfyUI rejected the graph, or a node failed.
             RuntimeError: there are more or fewer images than planned.
-            OSError: a file cannot be written.
         """
         began = time.monotonic()
         results = self._results(job.graph)
         seconds = time.monotonic() - began
         job.check(sum(len(images) for images, _ in results))
-        kept_map = None
-        if MAP in job.graph:
-            if len(results) > 1:
-                raise ComfyError(several_maps(len(results)))
-            name = map_of(job.number)
-            save_map(folder / name, results[0][1])
-            kept_map = File.of(name, (folder / name).read_bytes())
-        workflow = json.dumps(job.graph)
-        rows: list[Row] = []
-        for images, measured in results:
-            # The parts of a list are sampled one by one, each from place 0.
-            placed = replace(measured, places=tuple(range(len(rows), len(rows) + len(images))))
-            for index, (record, image) in enumerate(zip(records_of(placed), images, strict=True)):
-                texts = {picture_entry.ENTRY: picture_entry.entry(placed, index), "prompt": workflow}
-                file = keep(folder, image_of(job.number, record.place), picture_entry.png(image, texts))
-                drawn = replace(record, number=job.number, prompt=job.prompt, seed=job.seed, file=file.name)
-                rows.append(Row(drawn, file, kept_map, seconds))
-        return rows
+        if MAP in job.graph and len(results) > 1:
+            raise ComfyError(several_maps(len(results)))
+        return partial(encoded, job, results, seconds)
+
+    def check(self, job: Job) -> None:
+        """Raise ComfyError if ComfyUI rejects a job, whose prompt and seed do not matter."""
+        self.comfy.validated("check", _catching(job.graph))
 
     def _results(self, graph: Graph) -> list[tuple[Tensor, UncertaintyMap]]:
-        """Run a graph with its saving nodes replaced by one that hands images (B, H, W, 3) and map to this process.
+        """Run a graph, and return its images (B, H, W, 3) with their map.
 
         There is one pair, or several where the workflow passes its latents on as a list.
         """
-        saved = graph[SAVE]["inputs"]
-        inputs = {name: saved[name] for name in ("images", "uncertainty")}
-        changed = {number: node for number, node in graph.items() if number not in (SAVE, MAP)}
-        changed[CATCH] = {"class_type": CATCH, "inputs": inputs}
+        changed = _catching(graph)
         try:
             return self._caught(changed)
         except OutOfMemory:  # what filled the memory may have been freed
@@ -110,6 +92,15 @@ class Renderer:
     def close(self) -> None:
         """Delete ComfyUI's temporary files."""
         self.comfy.temporary.remove()
+
+
+def _catching(graph: Graph) -> Graph:
+    """The graph with its saving nodes replaced by one that hands images and map to this process."""
+    saved = graph[SAVE]["inputs"]
+    inputs = {name: saved[name] for name in ("images", "uncertainty")}
+    changed = {number: node for number, node in graph.items() if number not in (SAVE, MAP)}
+    changed[CATCH] = {"class_type": CATCH, "inputs": inputs}
+    return changed
 
 
 class Catch:

@@ -88,6 +88,10 @@ class Cluster:
             raise WorkersError(f"--workers must be at most {most}, since each needs a {kind} of its own, got {count}.")
         return count, {"num_gpus": 1} if gpus else {"num_cpus": max(1, processors // count)}
 
+    def gpus(self) -> int:
+        """GPUs of the whole cluster."""
+        return int(self.ray.cluster_resources().get("GPU", 0))
+
     def reasons(self) -> str:
         """What is free in the cluster, and the last warnings and errors in Ray's logs on this machine."""
         free, total = self.ray.available_resources(), self.ray.cluster_resources()

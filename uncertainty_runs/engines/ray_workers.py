@@ -3,112 +3,29 @@
 The driver decides which worker runs which job, keeps the results, and replaces workers that die.
 """
 
-import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..drawing import Renderer
-from ..node_info import NodeInfo
+from ..drawn_files import Drawn
+from ..node_info import NodeError, NodeInfo
 from ..plan import Job
 from ..rows import Row
+from ..terminal import warn
 from .crew import Crew
+from .job_queue import TRIES, Queue
 from .ray_cluster import Cluster, WorkersError
+from .shared_folder import MarkedFolder, marked
+from .worker import Renderer, Worker
 
-# A job whose worker died this often is not tried again: most likely it does not fit into memory.
-TRIES = 3
-# Jobs of a worker: it runs one while the next is on its way.
-AHEAD = 2
+# Jobs of a worker: it samples one while the files of another are made and handed over, and the next is on its way. This is also
+# how many finished jobs can wait in its memory.
+AHEAD = 3
+# A thread for each of them, and one for questions.
+THREADS = AHEAD + 1
 CLOSE_SECONDS = 2.0
-
-
-class Worker:
-    """One ComfyUI in a process of Ray's.
-
-    Args:
-        make: makes the renderer.
-    """
-
-    def __init__(self, make: Callable[[], Renderer]) -> None:
-        self._make = make
-        self._made: Renderer | None = None
-        self._failure: Exception | None = None
-
-    def ready(self) -> None:
-        """Answers as soon as the process runs."""
-
-    def renderer(self) -> Renderer:
-        """The renderer, made when it is first asked for. If that failed, it fails again for the same reason."""
-        if self._failure is not None:
-            raise self._failure
-        if self._made is None:
-            try:
-                self._made = self._make()
-            except Exception as error:
-                self._failure = error
-                raise
-        return self._made
-
-    def prepare(self) -> None:
-        """Start ComfyUI."""
-        self.renderer()
-
-    def describe(self, class_type: str) -> NodeInfo:
-        """What ComfyUI says of a node class."""
-        return self.renderer().describe(class_type)
-
-    def draw(self, job: Job, folder: Path) -> list[Row]:
-        """Run one job.
-
-        Raises:
-            WorkersError: the folder is not on this machine.
-        """
-        if not folder.is_dir():
-            raise WorkersError(
-                f"{folder} does not exist on {platform.node()}: --output must be on a disk that all machines share."
-            )
-        return self.renderer().draw(job, folder)
-
-    def upload(self, name: str, content: bytes, subfolder: str) -> str:
-        """Put a picture into the input folder."""
-        return self.renderer().upload(name, content, subfolder)
-
-    def close(self) -> None:
-        """Delete temporary files."""
-        if self._made is not None:
-            self._made.close()
-
-
-class Queue:
-    """Jobs that no worker has, those of dead workers first."""
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs, self._again = iter(jobs), list[Job]()
-        self._deaths: Counter[int] = Counter()
-        self.empty = False
-
-    def take(self) -> Job | None:
-        """The next job, None if there is none."""
-        job = self._again.pop(0) if self._again else next(self._jobs, None)
-        self.empty = job is None
-        return job
-
-    def put_back(self, lost: Sequence[Job], error: Exception) -> None:
-        """Jobs of a worker that died while it ran the first of them.
-
-        Raises:
-            WorkersError: that one has been tried often enough.
-        """
-        job = lost[0]
-        self._deaths[job.number] += 1
-        if self._deaths[job.number] == TRIES:
-            raise WorkersError(
-                f"a worker died {TRIES} times in run {job.number} (prompt {job.prompt!r}, seed {job.seed}): most likely it ran "
-                f"out of memory. Give fewer --workers, or a smaller --batch and another folder. Ray says: {error}"
-            ) from error
-        self._again += lost
-        self.empty = False
 
 
 class RayEngine:
@@ -116,7 +33,7 @@ class RayEngine:
 
     Args:
         make: makes the renderer of a worker, in its process.
-        workers: how many; None for one per GPU.
+        workers: how many; None for one per GPU, also of machines that join later.
         address: of a running cluster; None for a cluster of this machine alone.
 
     Raises:
@@ -124,48 +41,70 @@ class RayEngine:
     """
 
     def __init__(self, make: Callable[[], Renderer], workers: int | None = None, address: str | None = None) -> None:
-        self.cluster = Cluster(address)
+        self.cluster, self.is_alone = Cluster(address), address is None
         self.ray = self.cluster.ray
         count, resources = self.cluster.resources(workers)
-        actor = self.ray.remote(**resources)(Worker)
-        self.crew = Crew(self.cluster, lambda: actor.remote(make), count)
+        actor = self.ray.remote(max_concurrency=THREADS, **resources)(Worker)
+        is_fixed = workers is not None or "num_gpus" not in resources
+        wanted = (lambda: count) if is_fixed else (lambda: max(count, self.cluster.gpus()))
+        self.crew = Crew(self.cluster, lambda: actor.remote(make), wanted)
         self._uploads: list[tuple[str, bytes, str]] = []
+        self._first: Job | None = None
+        self._lacking: dict[str, str] = {}
+        self._ended = 0
 
     def describe(self, class_type: str) -> NodeInfo:
         """What the ComfyUI of a worker says of a node class; raises NodeError if it has none of that name."""
-        described: NodeInfo = self._ask(self._first().describe.remote(class_type))
+        worker = self._assembled()[0]
+        try:
+            described: NodeInfo = self._ask(worker.describe.remote(class_type))
+        except NodeError as error:
+            if self.is_alone:
+                raise
+            raise NodeError(f"{self.crew.machines[worker]}: {error}") from error
         return described
 
     def upload(self, name: str, content: bytes, subfolder: str) -> str:
         """Put a picture into the input folder of every worker, of later ones when they start."""
-        self._first()
+        workers = self._assembled()
         self._uploads.append((name, content, subfolder))
         # One after the other, since some share a folder.
-        names: list[str] = [self._ask(worker.upload.remote(name, content, subfolder)) for worker in self.crew.started]
+        names: list[str] = [self._ask(worker.upload.remote(name, content, subfolder)) for worker in workers]
         return names[0]
 
     def draw_all(self, jobs: Iterable[Job], folder: Path) -> Iterator[list[Row]]:
         """The rows of each job, in the order in which jobs finish.
 
         Raises:
-            WorkersError: no worker starts, or one died several times with the same job.
+            WorkersError: no worker starts, a machine lacks what the first job needs, or a worker died several times with a job.
+            NotKept: the files of a job cannot be written.
             Exception: what a worker raised.
         """
-        queue, path = Queue(jobs), folder.resolve()
+        waiting = iter(jobs)
+        self._first = next(waiting, None)
+        if self._first is None:
+            return
+        for worker in self._assembled():
+            self._admit(worker, ())
+        self._check_machines()
+        with marked(folder.resolve()) as place:
+            yield from self._drawn(Queue(chain([self._first], waiting)), place)
+
+    def _drawn(self, queue: Queue, folder: MarkedFolder) -> Iterator[list[Row]]:
         running: dict[Any, tuple[Any, Job]] = {}
-        self._first()
         while True:
-            self._assign(queue, running, path)
+            self._assign(queue, running, folder)
             if not running and queue.empty:
                 return
             task, started = self.crew.wait(list(running))
             if started is not None:
-                self._prepare(started)
+                self._join(started)
+            if task is None:
                 continue
             worker, _ = running[task]
             try:
-                rows: list[Row] = self._answer(task)
-            except (self.ray.exceptions.RayActorError, self.ray.exceptions.OutOfMemoryError) as error:
+                answer: list[Row] | Drawn = self._answer(task)
+            except self._lost() as error:
                 lost = {task: job for task, (other, job) in running.items() if other is worker}
                 queue.put_back(list(lost.values()), error)
                 for each in lost:
@@ -173,10 +112,15 @@ class RayEngine:
                 self.crew.replace(worker)
                 continue
             del running[task]
-            yield rows
+            yield answer.keep(folder.path) if isinstance(answer, Drawn) else answer
 
-    def _assign(self, queue: Queue, running: dict[Any, tuple[Any, Job]], folder: Path) -> None:
-        """Give every worker a job, then a second one."""
+    def _lost(self) -> tuple[type[Exception], ...]:
+        """What Ray raises if a worker died, or its machine with the results that it held."""
+        errors = self.ray.exceptions
+        return errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError
+
+    def _assign(self, queue: Queue, running: dict[Any, tuple[Any, Job]], folder: MarkedFolder) -> None:
+        """Give every worker a job, then a second one, and so on."""
         assigned = Counter(worker for worker, _ in running.values())
         for most in range(1, AHEAD + 1):
             for worker in self.crew.started:
@@ -184,25 +128,69 @@ class RayEngine:
                     running[worker.draw.remote(job, folder)] = worker, job
                     assigned[worker] += 1
 
-    def _first(self) -> Any:
-        """A worker, as soon as one has started."""
-        while not self.crew.started:
-            _, started = self.crew.wait([])
-            self._prepare(started)
-        return self.crew.started[0]
+    def _assembled(self) -> list[Any]:
+        """The workers, as soon as the ComfyUI of every one has started; without those whose process takes long.
 
-    def _prepare(self, worker: Any) -> None:
-        """Let a new worker start its ComfyUI while the driver does other things, and give it the pictures of the others."""
-        worker.prepare.remote()  # a failure comes again with its first job
-        for each in self._uploads:
-            self._ask(worker.upload.remote(*each))
+        Raises:
+            WorkersError: it does not start on one of the machines.
+        """
+        while self.crew.awaited() or not (self.crew.started or self._lacking):
+            _, started = self.crew.wait([])
+            if started is not None:
+                self._admit(started, self._uploads)
+        self._check_machines()
+        return list(self.crew.started)
+
+    def _admit(self, worker: Any, pictures: Iterable[tuple[str, bytes, str]]) -> None:
+        """Give a worker pictures, and let it say what it lacks for the first job. If it lacks anything, it is dismissed.
+
+        Another one is started for a worker that ends meanwhile, but not every time, since ComfyUI may have ended it.
+        """
+        try:
+            self._answer(worker.prepare.remote())
+            for each in pictures:
+                self._answer(worker.upload.remote(*each))
+            if self._first is not None:
+                self._answer(worker.check.remote(self._first))
+            return
+        except self.ray.exceptions.RayActorError as error:
+            self._ended += 1
+            if self._ended % TRIES:  # its machine may have died before Ray noticed
+                self.crew.replace(worker)
+                return
+            reason = f"a worker ended while its ComfyUI started: {error}\n{self.cluster.reasons()}"
+        except Exception as error:  # whatever keeps a ComfyUI from starting
+            reason = str(error)
+        self._lacking[self.crew.machines[worker]] = reason
+        self.crew.dismiss(worker)
+
+    def _check_machines(self) -> None:
+        """Raise WorkersError if a machine lacks something, with one line for each of them."""
+        if not self._lacking:
+            return
+        if self.is_alone:
+            raise WorkersError("\n".join(dict.fromkeys(self._lacking.values())))
+        lines = [f"  {machine}: {reason}" for machine, reason in sorted(self._lacking.items())]
+        what_to_do = "Put there what is missing, or take these machines out of the cluster with ray stop."
+        raise WorkersError("\n".join(["not every machine of the cluster can run this workflow.", *lines, what_to_do]))
+
+    def _join(self, worker: Any) -> None:
+        """A worker has started while others draw. What it lacks does not stop them."""
+        self._admit(worker, self._uploads)
+        if not self._lacking:
+            return
+        if not self.crew.started and not self.crew.awaited():
+            self._check_machines()
+        for machine, reason in self._lacking.items():
+            warn(f"{machine} is left out: {reason}")
+        self._lacking.clear()
 
     def _ask(self, task: Any) -> Any:
         """The answer of a worker that has no job yet."""
         try:
             return self._answer(task)
         except self.ray.exceptions.RayActorError as error:
-            raise WorkersError(f"a worker died while its ComfyUI started: {error}\n{self.cluster.reasons()}") from error
+            raise WorkersError(f"a worker died while it was asked: {error}\n{self.cluster.reasons()}") from error
 
     def _answer(self, task: Any) -> Any:
         """What a task returned. What it raised is raised here, without Ray's frame around it."""

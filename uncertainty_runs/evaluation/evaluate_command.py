@@ -7,7 +7,6 @@ from pathlib import Path
 from uncertainty.baselines import BASELINES
 
 from ..argument_types import Parser, positive
-from ..drawing import OneByOne
 from ..engine_options import add_engine, engines, stopping
 
 SERVER = "http://127.0.0.1:8188"
@@ -55,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     # Only here, since they need more packages than other commands do.
     from ..engines.http_server import Server
+    from ..engines.one_by_one import OneByOne
     from . import protocols
 
     own = arguments.comfyui or arguments.workers or arguments.address

@@ -1,4 +1,7 @@
-"""A pack for tests: its node makes a model fail once, at a chosen call of the network, and records that in a file."""
+"""A pack for tests: its node makes a model fail once, at a chosen call of the network, and records that in a file.
+
+Beside this file, another says that the network was called, and calls wait as long as a third one exists.
+"""
 
 import os
 import signal
@@ -28,6 +31,9 @@ class FailsOnce:
             calls += 1
             time.sleep(float(os.environ["BATCH_SLOW"]))
             happened = Path(os.environ["BATCH_FAULT"])
+            happened.with_suffix(".called").touch()
+            while happened.with_suffix(".wait").exists():
+                time.sleep(0.05)
             if calls == call and fault != "none" and not happened.exists():
                 happened.touch()
                 if fault == "death":  # as the system ends a process that takes too much memory
