@@ -11,10 +11,10 @@ from uncertainty.storage.records import ImageRecord
 from .terminal import printable
 
 TABLES = """
-CREATE TABLE groups (id INTEGER PRIMARY KEY, prompt_digest TEXT, fingerprint TEXT, prompt TEXT, file TEXT,
+CREATE TABLE groups (id INTEGER PRIMARY KEY, prompt_digest BLOB, fingerprint BLOB, prompt BLOB, file BLOB,
     UNIQUE (prompt_digest, fingerprint));
-CREATE TABLE images (id INTEGER PRIMARY KEY, group_id INTEGER, folder TEXT, file TEXT, value REAL, error REAL, bad REAL,
-    digest TEXT, seed TEXT, place INTEGER);
+CREATE TABLE images (id INTEGER PRIMARY KEY, group_id INTEGER, folder BLOB, file BLOB, value REAL, error REAL, bad REAL,
+    digest BLOB, seed BLOB, place INTEGER);
 """
 ADD = """
 INSERT INTO images VALUES (NULL, (SELECT id FROM groups WHERE prompt_digest = ? AND fingerprint = ?), ?, ?, ?, ?, ?, ?, ?, ?)
@@ -103,11 +103,12 @@ class Ranking:
         """Add an image that has the score."""
         value, error = image.scores[self.quantity]
         bad = (value if self.rule.reject == "highest" else -value) if math.isfinite(value) else None
-        group = ("" if self.across_prompts else image.prompt_digest or "", image.fingerprint)
-        seed = None if image.seed is None else str(image.seed)  # it may be larger than SQL's numbers
-        about = (image.path.parent.as_posix(), image.file, value, error, bad, image.digest, seed, image.place)
+        group = (_stored("" if self.across_prompts else image.prompt_digest or ""), _stored(image.fingerprint))
+        number = None if image.seed is None else str(image.seed)  # it may be larger than SQL's numbers
+        folder, file, digest, seed = map(_stored, (image.path.parent.as_posix(), image.file, image.digest, number))
         run = self._database.execute
-        run("INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?)", (*group, image.prompt, image.file))
+        run("INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?)", (*group, _stored(image.prompt), file))
+        about = (folder, file, value, error, bad, digest, seed, image.place)
         run(ADD, (*group, *about))
         self.count += 1
         self.width = max(self.width, len(printable(image.file)))
@@ -120,22 +121,35 @@ class Ranking:
 
     def groups(self) -> Iterator[Group]:
         """Groups in the order in which their first images were added."""
-        return (Group(*line) for line in self._database.execute(GROUPS))
+        for *texts, settings, count, number in self._database.execute(GROUPS):
+            digest, fingerprint, prompt, file = map(_text, texts)
+            yield Group(digest or "", fingerprint or "", prompt, file or "", settings, count, number)
 
     def images(self, group: Group) -> Iterator[Ranked]:
         """Images of a group, best first. Ties keep their order; those without a finite score come last."""
         query = "SELECT file, value, error, better, scored, kept FROM ranked WHERE group_id = ? ORDER BY rowid"
         for file, value, error, better, scored, kept in self._database.execute(query, (group.id,)):
             value, error = (math.nan if number is None else number for number in (value, error))  # SQL has no NaN
-            yield Ranked(file, value, error, better, scored, bool(kept))
+            yield Ranked(_text(file) or "", value, error, better, scored, bool(kept))
 
     def rejected(self) -> Iterator[ImageRecord]:
         """Images that are not kept, as far as they tell which file is theirs; those of one folder one after the other."""
-        query = """SELECT ranked.file, digest, seed, place, fingerprint FROM ranked JOIN groups ON groups.id = group_id
+        query = """SELECT ranked.file, digest, seed, fingerprint, place FROM ranked JOIN groups ON groups.id = group_id
             WHERE NOT kept ORDER BY folder, ranked.file"""
-        for file, digest, seed, place, fingerprint in self._database.execute(query):
-            yield ImageRecord({}, fingerprint, "", place, None if seed is None else int(seed), digest, file=file)
+        for *texts, place in self._database.execute(query):
+            file, digest, seed, fingerprint = map(_text, texts)
+            number = None if seed is None else int(seed)
+            yield ImageRecord({}, fingerprint or "", "", place, number, digest, file=file or "")
 
     def close(self) -> None:
         """Delete the file."""
         self._database.close()
+
+
+def _stored(text: str | None) -> bytes | None:
+    """A text for SQLite, which takes no lone surrogates: file names have them where they are no UTF-8, and prompts may."""
+    return None if text is None else text.encode("utf-8", "surrogatepass")
+
+
+def _text(stored: bytes | None) -> str | None:
+    return None if stored is None else stored.decode("utf-8", "surrogatepass")
