@@ -291,7 +291,7 @@ def ways(sampling: Sampling) -> dict[str, tuple[Callable[[], Any], Callable[[], 
         KEPT: (guided("exact"), lambda: changed(differentiation, "GRAPH_MEMORY", 0.0)),
         UNKEPT: (guided("exact"), lambda: changed(differentiation, "GRAPH_MEMORY", math.inf)),
         "guided, exact, recomputed": (
-            guided("exact"), lambda: changed(differentiation.versions, "streams_weights", lambda patcher: True),
+            guided("exact"), lambda: changed(differentiation, "are_streamed", lambda patcher: True),
         ),
         "guided, forward-only": (guided("forward_only"), nullcontext),
         "guided, joint graph (peer)": (lambda: JointGraph(sampling.window, sampling.steps, PROBES), nullcontext),

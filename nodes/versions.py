@@ -6,10 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 import comfy.model_management
-import comfy.ops
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 # Fields of a schema that versions after 0.3.75 have, with the first one: those without them would refuse the whole pack.
 NEWER = {"search_aliases": "0.11", "essentials_category": "0.15"}
@@ -19,30 +17,6 @@ def schema(**described: Any) -> io.Schema:
     """A node's schema, without what this version of ComfyUI does not know."""
     unknown = NEWER.keys() - {field.name for field in fields(io.Schema)}
     return io.Schema(**{name: value for name, value in described.items() if name not in unknown})
-
-
-def streams_weights(patcher: Any) -> bool:
-    """Whether weights may be streamed, layer by layer, through memory that is reused.
-
-    ComfyUI does so with what does not fit on the card and, in versions after 0.3.75 (dynamic VRAM), with any model there.
-    """
-    is_dynamic = getattr(patcher, "is_dynamic", None)
-    return bool(patcher.model.model_lowvram) or (is_dynamic is not None and bool(is_dynamic()))
-
-
-@contextmanager
-def lasting_weights() -> Iterator[None]:
-    """Within this context, streamed weights are copies, which nothing overwrites before a backward pass reads them."""
-    cast = comfy.ops.cast_bias_weight
-
-    def copied(*args: Any, **kwargs: Any) -> Any:
-        return tuple(part.clone() if isinstance(part, Tensor) else part for part in cast(*args, **kwargs))
-
-    comfy.ops.cast_bias_weight = copied
-    try:
-        yield
-    finally:
-        comfy.ops.cast_bias_weight = cast
 
 
 def free_memory(patcher: Any, device: torch.device) -> float:

@@ -40,9 +40,9 @@ class Noising:
         """The coefficients of so many copies of a batch, of shape (copies·B,)."""
         return self._unchecked(self.a.repeat(copies), self.b.repeat(copies))
 
-    def to(self, device: torch.device) -> "Noising":
-        """The coefficients on another device."""
-        return self._unchecked(*(value.to(device, non_blocking=True) for value in (self.a, self.b)))
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "Noising":
+        """The coefficients where ``move`` puts them, such as on a graphics card."""
+        return self._unchecked(move(self.a), move(self.b))
 
     def _unchecked(self, a: Tensor, b: Tensor) -> "Noising":
         """The same coefficients elsewhere. A second check would make the processor wait for a graphics card."""

@@ -19,7 +19,7 @@ def place(tile: Tensor, whole: Tensor) -> tuple[int, int] | None:
         whole: latents with the same first axes, at least as high and wide.
 
     Returns:
-        None if it fits nowhere, or at several places alike, as where it shows nothing.
+        None if it fits nowhere, or at several places alike, as where it shows nothing, or if anything is not finite.
     """
     if tile.ndim < IMAGES or tile.shape[:-PLANE] != whole.shape[:-PLANE]:
         return None
@@ -38,7 +38,7 @@ def place(tile: Tensor, whole: Tensor) -> tuple[int, int] | None:
     energy = _windows(whole.square().sum(0), height, width)
     different = (energy - 2 * shared + variation) / variation
     best = different.min()
-    if best > MOST_DIFFERENT or (different <= best + EQUAL).sum() > 1:
+    if not best <= MOST_DIFFERENT or (different <= best + EQUAL).sum() > 1:
         return None
     row, column = divmod(int(different.argmin()), different.shape[1])
     return column, row

@@ -58,11 +58,11 @@ class Recorder:
             self._values = {name: self._zeros(values.shape) for name, values in quantities.items()}
             self._errors = {name: torch.zeros(self.most, *values.shape) for name, values in errors.items()}
         row = 0 if self.keep == "sum" else len(self.steps)
-        copied = iter(_in_main_memory([*quantities.values(), *errors.values()]))
-        values = dict(zip(quantities, copied, strict=False))
-        missed = dict(zip(errors, copied, strict=True))
+        copied = _in_main_memory([*quantities.values(), *errors.values()])
+        values = dict(zip(quantities, copied[: len(quantities)], strict=True))
+        uncertain = dict(zip(errors, copied[len(quantities) :], strict=True))
         for name in self._values:
-            value, error = values[name], missed[name]
+            value, error = values[name], uncertain[name]
             if self.keep == "sum":
                 self._values[name][0] += value
                 self._errors[name][0] = torch.hypot(self._errors[name][0], error)

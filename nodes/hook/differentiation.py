@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
-from weakref import WeakSet
 
 import comfy.model_management
 import torch
@@ -23,6 +22,7 @@ from .measurement import measure, measure_around
 from .model_call import Call
 from .out_of_memory import OutOfMemory, named_out_of_memory
 from .recompute import recomputed_blocks
+from .streamed_weights import are_streamed, lasting_weights
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 # Flux, LTX-Video), 34 (Wan 2.1), see benchmarks/full_size.py. If it is too low, the gradient is computed again with less memory.
 GRAPH_MEMORY = 20
 
+# The same where each block is computed again. Counted: 2.0 (SD3.5) to 3.6 (SDXL).
+RECOMPUTED_MEMORY = 4
+
 SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is slower."
 
 # Part of autograd's message for networks that write over what it saved. Copies of that cost time, so only they get them, and what
 # other packs attach, which might write where autograd does not see it.
 OVERWRITTEN = "modified by an inplace operation"
-
-# Networks that write over saved activations, so that later runs need not find out again.
-_OVERWRITING: WeakSet[nn.Module] = WeakSet()
 
 # Parts of autograd's messages for operations that cannot be differentiated.
 WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
@@ -58,6 +58,7 @@ class Differentiation:
         self.quantity = quantity
         self.used = "forward_only" if mode == "forward_only" else "exact"
         self._may_fall_back = mode == "auto"
+        self._overwrites = False
         self._one_by_one = False
         self._recompute = False
         self._streamed = False
@@ -76,15 +77,15 @@ class Differentiation:
             check_ordinary(networks(guider))
         except NoGradient as reason:
             self._fall_back(reason)
-        self._streamed = any(versions.streams_weights(patcher) for patcher in (guider.model_patcher, *guider.loaded_models))
-        # Block by block, so that never more than the weights of one block are copied.
+        self._streamed = any(are_streamed(patcher) for patcher in (guider.model_patcher, *guider.loaded_models))
+        # Block by block, so that at once only one block's weights are copied, beside those outside of blocks.
         self._recompute = self._streamed
 
     def measure(self, call: Call, settings: RunSettings) -> tuple[Estimate, int, KeptGraph | None]:
         """Measure a call that will be guided, with the graph for its gradient if memory is ample for that of all probes."""
         if self._keeps_graph(call, settings.samples):
             graph = KeptGraph()
-            overwrites = call.guider.inner_model in _OVERWRITING or attached.foreign(call.guider, call.options)
+            overwrites = self._overwrites or attached.foreign(call.guider, call.options)
             try:
                 # No gradient is asked for but that of the network.
                 with self._differentiable(call.guider), torch.no_grad(), written_over() if overwrites else nullcontext():
@@ -138,24 +139,25 @@ class Differentiation:
     def _exact(self, guider: Any, score: Denoiser, probes: Probes, probes_per_call: int, kept: KeptGraph | None) -> Tensor:
         """The exact gradient, computed with less memory each time memory runs out."""
         while True:
-            at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, GRAPH_MEMORY)
+            needed = RECOMPUTED_MEMORY if self._recompute else GRAPH_MEMORY
+            at_once = 1 if self._one_by_one else fitting(guider, probes.center, probes_per_call, needed)
             try:
                 with self._differentiable(guider):
                     # Only sigma is saved for the backward pass, so it alone must become an ordinary tensor.
                     return exact_gradient(score, replace(probes, sigma=probes.sigma.clone()), at_once, self.quantity, kept)
             except OutOfMemory as error:
-                if self._recompute:
+                if self._recompute and at_once == 1:
                     raise NoGradient(
                         f"the backward pass of {len(probes.center)} images does not fit into memory; try a smaller batch"
                     ) from error
-                self._recompute = at_once == 1 and kept is None
+                recompute_now = at_once == 1 and kept is None
+                self._recompute = self._recompute or recompute_now
                 self._one_by_one = True
-                how = "recomputation" if self._recompute else "one probe at a time"
-                log.warning(SLOWER, how)
+                log.warning(SLOWER, "recomputation" if recompute_now else "one probe at a time")
             except RuntimeError as error:
                 if kept is None or OVERWRITTEN not in str(error):
                     raise
-                _OVERWRITING.add(guider.inner_model)
+                self._overwrites = True  # not known to later runs, whose images would differ from the first one's by rounding
             finally:
                 if kept is not None:
                     kept.forget()  # the callers hold it too
@@ -171,7 +173,7 @@ class Differentiation:
         """
         parts = networks(guider)
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
-        weights = versions.lasting_weights() if self._streamed else nullcontext()
+        weights = lasting_weights() if self._streamed else nullcontext()
         try:
             with (
                 named_out_of_memory(), torch.inference_mode(False), ordinary_weights(parts), versions.differentiable(),

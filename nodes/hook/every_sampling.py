@@ -1,5 +1,6 @@
 """Runs that begin whenever a model is sampled, by whatever node of whatever pack."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ from .probe_options import KEY
 from .recording import Measured, Recording
 from .sampling_hook import UncertaintyRun
 
+log = logging.getLogger(__name__)
+
+NOT_STARTED = "measuring could not begin; the log says why."
 PACKED = "latent_image packs several latents (video with sound), which cannot be"
 
 
@@ -74,23 +78,45 @@ def record_every_sampling(model: ModelPatcher, settings: RunSettings, recording:
 
     @contextmanager
     def recorded(sampling: Sampling) -> Iterator[None]:
-        node = recording.sampling_node()
-        if sampling.packed:
-            yield
-            node.measured.append(Measured(None, f"{PACKED} measured yet.", None))
-            return
-        described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
-        run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
-        latent = sampling.latent_image.detach().to("cpu", copy=True)
-        sampling.observe(run)
+        started = None
+        with _without_stopping():
+            started = _start(sampling, settings)
         yield
-        sampling.check_reached(run)
-        if run.has_map:
-            node.measured.append(Measured(run.uncertainty_map(), "", latent))
-        else:
-            node.measured.append(Measured(None, run.why_no_map(described["sampler"]), latent))
+        with _without_stopping():
+            measured = Measured(None, NOT_STARTED, None) if started is None else _result(sampling, *started)
+            recording.add(measured)
 
     return _around_every_sampling(model, recorded)
+
+
+@contextmanager
+def _without_stopping() -> Iterator[None]:
+    """Another pack's sampler must finish its image, whatever happens to the map."""
+    try:
+        yield
+    except Exception:  # of any kind, as in all that surrounds another pack's sampling
+        log.exception("recording uncertainty failed; the image is not affected.")
+
+
+def _start(sampling: Sampling, settings: RunSettings) -> "tuple[_Watching | None, Tensor | None]":
+    """A run that watches the sampling, which is about to begin, and the latent that it begins with."""
+    if sampling.packed:
+        return None, None
+    described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
+    run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
+    latent = sampling.latent_image.detach().to("cpu", copy=True)
+    sampling.observe(run)
+    return run, latent
+
+
+def _result(sampling: Sampling, run: "_Watching | None", latent: Tensor | None) -> Measured:
+    """What a run found, when the sampling is over."""
+    if run is None:
+        return Measured(None, f"{PACKED} measured yet.", None)
+    sampling.check_reached(run)
+    if run.has_map:
+        return Measured(run.uncertainty_map(), "", latent)
+    return Measured(None, run.why_no_map(run.described["sampler"]), latent)
 
 
 class _Watching(UncertaintyRun):
@@ -99,6 +125,8 @@ class _Watching(UncertaintyRun):
     def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
         try:
             super()._prepare(guider, sigmas, noise, denoise_mask)
+        except ValueError as error:  # as for a tile outside of the mask
+            self.failure = str(error)
         except Exception as error:
             self._lose_map(error)
 

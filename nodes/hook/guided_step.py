@@ -13,6 +13,7 @@ from ...uncertainty.probes import Probes, probe_noise
 from ...uncertainty.thresholds import Thresholds
 from .differentiation import Differentiation
 from .model_call import Call, stream
+from .transfer import sent
 
 CONTROL_STREAM = 0x636F6E74  # keeps the noise of control arms independent of the probes
 
@@ -80,9 +81,8 @@ class RunGuidance:
     def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The elements and the gradient with which a control arm replaces the chosen ones."""
         apart = stream(self.settings.seed, CONTROL_STREAM)
-        (drawn,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images).to(
-            call.x.device, non_blocking=True
-        )
+        (noise,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images)
+        drawn = sent(noise, call.x.device)
         if self.settings.options.control == "random_mask":
             return random_elements(chosen, drawn, call.mask), gradient
         return chosen, random_direction(gradient, chosen, drawn)

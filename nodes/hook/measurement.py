@@ -11,6 +11,7 @@ from ...uncertainty.options import RunSettings
 from ...uncertainty.probes import BothScores, probe_noise
 from .model_call import Call
 from .out_of_memory import or_one_by_one
+from .transfer import sent
 
 
 def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
@@ -28,9 +29,10 @@ def measure_around(call: Call, settings: RunSettings, around: Callable[[BothScor
 def _start(call: Call, settings: RunSettings) -> tuple[Tensor, Tensor]:
     """The probe noise, (M, B, C, *spatial), and the noise prediction at x, (B, C, *spatial)."""
     orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
-    noise = probe_noise(
+    drawn = probe_noise(
         call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
-    ).to(call.x.device, non_blocking=True)
+    )
+    noise = sent(drawn, call.x.device)
     guided = settings.options.score_source == "guided"
     center = call.level.noise_prediction(call.x, call.denoised) if guided else call.score(call.x, call.sigma)
     return noise, center

@@ -7,6 +7,7 @@ which is kept with the model it belongs to, follows the same rule:
 - a node that is executed again replaces what it recorded before;
 - what nodes recorded that are not in the prompt, with other seeds or in other workflows, is kept within ``ROOM``, as ComfyUI may
   use their results again. What is dropped is named when it is asked for;
+- so is what a node recorded that is in the prompt but was left out by a switch, until a node before it changes;
 - a collecting node receives what nodes before it recorded, and nothing else, whatever other prompts did with the same model.
 
 A script that calls nodes itself has no such graph: everything is then kept and collected, in order.
@@ -22,6 +23,8 @@ from .running_node import RunningNode
 
 # Bytes of maps.
 ROOM = 256 * 2**20
+# Executions of nodes that are not in the prompt, with maps or only named.
+MOST_ELSEWHERE = 1000
 DROPPED = "its maps were dropped to save memory before its result was used again. Change its seed to sample again."
 
 
@@ -71,6 +74,15 @@ class SamplingNode:
         """Bytes that it takes."""
         return sum(measured.size for measured in self.measured)
 
+    def make_room(self) -> None:
+        """Drop the oldest maps beyond ``ROOM``."""
+        taken = self.size
+        for index, measured in enumerate(self.measured):
+            if taken <= ROOM:
+                return
+            taken -= measured.size
+            self.measured[index] = Measured(None, DROPPED, None)
+
 
 class Recording:
     """The samplings of one model."""
@@ -78,7 +90,14 @@ class Recording:
     def __init__(self) -> None:
         self._nodes: list[SamplingNode] = []
 
-    def sampling_node(self) -> SamplingNode:
+    def add(self, measured: Measured) -> None:
+        """Add a sampling of the running node."""
+        node = self._sampling_node()
+        node.measured.append(measured)
+        if node.node is None:
+            node.make_room()
+
+    def _sampling_node(self) -> SamplingNode:
         """That of the running node, without what it recorded when it was executed before."""
         now = RunningNode.now()
         key = (None, None) if now is None else (now.prompt, now.node)
@@ -115,7 +134,10 @@ class Recording:
     def _make_room(self, there: set[str]) -> None:
         """Drop maps of nodes that are not in the prompt, the oldest first."""
         taken = sum(known.size for known in self._nodes)
-        for known in self._nodes:
-            if taken > ROOM and not known.signatures & there:
+        elsewhere = [known for known in self._nodes if not known.signatures & there]
+        for known in elsewhere:
+            if taken > ROOM:
                 taken -= known.size
                 known.measured = [Measured(None, DROPPED, None)]
+        for known in elsewhere[:-MOST_ELSEWHERE]:
+            self._nodes.remove(known)

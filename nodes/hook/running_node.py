@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,22 +49,35 @@ class RunningNode:
         It decides, as in ComfyUI, whether the results of a node can be used again.
         """
         digests: dict[str, str] = {}
-
-        def digest(node: str) -> str:
-            if node not in digests:
-                found = self.graph.get_node(node) if self.graph.has_node(node) else {"class_type": None, "inputs": {}}
-                inputs = {
-                    name: [digest(value[0]), value[1]] if is_link(value) else {"value": value}
-                    for name, value in found["inputs"].items()
-                }
-                # ComfyUI notes in the prompt what nodes say of files that they read.
-                text = json.dumps([found["class_type"], inputs, found.get("is_changed")], sort_keys=True, default=repr)
-                digests[node] = hashlib.sha256(text.encode()).hexdigest()
-            return digests[node]
-
-        for node in self.graph.all_node_ids():
-            digest(node)
+        for node in self._sources_first(self.graph.all_node_ids()):
+            found = self.graph.get_node(node) if self.graph.has_node(node) else {"class_type": None, "inputs": {}}
+            inputs = {
+                # In a circle, which ComfyUI tolerates where nothing needs it, a source has no digest yet.
+                name: [digests.get(value[0]), value[1]] if is_link(value) else {"value": value}
+                for name, value in found["inputs"].items()
+            }
+            # ComfyUI notes in the prompt what nodes say of files that they read, or a NaN of those that always run.
+            changed = found.get("is_changed")
+            always = self.prompt if _has_nan(changed) else None
+            text = json.dumps([found["class_type"], inputs, changed, always], sort_keys=True, default=repr)
+            digests[node] = hashlib.sha256(text.encode()).hexdigest()
         return digests
+
+    def _sources_first(self, nodes: Iterable[str]) -> list[str]:
+        """Some nodes and all that they depend on, each after those that it depends on itself."""
+        seen: set[str] = set()
+        order: list[str] = []
+        waiting = [(node, False) for node in nodes]
+        while waiting:
+            node, is_ready = waiting.pop()
+            if is_ready:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                given = self.graph.get_node(node)["inputs"] if self.graph.has_node(node) else {}
+                sources = [value[0] for value in given.values() if is_link(value)]
+                waiting += [(node, True), *((source, False) for source in reversed(sources))]
+        return order
 
     def lineage(self, node: str) -> Iterator[str]:
         """A node, the node that was expanded to it, and so on."""
@@ -77,17 +91,16 @@ class RunningNode:
 
         With each come the signatures of itself and of what it was expanded to.
         """
-        found: dict[str, set[str]] = {}
-
-        def visit(node: str) -> None:
-            for value in self.graph.get_node(node)["inputs"].values() if self.graph.has_node(node) else ():
-                if is_link(value) and value[0] not in found:
-                    visit(value[0])
-                    found[value[0]] = set()
-
-        visit(self.node)
+        found: dict[str, set[str]] = {node: set() for node in self._sources_first([self.node]) if node != self.node}
         for node in self.graph.all_node_ids():
             for parent in self.lineage(node):
                 if parent in found:
                     found[parent].add(self.signatures[node])
         return found
+
+
+def _has_nan(value: Any) -> bool:
+    """Whether a NaN is in it, which equals nothing."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_nan, value))
+    return isinstance(value, float) and math.isnan(value)

@@ -13,6 +13,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from .moment import Moment
 from .probe_options import KEY, with_prediction_of, with_predictions, without_state
 from .seen_call import SeenCall
 from .step_count import StepCount
+from .transfer import sent
 
 log = logging.getLogger(__name__)
 
@@ -252,11 +254,7 @@ class UncertaintyRun:
         self.kept.clear()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(self.steps.total)
-        folder = Path(folder_paths.get_temp_directory()) / KEY
-        self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
         self.drift = Drift(self.steps.total)
-        self.model = model_digest(guider.inner_model)
-        self.prompt = prompt_digest(guider.original_conds)
         self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
@@ -289,7 +287,11 @@ class UncertaintyRun:
             log.warning("live_preview shows no map, because %s could notice probes during sampling.", names)
 
     def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
-        """Check that this run can be measured or guided, and take its mask; raise ValueError if it cannot."""
+        """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
+        folder = Path(folder_paths.get_temp_directory()) / KEY
+        self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
+        self.model = model_digest(guider.inner_model)
+        self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
         self._take_mask(denoise_mask)
 
@@ -392,11 +394,11 @@ class UncertaintyRun:
         guider = seen.executor.class_obj
         scaling = guider.inner_model.model_sampling.noise_scaling
         predict = self._predictor(seen.executor, seen.options, seen.seed)
-        x, timestep, denoised = (tensor.to(seen.device, non_blocking=True) for tensor in (seen.x, seen.timestep, seen.denoised))
+        x, timestep, denoised = (sent(tensor, seen.device) for tensor in (seen.x, seen.timestep, seen.denoised))
 
         def noising(levels: Tensor) -> Noising:
             # In main memory, where checking the coefficients makes nothing wait.
-            return from_noise_scaling(scaling, levels).to(seen.device)
+            return from_noise_scaling(scaling, levels).moved(partial(sent, device=seen.device))
 
         return Call(
             guider=guider,
@@ -412,7 +414,7 @@ class UncertaintyRun:
             passes_per_call=self._probes_per_call(guider, seen.options, x),
             predictions=seen.predictions,
             options=seen.options,
-            mask=None if self.mask is None else self.mask.to(x.device),
+            mask=None if self.mask is None else sent(self.mask, x.device),
             evaluations=self.evaluations,
         )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .model_call import Baseline
+from .transfer import kept
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,12 @@ class SeenCall:
     def copied(self, baselines: Sequence[Baseline]) -> "SeenCall":
         """A copy in main memory for these baselines, which is safe from whatever the sampler does next.
 
-        From a graphics card it may still be on its way: only work that is queued there, such as copying it back, may read it.
+        Without the predictions that CFG combined, which none of them needs. What is kept must be sent back before it is read.
         """
-
-        def copy(tensor: Tensor) -> Tensor:
-            there = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
-            return there.copy_(tensor.detach(), non_blocking=True)
-
         return replace(
             self,
-            x=copy(self.x),
-            denoised=copy(self.denoised),
-            predictions=[copy(prediction) for prediction in self.predictions] if baselines else (),
+            x=kept(self.x),
+            denoised=kept(self.denoised),
+            predictions=(),
             baselines=baselines,
         )

@@ -14,7 +14,8 @@ from .sampling_names import named
 
 NOTHING = (
     "There are no maps, because no node that leads to `after` sampled the recorded model. Connect the MODEL of Record "
-    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`."
+    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`. Nodes that sample in a thread of "
+    "their own cannot be followed."
 )
 
 
@@ -83,7 +84,7 @@ class UncertaintyCollect(io.ComfyNode):
     def execute(cls, recording: list[Recording], after: list[Any], whole: Sequence[dict] = ()) -> io.NodeOutput:
         for each in recording:
             node_inputs.check_types(recording=each)
-        wholes = [latent["samples"] for latent in whole if not latent["samples"].is_nested]
+        wholes = [latent["samples"].cpu() for latent in whole if not latent["samples"].is_nested]
         found = [each for one in recording for each in named(one, wholes)]
         report = "\n".join(f"{name}: {_told(sampling)}" for name, sampling in found) or NOTHING
         measured = [(name, sampling.map) for name, sampling in found if sampling.map is not None]

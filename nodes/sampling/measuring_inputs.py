@@ -59,7 +59,7 @@ def inputs(strength: float = 0.0, window: tuple[float, float] = EARLY) -> list[i
 
 
 def only_measuring() -> list[io.Input]:
-    """Those of them that a node needs which never guides."""
+    """The inputs of a node that only measures."""
     return [
         samples(),
         *map(versions.advanced, node_inputs.window_inputs(*EARLY, "Step i is measured if start ≤ i/steps < end.")),
@@ -70,7 +70,7 @@ def only_measuring() -> list[io.Input]:
 
 
 def samples() -> io.Input:
-    """M."""
+    """How many probes are drawn, M."""
     return io.Int.Input(
         "samples",
         default=5,

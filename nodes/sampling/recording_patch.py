@@ -11,7 +11,7 @@ from ..hook.every_sampling import record_every_sampling
 from ..hook.recording import Recording
 from . import measuring_inputs
 
-# Of the guidance that this node does without: the samplers' default.
+# The samplers' default. Only guidance uses it, and a recording does not guide.
 PERCENTILE = 95.0
 
 

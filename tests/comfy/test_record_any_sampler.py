@@ -158,7 +158,32 @@ def test_a_sampling_without_a_map_is_named_and_the_others_come_out(
     sampling.plain(loaded, model=model)
     maps, _, names, report = collect(recording)
     assert len(maps) == 1 and names == ["sampling, 2 of 2, latent 8×8"]
-    assert report.startswith("sampling, 1 of 2, latent 8×8: no map, because measuring it failed: the noise mask is empty")
+    assert report.startswith("sampling, 1 of 2, latent 8×8: no map, because the noise mask is empty")
+
+
+def test_a_sampling_that_cannot_be_described_is_finished(
+    loaded_models: dict[str, Loaded], record: Callable, collect: Callable
+) -> None:
+    from comfy.samplers import CFGGuider, sampler_object
+
+    class Odd:
+        """An attribute of another pack's guider."""
+
+        @property
+        def size(self) -> int:
+            raise RuntimeError("not now")
+
+    def sampled(model: Any) -> torch.Tensor:
+        guider, sampler = CFGGuider(model), sampler_object("euler")
+        guider.set_conds(loaded.positive, loaded.negative)
+        guider.odd = Odd()
+        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([2.0, 1.0, 0.0]))
+
+    loaded = loaded_models["sd15"]
+    noise = torch.randn(1, 4, 8, 8)
+    model, recording = record(loaded.model)
+    assert torch.equal(sampled(model), sampled(loaded.model))
+    assert "no map, because measuring could not begin" in collect(recording)[3]
 
 
 def test_what_goes_past_the_model_has_no_map(loaded_models: dict[str, Loaded], record: Callable, collect: Callable) -> None:

@@ -59,7 +59,7 @@ class Prompt:
         for node in nodes:
             with self.within(node):
                 found = self.hook.Measured(made(1), "", torch.zeros(1, 4, 8, 8))
-                self.recording.sampling_node().measured.append(found)
+                self.recording.add(found)
         return self
 
     def collected(self) -> list[tuple[str, list[Any]]]:
@@ -125,8 +125,46 @@ def test_what_a_script_samples_is_kept_in_order_and_no_prompt_receives_it(
 ) -> None:
     after = prompt("1", a=1)
     recording = after.recording
-    recording.sampling_node().measured.append(hook.Measured(None, "first", None))
-    recording.sampling_node().measured.append(hook.Measured(None, "second", None))
+    recording.add(hook.Measured(None, "first", None))
+    recording.add(hook.Measured(None, "second", None))
     (node,) = recording.before_running_node()
     assert [each.failure for each in node.measured] == ["first", "second"]
     assert after.collected() == []
+
+
+def test_a_script_keeps_the_latest_maps_within_the_room(
+    prompt: Callable[..., Prompt], hook: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = prompt("1", a=1).recording
+    one = hook.Measured(made(1), "", None)
+    monkeypatch.setattr(hook, "ROOM", 2 * one.size)
+    for _ in range(4):
+        recording.add(one)
+    (node,) = recording.before_running_node()
+    assert [each.failure for each in node.measured] == [hook.DROPPED, hook.DROPPED, "", ""]
+
+
+def test_what_always_runs_never_brings_a_map_of_another_prompt(prompt: Callable[..., Prompt]) -> None:
+    def prompted(number: str) -> Prompt:
+        made_of = prompt(number, a=1, b=1)
+        made_of.graph.get_node("a")["is_changed"] = [float("nan")]
+        return made_of
+
+    first = prompted("1").sample("a", "b")
+    assert len(first.collected()) == 2
+    assert prompted("2").collected() == []
+
+
+def test_old_executions_are_forgotten(prompt: Callable[..., Prompt], hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "MOST_ELSEWHERE", 3)
+    for seed in range(10):
+        last = prompt(str(seed), a=seed).sample("a")
+    assert len(last.recording._nodes) <= 3 + 1
+    assert len(last.collected()) == 1
+
+
+def test_circles_and_long_chains_are_no_obstacle(prompt: Callable[..., Prompt]) -> None:
+    long = prompt("1", **{f"n{index}": index for index in range(3000)}).sample("n2999")
+    long.graph.original_prompt["one"] = {"class_type": "Reroute", "inputs": {"value": ["other", 0]}}
+    long.graph.original_prompt["other"] = {"class_type": "Reroute", "inputs": {"value": ["one", 0]}}
+    assert [title for title, _ in long.collected()] == ["KSampler (n2999)"]

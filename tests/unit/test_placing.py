@@ -50,3 +50,12 @@ def test_a_cut_that_fits_at_several_places_is_not_placed(whole: Tensor) -> None:
     assert place(torch.full((1, 4, 8, 8), 3.0), torch.full((1, 4, 32, 32), 3.0)) is None
     empty = torch.zeros(1, 4, 8, 8)
     assert place(empty, whole) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nothing_is_placed_beside_numbers_that_are_not_finite(whole: Tensor, value: float) -> None:
+    cut, broken = whole[..., 4:20, 4:20].clone(), whole.clone()
+    broken[0, 0, 0, 0] = value
+    assert place(cut, broken) is None
+    cut[0, 0, 0, 0] = value
+    assert place(cut, whole) is None

@@ -8,6 +8,7 @@ from torch import Tensor
 from ....uncertainty.baselines import prompt_information
 from ....uncertainty.probes import probe_noise, score_probes_both
 from ..model_call import Call, stream
+from ..transfer import sent
 from .summed_score import SummedScore
 
 PROMPTS = ("positive", "negative")
@@ -34,9 +35,9 @@ class PromptInformation(SummedScore):
         """Map of the information in M probes of the image, noised to an earlier level."""
         early = prompt_information.level_step(call.step, len(self.schedule) - 1)
         levels = self.schedule[early].expand_as(call.levels)
-        level, sigma = call.noising(levels), levels.to(call.sigma)
+        level, sigma = call.noising(levels), sent(levels.to(call.sigma.dtype), call.x.device)
         seed = stream(self.settings.seed, _STREAM)
         noise = probe_noise(call.x.shape[1:], self.settings.samples, seed, early, 0, call.images, orthogonally=True)
-        perturbed = level.noised(call.denoised, noise.to(call.x))
+        perturbed = level.noised(call.denoised, sent(noise, call.x.device))
         prompted, unprompted = score_probes_both(partial(call.denoised_under, PROMPTS), perturbed, sigma, call.passes_per_call)
         return prompt_information.information(prompted, unprompted, call.denoised, call.mask)
