@@ -131,8 +131,8 @@ def run_all(folder: Path) -> dict[str, Any]:
 
 
 def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float]]:
-    """Of each way of starting, how far map, guidance and image are from the reference's."""
-    reference = _tensors(folder, REFERENCE)
+    """Of each way of starting, how far map, guidance and image are from the processor's or, without it, the card's in float32."""
+    reference = next((found for name in (REFERENCE, "float32") if (found := _tensors(folder, name))), {})
     found = {}
     for name in names:
         tensors = _tensors(folder, name)
@@ -190,7 +190,7 @@ def memory_table(sizes: dict[str, Any]) -> str:
 
 
 def _ways(sizes: dict[str, Any]) -> list[str]:
-    return list(next(iter(sizes.values()))["peak"])
+    return list(dict.fromkeys(way for row in sizes.values() for way in row["peak"]))
 
 
 def _reason(row: dict[str, Any], way: str) -> str:
@@ -200,7 +200,7 @@ def _reason(row: dict[str, Any], way: str) -> str:
 
 def outside_table(sizes: dict[str, Any]) -> str:
     """Milliseconds of what is no model call, and as a share of the calls of one measured step."""
-    parts = list(next(iter(sizes.values()))["outside"])
+    parts = list(dict.fromkeys(part for row in sizes.values() for part in row["outside"]))
     lines = []
     for name, row in sizes.items():
         inside = 5 / 6 * median(row["seconds"][PLAIN])
@@ -262,7 +262,9 @@ def main() -> None:
     }
     sizes = {name: row for name, row in found["sizes"].items() if name != "failed"}
     shown = {title: table(sizes) for title, table in tables.items()}
-    shown["SD1.5 against the processor in float32"] = agreement_table(found)
+    if "failed" in found["sizes"]:
+        shown[f"Models after {', '.join(sizes) or 'none'} were not run"] = found["sizes"]["failed"]
+    shown["SD1.5 against float32"] = agreement_table(found)
     shown["Where the host waits for the card"] = waits_table(found["waits"])
     print(results.heading("gpu"))
     results.write_table("gpu", "\n\n".join(f"**{title}**\n\n{table}" for title, table in shown.items()))

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import nodes as comfy_nodes
-from dev.bootstrap import ROOT, comfyui
+from dev.bootstrap import ROOT
 
 from .architectures import ARCHITECTURES, Architecture
 from .gpu import FOUND, GIB, PLAIN, TENSORS, WEIGHTS
@@ -166,8 +166,10 @@ def peak_memory(found: dict[str, int], name: str) -> Iterator[None]:
         return
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    yield
-    found[name] = torch.cuda.max_memory_allocated() - before
+    try:
+        yield
+    finally:
+        found[name] = torch.cuda.max_memory_allocated() - before
 
 
 def synchronisations(folder: Path) -> None:
@@ -195,7 +197,7 @@ def _waits(sampling: Sampling, window: tuple[float, float], strength: float, kep
             frames = [frame for frame in traceback.extract_stack() if "site-packages" not in frame.filename]
             asked = next(frame for frame in reversed(frames) if frame.filename not in (__file__, warnings.__file__))
             path = Path(asked.filename).resolve()
-            if path.is_relative_to(ROOT) and not path.is_relative_to(comfyui()):
+            if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ("uncertainty", "nodes"):
                 counts[f"{path.relative_to(ROOT)}:{asked.lineno}"] += 1
 
     sampling.window = window
@@ -203,8 +205,10 @@ def _waits(sampling: Sampling, window: tuple[float, float], strength: float, kep
         warnings.simplefilter("always")
         warnings.showwarning = count
         torch.cuda.set_sync_debug_mode("warn")
-        sampling(sampling.run(strength, keep_maps=kept).attach)
-        torch.cuda.set_sync_debug_mode("default")
+        try:
+            sampling(sampling.run(strength, keep_maps=kept).attach)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
     return counts
 
 

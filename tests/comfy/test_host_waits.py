@@ -23,7 +23,9 @@ def reads(loaded: Loaded, sampling: Sampling, window: tuple[float, float], **cha
         model = loaded.model.clone()
         model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "follow", follow)
         _, measured, _ = sampling.node(loaded, model=model, window_start=window[0], window_end=window[1], **changed)
-    return len(measured.steps), dict(found.lines)
+    # Its copies wait only where ComfyUI does not trust the device, such as here.
+    lines = {line: count for line, count in found.lines.items() if not line.startswith("nodes/hook/transfer.py")}
+    return len(measured.steps), lines
 
 
 @pytest.mark.parametrize(("strength", "most"), [(0.0, 1), (1.0, 2)])

@@ -16,6 +16,11 @@ from torch.utils._pytree import tree_leaves
 PACK = Path(__file__).resolve().parents[2]
 
 
+ATEN = torch.ops.aten
+# What needs a value, or as many elements as are true.
+READING = {ATEN._local_scalar_dense, ATEN.equal, ATEN.is_nonzero, ATEN.nonzero, ATEN.masked_select}
+
+
 class HostReads(TorchDispatchMode):
     """Follows what is computed from some tensors, which stand for those on a card, until it is copied with ``cpu()``.
 
@@ -51,9 +56,7 @@ class HostReads(TorchDispatchMode):
             for leaf in tree_leaves(made):
                 if isinstance(leaf, Tensor):
                     self.follow(leaf)
-            if not isinstance(made, Tensor) and func.overloadpacket in (
-                torch.ops.aten._local_scalar_dense, torch.ops.aten.equal, torch.ops.aten.is_nonzero,
-            ):  # fmt: skip
+            if func.overloadpacket in READING:
                 self.count()
         return made
 
@@ -61,7 +64,7 @@ class HostReads(TorchDispatchMode):
 @contextmanager
 def host_reads() -> Iterator[HostReads]:
     """Within this context, reads are counted."""
-    mode, copy = HostReads(), Tensor.cpu
+    mode, copy, to_list, to = HostReads(), Tensor.cpu, Tensor.tolist, Tensor.to
 
     def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not mode.follows(tensor):
@@ -71,6 +74,18 @@ def host_reads() -> Iterator[HostReads]:
         here.numpy()[...] = tensor.detach().numpy()  # past the mode: what was copied is no longer on the card
         return here
 
+    def listed(tensor: Tensor) -> Any:
+        if mode.follows(tensor):
+            mode.count()
+        return to_list(tensor)
+
+    def moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args[:1] in (("cpu",), (torch.device("cpu"),)) and not kwargs.get("non_blocking") and mode.follows(tensor):
+            mode.count()
+        return to(tensor, *args, **kwargs)
+
     with pytest.MonkeyPatch.context() as patched, mode:
         patched.setattr(Tensor, "cpu", counted)
+        patched.setattr(Tensor, "tolist", listed)
+        patched.setattr(Tensor, "to", moved)
         yield mode
