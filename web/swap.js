@@ -19,8 +19,6 @@ const MEASURING = {
 };
 const PLAIN = Object.fromEntries(Object.entries(MEASURING).map(([plain, measuring]) => [measuring, plain]));
 const MAP = "UNCERTAINTY";
-// What the links at the border of a subgraph have in place of a node.
-const [SUBGRAPH_INPUT, SUBGRAPH_OUTPUT] = [-10, -20];
 
 /**
  * What the context menu of a node offers.
@@ -69,7 +67,7 @@ function moveInputs(graph, from, to) {
   for (const { name, link: id } of from.inputs ?? []) {
     const [link, slot] = [id == null ? undefined : graph.getLink(id), to.findInputSlot(name)];
     if (!link || slot < 0) continue;
-    if (link.origin_id === SUBGRAPH_INPUT) border(graph).inputNode.slots[link.origin_slot].connect(to.inputs[slot], to, link.parentId);
+    if (link.originIsIoNode) border(graph).inputNode.slots[link.origin_slot].connect(to.inputs[slot], to, link.parentId);
     else graph.getNodeById(link.origin_id)?.connect(link.origin_slot, to, slot, link.parentId);
   }
 }
@@ -82,7 +80,7 @@ function moveOutputs(graph, from, to) {
       const link = graph.getLink(id);
       if (!link) continue;
       const target = graph.getNodeById(link.target_id);
-      if (link.target_id === SUBGRAPH_OUTPUT) border(graph).outputNode.slots[link.target_slot].connect(to.outputs[slot], to, link.parentId);
+      if (link.targetIsIoNode) border(graph).outputNode.slots[link.target_slot].connect(to.outputs[slot], to, link.parentId);
       else if (target) to.connect(slot, target, link.target_slot, link.parentId);
     }
   }

@@ -52,6 +52,25 @@ def test_each_of_two_stages_is_swapped(each_front_end: "FrontEnd") -> None:
     assert each_front_end.complaints == []
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_sampler_alone_in_a_subgraph_keeps_its_links(each_front_end: "FrontEnd") -> None:
+    """All of its links lead to the border of the subgraph, whose id is a number or a text."""
+    each_front_end.open(EXAMPLES / "best_of_16.json")
+    each_front_end.node("UncertaintyKSampler").on(CHOOSE, BACK)
+    sampler = each_front_end.node("KSampler")
+    before = each_front_end.exported()[sampler.id]["inputs"]
+    sampler.on("(node) => node.graph.convertToSubgraph(new Set([node]))")
+    each_front_end.page.evaluate(
+        f"({CHOOSE})(window.app.graph.nodes.find(({{ subgraph }}) => subgraph).subgraph.nodes[0], '{HERE}')"
+    )
+    after = each_front_end.exported()
+    (number,) = [key for key, node in after.items() if node["class_type"] == "UncertaintyKSampler"]
+    assert ":" in number  # inside
+    assert before.items() <= after[number]["inputs"].items()
+    assert [number, 0] in [node["inputs"].get("samples") for node in after.values() if node["class_type"] == "VAEDecode"]
+    assert each_front_end.complaints == []
+
+
 @pytest.mark.parametrize(
     ("file", "ours", "plain"),
     [
