@@ -99,7 +99,8 @@ def python() -> Path:
 def requirements(layer: str) -> list[Path]:
     """The requirement files of a layer, without those of the layers before it."""
     if layer != "demo":
-        return [DEV / f"requirements-{layer}.txt"]
+        bundled = [DEV / "requirements-test-bundled.txt"] if layer == "test" and comfyui() == BUNDLED else []
+        return [DEV / f"requirements-{layer}.txt", *bundled]
     own = DEV / "requirements-demo.txt" if comfyui() == BUNDLED else comfyui() / "requirements.txt"
     return [DEV / "requirements-base.txt", own]
 

@@ -18,9 +18,10 @@ const MEASURING = {
   SaveImage: "UncertaintySaveImage",
 };
 const PLAIN = Object.fromEntries(Object.entries(MEASURING).map(([plain, measuring]) => [measuring, plain]));
+/** ComfyUI's sampler that makes its noise and its guider itself. It becomes three nodes. */
+const WITH_PARTS = "SamplerCustom";
+const GAP = 46; // pixels between nodes one above the other: the title of the lower one is in there
 const MAP = "UNCERTAINTY";
-// What the links at the border of a subgraph have in place of a node.
-const [SUBGRAPH_INPUT, SUBGRAPH_OUTPUT] = [-10, -20];
 
 /**
  * What the context menu of a node offers.
@@ -29,24 +30,56 @@ const [SUBGRAPH_INPUT, SUBGRAPH_OUTPUT] = [-10, -20];
  * @returns {{label: string, act: () => void}[]}
  */
 export function swapItems(node) {
-  const [measuring, plain] = [MEASURING[node.type], PLAIN[node.type]];
-  if (measuring) return [{ label: t("Measure uncertainty here"), act: () => measure(node, measuring) }];
+  const plain = PLAIN[node.type];
+  if (canMeasure(node)) return [{ label: t("Measure uncertainty here"), act: () => measure(node) }];
   return plain ? [{ label: t("Do not measure uncertainty here"), act: () => swap(node, plain) }] : [];
 }
 
-/** Swap a node for one that measures. What is saved is measured where it is sampled. @param {Node} node @param {string} type */
-function measure(node, type) {
-  const swapped = swap(node, type);
+/** Whether there is a node of this pack for it. Whether noise is added must be known now if it has parts. @param {Node} node */
+function canMeasure(node) {
+  if (node.type !== WITH_PARTS) return node.type in MEASURING;
+  return node.inputs.every(({ name, link }) => name !== "add_noise" || link == null);
+}
+
+/** Swap a node for one that measures. What is saved is measured where it is sampled. @param {Node} node */
+function measure(node) {
+  const swapped = measuring(node);
   const input = swapped.findInputSlot("uncertainty");
   if (input < 0) return;
-  const found = upstream(swapped, (each) => each.type in MEASURING || hasMap(each));
+  const found = upstream(swapped, (each) => canMeasure(each) || hasMap(each));
   if (!found) return;
-  if (!hasMap(found.node)) found.node = swap(found.node, MEASURING[found.node.type]);
+  if (!hasMap(found.node)) found.node = measuring(found.node);
   found.node.connect(mapBeside(found), swapped, input);
+}
+
+/** Replace a node by the one that measures. @param {Node} node */
+function measuring(node) {
+  if (node.type !== WITH_PARTS) return swap(node, MEASURING[node.type]);
+  const addsNoise = node.widgets?.find(({ name }) => name === "add_noise")?.value;
+  const parts = { noise: copy(node, addsNoise ? "RandomNoise" : "DisableNoise"), guider: copy(node, "CFGGuider") };
+  const next = swap(node, MEASURING.SamplerCustomAdvanced);
+  let bottom = next.pos[1] + next.size[1];
+  for (const [input, part] of Object.entries(parts)) {
+    part.pos = [next.pos[0], bottom + GAP];
+    bottom = part.pos[1] + part.size[1];
+    part.connect(0, next, next.findInputSlot(input));
+  }
+  return next;
 }
 
 /** Replace a node by one of another type, with the values, links and looks that both can have. @param {Node} node @param {string} type */
 function swap(node, type) {
+  const graph = /** @type {Graph} */ (node.graph);
+  const next = copy(node, type);
+  if (node.title !== /** @type {{title?: string}} */ (node.constructor).title) next.title = node.title;
+  next.setSize([Math.max(node.size[0], next.size[0]), next.size[1]]);
+  moveOutputs(graph, node, next);
+  graph.remove(node);
+  return next;
+}
+
+/** A node of another type in the place of a node, with the values, colours and incoming links that both can have. @param {Node} node @param {string} type */
+function copy(node, type) {
   const graph = /** @type {Graph} */ (node.graph);
   const next = createNode(type);
   next.pos = [node.pos[0], node.pos[1]];
@@ -55,21 +88,17 @@ function swap(node, type) {
     const same = node.widgets?.find(({ name }) => name === widget.name);
     if (same && widget.name !== "view") widget.value = same.value;
   }
-  if (node.title !== /** @type {{title?: string}} */ (node.constructor).title) next.title = node.title;
   Object.assign(next, { mode: node.mode, color: node.color, bgcolor: node.bgcolor });
-  next.setSize([Math.max(node.size[0], next.size[0]), next.size[1]]);
-  moveInputs(graph, node, next);
-  moveOutputs(graph, node, next);
-  graph.remove(node);
+  copyInputs(graph, node, next);
   return next;
 }
 
 /** @param {Graph} graph @param {Node} from @param {Node} to */
-function moveInputs(graph, from, to) {
+function copyInputs(graph, from, to) {
   for (const { name, link: id } of from.inputs ?? []) {
     const [link, slot] = [id == null ? undefined : graph.getLink(id), to.findInputSlot(name)];
     if (!link || slot < 0) continue;
-    if (link.origin_id === SUBGRAPH_INPUT) border(graph).inputNode.slots[link.origin_slot].connect(to.inputs[slot], to, link.parentId);
+    if (link.originIsIoNode) border(graph).inputNode.slots[link.origin_slot].connect(to.inputs[slot], to, link.parentId);
     else graph.getNodeById(link.origin_id)?.connect(link.origin_slot, to, slot, link.parentId);
   }
 }
@@ -82,7 +111,7 @@ function moveOutputs(graph, from, to) {
       const link = graph.getLink(id);
       if (!link) continue;
       const target = graph.getNodeById(link.target_id);
-      if (link.target_id === SUBGRAPH_OUTPUT) border(graph).outputNode.slots[link.target_slot].connect(to.outputs[slot], to, link.parentId);
+      if (link.targetIsIoNode) border(graph).outputNode.slots[link.target_slot].connect(to.outputs[slot], to, link.parentId);
       else if (target) to.connect(slot, target, link.target_slot, link.parentId);
     }
   }

@@ -77,7 +77,7 @@ class Differentiation:
             check_ordinary(networks(guider))
         except NoGradient as reason:
             self._fall_back(reason)
-        self._streamed = any(are_streamed(patcher) for patcher in (guider.model_patcher, *guider.loaded_models))
+        self._streamed = any(map(are_streamed, patchers(guider)))
         # Block by block, so that at once only one block's weights are copied, beside those outside of blocks.
         self._recompute = self._streamed
 
@@ -206,9 +206,17 @@ def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
     return 1
 
 
+def patchers(guider: Any) -> list[Any]:
+    """The sampled model, of which DualModelGuider has a second one, and the models that run with them, such as ControlNets."""
+    first = [guider.model_patcher, *guider.loaded_models]
+    if getattr(guider, "uncond_inner", None) is None:
+        return first
+    return [*first, guider.uncond_model_patcher, *guider.uncond_loaded]
+
+
 def networks(guider: Any) -> list[nn.Module]:
-    """The sampled model and the models that run with it, such as ControlNets."""
-    return [guider.inner_model, *(patcher.model for patcher in guider.loaded_models)]
+    """The networks of all models that run."""
+    return [patcher.model for patcher in patchers(guider)]
 
 
 def _check_attention() -> None:

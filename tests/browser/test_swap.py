@@ -52,6 +52,57 @@ def test_each_of_two_stages_is_swapped(each_front_end: "FrontEnd") -> None:
     assert each_front_end.complaints == []
 
 
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_sampler_alone_in_a_subgraph_keeps_its_links(each_front_end: "FrontEnd") -> None:
+    """All of its links lead to the border of the subgraph, whose id is a number or a text."""
+    each_front_end.open(EXAMPLES / "best_of_16.json")
+    each_front_end.node("UncertaintyKSampler").on(CHOOSE, BACK)
+    sampler = each_front_end.node("KSampler")
+    before = each_front_end.exported()[sampler.id]["inputs"]
+    sampler.on("(node) => node.graph.convertToSubgraph(new Set([node]))")
+    each_front_end.page.evaluate(
+        f"({CHOOSE})(window.app.graph.nodes.find(({{ subgraph }}) => subgraph).subgraph.nodes[0], '{HERE}')"
+    )
+    after = each_front_end.exported()
+    (number,) = [key for key, node in after.items() if node["class_type"] == "UncertaintyKSampler"]
+    assert ":" in number  # inside
+    assert before.items() <= after[number]["inputs"].items()
+    assert [number, 0] in [node["inputs"].get("samples") for node in after.values() if node["class_type"] == "VAEDecode"]
+    assert each_front_end.complaints == []
+
+
+@pytest.mark.parametrize("adds_noise", [True, False])
+@pytest.mark.parametrize("each_front_end", ["bundled-canvas", "newer-nodes2"], indirect=True)
+def test_a_sampler_with_parts_becomes_three_nodes(each_front_end: "FrontEnd", adds_noise: bool) -> None:
+    """SamplerCustom, which ComfyUI's templates of LTX-Video and SDXL Turbo have, makes its noise and its guider itself."""
+    graph = json.loads((ROOT / "dev" / "best_of_16.api.json").read_text())
+    sampler = next(node for node in graph.values() if node["class_type"] == "UncertaintyKSampler")
+    schedule = {name: sampler["inputs"][name] for name in ("model", "scheduler", "steps", "denoise")}
+    guided = {name: sampler["inputs"][name] for name in ("model", "positive", "negative")}
+    schedule_and_latent = {"sampler": ["97", 0], "sigmas": ["98", 0], "latent_image": sampler["inputs"]["latent_image"]}
+    inputs = {"add_noise": adds_noise, "noise_seed": 9, "cfg": 4.5} | guided | schedule_and_latent
+    graph |= {
+        "97": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "dpm_2"}},
+        "98": {"class_type": "BasicScheduler", "inputs": schedule},
+        "99": {"class_type": "SamplerCustom", "inputs": inputs},
+    }
+    decoder = next(node for node in graph.values() if node["class_type"] == "VAEDecode")
+    decoder["inputs"]["samples"] = ["99", 1]
+    each_front_end.open_graph(graph, each_front_end.server.base / "parts.json")
+    each_front_end.node("SamplerCustom").on(CHOOSE, HERE)
+    assert each_front_end.nodes("SamplerCustom") == []
+    found = each_front_end.exported()
+    ours = each_front_end.node("UncertaintySamplerCustom").id
+    inputs = found[ours]["inputs"]
+    assert inputs.items() >= schedule_and_latent.items()
+    noise, guider = found[inputs["noise"][0]], found[inputs["guider"][0]]
+    seeded = {"class_type": "RandomNoise", "inputs": {"noise_seed": 9}}
+    assert noise == (seeded if adds_noise else {"class_type": "DisableNoise", "inputs": {}})
+    assert guider == {"class_type": "CFGGuider", "inputs": {"cfg": 4.5} | guided}
+    assert next(node for node in found.values() if node["class_type"] == "VAEDecode")["inputs"]["samples"] == [ours, 1]
+    assert each_front_end.complaints == []
+
+
 @pytest.mark.parametrize(
     ("file", "ours", "plain"),
     [

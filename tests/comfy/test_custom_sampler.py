@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from real_models import MEASURING, Loaded, Sampling, conditioning
+from real_models import MEASURING, Loaded, Sampling, conditioning, patcher
 
 
 def basic(loaded: Loaded) -> Any:
@@ -40,6 +40,17 @@ def perpendicular(loaded: Loaded) -> Any:
 
     empty = conditioning(7, 16, 16, seed=5)
     return PerpNegGuider.execute(loaded.model, loaded.positive, loaded.negative, empty, 3.0, 1.0).args[0]
+
+
+def two_models(loaded: Loaded) -> Any:
+    """The negative prompt in a model of its own, as in Ideogram 4."""
+    from comfy_extras import nodes_custom_sampler
+
+    if not hasattr(nodes_custom_sampler, "DualModelGuider"):
+        pytest.skip("this ComfyUI has no DualModelGuider")
+    model = loaded.model.model
+    other = patcher(type(model)(model.model_config, model.model_type), gain=1.5)
+    return nodes_custom_sampler.DualModelGuider.execute(loaded.model, loaded.positive, 3.0, other, loaded.negative).args[0]
 
 
 GUIDERS: dict[str, tuple[Callable[[Loaded], Any], str]] = {
@@ -142,6 +153,18 @@ def test_beside_every_guider(
     assert torch.equal(node(guider, inputs, strength=1.0)[0]["samples"], guided["samples"])
     assert torch.equal(plain(guider, inputs)[0]["samples"], output["samples"]), "the guider was left with a run in it"
     assert vars(guider).keys() == before.keys() and all(vars(guider)[key] is value for key, value in before.items())
+
+
+def test_beside_a_guider_with_two_models(
+    loaded_models: dict[str, Loaded], plain: Callable, node: Callable, options: Callable
+) -> None:
+    """The exact gradient goes through both."""
+    loaded = loaded_models["sd15"]
+    output, _ = plain(two_models(loaded), custom(loaded))
+    measured, *_ = node(two_models(loaded), custom(loaded))
+    assert torch.equal(measured["samples"], output["samples"])
+    guided, *_ = node(two_models(loaded), custom(loaded), strength=1.0, options=options(gradient="exact"))
+    assert different(guided, output)
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

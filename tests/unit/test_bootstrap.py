@@ -271,7 +271,7 @@ def test_comfyui_requirements_are_all_listed() -> None:
     lines = [line.partition("#")[0].strip() for line in (BUNDLED / "requirements.txt").read_text().splitlines()]
     wanted = {canonicalize_name(Requirement(line).name) for line in lines if line}
     listed = named("requirements-base.txt") | with_dependencies(named("requirements-base.txt")) | named("requirements-demo.txt")
-    assert wanted - listed - named("requirements-test.txt") == {"torchaudio"}
+    assert wanted - listed - named("requirements-test-bundled.txt") == {"torchaudio"}
 
 
 def test_installed_packages_fit_each_other() -> None:
@@ -294,6 +294,8 @@ def test_own_comfyui_gets_its_own_environment(repository: Path, monkeypatch: pyt
     assert bootstrap.comfyui() == own
     assert bootstrap.environment().name.startswith(".venv-")
     assert "unpacking" not in steps("demo")
+    tools = {name for file in bootstrap.requirements("test") for name in named(file.name)}
+    assert not any(name.startswith("comfyui-") for name in tools)  # its own list has them, in other versions
 
 
 def test_taken_port_is_named() -> None:
