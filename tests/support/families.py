@@ -130,6 +130,10 @@ def _hunyuan(**changed: Any) -> dict[str, Any]:
     } | changed  # fmt: skip
 
 
+def _wan(**changed: Any) -> dict[str, Any]:
+    return {"image_model": "wan2.1", "dim": 128, "ffn_dim": 64, "text_dim": 4096, "num_heads": 1, "num_layers": 1} | changed
+
+
 def _x0(model: Any) -> Any:
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
@@ -166,6 +170,13 @@ FAMILIES: dict[str, Family] = {
         "SD20", "V_PREDICTION", _unet(use_linear_in_transformer=True, num_heads=-1, num_head_channels=16),
         (4, 8, 8), (7, 16), gain=2.0,
         marks={"output_blocks.11.1.transformer_blocks.0.norm1.bias": numbers(32)},
+    ),
+    "Lotus": Family(
+        "LotusD", "IMG_TO_IMG",
+        _unet(
+            num_classes="sequential", adm_in_channels=4, use_linear_in_transformer=True, num_heads=-1, num_head_channels=16,
+        ),
+        (4, 8, 8), (7, 16), gain=2.0,
     ),
     "Hunyuan-DiT": Family(
         "HunyuanDiT", "V_PREDICTION",
@@ -239,6 +250,17 @@ FAMILIES: dict[str, Family] = {
         },
         (16, 8, 8), (5, 32),
     ),
+    "Chroma Radiance": Family(
+        "ChromaRadiance", "CONST",
+        {
+            "image_model": "chroma_radiance", "in_channels": 3, "out_channels": 3, "context_in_dim": 32, "hidden_size": 64,
+            "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1, "axes_dim": [8, 12, 12], "theta": 10000,
+            "patch_size": 16, "qkv_bias": True, "in_dim": 64, "out_dim": 64, "hidden_dim": 32, "n_layers": 1,
+            "nerf_hidden_size": 16, "nerf_mlp_ratio": 2, "nerf_depth": 1, "nerf_max_freqs": 4, "nerf_tile_size": 0,
+            "nerf_final_head_type": "conv", "nerf_embedder_dtype": None,
+        },
+        (3, 32, 32), (5, 32),
+    ),
     "AuraFlow": Family(
         "AuraFlow", "CONST",
         {"dim": 64, "global_conddim": 64, "n_layers": 2, "n_double_layers": 1, "n_heads": 2, "cond_seq_dim": 32, "max_seq": 64},
@@ -282,13 +304,20 @@ FAMILIES: dict[str, Family] = {
         _hunyuan(in_channels=64, out_channels=64, vec_in_dim=None, axes_dim=[64, 64], patch_size=[1, 1], guidance_embed=False),
         (64, 4, 4), (5, 32), loader="load_diffusion_model",
     ),
-    "Wan 2.1": Family(
-        "WAN21_T2V", "CONST",
-        {
-            "image_model": "wan2.1", "model_type": "t2v", "dim": 128, "ffn_dim": 64, "text_dim": 4096, "num_heads": 1,
-            "num_layers": 1,
-        },
-        (16, 3, 4, 4), (3, 4096), loader="load_diffusion_model",
+    "Wan 2.1": Family("WAN21_T2V", "CONST", _wan(model_type="t2v"), (16, 3, 4, 4), (3, 4096), loader="load_diffusion_model"),
+    "Wan 2.1, VACE": Family(
+        "WAN21_Vace", "CONST", _wan(model_type="vace", vace_layers=1, vace_in_dim=96), (16, 3, 4, 4), (3, 4096)
+    ),
+    "Wan 2.1, image to video": Family(
+        "WAN21_I2V", "CONST", _wan(model_type="i2v", in_dim=36), (16, 3, 4, 4), (3, 4096),
+        extras={"concat_latent_image": numbers(1, 16, 3, 4, 4)},
+    ),
+    "HunyuanVideo 1.5": Family(
+        "HunyuanVideo15", "CONST",
+        _hunyuan(
+            in_channels=65, out_channels=32, vec_in_dim=None, patch_size=[1, 1, 1], guidance_embed=False, vision_in_dim=1152,
+        ),
+        (32, 3, 4, 4), (5, 32),
     ),
     "HunyuanVideo": Family(
         "HunyuanVideo", "CONST", _hunyuan(), (16, 3, 4, 4), (5, 32), 768, loader="load_diffusion_model"
@@ -322,5 +351,13 @@ FAMILIES: dict[str, Family] = {
             "num_heads": 16, "depth": 1, "depth_single_blocks": 1, "qkv_bias": True, "guidance_embed": False,
         },
         (64, 12), (5, 32), loader="load_diffusion_model",
+    ),
+    "Hunyuan3D 2.1": Family(
+        "Hunyuan3Dv2_1", "CONST",
+        {
+            "image_model": "hunyuan3d2_1", "in_channels": 64, "hidden_size": 64, "context_dim": 32, "depth": 2, "num_heads": 2,
+            "num_moe_layers": 1, "num_experts": 2, "guidance_cond_proj_dim": 64,
+        },
+        (64, 12), (5, 32),
     ),
 }  # fmt: skip

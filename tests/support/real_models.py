@@ -86,8 +86,12 @@ NEWER = {
     "flux": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": []}),
     "flux2": ("comfy.ldm.flux.model", "FluxParams", {"txt_ids_dims": [3]}),
     "chroma": ("comfy.ldm.chroma.model", "ChromaParams", {"txt_ids_dims": [], "vec_in_dim": None}),
+    "chroma_radiance": (
+        "comfy.ldm.chroma_radiance.model", "ChromaRadianceParams",
+        {"txt_ids_dims": [], "vec_in_dim": None, "use_x0": False, "use_sequential_txt_ids": False},
+    ),
     "hunyuan_video": ("comfy.ldm.hunyuan_video.model", "HunyuanVideoParams", {"meanflow_sum": False}),
-}
+}  # fmt: skip
 
 
 def newer_parameters(architecture: str | None) -> dict[str, Any]:
