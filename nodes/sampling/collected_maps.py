@@ -14,8 +14,7 @@ from .sampling_names import named
 
 NOTHING = (
     "There are no maps, because no node that leads to `after` sampled the recorded model. Connect the MODEL of Record "
-    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`. Nodes that sample in a thread of "
-    "their own cannot be followed."
+    "Uncertainty to a sampler, and an output of the last node that samples with it to `after`."
 )
 
 

@@ -43,7 +43,8 @@ MISSING = """([id, vue, view]) => {
     if (!canvases.length) return `every canvas${said}`;
     const blank = canvases.filter((each) => !painted(each));
     if (blank.length) return `what ${blank.map((each) => each.parentElement.className)} draws${said}`;
-    const [first] = element.querySelectorAll("img"); // the others are loaded as they are scrolled to
+    // The others are loaded as they are scrolled to, and those of a strip of one image are hidden.
+    const [first] = [...element.querySelectorAll("img")].filter((each) => !each.closest("[hidden]"));
     return !first || first.naturalWidth > 0 ? null : `its first picture ${first.src} (complete: ${first.complete})${said}`;
 }"""
 
