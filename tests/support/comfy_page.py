@@ -163,6 +163,17 @@ class FrontEnd:
         kind, detail = self.page.evaluate("() => window.finished")
         assert kind == "execution_success", detail
 
+    def outputs(self) -> dict[str, Any]:
+        """What nodes gave in the last run, by id. ComfyUI files it a moment after it has said that the run ended."""
+        number = self.page.evaluate("() => window.finished[1].prompt_id")
+
+        def filed() -> dict[str, Any]:
+            return json.loads(self.page.request.get(f"{self.server.url}/history/{number}").text())
+
+        self.until(filed)
+        outputs: dict[str, Any] = filed()[number]["outputs"]
+        return outputs
+
     def _run_has_ended(self) -> bool:
         """Let the page watch for two seconds. Asking it in short intervals takes more time than most runs."""
         with suppress(TookLonger):
