@@ -22,8 +22,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from dev.bootstrap import ROOT
+from uncertainty.metrics.ranking import spearman
 
 from . import results
 
@@ -139,9 +141,11 @@ def differences(folder: Path, names: list[str]) -> dict[str, dict[str, float]]:
         if tensors and reference:
             found[name] = {
                 "map": _relative(tensors["map of measuring"], reference["map of measuring"]),
-                "ranks": _correlation(tensors["map of measuring"], reference["map of measuring"]),
+                "ranks": spearman(tensors["map of measuring"].flatten(), reference["map of measuring"].flatten()),
                 "image": _relative(tensors["KSampler"], reference["KSampler"]),
-                "guidance": _cosine(*(one["guiding"] - one["KSampler"] for one in (tensors, reference))),
+                "guidance": float(
+                    cosine_similarity(*((one["guiding"] - one["KSampler"]).flatten() for one in (tensors, reference)), dim=0)
+                ),
             }
     return found
 
@@ -153,16 +157,6 @@ def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
 
 def _relative(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm())
-
-
-def _cosine(one: Tensor, other: Tensor) -> float:
-    return float((one * other).sum() / (one.norm() * other.norm()))
-
-
-def _correlation(one: Tensor, other: Tensor) -> float:
-    """Spearman's rank correlation over the elements."""
-    ranks = [tensor.flatten().argsort().argsort().double() for tensor in (one, other)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 def seconds_table(sizes: dict[str, Any]) -> str:

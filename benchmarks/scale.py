@@ -4,7 +4,6 @@
 dominates. Each run has its own process. Memory is the peak of private memory, which does not include mapped files.
 """
 
-import importlib
 import json
 import os
 import subprocess
@@ -63,11 +62,11 @@ def run(case: str, keep: str) -> dict[str, float]:
     import torch
 
     import nodes as comfy_nodes
-    from dev.launcher import import_pack
 
-    pack = import_pack().__name__
-    sampler = importlib.import_module(f"{pack}.nodes.sampling.ksampler").UncertaintyKSampler
-    options = importlib.import_module(f"{pack}.uncertainty.options").Options
+    from .pack_modules import pack
+
+    sampler = pack("nodes.sampling.ksampler").UncertaintyKSampler
+    options = pack("uncertainty.options").Options
     shape = CASES[case]
     torch.manual_seed(0)
     config = comfy.supported_models.SD15({"in_channels": shape[1]})

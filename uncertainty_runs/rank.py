@@ -101,16 +101,15 @@ def add_images(ranking: Ranking, folder: Path) -> None:
     Raises:
         ValueError: none has.
     """
-    lacking = list[str]()
-    count = 0
+    count, first = 0, ""
     for image in images_of(folder, ranking.quantity):
         if ranking.quantity in image.scores:
             ranking.add(image)
         else:
+            first = first if count else image.file or ""
             count += 1
-            lacking = lacking or [image.file or ""]
     if count:
-        warn(f"left out: {count} {'file' if count == 1 else 'files'} without scores, such as {printable(lacking[0])}")
+        warn(f"left out: {count} {'file' if count == 1 else 'files'} without scores, such as {printable(first)}")
     if not ranking.count:
         raise ValueError(
             f"no image in {folder} has a score {ranking.quantity}: Save Image (Uncertainty) writes scores, unless metadata is "

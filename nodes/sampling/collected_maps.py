@@ -6,10 +6,10 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
-from ...uncertainty.maps import UncertaintyMap
 from .. import node_inputs, versions
 from ..choosing import ledger_access
 from ..hook.recording import Measured, Recording
+from .measuring_inputs import default_scores
 from .sampling_names import named
 
 NOTHING = (
@@ -94,15 +94,11 @@ class UncertaintyCollect(io.ComfyNode):
         for uncertainty in maps:
             # Like the images of this pack's samplers, because images that are never saved count as references too.
             ledger_access.record(uncertainty)
-        return io.NodeOutput(list(maps), [score for each in maps for score in _scores(each)], list(names), report)
-
-
-def _scores(uncertainty: UncertaintyMap) -> list[float]:
-    return uncertainty.score(uncertainty.default).value.tolist()
+        return io.NodeOutput(list(maps), [score for each in maps for score in default_scores(each)], list(names), report)
 
 
 def _told(sampling: Measured) -> str:
     """What the report says of a sampling."""
     if sampling.map is None:
         return f"no map, because {sampling.failure}"
-    return f"{sampling.map.default} {', '.join(f'{score:.4g}' for score in _scores(sampling.map))}"
+    return f"{sampling.map.default} {', '.join(f'{score:.4g}' for score in default_scores(sampling.map))}"

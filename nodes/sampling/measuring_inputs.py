@@ -6,6 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
+from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.plain_numbers import whole
 from .. import node_inputs, versions
 from ..choosing import ledger_access
@@ -107,9 +108,15 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
         measured = run.uncertainty_map()
         # Recorded here, where every image passes, because images that are never saved count as references too.
         ledger_access.record(measured)
-        return measured, measured.score(measured.default).value.tolist()
+        return measured, default_scores(measured)
     blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {run.why_no_map(sampler)}")
     return blocked, [blocked]
+
+
+def default_scores(measured: UncertaintyMap) -> list[float]:
+    """One score for each image of a map: what the output ``scores`` gives."""
+    scores: list[float] = measured.score(measured.default).value.tolist()
+    return scores
 
 
 def check_latents(latent_image: dict, instead: str) -> None:

@@ -40,12 +40,10 @@ class HostReads(TorchDispatchMode):
         return tensor.untyped_storage()._cdata in self._there
 
     def count(self) -> None:
-        frames = [Path(frame.filename) for frame in traceback.extract_stack()]
-        lines = [frame.lineno for frame in traceback.extract_stack()]
-        asked = [at for at, path in enumerate(frames) if path != Path(__file__) and "torch" not in path.parts]
-        path = frames[asked[-1]]
+        frames = ((Path(frame.filename), frame.lineno) for frame in reversed(traceback.extract_stack()))
+        path, line = next((path, line) for path, line in frames if path != Path(__file__) and "torch" not in path.parts)
         if path.is_relative_to(PACK) and path.relative_to(PACK).parts[0] in ("uncertainty", "nodes"):
-            self.lines[f"{path.relative_to(PACK)}:{lines[asked[-1]]}"] += 1
+            self.lines[f"{path.relative_to(PACK)}:{line}"] += 1
 
     def __torch_dispatch__(  # noqa: D105
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
