@@ -56,8 +56,8 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, w
         weights: (N, 1, h, w), weight of each element. The result is 0 where all weights in the neighbourhood are 0.
     """
     own = torch.ones_like(values[:, :1]) if weights is None else weights.to(values)
-    values = values * own
-    total, weight = values.clone(), own.clone()
+    given = torch.cat([values * own, own], 1)  # the sums of values and of weights grow together
+    total = given.clone()
     height, width = values.shape[-2:]
     # Each pair is visited once, because its weight is symmetric.
     for down in range(min(radius, height - 1) + 1):
@@ -65,14 +65,14 @@ def nonlocal_means(values: Tensor, guide: Tensor, radius: int, patch: int = 1, w
             if down == 0 and right <= 0:
                 continue
             one, other = _shifted(guide, down, right)
-            distance = (one - other).square().sum(1, keepdim=True)
-            alike = torch.exp(-avg_pool2d(distance, 2 * patch + 1, 1, patch, count_include_pad=False))
-            for tensor, add in ((total, values), (weight, own)):
-                here, there = _shifted(tensor, down, right)
-                from_here, from_there = _shifted(add, down, right)
-                here += alike * from_there
-                there += alike * from_here
-    return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+            distance = (one - other).square_().sum(1, keepdim=True)
+            alike = avg_pool2d(distance, 2 * patch + 1, 1, patch, count_include_pad=False).neg_().exp_()
+            here, there = _shifted(total, down, right)
+            from_here, from_there = _shifted(given, down, right)
+            here.addcmul_(alike, from_there)
+            there.addcmul_(alike, from_here)
+    weight = total[:, -1:]
+    return total[:, :-1] / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def along_image(maps: dict[str, Tensor], denoised: Tensor, pilot: str, mask: Tensor | None = None) -> dict[str, Tensor]:

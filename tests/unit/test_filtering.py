@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import uncertainty
 from closed_forms import Mixture, random_covariance
@@ -27,6 +28,24 @@ def test_means_equal_the_definition_written_out() -> None:
             weights = torch.stack([torch.exp(-(guide[0, :, y, x] - guide[0, :, v, u]).square().sum()) for v, u in around])
             expected[y, x] = (weights * torch.stack([values[0, 0, v, u] for v, u in around])).sum() / weights.sum()
     torch.testing.assert_close(nonlocal_means(values, guide, radius=2, patch=0)[0, 0], expected)
+
+
+class Operations(TorchDispatchMode):
+    """Counts what a graphics card would have to start: every operation that is not only a view."""
+
+    started = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: D105
+        self.started += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_card_starts_few_operations() -> None:
+    """A card computes them faster than they are started, so their number is the time that smoothing takes there."""
+    pairs = (2 * 5 + 1) ** 2 // 2
+    with Operations() as counted:
+        along_image({"map": normal(1, 4, 64, 64, seed=1).square()}, normal(1, 4, 64, 64, seed=2), "map")
+    assert counted.started < 2 * 8 * pairs + 50
 
 
 def test_edges_of_the_image_stay_edges_of_the_map() -> None:
