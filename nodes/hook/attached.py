@@ -8,6 +8,8 @@ import comfy.hooks
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
+from .running_models import networks, sampled
+
 # Kinds of wrappers around what a probe calls.
 AROUND_PROBES = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
 
@@ -72,16 +74,15 @@ def _of_options(options: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _of_model(guider: Any) -> Iterator[Any]:
-    patcher = guider.model_patcher
-    yield from patcher.get_all_callbacks(CallbacksMP.ON_PREPARE_STATE)
-    for injections in patcher.injections.values():
-        yield from (injection.inject for injection in injections)
-    yield from (patch for name, patch in patcher.object_patches.items() if name.partition(".")[0] == "diffusion_model")
+    for patcher in sampled(guider):
+        yield from patcher.get_all_callbacks(CallbacksMP.ON_PREPARE_STATE)
+        for injections in patcher.injections.values():
+            yield from (injection.inject for injection in injections)
+        yield from (patch for name, patch in patcher.object_patches.items() if name.partition(".")[0] == "diffusion_model")
     for cond in (cond for group in guider.conds.values() for cond in group or ()):
         hooks = getattr(cond.get("hooks"), "hooks", ())
         yield from (hook for hook in hooks if not isinstance(hook, comfy.hooks.WeightHook))
-    networks = [guider.inner_model, *(loaded.model for loaded in getattr(guider, "loaded_models", ()))]
-    for network in networks:
+    for network in networks(guider):
         for module in network.modules():
             yield from module._forward_hooks.values()
             yield from module._forward_pre_hooks.values()

@@ -8,7 +8,7 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...uncertainty.estimation import Estimate
 from ...uncertainty.gradients import KeptGraph, exact_gradient, forward_only_gradient
@@ -22,6 +22,7 @@ from .measurement import measure, measure_around
 from .model_call import Call
 from .out_of_memory import OutOfMemory, named_out_of_memory
 from .recompute import recomputed_blocks
+from .running_models import networks, patchers, sampled
 from .streamed_weights import are_streamed, lasting_weights
 
 log = logging.getLogger(__name__)
@@ -201,22 +202,10 @@ def fitting(guider: Any, x: Tensor, most: int, margin: float) -> int:
     free = versions.free_memory(guider.model_patcher, x.device)
     for probes in range(most, 1, -1):
         # The conditional and the unconditional half run in one batch.
-        if guider.inner_model.memory_required([2 * probes * len(x), *x.shape[1:]]) * margin < free:
+        shape = [2 * probes * len(x), *x.shape[1:]]
+        if max(patcher.model.memory_required(shape) for patcher in sampled(guider)) * margin < free:
             return probes
     return 1
-
-
-def patchers(guider: Any) -> list[Any]:
-    """The sampled model, of which DualModelGuider has a second one, and the models that run with them, such as ControlNets."""
-    first = [guider.model_patcher, *guider.loaded_models]
-    if getattr(guider, "uncond_inner", None) is None:
-        return first
-    return [*first, guider.uncond_model_patcher, *guider.uncond_loaded]
-
-
-def networks(guider: Any) -> list[nn.Module]:
-    """The networks of all models that run."""
-    return [patcher.model for patcher in patchers(guider)]
 
 
 def _check_attention() -> None:

@@ -42,14 +42,15 @@ def perpendicular(loaded: Loaded) -> Any:
     return PerpNegGuider.execute(loaded.model, loaded.positive, loaded.negative, empty, 3.0, 1.0).args[0]
 
 
-def two_models(loaded: Loaded) -> Any:
-    """The negative prompt in a model of its own, as in Ideogram 4."""
+def two_models(loaded: Loaded, attach: Callable[[Any], None] = lambda other: None) -> Any:
+    """The negative prompt in a model of its own, as in Ideogram 4, to which something may be attached."""
     from comfy_extras import nodes_custom_sampler
 
     if not hasattr(nodes_custom_sampler, "DualModelGuider"):
         pytest.skip("this ComfyUI has no DualModelGuider")
     model = loaded.model.model
     other = patcher(type(model)(model.model_config, model.model_type), gain=1.5)
+    attach(other)
     return nodes_custom_sampler.DualModelGuider.execute(loaded.model, loaded.positive, 3.0, other, loaded.negative).args[0]
 
 
@@ -165,6 +166,46 @@ def test_beside_a_guider_with_two_models(
     assert torch.equal(measured["samples"], output["samples"])
     guided, *_ = node(two_models(loaded), custom(loaded), strength=1.0, options=options(gradient="exact"))
     assert different(guided, output)
+
+
+def test_what_is_attached_to_the_second_model_is_seen(
+    loaded_models: dict[str, Loaded], node: Callable, options: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gets one copy of the batch per call, and is named where it could notice probes."""
+    sizes: list[int] = []
+
+    def attach(other: Any) -> None:
+        other.model.diffusion_model.register_forward_pre_hook(lambda network, args: sizes.append(len(args[0])))
+
+    loaded = loaded_models["sd15"]
+    *_, found, _ = node(two_models(loaded, attach), custom(loaded), options=options(live_preview=True))
+    assert found.steps == (2, 3)
+    assert set(sizes) == {2}
+    assert "live_preview shows no map, because test_custom_sampler." in caplog.text
+
+
+def test_the_larger_of_two_models_says_how_many_probes_fit(
+    loaded_models: dict[str, Loaded], node: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import comfy.samplers
+
+    predict, sizes = comfy.samplers.calc_cond_batch, []
+
+    def seen(model: Any, conds: list, x: torch.Tensor, *args: Any) -> Any:
+        sizes.append(len(x))
+        return predict(model, conds, x, *args)
+
+    def large(other: Any) -> None:
+        needed = other.model.memory_required
+        monkeypatch.setattr(other.model, "memory_required", lambda shape, *args, **kwargs: 2**50 * needed(shape, *args, **kwargs))
+
+    monkeypatch.setattr(comfy.samplers, "calc_cond_batch", seen)
+    loaded = loaded_models["sd15"]
+    node(two_models(loaded), custom(loaded))
+    assert set(sizes) == {2, 2 * 3}
+    sizes.clear()
+    node(two_models(loaded, large), custom(loaded))
+    assert set(sizes) == {2}
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

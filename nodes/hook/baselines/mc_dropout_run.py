@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ....uncertainty.baselines import mc_dropout
-from ..differentiation import networks
 from ..model_call import Call, stream
+from ..running_models import networks
 from .summed_score import SummedScore
 
 _STREAM = 0x64726F70  # keeps dropout masks independent of the probes of the map
