@@ -5,13 +5,11 @@ alone (``counting``), with torch's attention. ``outside``: seconds of all that i
 SD1.5 is really run at full width with random weights, for the bytes that the process takes and the operations a second.
 """
 
-import ctypes
 import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import comfy.cli_args
@@ -30,6 +28,7 @@ from .architectures import ARCHITECTURES, Architecture  # noqa: E402
 from .counting import counted, without_memory  # noqa: E402
 from .pack_modules import pack  # noqa: E402
 from .parts import PROBES, seconds_outside  # noqa: E402
+from .process_memory import forget_peak, peak  # noqa: E402
 
 # So that it estimates memory as on a card.
 comfy.model_management.pytorch_attention_flash_attention = lambda: True
@@ -108,29 +107,13 @@ def check() -> dict[str, Any]:
     peaks: dict[str, dict[str, float]] = {}
     all_ways = ways(architecture, pack("nodes.hook.recompute").recomputed_blocks)
     for name, run in all_ways.items():
-        before = _forget_peak()
+        before = forget_peak()
         began = time.perf_counter()
         run(model)
         seconds = time.perf_counter() - began
-        peaks[name] = {"bytes": _peak() - before, "seconds": seconds}
+        peaks[name] = {"bytes": peak() - before, "seconds": seconds}
         print(f"ran {SMALL}, {name}", flush=True)
     return {"peaks": peaks}
-
-
-def _forget_peak() -> int:
-    """Start the process's high-water mark anew, as Linux can; bytes in use now."""
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status("VmRSS")
-
-
-def _peak() -> int:
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def bytes_table(found: dict[str, Any]) -> str:

@@ -33,6 +33,8 @@ class Options:
         max_batch: most latents per call of the model, 0 for as many as fit into memory.
         live_preview: show the current map over the step preview during sampling.
         keep_maps: how the maps of single steps are kept, one of ``KEEP``.
+        map_memory: main memory, in units of 2²⁰ bytes, that the maps of single steps may take, and with them the latents that
+            wait to be measured; what does not fit is kept on disk.
         guided_quantity: the quantity whose gradient guidance follows and whose elements it chooses, one of
             ``GUIDED_QUANTITIES``.
         baselines: other scores to measure along with the map, from ``BASELINES``.
@@ -49,6 +51,7 @@ class Options:
     max_batch: int = 0
     live_preview: bool = False
     keep_maps: str = "every_step"
+    map_memory: int = 2048
     guided_quantity: str = GUIDED_QUANTITIES[0]
     baselines: tuple[str, ...] = ()
     laplace: Laplace | None = None
@@ -69,12 +72,18 @@ class Options:
         }
         for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
-        object.__setattr__(self, "max_batch", whole("max_batch", self.max_batch))
         object.__setattr__(self, "live_preview", bool(self.live_preview))
-        if self.max_batch < 0:
-            raise ValueError(f"max_batch must be 0 or more, got {self.max_batch}.")
+        for name in ("max_batch", "map_memory"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         for name in self.baselines:
             check_choice("baselines", name, BASELINES)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of main memory for maps and waiting latents."""
+        return 0 if self.keep_maps == "on_disk" else self.map_memory << 20
 
 
 @dataclass(frozen=True)

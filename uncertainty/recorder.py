@@ -1,17 +1,13 @@
-"""Keeps the quantities of a run step by step, in memory or on disk."""
+"""Keeps the quantities of a run step by step."""
 
-import math
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .choices import check_choice
+from .room import Room
 
 KEEP = ("every_step", "sum", "on_disk")
 
@@ -20,20 +16,20 @@ class Recorder:
     """Quantities of the steps of a run.
 
     Args:
-        keep: ``every_step`` keeps all steps in memory; ``sum`` keeps only their sum, as one step with the number and noise level
-            of the last; ``on_disk`` keeps all steps in memory-mapped files.
+        keep: ``every_step`` and ``on_disk`` keep all steps where there is room; ``sum`` keeps only their sum, as one step with
+            the number and noise level of the last.
         steps: the largest number of steps that will be recorded.
-        folder: folder of the files for ``on_disk``.
+        room: where they are kept; by default main memory without a limit.
 
     Raises:
         ValueError: ``keep`` is not one of ``KEEP``.
     """
 
-    def __init__(self, keep: str, steps: int, folder: Path | None = None) -> None:
+    def __init__(self, keep: str, steps: int, room: Room | None = None) -> None:
         check_choice("keep_maps", keep, KEEP)
         self.keep = keep
         self.most = 1 if keep == "sum" else steps
-        self.folder = folder
+        self.room = room or Room()
         self.steps: list[int] = []
         self._sigmas: list[float] = []
         self._values: dict[str, Tensor] = {}
@@ -55,7 +51,7 @@ class Recorder:
             OSError: the disk is full.
         """
         if not self.steps:
-            self._values = {name: self._zeros(values.shape) for name, values in quantities.items()}
+            self._values = {name: self.room.zeros((self.most, *values.shape)) for name, values in quantities.items()}
             self._errors = {name: torch.zeros(self.most, *values.shape) for name, values in errors.items()}
         row = 0 if self.keep == "sum" else len(self.steps)
         copied = _in_main_memory([*quantities.values(), *errors.values()])
@@ -89,38 +85,9 @@ class Recorder:
             "sigmas": torch.tensor([self._sigmas[row] for row in order]),
         }
 
-    def _zeros(self, shape: torch.Size) -> Tensor:
-        if self.keep != "on_disk":
-            return torch.zeros(self.most, *shape)
-        return _mapped((self.most, *shape), self.folder)
-
 
 def _in_main_memory(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors in float32 in main memory, for which a graphics card is waited for once."""
     together = torch.cat([tensor.float().flatten() for tensor in tensors]).cpu()
     parts = torch.split(together, [tensor.numel() for tensor in tensors])
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
-
-
-def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
-    """A tensor of zeros in a temporary file that is deleted when the tensor is freed."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(".map", "uncertainty_", folder)
-    try:
-        size = math.prod(shape)
-        _reserve(descriptor, size * torch.float32.itemsize)
-        return torch.from_file(name, shared=True, size=size, dtype=torch.float32).reshape(shape)
-    finally:
-        os.close(descriptor)
-        with suppress(PermissionError):  # Windows cannot delete open files; ComfyUI empties its temporary folder at startup
-            Path(name).unlink()
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    """Allocate the disk space now: if the disk filled up later, writing to the mapping would kill the process."""
-    allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
-    if allocate is None:
-        os.ftruncate(descriptor, size)
-    else:
-        allocate(descriptor, 0, size)

@@ -34,6 +34,7 @@ from ...uncertainty.options import RunSettings
 from ...uncertainty.quantities import DEFAULT_QUANTITY, drift
 from ...uncertainty.quantities.drift import Drift
 from ...uncertainty.recorder import Recorder
+from ...uncertainty.room import Room
 from ...uncertainty.thresholds import Thresholds
 from . import attached, baselines
 from .differentiation import fitting
@@ -82,6 +83,7 @@ class UncertaintyRun:
         self.described = described
         self.thresholds = thresholds
         self.records = records
+        self.room = Room()
         self.recorded = Recorder(settings.options.keep_maps, 0)
         self.calls: Counter[int] = Counter()
         self.schedule = torch.empty(0)
@@ -219,7 +221,16 @@ class UncertaintyRun:
             log.warning("uncertainty guidance changed nothing, because no model call fell inside the window.")
         while self.kept and not self.failure:
             self._measure_kept(*self.kept.popleft())
+        self._say_what_is_on_disk()
         return sampled
+
+    def _say_what_is_on_disk(self) -> None:
+        options = self.settings.options
+        if self.room.on_disk and options.keep_maps != "on_disk":
+            log.info(
+                "map_memory (%d MB) is too little for the maps and the latents that wait for them: %d MB went to the disk, into "
+                "ComfyUI's temporary folder.", options.map_memory, self.room.on_disk >> 20,
+            )  # fmt: skip
 
     def _measure_kept(self, moment: Moment, seen: SeenCall) -> None:
         try:
@@ -288,8 +299,9 @@ class UncertaintyRun:
 
     def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
         """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
-        folder = Path(folder_paths.get_temp_directory()) / KEY
-        self.recorded = Recorder(self.settings.options.keep_maps, len(self.window_steps), folder)
+        options = self.settings.options
+        self.room = Room(options.memory, Path(folder_paths.get_temp_directory()) / KEY)
+        self.recorded = Recorder(options.keep_maps, len(self.window_steps), self.room)
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
@@ -363,7 +375,7 @@ class UncertaintyRun:
         if looking:
             self._handle(replace(seen, measures=False, baselines=looking))
         if seen.measures or waiting:
-            self.kept.append((Moment.of(seen.executor.class_obj), seen.copied(waiting)))
+            self.kept.append((Moment.of(seen.executor.class_obj), seen.copied(waiting, self.room)))
         return seen.denoised
 
     def _handle(self, seen: SeenCall) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...uncertainty.room import Room
 from .model_call import Baseline
 from .transfer import kept
 
@@ -43,15 +44,15 @@ class SeenCall:
     baselines: Sequence[Baseline]
     device: torch.device
 
-    def copied(self, baselines: Sequence[Baseline]) -> "SeenCall":
-        """A copy in main memory for these baselines, which is safe from whatever the sampler does next.
+    def copied(self, baselines: Sequence[Baseline], room: Room) -> "SeenCall":
+        """A copy where there is room, for these baselines, which is safe from whatever the sampler does next.
 
         Without the predictions that CFG combined, which none of them needs. What is kept must be sent back before it is read.
         """
         return replace(
             self,
-            x=kept(self.x),
-            denoised=kept(self.denoised),
+            x=kept(self.x, room),
+            denoised=kept(self.denoised, room),
             predictions=(),
             baselines=baselines,
         )

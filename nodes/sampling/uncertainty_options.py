@@ -95,8 +95,8 @@ class UncertaintyOptions(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "How to keep the maps of single steps, which can take gigabytes for many images, videos or steps. "
-                        "every_step: all in memory. sum: only their sum, as one step; scores are the same, but single steps are "
-                        "lost. on_disk: all in ComfyUI's temporary folder until they are no longer needed."
+                        "every_step: all, in memory up to map_memory. sum: only their sum, as one step; scores are the same, but "
+                        "single steps are lost. on_disk: all in ComfyUI's temporary folder until they are no longer needed."
                     ),
                 ),
                 _choice(
@@ -107,6 +107,17 @@ class UncertaintyOptions(io.ComfyNode):
                         "The quantity whose gradient guidance follows; percentile, mask_side and thresholds refer to it too. "
                         "score_variance: the paper's; high means sure. denoised_variance: high means unsure, so descend makes "
                         "the model surer. Its gradient has another scale and needs another strength."
+                    ),
+                ),
+                io.Int.Input(
+                    "map_memory",
+                    default=Options.map_memory,
+                    min=0,
+                    max=1_048_576,
+                    optional=True,
+                    tooltip=(
+                        "Megabytes of main memory that the maps of single steps may take, and with them the latents that wait "
+                        "to be measured. What does not fit is kept on disk, as with on_disk."
                     ),
                 ),
             ],
@@ -158,6 +169,7 @@ class UncertaintyOptions(io.ComfyNode):
         live_preview: bool = Options.live_preview,
         keep_maps: str = Options.keep_maps,
         guided_quantity: str = Options.guided_quantity,
+        map_memory: int = Options.map_memory,
     ) -> io.NodeOutput:
         return io.NodeOutput(
             Options(
@@ -171,6 +183,7 @@ class UncertaintyOptions(io.ComfyNode):
                 live_preview=live_preview,
                 keep_maps=keep_maps,
                 guided_quantity=guided_quantity,
+                map_memory=map_memory,
             )
         )
 

@@ -629,6 +629,27 @@ def test_maps_kept_otherwise_are_the_same(
             torch.testing.assert_close(values[0], expected.quantities[name].sum(0))
 
 
+def test_maps_take_no_more_memory_than_they_may(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Nor do the latents that wait to be measured; the log says so."""
+    loaded, options = loaded_models["sd15"], pack("uncertainty.options").Options
+    room, sizes = pack("uncertainty.room").Room, []
+    mapped = room.mapped
+    monkeypatch.setattr(room, "mapped", lambda self, shape, dtype: (sizes.append(tuple(shape)), mapped(self, shape, dtype))[1])
+    latent, expected, scores = sampling.node(loaded)
+    assert not sizes
+    with caplog.at_level("INFO"):
+        again, found, others = sampling.node(loaded, options=options(map_memory=0))
+    assert torch.equal(latent["samples"], again["samples"])
+    assert others == scores and difference(expected, found) == 0
+    waiting, maps = latent["samples"].shape, found.values.shape
+    assert sizes == [waiting] * 4 + [maps] * len(found.quantities)  # two of each of two steps
+    assert "map_memory (0 MB) is too little" in caplog.text
+    assert "too little" not in caplog.text.partition("map_memory (0 MB) is too little")[2]
+
+
 def test_an_image_sampled_alone_has_the_same_map(loaded: Loaded, sampling: Sampling) -> None:
     _, batch, _ = sampling.node(loaded, batch=3)
     alone = {"samples": loaded.latent(1)["samples"], "batch_index": [2]}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limit
 
 # Prints what happened in the least memory in which KSampler works.
 SCRIPT = """
-import ctypes, importlib, json, logging, resource, sys
+import importlib, json, logging, sys
 from pathlib import Path
 
 sys.argv = ["main.py", "--cpu", "--use-pytorch-cross-attention", "--base-directory", sys.argv[1]]
@@ -33,21 +33,9 @@ said = []
 handler = logging.Handler()
 handler.emit = lambda record: said.append(record.getMessage())
 logging.getLogger(name).addHandler(handler)
-MORE = 4 << 20
+from benchmarks.limited_memory import least_room, limited
+
 SMALL = 16 << 20  # maps, probes, and fragments
-
-
-def limited(room, function):
-    ctypes.CDLL(None).malloc_trim(0)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    size = 1024 * int(next(line for line in lines if line.startswith("VmSize")).split()[1])
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (size + room, hard))
-    try:
-        return function()
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
 
 with torch.inference_mode():
     loaded = _sd15()
@@ -59,16 +47,11 @@ with torch.inference_mode():
     measuring |= {"window_start": 0.3, "window_end": 0.6}
     expected = sampling.plain(loaded, **given)
     _, found, _ = sampling.node(loaded, **measuring)
-    in_ample, room = list(said), 0
-    while True:
-        room += MORE
-        try:
-            limited(room, lambda: sampling.plain(loaded, **given))
-            break
-        except (RuntimeError, MemoryError):
-            pass
+    in_ample = list(said)
+    room = least_room(lambda: sampling.plain(loaded, **given), 4 << 20, 4 << 20)
     said.clear()
-    again, measured, _ = limited(room + SMALL, lambda: sampling.node(loaded, **measuring))
+    with limited(room + SMALL):
+        again, measured, _ = sampling.node(loaded, **measuring)
     apart = {each: float((measured.quantities[each] - found.quantities[each]).norm() / found.quantities[each].norm())
             for each in found.quantities}
     print("facts", json.dumps({

@@ -261,6 +261,7 @@ CASES = [
     Case("UncertaintyOptions", "mask_side", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyOptions", "score_source", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyOptions", "max_batch", "-1", -1),
+    Case("UncertaintyOptions", "map_memory", "-1", -1),
     Case("UncertaintyOptions", "guided_quantity", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyBaselines", "control", "a choice of a newer version", "from_the_future"),
     Case("UncertaintyLaplaceFit", "passes", "0", 0),

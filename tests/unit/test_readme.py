@@ -27,8 +27,12 @@ def test_the_example_in_python_runs() -> None:
     ]
 
 
-NOT_OURS = {".venv", ".runtime", "node_modules"}
-TEXTS = [path for path in sorted(ROOT.rglob("*.md")) if NOT_OURS.isdisjoint(path.relative_to(ROOT).parts)]
+def ours(path: Path) -> bool:
+    """Whether a file lies neither in an environment, of which there may be several, nor among installed packages."""
+    return not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(ROOT).parts)
+
+
+TEXTS = [path for path in sorted(ROOT.rglob("*.md")) if ours(path)]
 LINK = re.compile(r"""\]\(([^)\s#]+)[^)]*\)|src="([^"]+)\"""")
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from uncertainty.maps import UncertaintyMap
 from uncertainty.quantities import PROBED
 from uncertainty.recorder import KEEP, Recorder
+from uncertainty.room import Room
 
 STEPS, SHAPE = 3, (2, 4, 5, 6)
 
 
-def recorded(keep: str, folder: Path | None = None, order: tuple[int, ...] = (45, 46, 47)) -> UncertaintyMap:
+def recorded(keep: str, room: Room | None = None, order: tuple[int, ...] = (45, 46, 47)) -> UncertaintyMap:
     """A map whose step s has random values of its own."""
-    recorder = Recorder(keep, STEPS, folder)
+    recorder = Recorder(keep, STEPS, room)
     for step in order:
         generator = torch.Generator().manual_seed(step)
         values: dict[str, Tensor] = {name: torch.rand(SHAPE, generator=generator) for name in PROBED}
@@ -28,7 +29,7 @@ def recorded(keep: str, folder: Path | None = None, order: tuple[int, ...] = (45
 
 
 def test_on_the_disk_it_is_the_same_map(tmp_path: Path) -> None:
-    memory, disk = recorded("every_step"), recorded("on_disk", tmp_path)
+    memory, disk = recorded("every_step"), recorded("on_disk", Room(0, tmp_path))
     assert all(torch.equal(memory.quantities[name], disk.quantities[name]) for name in PROBED)
     assert all(torch.equal(memory.standard_errors[name], disk.standard_errors[name]) for name in PROBED)
     assert memory.steps == disk.steps == (45, 46, 47)
@@ -38,6 +39,29 @@ def test_on_the_disk_it_is_the_same_map(tmp_path: Path) -> None:
     del disk
     gc.collect()
     assert torch.equal(chosen.values, memory.select([1]).values)
+
+
+def in_file(tensor: Tensor) -> bool:
+    return tensor.untyped_storage().filename is not None
+
+
+def test_main_memory_is_taken_up_to_the_bound(tmp_path: Path) -> None:
+    quantity = STEPS * 4 * torch.Size(SHAPE).numel()
+    room = Room(2 * quantity, tmp_path)
+    found = recorded("every_step", room)
+    where = [in_file(found.quantities[name]) for name in PROBED]
+    assert where == [False, False, *[True] * (len(where) - 2)]
+    assert room.on_disk == (len(where) - 2) * quantity
+    ample = recorded("every_step")
+    assert all(torch.equal(found.quantities[name], ample.quantities[name]) for name in PROBED)
+    assert not any(in_file(ample.quantities[name]) for name in PROBED)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_latents_of_every_precision_can_go_to_the_disk(dtype: torch.dtype, tmp_path: Path) -> None:
+    tensor = torch.randn(SHAPE).to(dtype)
+    copied = Room(0, tmp_path).mapped(SHAPE, dtype).copy_(tensor)
+    assert torch.equal(copied, tensor) and copied.dtype == dtype and in_file(copied)
 
 
 def test_the_sum_has_the_same_scores() -> None:
@@ -50,7 +74,7 @@ def test_the_sum_has_the_same_scores() -> None:
 
 @pytest.mark.parametrize("keep", KEEP)
 def test_steps_that_come_in_another_order_and_too_few(keep: str, tmp_path: Path) -> None:
-    found = recorded(keep, tmp_path, order=(46, 45))
+    found = recorded(keep, Room(0, tmp_path), order=(46, 45))
     assert found.steps == ((45,) if keep == "sum" else (45, 46))
     if keep != "sum":
         assert found.sigmas.tolist() == [55.0, 54.0]
