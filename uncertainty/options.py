@@ -33,10 +33,10 @@ class Options:
         max_batch: most latents per call of the model, 0 for as many as fit into memory.
         live_preview: show the current map over the step preview during sampling.
         keep_maps: how the maps of single steps are kept, one of ``KEEP``.
-        map_memory: main memory, in units of 2²⁰ bytes, that the maps of single steps may take, and with them the latents that
-            wait to be measured; what does not fit is kept on disk.
         guided_quantity: the quantity whose gradient guidance follows and whose elements it chooses, one of
             ``GUIDED_QUANTITIES``.
+        map_memory: main memory, in units of 2²⁰ bytes, that the maps of single steps may take, and with them the latents that
+            wait to be measured; what does not fit is kept on disk.
         baselines: other scores to measure along with the map, from ``BASELINES``.
         laplace: Laplace approximation of the model's last layer, for the baseline ``bayesdiff``.
         control: control arm of an experiment, one of ``CONTROLS``.
@@ -51,8 +51,8 @@ class Options:
     max_batch: int = 0
     live_preview: bool = False
     keep_maps: str = "every_step"
-    map_memory: int = 2048
     guided_quantity: str = GUIDED_QUANTITIES[0]
+    map_memory: int = 2048
     baselines: tuple[str, ...] = ()
     laplace: Laplace | None = None
     control: str = "none"
