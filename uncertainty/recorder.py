@@ -14,6 +14,7 @@ from torch import Tensor
 from .choices import check_choice
 
 KEEP = ("every_step", "sum", "on_disk")
+AT_ONCE = 1 << 24  # bytes
 
 
 class Recorder:
@@ -103,7 +104,7 @@ def _in_main_memory(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
-    """A tensor of zeros in a temporary file that is deleted when the tensor is freed."""
+    """A tensor of zeros in a temporary file that is deleted when the tensor is freed: on Windows, when the next one is made."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(".map", "uncertainty_", folder)
@@ -113,14 +114,27 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> Tensor:
         return torch.from_file(name, shared=True, size=size, dtype=torch.float32).reshape(shape)
     finally:
         os.close(descriptor)
-        with suppress(PermissionError):  # Windows cannot delete open files; ComfyUI empties its temporary folder at startup
-            Path(name).unlink()
+        _undeleted.add(Path(name))  # not before, because another thread may be deleting
+        _delete_what_is_free()
+
+
+# Files of this process that Windows did not delete, because they were mapped; ComfyUI empties its temporary folder at startup.
+_undeleted: set[Path] = set()
+
+
+def _delete_what_is_free() -> None:
+    for path in list(_undeleted):
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+            _undeleted.discard(path)
 
 
 def _reserve(descriptor: int, size: int) -> None:
     """Allocate the disk space now: if the disk filled up later, writing to the mapping would kill the process."""
     allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
-    if allocate is None:
-        os.ftruncate(descriptor, size)
-    else:
+    if allocate is not None:
         allocate(descriptor, 0, size)
+        return
+    part = bytes(min(size, AT_ONCE))  # macOS would only note the length
+    while size > 0:
+        size -= os.write(descriptor, part[:size])
