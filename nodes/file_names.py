@@ -7,8 +7,8 @@ API has not been there: the server fills in the date, with the page's pattern le
 import re
 from datetime import datetime
 
-# Windows forbids them. A file with such a name could not be copied there, and a colon would hide it behind another file.
-FORBIDDEN = '<>:"|?*'
+from ..uncertainty.storage.paths import FORBIDDEN
+
 # Names of devices of Windows, whatever follows after a dot: what is written to NUL.png is gone.
 DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 DATE = re.compile(r"%date:([^%]+)%")

@@ -31,8 +31,6 @@ from typing import Any
 
 import pytest
 
-from uncertainty.storage import atomic
-
 FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\\]')
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 LONGEST_PATH, LONGEST_FOLDER, LONGEST_NAME = 259, 247, 255
@@ -109,7 +107,7 @@ class Desk:
             patch.setattr(os, "fsync", lambda file: _checked_sync(sync, file))
             patch.setattr(os.path, "realpath", lambda path, **more: os.fspath(self.real(resolve(path, **more))))
             for name, module in list(sys.modules.items()):
-                if name.endswith(atomic.__name__):  # ComfyUI loads the pack under a name of its own
+                if name.endswith("uncertainty.storage.atomic"):  # ComfyUI loads the pack under a name of its own
                     patch.setattr(module, "WINDOWS", True)
 
     def real(self, path: Any, limit: int = LONGEST_PATH) -> Any:

@@ -4,6 +4,9 @@ import os
 import re
 from pathlib import Path
 
+FORBIDDEN = '<>:"|?*'
+"""Characters that Windows forbids in names. A colon would hide a file behind another one."""
+
 
 def below(folder: Path, name: str) -> Path | None:
     """Path of a name in a folder, or the folder itself; None if the name leads outside.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uncertainty.storage.atomic import write_whole
+from uncertainty.storage.paths import FORBIDDEN
 
 Cell = str | int | float
 # Names of tables hold those of the user's own networks.
-NOT_IN_FILES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+NOT_IN_FILES = re.compile(rf"[{FORBIDDEN}/\\\x00-\x1f]")
 
 
 @dataclass(frozen=True)
