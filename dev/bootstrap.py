@@ -11,7 +11,6 @@ This file needs the standard library only. If nothing is missing, it changes not
 from __future__ import annotations  # so that an old Python gets as far as saying that it is too old
 
 import argparse
-import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -27,6 +26,11 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where set-up says so
+    fcntl = None  # type: ignore[assignment]
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV = ROOT / "dev"
@@ -177,11 +181,13 @@ def logged_together(commands: Sequence[list[str]], doing: str) -> None:
 
 
 def check_python() -> None:
-    """Refuse a Python that the pinned packages do not support.
+    """Refuse a system that set-up does not work on, and a Python that the pinned packages do not support.
 
     Raises:
-        SetupError: it is too old.
+        SetupError: it is Windows, or Python is too old.
     """
+    if fcntl is None:
+        raise SetupError("set-up does not work on Windows: use WSL. The pack itself needs no set-up.")
     if sys.version_info < MINIMUM_PYTHON:
         raise SetupError(f"Python {sys.version.split()[0]} is too old: run `make PYTHON=python3.11 …` with Python 3.11 or newer.")
 
@@ -381,6 +387,8 @@ def parsed(arguments: list[str]) -> tuple[str, list[str] | None]:
 
 def main(arguments: list[str]) -> None:
     """Command line."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for terminals that know no dots like these: …
     layer, to_run = parsed(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped: the same command continues set-up."))  # so that pip is stopped
     # Packages are installed without bytecode. If Python may not keep it, each start compiles it again, which takes 10 s.

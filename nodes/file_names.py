@@ -7,15 +7,17 @@ API has not been there: the server fills in the date, with the page's pattern le
 import re
 from datetime import datetime
 
-# Windows forbids them. A file with such a name could not be copied there, and a colon would hide it behind another file.
-FORBIDDEN = '<>:"|?*'
+from ..uncertainty.storage.paths import FORBIDDEN
+
+# Names of devices of Windows, whatever follows after a dot: what is written to NUL.png is gone.
+DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 DATE = re.compile(r"%date:([^%]+)%")
 LETTERS = re.compile("dd?|MM?|hh?|mm?|ss?|yyyy|yy")
 OF_A_NODE = re.compile(r"%[^%./]+\.[^%./]+%")
 
 
 def filled(field: str, name: str, now: datetime | None = None) -> str:
-    """The name with its date filled in.
+    """The name with its date filled in, and slashes between its folders: on Windows people type backslashes.
 
     Args:
         field: the input that holds the name, for messages.
@@ -23,7 +25,7 @@ def filled(field: str, name: str, now: datetime | None = None) -> str:
         now: the date; by default the present.
 
     Raises:
-        ValueError: a placeholder was not filled in, or the name contains a forbidden character.
+        ValueError: a placeholder was not filled in, or the name cannot be that of a file on Windows.
     """
     moment = now or datetime.now()
     whole = DATE.sub(lambda found: LETTERS.sub(lambda letters: _part(letters[0], moment), found[1]), name)
@@ -36,6 +38,13 @@ def filled(field: str, name: str, now: datetime | None = None) -> str:
     bad = [letter for letter in FORBIDDEN if letter in whole]
     if bad:
         raise ValueError(f"{field} must not contain {' '.join(bad)}, which Windows forbids in names of files, got {name!r}.")
+    whole = whole.replace("\\", "/")
+    *folders, last = whole.split("/")
+    devices = [part for part in (*folders, last) if DEVICES.fullmatch(part)]
+    if devices:
+        raise ValueError(f"{field} must not name {devices[0]!r}, a device on Windows, got {name!r}: choose another name.")
+    if any(part.strip(".") and part != part.rstrip(". ") for part in folders):
+        raise ValueError(f"{field} must name no folder that ends in a dot or space, which Windows cuts off, got {name!r}.")
     return whole
 
 

@@ -6,6 +6,7 @@ substituted and finds no earlier file if the prefix ends in a slash, so it start
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -58,7 +59,7 @@ class NumberedFiles:
         name = self.name
         for placeholder, value in placeholders.items():
             name = name.replace(f"%{placeholder}%", str(value))
-        key = os.path.normcase(name)
+        key = _key(name)
         while True:
             self._last[key] = number = self._last.get(key, 0) + 1
             file = f"{name}_{number:05}_{suffix}"
@@ -69,12 +70,17 @@ class NumberedFiles:
             return {"filename": file, "subfolder": self.subfolder, "type": "output"}
 
 
+def _key(name: str) -> str:
+    """One for all names that are one name on some system: Windows and macOS ignore case, macOS the form of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _last_numbers(folder: Path) -> dict[str, int]:
     """The highest number in use, by name."""
     last: dict[str, int] = {}
     for file in folder.iterdir():
         known = NUMBERED.fullmatch(file.name)
         if known is not None:
-            key = os.path.normcase(known[1])
+            key = _key(known[1])
             last[key] = max(last.get(key, 0), int(known[2]))
     return last

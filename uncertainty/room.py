@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+AT_ONCE = 1 << 24  # bytes
+
 
 class Room:
     """Room for the tensors of a run.
@@ -44,7 +46,7 @@ class Room:
         return torch.zeros(tuple(shape), dtype=dtype) if self.takes(size) else self.mapped(shape, dtype)
 
     def mapped(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor of zeros in a temporary file that is deleted when the tensor is freed.
+        """A tensor of zeros in a temporary file that is deleted when the tensor is freed: on Windows, when the next one is made.
 
         Raises:
             OSError: the disk is full.
@@ -59,14 +61,27 @@ class Room:
             return torch.from_file(name, shared=True, size=count, dtype=dtype).reshape(tuple(shape))
         finally:
             os.close(descriptor)
-            with suppress(PermissionError):  # Windows cannot delete open files; ComfyUI empties its temporary folder at startup
-                Path(name).unlink()
+            _undeleted.add(Path(name))  # not before, because another thread may be deleting
+            _delete_what_is_free()
+
+
+# Files of this process that Windows did not delete, because they were mapped; ComfyUI empties its temporary folder at startup.
+_undeleted: set[Path] = set()
+
+
+def _delete_what_is_free() -> None:
+    for path in list(_undeleted):
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+            _undeleted.discard(path)
 
 
 def _reserve(descriptor: int, size: int) -> None:
     """Allocate the disk space now: if the disk filled up later, writing to the mapping would kill the process."""
     allocate: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
-    if allocate is None:
-        os.ftruncate(descriptor, size)
-    else:
+    if allocate is not None:
         allocate(descriptor, 0, size)
+        return
+    part = bytes(min(size, AT_ONCE))  # macOS would only note the length
+    while size > 0:
+        size -= os.write(descriptor, part[:size])

@@ -1,10 +1,14 @@
 """What the commands share in reading their command line."""
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from uncertainty.storage.atomic import WINDOWS
 
 from .terminal import printable_lines
 
@@ -35,9 +39,24 @@ class Parser(argparse.ArgumentParser):
         return parsed, unknown
 
 
-def program() -> str:
-    """How this process was started: by the installed command or as a module."""
-    return "uncertainty" if Path(sys.argv[0]).stem == "uncertainty" else "python -m uncertainty"
+def started() -> list[str]:
+    """How this process was started: by the installed command, as a module, or by the folder of ``uncertainty`` (``__main__``)."""
+    start = Path(sys.argv[0])
+    if start.is_dir():
+        return [sys.executable, str(start)]
+    return ["uncertainty"] if start.stem == "uncertainty" else [Path(sys.executable).name, "-m", "uncertainty"]
+
+
+def copyable(words: Sequence[str]) -> str:
+    """A command line to copy into a shell of this system. Windows' own takes single quotes for a part of a name."""
+    return " ".join(map(_quoted, words)) if WINDOWS else shlex.join(words)
+
+
+def _quoted(word: str) -> str:
+    if re.fullmatch(r"[\w.:/\\-]+", word):
+        return word
+    end = len(word) - len(word.rstrip("\\"))  # a backslash before a quote must be doubled
+    return f'"{word}{word[len(word) - end :]}"'
 
 
 def positive(text: str) -> int:

@@ -1,11 +1,10 @@
 """The command ``batch``: a workflow for many prompts and seeds, on one machine or a cluster."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
-from .argument_types import Parser, positive, program, seed_range
+from .argument_types import Parser, copyable, positive, seed_range, started
 from .drawing import draw
 from .engine_options import add_engine, describing, engines, stopping
 from .node_info import Describe
@@ -64,10 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             draw(engine, planned(arguments, describing(engine)), arguments.output, verify=arguments.verify)
         except KeyboardInterrupt:
-            sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again(sys.argv[1:])}"))
+            again = copyable([*started(), *sys.argv[1:]])
+            sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again}"))
     count = sum(len(table) for table in Rows(arguments.output / ROWS).batches(["number"]))
     say(f"{count} images in {arguments.output}")
-    say(f"{program()} rank {shlex.quote(str(arguments.output))} --keep 1")
+    say(copyable([*started(), "rank", str(arguments.output), "--keep", "1"]))
 
 
 def check_amount(arguments: argparse.Namespace) -> None:
@@ -107,9 +107,3 @@ def planned(arguments: argparse.Namespace, describe: Describe) -> Plan:
         wanted = most if wanted is None else wanted
     maps = arguments.maps != "none"
     return Plan(workflow, prompts, first, wanted or 0, size, maps=maps, drawn=arguments.draw)
-
-
-def again(arguments: list[str]) -> str:
-    """A command line to copy."""
-    start = [program()] if program() == "uncertainty" else [Path(sys.executable).name, "-m", "uncertainty"]
-    return shlex.join([*start, *arguments])

@@ -13,7 +13,7 @@ from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.scores import BAD_ENDS, SCORES, bad_end
 
 from . import batch_command, record_command
-from .argument_types import Parser, positive, program
+from .argument_types import Parser, copyable, positive, started
 from .evaluation import evaluate_command
 from .terminal import printable_lines, replace_what_cannot_be_shown
 
@@ -29,7 +29,7 @@ PACKAGES = {"PIL": "pillow", "filelock": "filelock", "safetensors": "safetensors
 
 def parser() -> Parser:
     """The command line."""
-    main = Parser(prog=program(), description="Generate, rank and evaluate images by their uncertainty.")
+    main = Parser(prog=copyable(started()), description="Generate, rank and evaluate images by their uncertainty.")
     commands = main.add_subparsers(required=True, metavar="COMMAND")
     _add_rank(commands)
     batch_command.add_parser(commands)

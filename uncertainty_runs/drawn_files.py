@@ -39,7 +39,9 @@ class Drawn:
                     raise OSError(f"{file.name} arrived damaged: start the same command again")
                 write_whole(folder / file.name, content)
         except OSError as error:
-            raise NotKept(f"the files of run {first.number} (seed {first.seed}) cannot be kept: {error}.") from error
+            raise NotKept(
+                f"the files of run {first.number} (seed {first.seed}) cannot be kept: {str(error).rstrip('.')}."
+            ) from error
         return self.rows
 
     def _files(self) -> list[File]:

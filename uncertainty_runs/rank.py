@@ -19,7 +19,7 @@ from uncertainty.choosing.standing import place
 from uncertainty.scores import bad_end, measured
 from uncertainty.storage import picture_entry
 from uncertainty.storage.foreign import parsed
-from uncertainty.storage.picture_files import PICTURES
+from uncertainty.storage.picture_files import has_picture_name
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.saved_files import is_file_of
 
@@ -64,8 +64,8 @@ def _leave_out(reason: object) -> None:
 def _pictures(folder: Path) -> Iterator[Path]:
     """The pictures of a folder and its subfolders, but not in those for rejected files nor behind links to folders."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != rejecting.REJECTED)
-        yield from (Path(parent, name) for name in sorted(names) if name.lower().endswith(PICTURES))
+        folders[:] = sorted(name for name in folders if not rejecting.is_for_rejected(Path(parent, name)))
+        yield from filter(has_picture_name, (Path(parent, name) for name in sorted(names)))
 
 
 def _rows(folder: Path, quantity: str) -> Iterator[ImageRecord]:
@@ -188,8 +188,11 @@ def _move(ranking: Ranking, folder: Path) -> None:
 
 def undo(folder: Path) -> None:
     """Move all rejected images back."""
-    folders = [Path(parent, rejecting.REJECTED) for parent, names, _ in os.walk(folder) if rejecting.REJECTED in names]
-    paths = (path for rejected in sorted(folders) for path in sorted(rejected.iterdir()) if _is_picture(path))
+    below = (Path(parent, name) for parent, names, _ in os.walk(folder) for name in names)
+    folders = [path.with_name(rejecting.REJECTED) for path in below if rejecting.is_for_rejected(path)]
+    paths = (
+        path for rejected in sorted(folders) for path in sorted(rejected.iterdir()) if has_picture_name(path) and path.is_file()
+    )
     files = ((path.parent.parent, path, path.name) for path in paths)
     count = _each_in_turn(folder, files, Mover.restore)
     say(f"brought {count} back from folders {rejecting.REJECTED} in {folder}.")
@@ -204,11 +207,11 @@ def _each_in_turn(root: Path, files: Iterable[tuple[Path, Path, T]], move: Calla
     for folder, group in itertools.groupby(files, lambda file: file[0]):
         with rejecting.moving(root, folder) as mover:
             for _, path, wanted in group:
-                if path.is_file():
+                if not path.is_file():
+                    continue
+                try:
                     move(mover, wanted)
-                    count += not path.exists()
+                except PermissionError as error:  # the others are moved: ranked again without them, other images would pass
+                    warn(f"not moved: {printable(error)}")
+                count += not path.exists()
     return count
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES and path.is_file()

@@ -42,31 +42,40 @@ def run(arguments: argparse.Namespace) -> None:
     if not rows:
         raise ValueError(f"{arguments.folder} has no rows: give the --output of a batch.")
     places = folders((arguments.comfyui or default_comfyui()).resolve(), arguments.options)
-    if not folder.is_relative_to(places.output):
+    name = _name_below(folder, places.output)
+    if name is None:
         raise ValueError(
             f"{arguments.folder} is not inside ComfyUI's output folder {places.output}, and its sidebar shows only what is. Move "
             "the batch there, or give the options that ComfyUI is started with behind --."
         )
     ledger, count = Ledger(places.user / LOCATION, places.output), 0
     with_prompts = may_be_kept(places.user)
-    for images in _images(folder, rows, places.output):
+    for images in _images(folder, rows, name):
         ledger.add(images if with_prompts else [replace(image, prompt=None) for image in images])
         count += len(images)
     say(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
 
 
-def _images(folder: Path, rows: Rows, output: Path) -> Iterator[list[ImageRecord]]:
-    """The images of a batch that have files, with names below the output folder, some at a time."""
+def _name_below(folder: Path, output: Path) -> Path | None:
+    """Path of a folder below the output folder; None if it is elsewhere. Where case does not count, paths can differ in it."""
+    for above in (folder, *folder.parents):
+        if output.is_dir() and above.samefile(output):
+            return folder.relative_to(above)
+    return None
+
+
+def _images(folder: Path, rows: Rows, name: Path) -> Iterator[list[ImageRecord]]:
+    """The images of a batch that have files, some at a time; ``name`` is the path of its folder below the output folder."""
     scores = [name for quantity in QUANTITIES for name in (quantity, f"{quantity}_error")]
     for table in rows.batches([*NUMBERS, *TEXTS, "file", *scores, EXTRA]):
-        yield [image for line in table.to_pylist() if (image := _image(folder, line, output)) is not None]
+        yield [image for line in table.to_pylist() if (image := _image(folder, line, name)) is not None]
 
 
-def _image(folder: Path, line: dict[str, Any], output: Path) -> ImageRecord | None:
+def _image(folder: Path, line: dict[str, Any], name: Path) -> ImageRecord | None:
     if line["file"] is None or line["digest"] is None:
         return None
     path = present(folder, line["file"])
     if path is None:
         return None
-    record = replace(record_in(line), file=path.relative_to(output).as_posix())
+    record = replace(record_in(line), file=(name / path.relative_to(folder)).as_posix())
     return replace(record, state="sorted_out") if is_away(path) else record  # by ``rank``

@@ -17,6 +17,7 @@ from typing import Any
 from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import UNFINISHED, atomic_write
 from uncertainty.storage.foreign import parsed
+from uncertainty.storage.in_use import discard
 from uncertainty.storage.records import ImageRecord, extra_fields, extra_scores
 
 MERGED_AT_ONCE = 16
@@ -159,7 +160,7 @@ class Rows:
             start, end = last[0][0], last[-1][1]
             self._write(start, end, (part for piece in last for part in _read(self._path(*piece), _schema().names)))
             for piece in last:
-                self._path(*piece).unlink(missing_ok=True)
+                discard(self._path(*piece))  # one that is being read stays, and is ignored
 
     def _write(self, first: int, last: int, tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
@@ -193,10 +194,10 @@ class Rows:
         """Delete what interrupted merges and writes left; for the one writer, when it starts."""
         keep = set(self._paths())
         for path in self.folder.glob(f"*.parquet.*{UNFINISHED}"):
-            path.unlink(missing_ok=True)
+            discard(path)
         for path in self.folder.glob("*.parquet"):
             if NAME.fullmatch(path.name) and path not in keep:
-                path.unlink(missing_ok=True)
+                discard(path)
 
 
 def _read(path: Path, columns: Sequence[str]) -> Iterator[Any]:

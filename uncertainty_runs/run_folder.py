@@ -12,6 +12,7 @@ from uncertainty.choosing.rejecting import REJECTED
 from uncertainty.scores import SCORES
 from uncertainty.storage.atomic import UNFINISHED, write_whole
 from uncertainty.storage.foreign import fields
+from uncertainty.storage.in_use import discard
 from uncertainty.storage.paths import file_below
 from uncertainty.storage.rating import without_rating
 from uncertainty.storage.records import ImageRecord
@@ -135,7 +136,7 @@ class BatchFolder:
     def remove_unfinished(self) -> None:
         """Delete what killed workers left of files; call it while nobody writes."""
         for unfinished in self.path.rglob(f"*{UNFINISHED}"):
-            unfinished.unlink(missing_ok=True)
+            discard(unfinished)
 
     def drawn(self) -> list[ImageRecord]:
         """All images of the plan, in order."""

@@ -8,6 +8,8 @@ import os
 import shutil
 import stat
 import tempfile
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout  # torch brings it
@@ -22,17 +24,16 @@ class TemporaryFolder:
     def __init__(self) -> None:
         remove_abandoned()
         while True:
-            self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
-            self.path = Path(self._folder.name)
-            self._lock = FileLock(self.path / LOCK)
-            self._lock.acquire()
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            lock = FileLock(self.path / LOCK)
+            lock.acquire()
             if (self.path / LOCK).is_file():  # else it was taken for abandoned before it was locked
-                return
+                break
+        self._removal = weakref.finalize(self, _remove, self.path, lock)
 
     def remove(self) -> None:
-        """Delete it."""
-        self._lock.release()
-        self._folder.cleanup()
+        """Delete it; done at the latest when this process ends."""
+        self._removal()
 
 
 def remove_abandoned() -> None:
@@ -41,10 +42,22 @@ def remove_abandoned() -> None:
         if not _is_own(folder):
             continue
         try:
-            with FileLock(folder / LOCK, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
+            lock = FileLock(folder / LOCK)
+            lock.acquire(timeout=0)
         except (Timeout, OSError):  # in use, or removed by another process
             continue
+        _remove(folder, lock)
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    """Delete a folder whose lock this process holds. On Windows, files that are open stay, and the lock marks them for later."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()  # only now can Windows delete it, and only if nobody waits for it
+    with suppress(OSError):  # the folder is gone
+        if all(path.name == LOCK for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            (folder / LOCK).touch()
 
 
 def _is_own(folder: Path) -> bool:

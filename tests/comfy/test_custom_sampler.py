@@ -375,7 +375,7 @@ def test_options_are_those_of_the_node(pack: Callable[[str], ModuleType], option
         for choice in choices:
             assert options(**{name: choice}) == known(**{name: choice})
             check = pack("nodes.sampling.uncertainty_options").UncertaintyOptions.validate_inputs
-            assert name in ("max_batch", "live_preview") or check(**{name: choice}) is True
+            assert name in ("max_batch", "live_preview", "map_memory") or check(**{name: choice}) is True
     assert "'nothing'" in check(gradient="nothing")
 
 

@@ -1,11 +1,14 @@
 """Names of files: dates are filled in by the server too, and what no file system should see is refused before sampling."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from desks import Desk
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
 DATES = {
@@ -13,11 +16,20 @@ DATES = {
     "a_%date:yyMMdd_hhmmss%_%date:d.M%": "a_260304_050607_4.3",
     "%date:h-m-s%": "5-6-7",
     "plain %year% 100%": "plain %year% 100%",
+    "cats\\%date:yyyy%\\a cat.": "cats/2026/a cat.",
+    "console/com10/a. b": "console/com10/a. b",
 }
 REFUSED = {
     "%date:hh:mm%/image": "must not contain :",
     'a<b>"|?*': 'must not contain < > " | ? \\*',
     "%Empty Latent Image.width%": "names no node and widget",
+    "con/image": "must not name 'con', a device on Windows",
+    "NUL.of.science": "must not name 'NUL.of.science', a device",
+    "cats\\Lpt³": "must not name 'Lpt³', a device",
+    "a cat./image": "must name no folder that ends in a dot or space",
+    "a cat /image": "must name no folder that ends in a dot or space",
+    "cats\\...\\image": "must ",  # stay in its folder
+    "../image": "must ",
 }
 
 
@@ -52,3 +64,24 @@ def test_a_saved_file_has_the_date_in_its_name(pack: Callable[[str], ModuleType]
     assert (tmp_path / "uncertainty" / year / "map_00001_.safetensors").is_file()
     assert shown["subfolder"] == f"uncertainty/{year}"
     assert running == tmp_path / "uncertainty" / f"night_{year}.safetensors"
+
+
+@pytest.mark.parametrize("kind", ["here", "windows", "macos"])
+def test_names_that_differ_in_case_share_their_numbers(
+    pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    numbered, write_whole = pack("nodes.numbered_files"), pack("uncertainty.storage.atomic").write_whole
+    tries = []
+
+    def write(path: Path) -> None:
+        tries.append(path.name)
+        write_whole(path, path.name.encode(), replace=False)
+
+    with nullcontext() if kind == "here" else Desk(tmp_path, kind).at_it():
+        for prefix in ("Cat", "cat", "CAT", "\u00c9t\u00e9", "e\u0301te\u0301"):
+            numbered.NumberedFiles(prefix).write(".png", write)
+    names = ["Cat_00001_.png", "cat_00002_.png", "CAT_00003_.png", "\u00c9t\u00e9_00001_.png", "e\u0301te\u0301_00002_.png"]
+    assert tries == names and all((tmp_path / name).read_bytes() == name.encode() for name in names)

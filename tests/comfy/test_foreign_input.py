@@ -23,6 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file, save_file
 
+from desks import Desk
 from made_maps import made
 
 DEEP = 100_000
@@ -323,6 +324,14 @@ def views(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Views:
     monkeypatch.setattr(module.folder_paths, "get_temp_directory", lambda: str(tmp_path))
     monkeypatch.setattr(module, "MOST_BYTES", 1000)
     return Views(module, monkeypatch, tmp_path)
+
+
+def test_a_file_of_a_view_that_is_being_sent_is_deleted_later(views: Views, windows: Desk) -> None:
+    sent = views.write(900)
+    with windows.viewing(views.folder / f"{sent}_0.png"):
+        assert views.write(900) in views.stems and (views.folder / f"{sent}_0.png").exists()
+    last = views.write(900)
+    assert views.stems == {last} and views.size == 900
 
 
 def test_files_of_views_are_bounded_by_bytes(views: Views) -> None:

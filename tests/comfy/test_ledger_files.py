@@ -14,8 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+from desks import Desk
 from made_maps import made
 from xmp import rating
+
+pytestmark = pytest.mark.usefixtures("each_desk")
 
 
 @dataclass
@@ -171,6 +174,7 @@ def test_stars_from_the_filter_are_saved(comfy: Comfy, tmp_path: Path, kind: str
     assert (tmp_path / "output" / names[1]).read_bytes() == (tmp_path / "output" / f"bare_00002_{suffix}").read_bytes()
 
 
+@pytest.mark.here_alone("makes links")
 def test_a_file_that_is_not_the_images_own_is_never_written(comfy: Comfy, tmp_path: Path) -> None:
     (name,), (other,) = comfy.save(1), comfy.save(2)
     second, first = comfy.rows()
@@ -487,3 +491,20 @@ def test_numbers_that_no_ledger_holds_are_refused(comfy: Comfy) -> None:
         (routes.rows, SimpleNamespace(query={"after": "[1, 1e400]"})),
     ):
         assert asyncio.run(routes._in_words(answer)(request)).status == 400
+
+
+def test_an_image_that_somebody_shows_is_rejected_once_it_is_closed(
+    comfy: Comfy, tmp_path: Path, each_desk: Desk | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if each_desk is None or not each_desk.is_windows:
+        pytest.skip("elsewhere, what is open can be moved")
+    monkeypatch.setattr(comfy.pack("uncertainty.storage.in_use"), "PATIENCE", 0.1)
+    (name,) = comfy.save(1)
+    (row,) = comfy.rows()
+    with each_desk.viewing(tmp_path / "output" / name):
+        for answer in (comfy.move("reject", row["id"]), comfy.judge(row["id"], stars=3)):
+            (failed,) = answer["failed"]
+            assert failed["reason"] == f"{name} is open in another program, or write-protected: close it there, and try again."
+    assert comfy.rows() == [row]
+    assert comfy.move("reject", row["id"])["done"] == [row["id"]]
+    assert comfy.rows()[0]["away"] and comfy.rows()[0]["state"] == "rejected"

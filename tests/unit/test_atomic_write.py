@@ -11,6 +11,8 @@ import pytest
 from dev.bootstrap import ROOT
 from uncertainty.storage.atomic import atomic_write
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 WRITES_FOR_EVER = """
 import sys
 from pathlib import Path
@@ -51,6 +53,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 @pytest.mark.parametrize("writes", [1, 2, 5, 9])
 def test_a_killed_process_leaves_a_whole_file(tmp_path: Path, writes: int) -> None:
     path = tmp_path / "a.txt"

@@ -16,6 +16,8 @@ from uncertainty.storage.ledger import Ledger
 from uncertainty.storage.ledger_query import Query
 from uncertainty.thresholds import Thresholds
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 SETTINGS = {"samples": 5, "window": [0.9, 0.98], "note": 'Größe "x"\n', "denoise": 0.1 + 0.2, "none": None, "deep": {"a": [1]}}
 
 

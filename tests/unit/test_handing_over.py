@@ -17,6 +17,8 @@ from uncertainty_runs.plan import Job
 from uncertainty_runs.rows import File, Row
 from uncertainty_runs.run_folder import image_of, map_of
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 JOBS = [Job(number, "a cat", number + 5, {}) for number in range(6)]
 
 

@@ -19,6 +19,8 @@ from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, LedgerError
 from uncertainty.storage.ledger_query import Query
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
@@ -201,6 +203,7 @@ def test_each_state_is_counted_under_the_other_conditions(ledger: Ledger) -> Non
     assert ledger.page(Query()).counts == counts
 
 
+@pytest.mark.here_alone("about speed")
 def test_a_hundred_thousand_rows_stay_fluid(ledger: Ledger) -> None:
     """Medians of a few milliseconds each on two slow cores; the bound is for machines that do something else too."""
     names = [ledger.record(made(1, seed, sampler=f"s{seed}"), files(1, str(seed))) for seed in range(2)]
@@ -365,6 +368,7 @@ for seed in range(10_000):
 """
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 def test_killed_while_writing_it_holds_whole_runs(ledger: Ledger) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(ledger.path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None

@@ -25,6 +25,8 @@ from uncertainty.storage import picture_entry
 from uncertainty.storage.fingerprints import fingerprint
 from uncertainty_runs.rank import prompt_of
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 Rank = Callable[..., "Done"]
 
 
@@ -67,6 +69,7 @@ def rank(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     return run
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 def test_as_a_user_calls_it(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "uncertainty", "rank", str(folder)], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,12 +1,14 @@
 """Maps of single steps in memory, as a sum, and on the disk."""
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from small_disk import mounted, needs_mount
 from uncertainty.maps import UncertaintyMap
 from uncertainty.quantities import PROBED
 from uncertainty.recorder import KEEP, Recorder
@@ -84,3 +86,17 @@ def test_steps_that_come_in_another_order_and_too_few(keep: str, tmp_path: Path)
 def test_what_cannot_be_kept_is_named() -> None:
     with pytest.raises(ValueError, match="keep_maps must be one of every_step, sum, on_disk, got 'x'"):
         Recorder("x", 1)
+
+
+@needs_mount
+@pytest.mark.parametrize("allocates", [True, False])
+def test_a_disk_that_is_too_small_is_told_before_the_map_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allocates: bool
+) -> None:
+    """Where the system cannot allocate space, as on macOS, writing to the mapping would kill the process."""
+    if not allocates:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    with mounted(tmp_path / "disk", "size=1m"):
+        with pytest.raises(OSError, match="No space left on device"):
+            Room(0, tmp_path / "disk").zeros((1 << 20,))
+        assert list((tmp_path / "disk").iterdir()) == []

@@ -21,8 +21,10 @@ from uncertainty.scores import SCORES as SCORES_OF_ALL
 from uncertainty.storage import picture_entry
 from uncertainty.storage.rating import write_rating
 from uncertainty.storage.records import ImageRecord
+from uncertainty_runs import argument_types
 from uncertainty_runs import rows as module
-from uncertainty_runs.batch_command import again, check_amount, planned
+from uncertainty_runs.argument_types import copyable
+from uncertainty_runs.batch_command import check_amount, planned
 from uncertainty_runs.command_line import parser
 from uncertainty_runs.drawing import draw
 from uncertainty_runs.drawn_files import Drawn
@@ -32,6 +34,8 @@ from uncertainty_runs.plan import Job, Listed, Plan
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
 from uncertainty_runs.run_folder import BatchFolder, image_of, keep, map_of, read
 from uncertainty_runs.workflow import Workflow
+
+pytestmark = pytest.mark.usefixtures("each_desk")
 
 SEED = 2**64 - 1
 
@@ -87,6 +91,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert rows.table(["id"])["id"].to_pylist() == ["0000000_000", "0000000_001", "0000001_000"]
 
 
+@pytest.mark.here_alone("slow; test_desks merges while somebody reads")
 def test_small_files_are_merged_and_every_row_stays(tmp_path: Path) -> None:
     rows, count = Rows(tmp_path), MERGED_AT_ONCE**2 + 3
     for number in range(count):
@@ -265,6 +270,7 @@ except (RuntimeError, ValueError) as error:
 """
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 @pytest.mark.parametrize("turn", range(4))
 def test_of_two_plans_begun_at_once_the_folder_names_the_one_that_generates(turn: int, tmp_path: Path) -> None:
     folder, prompts = tmp_path / "new" / "folder", ("a cat", "a dog")
@@ -358,6 +364,7 @@ def test_what_makes_no_sense_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
     """Without pyarrow, without Ray, without ComfyUI: in a sentence, before anything is drawn."""
     path = tmp_path / "workflow.json"
@@ -380,8 +387,11 @@ def test_what_is_missing_on_the_machine_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.png"))
 
 
-def test_a_command_line_to_copy() -> None:
-    assert again(["batch", "--output", "two words"]).endswith("-m uncertainty batch --output 'two words'")
+def test_a_command_line_to_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["python", "rank", "C:\\two words\\", "C:\\one\\", "--keep", "1"]
+    assert copyable(words[:3]) == "python rank 'C:\\two words\\'"
+    monkeypatch.setattr(argument_types, "WINDOWS", True)
+    assert copyable(words) == r'python rank "C:\two words\\" C:\one\ --keep 1'
 
 
 def test_the_best_of_each_prompt_and_of_all(

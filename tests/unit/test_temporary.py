@@ -11,6 +11,8 @@ from dev.bootstrap import ROOT
 from uncertainty_runs import temporary
 from uncertainty_runs.temporary import LOCK, TemporaryFolder, remove_abandoned
 
+pytestmark = pytest.mark.usefixtures("each_desk")
+
 WAITING = "from uncertainty_runs.temporary import TemporaryFolder as T; t = T(); print(t.path, flush=True); input()"
 
 
@@ -27,6 +29,7 @@ def started(place: Path) -> tuple[subprocess.Popen[str], Path]:
     return process, Path(process.stdout.readline().strip())
 
 
+@pytest.mark.here_alone("other processes are not at the desk")
 def test_the_folder_of_a_killed_process_is_removed_by_the_next(place: Path) -> None:
     (killed, left), (running, used) = started(place), started(place)
     (left / "temp").mkdir()
@@ -43,6 +46,7 @@ def test_the_folder_of_a_killed_process_is_removed_by_the_next(place: Path) -> N
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.here_alone("makes links")
 def test_folders_of_others_stay(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / LOCK).touch()

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..storage.atomic import rename_to_new
+from ..storage.in_use import when_free
 
 REJECTED = "rejected"
 LOCK = ".moves.lock"
@@ -56,7 +57,7 @@ class Mover:
                 if not place.samefile(file):
                     number += 1
                     continue
-                file.unlink()  # an earlier move was interrupted after it had made the new name
+                when_free(file.unlink, file)  # an earlier move was interrupted after it had made the new name
             return place
 
 
@@ -69,7 +70,7 @@ def moving(root: Path, folder: Path) -> Iterator[Mover]:
         OSError: the folder does not exist, cannot be written to, or is in use by another process for too long.
     """
     inside(root, folder)
-    if folder.name == REJECTED:
+    if is_for_rejected(folder):
         raise ValueError(f"{folder.name} is where rejected files go: files in it cannot be rejected again.")
     rejected = folder / REJECTED
     rejected.mkdir(exist_ok=True)
@@ -81,6 +82,18 @@ def moving(root: Path, folder: Path) -> Iterator[Mover]:
         raise TimeoutError(
             f"another process has been moving files of {folder.name} for {PATIENCE:g} seconds: try again."
         ) from error
+
+
+def is_for_rejected(folder: Path) -> bool:
+    """Whether a folder is one for rejected files. Where case does not count, it may have been made as ``Rejected``."""
+    if folder.name == REJECTED:
+        return True
+    if folder.name.casefold() != REJECTED:
+        return False
+    try:
+        return folder.samefile(folder.with_name(REJECTED))
+    except OSError:  # there is none of that name
+        return False
 
 
 def folder_of(file: Path) -> Path:

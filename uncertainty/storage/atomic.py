@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .in_use import when_free
+
 UNFINISHED = ".part"
+WINDOWS = os.name == "nt"
+# Unless long paths are switched on in Windows, it does not find longer ones.
+LONGEST_PATH = 259
 
 
 @contextmanager
@@ -22,22 +27,32 @@ def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
     Raises:
         FileExistsError: there is a file at ``path``, and ``replace`` is False.
+        PermissionError: another program has an earlier file at ``path`` open, and Windows does not replace it.
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own, because two processes may write the same file at the same time.
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         _sync(unfinished, os.O_RDWR)
         if replace:
-            unfinished.replace(path)
+            when_free(lambda: unfinished.replace(path), path)
         else:
             rename_to_new(unfinished, path)
         with suppress(OSError):  # Windows cannot open folders
             _sync(path.parent, os.O_RDONLY)
+    except FileNotFoundError as error:
+        length = len(str(unfinished.absolute()))
+        if not WINDOWS or length <= LONGEST_PATH:
+            raise
+        raise OSError(
+            f"{path.name} cannot be written: its path while it is written has {length} characters, and Windows allows "
+            f"{LONGEST_PATH}. Shorten the names of the file and its folders, or switch long paths on in Windows."
+        ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # it is in the way of nothing, and never read
+            when_free(lambda: unfinished.unlink(missing_ok=True), unfinished)
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
@@ -52,8 +67,12 @@ def rename_to_new(source: Path, target: Path) -> None:
     Raises:
         FileExistsError: the new name is taken.
         FileNotFoundError: the file is gone.
+        PermissionError: another program has the file open, and Windows does not rename it.
         OSError: the file cannot be renamed; it keeps its old name.
     """
+    if WINDOWS:  # whose rename refuses a name that is taken
+        when_free(lambda: source.rename(target), source)
+        return
     try:
         os.link(source, target)
     except (FileExistsError, FileNotFoundError):

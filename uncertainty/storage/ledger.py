@@ -150,7 +150,7 @@ class Ledger:
             connection.close()
 
     def _unusable(self, error: Exception) -> LedgerError:
-        reason = error.strerror if isinstance(error, OSError) else error  # without the path of the file
+        reason = (isinstance(error, OSError) and error.strerror) or error  # without the path of the file
         return LedgerError(f"the ledger {self.path.name} cannot be used ({reason}): check its folder and the disk space.")
 
     def _refuse_newer(self, connection: sqlite3.Connection) -> None:
@@ -416,7 +416,7 @@ class Ledger:
     def _listed(self, connection: sqlite3.Connection) -> str:
         """The condition for rows whose files may be in this output folder; empty if that is all rows, as almost always."""
         known = connection.execute("SELECT id, path FROM outputs").fetchall()
-        here = [number for number, path in known if path in ("", self.output) or not Path(path).is_dir()]
+        here = [number for number, path in known if path == "" or _is_same(path, self.output) or not Path(path).is_dir()]
         if not self.output or len(here) == len(known):
             return ""
         return f" AND output IN ({', '.join(map(str, here))})"
@@ -433,8 +433,20 @@ def _counts(connection: sqlite3.Connection, table: str, where: str, values: Sequ
 
 def _output_number(connection: sqlite3.Connection, output: str) -> int:
     """Id of an output folder, which is added if it is new."""
-    connection.execute("INSERT OR IGNORE INTO outputs (path) VALUES (?)", (output,))
-    return int(connection.execute("SELECT id FROM outputs WHERE path = ?", (output,)).fetchone()[0])
+    for number, path in connection.execute("SELECT id, path FROM outputs ORDER BY path != ?", (output,)):
+        if _is_same(path, output):
+            return int(number)
+    return int(connection.execute("INSERT INTO outputs (path) VALUES (?)", (output,)).lastrowid or 0)
+
+
+def _is_same(path: str, output: str) -> bool:
+    """Whether a path is that of the output folder: where case does not count, it may be written in several ways."""
+    if path == output:
+        return True
+    try:
+        return bool(path and output) and Path(path).samefile(output)
+    except OSError:  # one of them is gone
+        return False
 
 
 def _kept_text(prompt: str | None) -> str | None:

@@ -1,14 +1,21 @@
 """Names of files that come from elsewhere, such as inputs of nodes or rows of a table, and must stay in a folder."""
 
 import os
+import re
 from pathlib import Path
+
+FORBIDDEN = '<>:"|?*'
+"""Characters that Windows forbids in names. A colon would hide a file behind another one."""
 
 
 def below(folder: Path, name: str) -> Path | None:
     """Path of a name in a folder, or the folder itself; None if the name leads outside.
 
-    Links are followed, as ComfyUI does: a subfolder may be a link.
+    Links are followed, as ComfyUI does: a subfolder may be a link. Names of dots and spaces are refused, since Windows cuts off
+    dots and spaces at the end of names: ``.. `` could lead outside.
     """
+    if any(part not in ("", ".", "..") and not part.strip(". ") for part in re.split(r"[/\\]", name)):
+        return None
     root = Path(os.path.normpath(folder.absolute()))
     path = Path(os.path.normpath(root / name))
     return path if path.is_relative_to(root) else None

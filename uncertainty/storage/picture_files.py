@@ -6,6 +6,7 @@ Sources: PNG specification §5, *WebP Container Specification*, ITU-T T.81 Annex
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import BinaryIO
 
 FORMATS = ("png", "webp", "jpeg")
@@ -13,6 +14,8 @@ SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 """The suffix of a new file, by format."""
 PICTURES = (*SUFFIXES.values(), ".jpeg")
 """The suffixes of files that may hold scores."""
+NOTES = "._"
+"""How names of files begin in which macOS keeps notes about another file, on memory cards and in networks: ``._a.png``."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RIFF_HEAD = 12  # bytes: "RIFF", length, "WEBP"
 JPEG_START = b"\xff\xd8"
@@ -37,6 +40,11 @@ class Part:
     content: int
     length: int
     end: int
+
+
+def has_picture_name(path: PurePath) -> bool:
+    """Whether a file is named as a picture that may hold scores."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(NOTES)
 
 
 def format_of(file: BinaryIO) -> str | None:

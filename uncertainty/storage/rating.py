@@ -9,6 +9,7 @@ parsed.
 
 import io
 import re
+import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,12 +47,15 @@ def write_rating(path: Path, rating: int) -> tuple[int, int]:
         Size of the new file in bytes, and its time of change in nanoseconds since 1970.
 
     Raises:
-        ValueError: the file is a link, is no complete picture, has XMP that cannot be edited, or was changed meanwhile.
+        ValueError: the file is a link or write-protected, is no complete picture, has XMP that cannot be edited, or was changed
+            meanwhile.
         OSError: the file cannot be read or written.
     """
     if path.is_symlink():
         raise ValueError(f"{path.name} is a link to another file, which is not changed.")
     before = path.stat()
+    if not before.st_mode & stat.S_IWUSR:
+        raise ValueError(f"{path.name} is write-protected: allow changes to it, and try again.")
     with atomic_write(path) as unfinished:
         with path.open("rb") as source, unfinished.open("xb") as target:
             try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uncertainty.storage.atomic import UNFINISHED, write_whole
+from uncertainty.storage.in_use import discard
 
 
 @dataclass(frozen=True)
@@ -37,4 +38,4 @@ def marked(folder: Path) -> Iterator[MarkedFolder]:
     try:
         yield MarkedFolder(folder, mark.name)
     finally:
-        mark.unlink(missing_ok=True)
+        discard(mark)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from uncertainty.metrics.features import Extractor, imported
 from uncertainty.storage.atomic import write_whole
+from uncertainty.storage.picture_files import PICTURES, has_picture_name
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.text_files import read_text
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 AT_ONCE = 64
 
 
@@ -38,7 +38,7 @@ class Reference:
         Raises:
             ValueError: it has none.
         """
-        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()))
+        paths = tuple(sorted(path for path in folder.iterdir() if has_picture_name(path) and path.is_file()))
         if not paths:
             raise ValueError(f"reference: {folder} has no pictures ({', '.join(PICTURES)}).")
         captions = []

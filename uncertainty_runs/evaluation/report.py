@@ -3,12 +3,16 @@
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from uncertainty.storage.atomic import write_whole
+from uncertainty.storage.paths import FORBIDDEN
 
 Cell = str | int | float
+# Names of tables hold those of the user's own networks.
+NOT_IN_FILES = re.compile(rf"[{FORBIDDEN}/\\\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,13 @@ class Table:
         return Table(name, (row, *columns), [(line, *[text(line, title) for title in columns]) for line in lines])
 
     def write(self, folder: Path) -> None:
-        """Write ``name.csv`` and ``name.md``."""
+        """Write ``name.csv`` and ``name.md``; characters that Windows forbids become hyphens."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.head)
         writer.writerows([[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in self.rows])
-        write_whole(folder / f"{self.name}.csv", text.getvalue().encode())
-        write_whole(folder / f"{self.name}.md", (self.markdown() + "\n").encode())
+        write_whole(folder / file_name(self.name, ".csv"), text.getvalue().encode())
+        write_whole(folder / file_name(self.name, ".md"), (self.markdown() + "\n").encode())
 
 
 def shown(cell: Cell) -> str:
@@ -69,9 +73,14 @@ def shown(cell: Cell) -> str:
     return "–" if math.isnan(cell) else f"{cell:.3g}"
 
 
+def file_name(table: str, suffix: str) -> str:
+    """Name of the file of a table."""
+    return NOT_IN_FILES.sub("-", table) + suffix
+
+
 def read_table(folder: Path, name: str) -> Table:
     """Read a table that ``write`` has written."""
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / file_name(name, ".csv")).open(newline="", encoding="utf-8") as file:
         head, *rows = list(csv.reader(file))
     return Table(name, tuple(head), [tuple(_number(cell) for cell in row) for row in rows])
 
