@@ -18,6 +18,7 @@ from ...uncertainty.saved_tensors import written_over
 from .. import versions
 from . import attached
 from .inference_weights import NoGradient, check_ordinary, ordinary_weights
+from .kernels import make_differentiable
 from .measurement import measure, measure_around
 from .model_call import Call
 from .out_of_memory import OutOfMemory, named_out_of_memory
@@ -173,6 +174,7 @@ class Differentiation:
             NoGradient: it cannot after all.
         """
         parts = networks(guider)
+        make_differentiable()
         memory = recomputed_blocks(parts) if self._recompute else nullcontext()
         weights = lasting_weights() if self._streamed else nullcontext()
         try:
