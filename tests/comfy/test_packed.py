@@ -239,7 +239,9 @@ def test_what_is_known_stays(name: str, loaded: Loaded, batch: int, sampling: Sa
 
 
 @pytest.mark.usefixtures("with_mask")
-def test_sound_for_a_finished_video(name: str, loaded: Loaded, batch: int, sampling: Sampling) -> None:
+def test_sound_for_a_finished_video(
+    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
     """A mask that keeps one part whole: that part has no score, and the other one its own."""
     shapes = SHAPES[name]
     masks = [torch.full((batch, 1, *shape[1:]), float(part)) for part, shape in enumerate(shapes)]
@@ -250,6 +252,10 @@ def test_sound_for_a_finished_video(name: str, loaded: Loaded, batch: int, sampl
     video, sound = parts_of(found)
     assert np.isnan(scores).all() and (video.values == 0).all()
     assert sound.score().value.isfinite().all() and sound.values.std() > 0
+    assert "scores were not recorded" not in caplog.text
+    execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
+    assert "rejected without a valid score" in execute(video, latents=made, **SPLIT).args[9]
+    assert f"kept 1 of {batch}" in execute(sound, latents=made, **SPLIT).args[9]
     guided, _, _ = sampling.node(loaded, latent_image=latent, strength=1.0)
     kept, changed = guided["samples"].unbind()
     torch.testing.assert_close(kept, made["samples"].unbind()[0])
@@ -261,6 +267,39 @@ def test_an_empty_mask_is_refused(two: Loaded, sampling: Sampling) -> None:
     masks = nested(*(torch.zeros(1, 1, *shape[1:]) for shape in (VIDEO, SOUND)))
     with pytest.raises(ValueError, match="the noise mask is empty"):
         sampling.node(two, latent_image=two.latent(1) | {"noise_mask": masks})
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "euler_cfg_pp", "uni_pc", "dpm_adaptive"])
+def test_every_kind_of_sampler(sampler: str, name: str, loaded: Loaded, batch: int, sampling: Sampling) -> None:
+    """With several calls a step, with earlier steps or hooks that they remember, with noise levels of their own."""
+    plain = sampling.plain(loaded, batch, sampler_name=sampler)
+    latent, found, _ = sampling.node(loaded, batch, sampler_name=sampler)
+    assert equal(latent["samples"], plain)
+    assert found.steps == (2, 3)
+    guided, _, _ = sampling.node(loaded, batch, sampler_name=sampler, strength=1.0)
+    for part, before in zip(guided["samples"].unbind(), plain.unbind(), strict=True):
+        assert part.isfinite().all() and not torch.equal(part, before)
+
+
+def test_context_windows(name: str, loaded: Loaded, sampling: Sampling) -> None:
+    """ComfyUI cuts both parts into windows."""
+    import comfy.context_windows as windows
+
+    if not hasattr(loaded.model.model, "map_context_window_to_modalities"):
+        pytest.skip(f"this version of ComfyUI does not sample {name} in windows")
+    model = loaded.model.clone()
+    model.model_options["context_handler"] = windows.IndexListContextHandler(
+        context_schedule=windows.get_matching_context_schedule(windows.ContextSchedules.STATIC_STANDARD),
+        fuse_method=windows.get_matching_fuse_method("pyramid"),
+        context_length=2,
+        context_overlap=1,
+        dim=2,
+    )
+    cut = replace(loaded, model=model)
+    latent, found, _ = sampling.node(cut, 1)
+    assert equal(latent["samples"], sampling.plain(cut, 1)) and not equal(latent["samples"], sampling.plain(loaded, 1))
+    for part, shape in zip(parts_of(found), SHAPES[name], strict=True):
+        assert part.shape == (2, 1, *shape) and part.values.isfinite().all()
 
 
 @pytest.mark.parametrize("advanced", [False, True])
