@@ -346,6 +346,10 @@ def test_a_recorded_sampling(
     assert label == f"sampling, latent {'×'.join(map(str, reversed(SHAPES[name][0][1:])))}"
     for one, other in zip(parts_of(found), parts_of(twin), strict=True):
         assert torch.equal(one.values, other.values) and one.settings["part"] == other.settings["part"]
+    (node,) = recording.before_running_node()
+    maps = [values for part in parts_of(found) for values in (*part.quantities.values(), *part.of_run.values())]
+    (measured,) = node.measured
+    assert measured.size == sum(4 * values.numel() for values in (*maps, measured.latent))
 
 
 def test_a_patched_model_guides(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
@@ -394,10 +398,27 @@ def test_a_baseline_of_a_part_alone_is_the_same(sampling: Sampling, options: typ
 
 
 @pytest.mark.parametrize("control", ["random_direction", "random_mask"])
-def test_control_arms_change_both_parts(control: str, two: Loaded, sampling: Sampling, options: type) -> None:
+def test_control_arms_act_by_part(
+    control: str,
+    two: Loaded,
+    sampling: Sampling,
+    pack: Callable[[str], ModuleType],
+    options: type,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guided_step, shapes = pack("nodes.hook.guided_step"), []
+    name = {"random_direction": "random_direction", "random_mask": "random_elements"}[control]
+    act = getattr(guided_step, name)
+
+    def watched(first: Tensor, *others: Any, **given: Any) -> Tensor:
+        shapes.append(first.shape)
+        return act(first, *others, **given)
+
+    monkeypatch.setattr(guided_step, name, watched)
     latent, _, _ = sampling.node(two, strength=1.0, options=options(control=control))
     for part, plain in zip(latent["samples"].unbind(), sampling.plain(two).unbind(), strict=True):
         assert part.isfinite().all() and not torch.equal(part, plain)
+    assert shapes == [(2, *VIDEO), (2, *SOUND)] * 2  # two guided steps
 
 
 def test_what_cannot_be_measured_by_part_says_so(
@@ -538,7 +559,8 @@ def test_references_are_of_one_part(two: Loaded, sampling: Sampling, pack: Calla
     for seed in (71, 72):
         _, found, _ = sampling.node(two, seed=seed)
         assert recorded(found)[1] == sound
-    execute(found, 1)
+    for number in (0, 1, 1):  # each image counts once
+        execute(found, number)
     assert recorded(found) == [video + 4, sound + 2]  # two images each
 
 

@@ -99,7 +99,7 @@ PACKED: Mapping[str, PackedFamily] = {
 
 
 class TwoNetworks(nn.Module):
-    """One network for each part; with ``crossed``, each also sees the mean of the other part."""
+    """One network for each part, of which the second does twice as much; ``crossed``, each also sees the other part's mean."""
 
     def __init__(self, crossed: bool = True, device: Any = None, operations: Any = None, **others: Any) -> None:
         super().__init__()
@@ -111,8 +111,8 @@ class TwoNetworks(nn.Module):
     def forward(self, x: Any, timestep: Tensor, context: Tensor, **others: Any) -> Any:
         said = context.mean((1, 2)) + timestep / 1000
         if isinstance(x, Tensor):  # one part alone
-            network, heard = (self.first, 1) if x.ndim == 5 else (self.second, 2)
-            return torch.tanh(network(x)) + heard * said.reshape(-1, *[1] * (x.ndim - 1))
+            network, strength = (self.first, 1) if x.ndim == 5 else (self.second, 2)
+            return strength * (torch.tanh(network(x)) + said.reshape(-1, *[1] * (x.ndim - 1)))
         means = [part.flatten(1).mean(1) * self.crossed for part in reversed(x)]
         outputs = [self(part, timestep, context) for part in x]
         return [made + mean.reshape(-1, *[1] * (made.ndim - 1)) for made, mean in zip(outputs, means, strict=True)]

@@ -40,7 +40,7 @@ HEADER_SIZE = 8  # bytes that hold the length of the header
 # What views and nodes are made for: they write files for each image and work for each step.
 MOST_IMAGES = MOST_STEPS = 10_000
 MOST_SCHEDULE = 1_000_000
-MOST_PARTS = 16
+MOST_PARTS = 15  # beside the first
 # Axes of a map: step, image, channel, then one (sound) to three (video).
 MAP_AXES = range(4, 7)
 _STEPS = listed(whole(0, MOST_SCHEDULE), MOST_STEPS, least=1)
