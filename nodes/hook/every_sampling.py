@@ -1,7 +1,7 @@
 """Runs that begin whenever a model is sampled, by whatever node of whatever pack."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +30,8 @@ class Sampling:
     Attributes:
         guider: samples the model.
         images: number of images B.
-        latent: as the sampler node got it, (B, C, *spatial); of packed latents the first part.
+        latent_image: as the sampler node got it, (B, C, *spatial), or packed.
+        latent_shapes: shapes of its parts with the batch, as far as ComfyUI tells.
         sampler: the algorithm.
         sigmas: noise levels, (steps + 1,).
         seed: of the noise; 0 if there is none.
@@ -38,7 +39,8 @@ class Sampling:
 
     guider: Any
     images: int
-    latent: Tensor
+    latent_image: Tensor
+    latent_shapes: Sequence[Sequence[int]]
     sampler: Any
     sigmas: Tensor
     seed: int
@@ -98,7 +100,7 @@ def _start(sampling: Sampling, settings: RunSettings) -> "tuple[_Watching, Tenso
     """A run that watches the sampling, which is about to begin, and the latent that it begins with."""
     described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
     run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
-    latent = sampling.latent.detach().to("cpu", copy=True)
+    latent = first_part(sampling.latent_image, sampling.latent_shapes).detach().to("cpu", copy=True)
     sampling.observe(run)
     return run, latent
 
@@ -138,8 +140,8 @@ def _around_every_sampling(model: ModelPatcher, around: Callable[[Sampling], Abs
         seed: int | None = None,
         **others: Any,
     ) -> Tensor:
-        first = first_part(latent_image, others.get("latent_shapes"))
-        with around(Sampling(executor.class_obj, len(noise), first, sampler, sigmas, seed or 0)):
+        shapes = others.get("latent_shapes") or ()
+        with around(Sampling(executor.class_obj, len(noise), latent_image, shapes, sampler, sigmas, seed or 0)):
             sampled: Tensor = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
             return sampled
 

@@ -17,11 +17,9 @@ def parts_of(guider: Any, shape: Sequence[int]) -> Parts:
     return Parts(shapes) if shapes else plain(shape[1:])
 
 
-def first_part(latents: Tensor, shapes: Sequence[Sequence[int]] | None) -> Tensor:
-    """The first part of latents, (B, C, *spatial), or all if they are not packed; of each part, its shape with the batch."""
-    if shapes is None or len(shapes) < 2:
-        return latents
-    return Parts(tuple(tuple(shape[1:]) for shape in shapes)).split(latents)[0]
+def first_part(latents: Tensor, shapes: Sequence[Sequence[int]]) -> Tensor:
+    """The first part, (B, C, *spatial), of latents with parts of these shapes with the batch; plain ones as they are."""
+    return latents if len(shapes) < 2 else Parts(tuple(tuple(shape[1:]) for shape in shapes)).split(latents)[0]
 
 
 def packed_shapes(guider: Any) -> tuple[tuple[int, ...], ...]:

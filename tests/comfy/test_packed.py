@@ -352,6 +352,20 @@ def test_a_recorded_sampling(
     assert measured.size == sum(4 * values.numel() for values in (*maps, measured.latent))
 
 
+def test_a_recorded_sampling_ends_whatever_its_parts_are(
+    two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pack may change the latents after ComfyUI has noted their shapes."""
+    window = {key: MEASURING[key] for key in ("samples", "window_start", "window_end")}
+    model, recording = pack("nodes.sampling.recording_patch").UncertaintyRecord.execute(two.model, **window).args
+    every_sampling = pack("nodes.hook.every_sampling")
+    first_part = every_sampling.first_part
+    monkeypatch.setattr(every_sampling, "first_part", lambda latents, shapes: first_part(latents[..., 1:], shapes))
+    assert equal(sampling.plain(two, model=model), sampling.plain(two))
+    report = pack("nodes.sampling.collected_maps").UncertaintyCollect.execute([recording], [None]).args[3]
+    assert "no map, because measuring could not begin" in report
+
+
 def test_a_patched_model_guides(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
     execute = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
     (patched,) = execute(two.model, **(MEASURING | {"strength": 1.0})).args
