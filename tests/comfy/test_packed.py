@@ -528,6 +528,29 @@ def test_the_filter_selects_all_parts(number: int, two: Loaded, sampling: Sampli
         pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(kept_map, latents=made, **SPLIT)
 
 
+def test_between_nodes_that_join_and_separate_video_and_sound(sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
+    """ComfyUI's own; the mask of the video has one number a frame."""
+    from comfy_extras import nodes_lt
+
+    if not hasattr(nodes_lt, "LTXVConcatAVLatent"):
+        pytest.skip("this version of ComfyUI does not have these nodes")
+    loaded = PACKED["LTX-2"].load()
+    video, sound = (torch.randn(2, *shape, generator=torch.Generator().manual_seed(4)) for shape in SHAPES["LTX-2"])
+    known = torch.ones(2, 1, 3, 1, 1)
+    known[:, :, 0] = 0
+    (joined,) = nodes_lt.LTXVConcatAVLatent.execute({"samples": video, "noise_mask": known}, {"samples": sound}).args
+    made, found, scores = sampling.node(loaded, latent_image=joined)
+    assert equal(made["samples"], sampling.plain(loaded, latent_image=joined))
+    first, second = parts_of(found)
+    assert torch.equal(first.mask, known.expand(2, 1, 3, 2, 3)) and (second.mask == 1).all()
+    execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
+    kept = execute(found, latents=made, **SPLIT).args[1]
+    separated = nodes_lt.LTXVSeparateAVLatent.execute(kept).args
+    best = int(torch.tensor(scores).argmin())
+    for part, whole in zip(separated, made["samples"].unbind(), strict=True):
+        assert torch.equal(part["samples"], whole[[best]]) and len(part["noise_mask"]) == 1
+
+
 def test_there_is_no_third_part(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
     _, found, _ = sampling.node(two)
     with pytest.raises(ValueError, match="part must be between 0 and 1, got 2: this map has 2 parts"):

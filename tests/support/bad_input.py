@@ -392,6 +392,7 @@ CASES = [
     Case("UncertaintyCalibrate", "name", "a damaged file", "damaged"),
     Case("UncertaintyPlot", "uncertainty", "a text from a faulty node", fault="a text"),
     Case("UncertaintyPart", "uncertainty", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyPart", "part", "0 of an image", 0, works="the map is passed on"),
     Case("UncertaintyPart", "part", "the sound of an image", 1),
     Case("UncertaintySparsification", "ground_truth", "images of half the size", fault="images of half the size"),
     Case(
