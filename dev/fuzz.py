@@ -131,7 +131,7 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         return path.read_bytes()
 
     calibration = Calibration.like(uncertainty).add(uncertainty)
-    valid_map = written(tensor_files.save_map, uncertainty)
+    valid_map = written(tensor_files.save_map, replace(uncertainty, other_parts=(made(2, 1),)))
     valid_calibration = written(tensor_files.save_calibration, calibration)
     valid_thresholds = written(tensor_files.save_thresholds, calibration.thresholds(95))
     picture, about = io.BytesIO(), PngInfo()
@@ -154,6 +154,8 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
         pictures = heatmaps.as_pictures(read.quantity(next(iter(read.quantities))).sum(0))
         heatmaps.colorize(heatmaps.normalize(pictures, "batch"), "magma")
         Calibration.like(read)
+        for number in range(1 + len(read.other_parts)):
+            read.part(number).score()
 
     def read_settings(data: bytes) -> None:
         """Record a map of another program, and list the ledger."""

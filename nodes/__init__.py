@@ -12,6 +12,7 @@ from .experiments.laplace_fit import UncertaintyLaplaceFit
 from .experiments.paper_model_nodes import UncertaintyClassLabel, UncertaintyPixelModelLoader
 from .experiments.sparsification_node import UncertaintySparsification
 from .looking.map_files import UncertaintyMapLoad, UncertaintyMapSave
+from .looking.map_part import UncertaintyPart
 from .looking.map_preview import UncertaintyMapPreview
 from .looking.map_to_mask import UncertaintyToMask
 from .looking.step_plot import UncertaintyPlot
@@ -56,4 +57,5 @@ class UncertaintyExtension(ComfyExtension):
             UncertaintyExtraScore,
             UncertaintyRecord,
             UncertaintyCollect,
+            UncertaintyPart,
         ]

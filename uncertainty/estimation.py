@@ -12,12 +12,18 @@ from torch import Tensor
 from .choices import check_choice
 from .estimators import DEFAULT_ESTIMATOR, ESTIMATORS
 from .noising import Noising, variance_exploding
-from .probes import BothScores, Denoiser, Probes, check_samples, probe_noise, score_probes, score_probes_both
+from .parts import Parts, plain
+from .probes import BothScores, Denoiser, Probes, check_samples, packed_noise, score_probes, score_probes_both
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Uncertainty of one model call: ``quantities`` by name, each (B, C, *spatial) float32, and their probes."""
+    """Uncertainty of one model call.
+
+    Attributes:
+        quantities: by name, each (B, C, *spatial) float32; of packed latents (B, 1, N).
+        probes: from which they were estimated.
+    """
 
     quantities: Mapping[str, Tensor]
     probes: Probes
@@ -38,6 +44,7 @@ def estimate(
     estimator: str = DEFAULT_ESTIMATOR,
     mask: Tensor | None = None,
     probes_per_call: int | None = None,
+    parts: Parts | None = None,
 ) -> Estimate:
     """Uncertainty of the denoised image at one noise level.
 
@@ -55,6 +62,7 @@ def estimate(
         estimator: one of ``ESTIMATORS``.
         mask: (B, 1, *spatial), where means over the image are taken; None for everywhere.
         probes_per_call: number of probes per call of the network; None for all.
+        parts: shapes of the parts if x holds packed latents, (B, 1, N): each part is estimated by itself. The mask is packed too.
 
     Raises:
         ValueError: fewer than two samples, an unknown estimator, or a noise level at which a or b is 0.
@@ -62,10 +70,11 @@ def estimate(
     check_choice("estimator", estimator, ESTIMATORS)
     declared = ESTIMATORS[estimator]
     sigma = sigma.expand(len(x)) if sigma.ndim == 0 else sigma
+    parts = plain(x.shape[1:]) if parts is None else parts
     if noise is None:
         check_samples(samples)
         orthogonal = declared.orthogonal
-        noise = probe_noise(x.shape[1:], samples, seed, 0, 0, range(len(x)), orthogonally=orthogonal).to(x.device)
+        noise = packed_noise(parts, samples, seed, 0, 0, range(len(x)), orthogonally=orthogonal).to(x.device)
     check_samples(len(noise))
     coefficients = noising(sigma)
     if center is None:
@@ -76,4 +85,5 @@ def estimate(
     else:
         scores, conditional = score_probes_both(both, perturbed, sigma, probes_per_call)
     probes = Probes(noise, scores, perturbed, center, coefficients, sigma, orthogonal, conditional)
-    return Estimate(declared.maps(probes, mask), probes)
+    maps = [declared.maps(alone, within) for alone, within in zip(probes.split(parts), parts.masks(mask), strict=True)]
+    return Estimate({name: parts.join([each[name] for each in maps]) for name in maps[0]}, probes)

@@ -37,6 +37,7 @@ class UncertaintyMap:
         places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
         extra_scores: scores of the same images by other programs, by name.
         stars: those that a person gave each image, 0 to 5; () for none.
+        other_parts: the maps of what was sampled together with these images, such as the sound of a video; () for nothing.
     """
 
     quantities: Mapping[str, Tensor]
@@ -51,6 +52,7 @@ class UncertaintyMap:
     places: tuple[int, ...] = ()
     extra_scores: Mapping[str, ExtraScore] = field(default_factory=dict)
     stars: tuple[int, ...] = ()
+    other_parts: tuple["UncertaintyMap", ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the mappings and check that shapes and steps agree.
@@ -84,6 +86,12 @@ class UncertaintyMap:
             if tensor is None or tuple(tensor.shape) != shape:
                 actual = None if tensor is None else tuple(tensor.shape)
                 raise ValueError(f"the map's {name} must have shape {shape}, got {actual}.")
+        for other in self.other_parts:
+            if (other.steps, other.images) != (self.steps, images) or other.other_parts:
+                raise ValueError(
+                    f"the map's other_parts must have its {images} images, its steps {list(self.steps)} and no parts of their "
+                    f"own, got {other.images} images, steps {list(other.steps)} and {len(other.other_parts)} parts."
+                )
 
     def _check_quantities(self) -> None:
         shapes = {name: tuple(values.shape) for name, values in self.quantities.items()}
@@ -201,6 +209,25 @@ class UncertaintyMap:
         error = self.standard_errors[quantity][rows].square().sum(0).sqrt()
         return Score(means.sum(0), error)
 
+    def part(self, number: int) -> "UncertaintyMap":
+        """The map of one part alone, with the stars and extra scores of its images: 0 is this map's own, 1 the first other one.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        last = len(self.other_parts)
+        if not 0 <= number <= last:
+            raise ValueError(
+                f"part must be between 0 and {last}, got {number}: this map has {last + 1} parts."
+                if last
+                else f"part must be 0, got {number}: this map is of one latent. Only those sampled together, such as video with "
+                "sound, have more parts."
+            )
+        if number == 0:
+            return replace(self, other_parts=())
+        other = self.other_parts[number - 1]
+        return replace(other, places=self.places, stars=self.stars, extra_scores=self.extra_scores)
+
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
         """The map of the given images, in the given order."""
         chosen = torch.as_tensor(list(images), dtype=torch.long)
@@ -214,4 +241,5 @@ class UncertaintyMap:
             places=tuple(self.places[image] for image in images),
             stars=tuple(self.stars[image] for image in images),
             extra_scores={name: replace(score, values=score.values[chosen]) for name, score in self.extra_scores.items()},
+            other_parts=tuple(other.select(images) for other in self.other_parts),
         )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .noising import Noising, per_image
+from .parts import Parts
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``score(x, sigma)``: noise prediction (B, C, *spatial) for x of that shape and sigma (B,)."""
@@ -73,6 +74,15 @@ class Probes:
             perturbed=self.perturbed[chosen],
             conditional=None if self.conditional is None else self.conditional[chosen],
         )
+
+    def split(self, parts: Parts) -> "list[Probes]":
+        """The probes of each part of packed latents."""
+        noise, scores, perturbed, center = map(parts.split, (self.noise, self.scores, self.perturbed, self.center))
+        conditional = [None] * len(parts) if self.conditional is None else parts.split(self.conditional)
+        return [
+            replace(self, noise=n, scores=s, perturbed=p, center=c, conditional=k)
+            for n, s, p, c, k in zip(noise, scores, perturbed, center, conditional, strict=True)
+        ]
 
     @property
     def degrees(self) -> int:
@@ -136,7 +146,15 @@ def _orthonormal(groups: Tensor) -> Tensor:
 
 
 def probe_noise(
-    shape: Sequence[int], samples: int, seed: int, step: int, call: int, images: Sequence[int], *, orthogonally: bool = False
+    shape: Sequence[int],
+    samples: int,
+    seed: int,
+    step: int,
+    call: int,
+    images: Sequence[int],
+    *,
+    orthogonally: bool = False,
+    part: int = 0,
 ) -> Tensor:
     """Standard normal probe noise, shape (M, B, C, *spatial), float32 on the CPU.
 
@@ -150,14 +168,28 @@ def probe_noise(
         call: number of the model call within the step.
         images: index of each image in its batch.
         orthogonally: make the probes ``orthogonal`` instead of independent.
+        part: of which part of packed latents; each has a stream of its own, the first that of plain latents.
     """
     streams = []
     for image in images:
-        state = np.random.SeedSequence([_DOMAIN, seed, step, call, image]).generate_state(1, np.uint64)[0]
+        entropy = [_DOMAIN, seed, step, call, image, *([part] if part else [])]
+        state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(state))
         noise = torch.stack([torch.randn(tuple(shape), generator=generator) for _ in range(samples)])
         streams.append(orthogonal(noise) if orthogonally else noise)
     return torch.stack(streams, dim=1)
+
+
+def packed_noise(
+    parts: Parts, samples: int, seed: int, step: int, call: int, images: Sequence[int], *, orthogonally: bool = False
+) -> Tensor:
+    """The ``probe_noise`` of all parts, packed as they are."""
+    return parts.join(
+        [
+            probe_noise(shape, samples, seed, step, call, images, orthogonally=orthogonally, part=part)
+            for part, shape in enumerate(parts.shapes)
+        ]
+    )
 
 
 def score_probes(score: Denoiser, perturbed: Tensor, sigma: Tensor, probes_per_call: int | None = None) -> Tensor:

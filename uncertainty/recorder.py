@@ -68,7 +68,7 @@ class Recorder:
         self.steps.append(step)
         self._sigmas.append(sigma)
 
-    def parts(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Arguments for an ``UncertaintyMap``: quantities, standard errors, steps and noise levels."""
         if not self.steps:
             return {"quantities": {}, "standard_errors": {}, "steps": (), "sigmas": torch.empty(0)}

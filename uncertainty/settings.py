@@ -39,6 +39,7 @@ GUIDED = "guided_quantity"
 SETTINGS = (
     Setting("model", "class of the model and a digest of its weights", TEXT),
     Setting("model_family", "how the model is parameterised", TEXT),
+    Setting("part", "which of the latents that were sampled together this is, counted from 0", COUNT),
     Setting("samples", "probes at each recorded step", COUNT),
     Setting("estimator", "how quantities are estimated from the probes", TEXT),
     Setting("score_source", "whose prediction is measured", TEXT),
@@ -136,5 +137,6 @@ def in_words(settings: Mapping[str, Any]) -> str:
         parts.append(f"CFG {known['cfg']:g}")
     if "latent shape" in known:
         parts.append(f"latent {'×'.join(str(side) for side in reversed(known['latent shape'][1:]))}")
+    parts.append(f"part {known['part']}" if "part" in known else None)
     parts.append("inpainted" if known.get("masked") else None)
     return ", ".join(part for part in parts if part)

@@ -9,7 +9,7 @@ from comfy_execution.graph import ExecutionBlocker
 from torch import Tensor
 
 from ...uncertainty.maps import UncertaintyMap
-from .. import node_inputs
+from .. import node_inputs, packed_latents
 
 # Silently blocks the nodes connected to this output, and no others.
 NOTHING = ExecutionBlocker(None)
@@ -42,8 +42,8 @@ class AlignedBatch:
         Raises:
             ValueError: the number of a part differs from the map's.
         """
-        if latents is not None and len(latents["samples"]) != uncertainty.images:
-            count = node_inputs.entries(len(latents["samples"]))
+        if latents is not None and packed_latents.count(latents["samples"]) != uncertainty.images:
+            count = node_inputs.entries(packed_latents.count(latents["samples"]))
             raise ValueError(f"latents has {count}, but the map has {uncertainty.images}: connect the latents of this map.")
         frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         # There may be one mask per video, as the sampler takes them, or one per frame.
@@ -67,8 +67,13 @@ class AlignedBatch:
         images = NOTHING if self.images is None else _rows(self.images, chosen, self.frames)
         latents = NOTHING if self.latents is None else _latents(self.latents, chosen)
         masks = NOTHING if self.masks is None else _rows(self.masks, chosen, self.mask_frames)
-        maps = self.uncertainty.select(chosen)
-        return images, latents, masks, replace(maps, settings={**maps.settings, "sorted_out": sorted_out})
+        return images, latents, masks, _sorted(self.uncertainty.select(chosen), sorted_out)
+
+
+def _sorted(maps: UncertaintyMap, sorted_out: bool) -> UncertaintyMap:
+    """The map, and those of its other parts, which say whether their images were sorted out."""
+    others = tuple(_sorted(other, sorted_out) for other in maps.other_parts)
+    return replace(maps, settings={**maps.settings, "sorted_out": sorted_out}, other_parts=others)
 
 
 def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
@@ -77,11 +82,11 @@ def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
 
 
 def _latents(latents: dict, chosen: Sequence[int]) -> dict:
-    count = len(latents["samples"])
-    part = latents | {"samples": _rows(latents["samples"], chosen)}
+    count = packed_latents.count(latents["samples"])
+    part = latents | {"samples": packed_latents.select(latents["samples"], chosen, count)}
     mask = latents.get("noise_mask")
-    if mask is not None and len(mask) == count:
-        part["noise_mask"] = _rows(mask, chosen)
+    if mask is not None:
+        part["noise_mask"] = packed_latents.select(mask, chosen, count)
     # So that each image keeps its noise and probes when the latent is sampled again.
     indices = latents.get("batch_index") or list(range(count))
     part["batch_index"] = [indices[i] for i in chosen]

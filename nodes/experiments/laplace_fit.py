@@ -62,6 +62,11 @@ class UncertaintyLaplaceFit(io.ComfyNode):
     @classmethod
     def execute(cls, model: list, latents: list[dict], positive: list, passes: list[int], seed: list[int]) -> io.NodeOutput:
         for latent in latents:
+            if latent["samples"].is_nested:
+                raise ValueError(
+                    "latents must have one part each, but one has several, such as video with sound, which bayesdiff does not "
+                    "support: connect latents of images."
+                )
             node_inputs.check_latents("latents", latent["samples"])
         images = [image[None] for latent in latents for image in latent["samples"]]
         if len(positive) not in (1, len(images)):

@@ -1,7 +1,7 @@
 """Runs that begin whenever a model is sampled, by whatever node of whatever pack."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from ...uncertainty.options import RunSettings
 from ...uncertainty.thresholds import Thresholds
 from .described_sampling import describe
+from .packing import first_part
 from .probe_options import KEY
 from .recording import Measured, Recording
 from .sampling_hook import UncertaintyRun
@@ -20,7 +21,6 @@ from .sampling_hook import UncertaintyRun
 log = logging.getLogger(__name__)
 
 NOT_STARTED = "measuring could not begin; the log says why."
-PACKED = "latent_image packs several latents (video with sound), which cannot be"
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Sampling:
     Attributes:
         guider: samples the model.
         images: number of images B.
-        latent_image: as the sampler node got it, (B, C, *spatial).
+        latent_image: as the sampler node got it, (B, C, *spatial), or packed.
+        latent_shapes: shapes of its parts with the batch, as far as ComfyUI tells.
         sampler: the algorithm.
         sigmas: noise levels, (steps + 1,).
         seed: of the noise; 0 if there is none.
-        packed: whether ``latent_image`` holds latents of several shapes.
     """
 
     guider: Any
     images: int
     latent_image: Tensor
+    latent_shapes: Sequence[Sequence[int]]
     sampler: Any
     sigmas: Tensor
     seed: int
-    packed: bool
 
     def observe(self, run: UncertaintyRun) -> None:
         """Let a run see this sampling, which has not begun."""
@@ -59,8 +59,6 @@ def guide_every_sampling(model: ModelPatcher, settings: RunSettings, thresholds:
 
     @contextmanager
     def guided(sampling: Sampling) -> Iterator[None]:
-        if sampling.packed:
-            raise ValueError(f"{PACKED} guided yet.")
         seeded = replace(settings, seed=sampling.seed)
         run = UncertaintyRun(seeded, range(sampling.images), {}, thresholds, records=False)
         sampling.observe(run)
@@ -98,21 +96,17 @@ def _without_stopping() -> Iterator[None]:
         log.exception("recording uncertainty failed; the image is not affected.")
 
 
-def _start(sampling: Sampling, settings: RunSettings) -> "tuple[_Watching | None, Tensor | None]":
+def _start(sampling: Sampling, settings: RunSettings) -> "tuple[_Watching, Tensor]":
     """A run that watches the sampling, which is about to begin, and the latent that it begins with."""
-    if sampling.packed:
-        return None, None
     described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
     run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
-    latent = sampling.latent_image.detach().to("cpu", copy=True)
+    latent = first_part(sampling.latent_image, sampling.latent_shapes).detach().to("cpu", copy=True)
     sampling.observe(run)
     return run, latent
 
 
-def _result(sampling: Sampling, run: "_Watching | None", latent: Tensor | None) -> Measured:
+def _result(sampling: Sampling, run: "_Watching", latent: Tensor) -> Measured:
     """What a run found, when the sampling is over."""
-    if run is None:
-        return Measured(None, f"{PACKED} measured yet.", None)
     sampling.check_reached(run)
     if run.has_map:
         return Measured(run.uncertainty_map(), "", latent)
@@ -146,8 +140,8 @@ def _around_every_sampling(model: ModelPatcher, around: Callable[[Sampling], Abs
         seed: int | None = None,
         **others: Any,
     ) -> Tensor:
-        packed = len(others.get("latent_shapes") or ()) > 1
-        with around(Sampling(executor.class_obj, len(noise), latent_image, sampler, sigmas, seed or 0, packed)):
+        shapes = others.get("latent_shapes") or ()
+        with around(Sampling(executor.class_obj, len(noise), latent_image, shapes, sampler, sigmas, seed or 0)):
             sampled: Tensor = executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **others)
             return sampled
 

@@ -1,5 +1,6 @@
 """Guides one model call of a run: chooses the elements, computes the gradient, and applies controls of experiments."""
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.gradients import KeptGraph, average_gradient
 from ...uncertainty.guidance import inside, random_direction, random_elements, uncertain_elements, update
 from ...uncertainty.options import RunSettings
-from ...uncertainty.probes import Probes, probe_noise
+from ...uncertainty.probes import Probes, packed_noise
 from ...uncertainty.thresholds import Thresholds
 from .differentiation import Differentiation
 from .model_call import Call, stream
@@ -72,17 +73,18 @@ class RunGuidance:
     def _chosen(self, uncertainty: Tensor, call: Call) -> Tensor:
         options = self.settings.options
         if self.thresholds is None:
-            return uncertain_elements(
-                uncertainty, self.settings.percentile, call.mask, scope=options.mask_scope, side=options.mask_side
+            choose = partial(
+                uncertain_elements, percentile=self.settings.percentile, scope=options.mask_scope, side=options.mask_side
             )
+            return call.parts.each(choose, uncertainty, mask=call.mask)
         tau = self.thresholds.at(call.step, uncertainty.shape).to(uncertainty)
         return inside(uncertainty > tau if options.mask_side == "high" else uncertainty < tau, call.mask)
 
     def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The elements and the gradient with which a control arm replaces the chosen ones."""
         apart = stream(self.settings.seed, CONTROL_STREAM)
-        (noise,) = probe_noise(call.x.shape[1:], 1, apart, call.step, call.number, call.images)
+        (noise,) = packed_noise(call.parts, 1, apart, call.step, call.number, call.images)
         drawn = sent(noise, call.x.device)
         if self.settings.options.control == "random_mask":
-            return random_elements(chosen, drawn, call.mask), gradient
-        return chosen, random_direction(gradient, chosen, drawn)
+            return call.parts.each(random_elements, chosen, drawn, mask=call.mask), gradient
+        return chosen, call.parts.each(random_direction, gradient, chosen, drawn)

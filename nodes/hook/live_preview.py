@@ -19,13 +19,19 @@ COLORMAP, OPACITY = "magma", 0.6
 ENLARGE = 8
 
 
-def with_map(callback: Callable[..., None] | None, guider: Any, current: Callable[[], Tensor | None]) -> Callable[..., None]:
+def with_map(
+    callback: Callable[..., None] | None,
+    guider: Any,
+    current: Callable[[], Tensor | None],
+    first: Callable[[Tensor], Tensor],
+) -> Callable[..., None]:
     """A step callback that also sends a preview of all images of the batch with their maps over them.
 
     Args:
         callback: the sampler's own callback, which is called first.
         guider: the guider of the run.
         current: returns the latest map of the batch, (B, C, *spatial), or None before there is one.
+        first: returns the first part of packed latents, which is shown.
     """
     previewer = latent_preview.get_previewer(guider.model_patcher.load_device, guider.inner_model.latent_format)
 
@@ -35,7 +41,9 @@ def with_map(callback: Callable[..., None] | None, guider: Any, current: Callabl
         uncertainty = current()
         if uncertainty is not None:
             # ComfyUI's previewers decode the first image of what they get.
-            images = None if previewer is None else [previewer.decode_latent_to_preview(image) for image in denoised.split(1)]
+            images = None
+            if previewer is not None:
+                images = [previewer.decode_latent_to_preview(image) for image in first(denoised).split(1)]
             preview = ("JPEG", picture(uncertainty, images), latent_preview.MAX_PREVIEW_RESOLUTION)
             comfy.utils.ProgressBar(total).update_absolute(step + 1, total, preview)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...uncertainty.estimation import Estimate, estimate
 from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.options import RunSettings
-from ...uncertainty.probes import BothScores, probe_noise
+from ...uncertainty.probes import BothScores, packed_noise
 from .model_call import Call
 from .out_of_memory import or_one_by_one
 from .transfer import sent
@@ -27,10 +27,10 @@ def measure_around(call: Call, settings: RunSettings, around: Callable[[BothScor
 
 
 def _start(call: Call, settings: RunSettings) -> tuple[Tensor, Tensor]:
-    """The probe noise, (M, B, C, *spatial), and the noise prediction at x, (B, C, *spatial)."""
+    """The probe noise, (M, B, C, *spatial), and the noise prediction at x, (B, C, *spatial); both packed like x."""
     orthogonal = ESTIMATORS[settings.options.estimator].orthogonal
-    drawn = probe_noise(
-        call.x.shape[1:], settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
+    drawn = packed_noise(
+        call.parts, settings.samples, settings.seed, call.step, call.number, call.images, orthogonally=orthogonal
     )
     noise = sent(drawn, call.x.device)
     guided = settings.options.score_source == "guided"
@@ -54,4 +54,5 @@ def _estimate(
         estimator=estimator,
         mask=call.mask,
         probes_per_call=probes_per_call,
+        parts=call.parts,
     )

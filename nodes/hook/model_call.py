@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from ...uncertainty.noising import Noising
+from ...uncertainty.parts import Parts
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the model.
+    """One call of the model. Packed latents stay packed, (B, 1, N), in all tensors.
 
     Attributes:
         guider: guider that called the model.
+        parts: shapes of the parts of the latents.
         step: zero-based step of the schedule.
         number: number of earlier measured calls in this step.
         images: index of each image in its batch.
@@ -38,6 +40,7 @@ class Call:
     """
 
     guider: Any
+    parts: Parts
     step: int
     number: int
     images: Sequence[int]
@@ -115,11 +118,11 @@ class Baseline(Protocol):
     def observe(self, call: Call) -> None:
         """Called for every model call, in order."""
 
-    def score(self) -> Tensor | None:
-        """The score (B,), after sampling; None if no call was measured."""
+    def scores(self) -> Sequence[Tensor]:
+        """The score of each part of the latents, (B,), after sampling; () if no call was measured."""
 
     def map(self) -> Tensor | None:
-        """What the score is made of, (B, C, *spatial); None if no call was measured or the baseline has no map."""
+        """What the score is made of, packed like the latents; None if no call was measured or the baseline has no map."""
 
 
 def stream(*parts: int) -> int:

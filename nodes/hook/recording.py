@@ -35,7 +35,7 @@ class Measured:
     Attributes:
         map: its map, or None.
         failure: why there is none.
-        latent: the latent that the sampler was given, (B, C, *spatial); None if it holds several.
+        latent: the latent that the sampler was given, (B, C, *spatial), or the first of several; None if its maps were dropped.
     """
 
     map: UncertaintyMap | None
@@ -45,7 +45,8 @@ class Measured:
     @property
     def size(self) -> int:
         """Bytes that it takes."""
-        maps = [] if self.map is None else [*self.map.quantities.values(), *self.map.of_run.values()]
+        parts = [] if self.map is None else [self.map, *self.map.other_parts]
+        maps = [tensor for part in parts for tensor in (*part.quantities.values(), *part.of_run.values())]
         return sum(tensor.nbytes for tensor in [*maps, self.latent] if tensor is not None)
 
 

@@ -31,6 +31,7 @@ from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.noising import Noising, from_noise_scaling
 from ...uncertainty.options import RunSettings
+from ...uncertainty.parts import plain
 from ...uncertainty.quantities import DEFAULT_QUANTITY, drift
 from ...uncertainty.quantities.drift import Drift
 from ...uncertainty.recorder import Recorder
@@ -44,6 +45,7 @@ from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .moment import Moment
+from .packing import parts_of
 from .probe_options import KEY, with_prediction_of, with_predictions, without_state
 from .seen_call import SeenCall
 from .step_count import StepCount
@@ -84,7 +86,8 @@ class UncertaintyRun:
         self.thresholds = thresholds
         self.records = records
         self.room = Room()
-        self.recorded = Recorder(settings.options.keep_maps, 0)
+        self.parts = plain(())
+        self.recorded = [Recorder(settings.options.keep_maps, 0)]
         self.calls: Counter[int] = Counter()
         self.schedule = torch.empty(0)
         self.steps = StepCount(self.schedule)
@@ -130,21 +133,26 @@ class UncertaintyRun:
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The map of the recorded steps and of the whole run; something must have been measured."""
-        measured = UncertaintyMap(
-            **self.recorded.parts(),
-            total_steps=len(self.schedule) - 1,
-            mask=self.mask,
-            settings=self._all_settings(),
-            baselines=baselines.scores(self.baselines),
-            of_run=self._of_run(),
+        settings, masks = self._all_settings(), self.parts.masks(self.mask)
+        of_run = {name: self.parts.split(values) for name, values in self._of_run().items()}
+        first, *others = (
+            UncertaintyMap(
+                **recorded.arguments(),
+                total_steps=len(self.schedule) - 1,
+                mask=masks[part],
+                settings=settings | ({"part": part} if len(self.parts) > 1 else {}),
+                baselines=baselines.scores(self.baselines, part),
+                of_run={name: values[part] for name, values in of_run.items()},
+            )
+            for part, recorded in enumerate(self.recorded)
         )
-        named = len(self.images) == len(set(self.images)) == measured.images
-        return replace(measured, places=self.images) if named else measured
+        named = len(self.images) == len(set(self.images)) == first.images
+        return replace(first, places=self.images if named else (), other_parts=tuple(others))
 
     @property
     def has_map(self) -> bool:
         """Whether anything was measured."""
-        return not self.failure and bool(self.recorded.steps or (self.settings.samples == 0 and self._of_run()))
+        return not self.failure and bool(self.recorded[0].steps or (self.settings.samples == 0 and self._of_run()))
 
     def why_no_map(self, sampler: str) -> str:
         """Why nothing was measured with this sampler, and what to do."""
@@ -158,7 +166,7 @@ class UncertaintyRun:
         )
 
     def _of_run(self) -> dict[str, Tensor]:
-        """Maps of the whole run, (B, C, *spatial) on the CPU."""
+        """Maps of the whole run, packed like the latents, on the CPU."""
         maps = baselines.maps(self.baselines)
         if self.drift.map is not None:
             inside = self.drift.map if self.mask is None else self.drift.map * (self.mask > 0).to(self.drift.map)
@@ -183,7 +191,7 @@ class UncertaintyRun:
             "score_source": options.score_source,
             **({"prompted_by": "guided"} if self.unprompted else {}),
             "control": options.control,
-            **({"summed_steps": self.recorded.steps} if options.keep_maps == "sum" else {}),
+            **({"summed_steps": self.recorded[0].steps} if options.keep_maps == "sum" else {}),
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
@@ -269,7 +277,7 @@ class UncertaintyRun:
         self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
-            callback = with_map(callback, guider, lambda: self.shown)
+            callback = with_map(callback, guider, lambda: self.shown, lambda packed: self.parts.split(packed)[0])
         return executor(guider, sigmas, extra_args, self._reporting(callback), noise, latent_image, denoise_mask, disable_pbar)
 
     def _reporting(self, callback: Callable[..., None] | None) -> Callable[..., None]:
@@ -301,7 +309,8 @@ class UncertaintyRun:
         """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
         options = self.settings.options
         self.room = Room(options.memory, Path(folder_paths.get_temp_directory()) / KEY)
-        self.recorded = Recorder(options.keep_maps, len(self.window_steps), self.room)
+        self.parts = parts_of(guider, noise.shape)
+        self.recorded = [Recorder(options.keep_maps, len(self.window_steps), self.room) for _ in self.parts.shapes]
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
@@ -313,6 +322,11 @@ class UncertaintyRun:
                 f"score_source conditional needs a positive prompt, but {type(guider).__name__} has none: set it to guided."
             )
         if self.thresholds is not None:
+            if len(self.parts) > 1:
+                raise ValueError(
+                    "thresholds cannot guide latents of several parts, such as video with sound: disconnect thresholds, and each "
+                    "part is guided above its own percentile."
+                )
             self.thresholds.check(self._all_settings())
         for baseline in self.baselines:
             baseline.prepare(guider, self.schedule, self.window_steps)
@@ -396,8 +410,9 @@ class UncertaintyRun:
             measured, probes_per_call = measure(call, self.settings)
         if self.settings.options.live_preview:
             shown = measured.quantities[DEFAULT_QUANTITY]
-            self.shown = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
-        if self.records and call.step not in self.recorded:
+            masked = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
+            self.shown = self.parts.split(masked)[0]
+        if self.records and call.step not in self.recorded[0]:
             self._record(call, measured)
         return self.guidance(call, measured, denoised, probes_per_call, kept) if guides else denoised
 
@@ -414,6 +429,7 @@ class UncertaintyRun:
 
         return Call(
             guider=guider,
+            parts=self.parts,
             step=seen.step,
             number=seen.number,
             images=self._indices(len(x)),
@@ -474,9 +490,11 @@ class UncertaintyRun:
         return fitting(guider, x, self.settings.samples, MEMORY_MARGIN)
 
     def _record(self, call: Call, measured: Estimate) -> None:
-        mask = call.mask
-        errors = ESTIMATORS[self.settings.options.estimator].standard_errors(measured.probes, mask)
-        quantities = measured.quantities
-        if mask is not None:  # nothing was measured outside the mask
-            quantities = {name: torch.where(mask > 0, value, 0) for name, value in quantities.items()}
-        self.recorded.record(call.step, quantities, errors, float(call.levels.max()))
+        standard_errors = ESTIMATORS[self.settings.options.estimator].standard_errors
+        quantities = {name: self.parts.split(values) for name, values in measured.quantities.items()}
+        parts = zip(self.recorded, measured.probes.split(self.parts), self.parts.masks(call.mask), strict=True)
+        for part, (recorded, probes, mask) in enumerate(parts):
+            maps = {name: values[part] for name, values in quantities.items()}
+            if mask is not None:  # nothing was measured outside the mask
+                maps = {name: torch.where(mask > 0, value, 0) for name, value in maps.items()}
+            recorded.record(call.step, maps, standard_errors(probes, mask), float(call.levels.max()))

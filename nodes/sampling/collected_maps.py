@@ -6,7 +6,7 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
-from .. import node_inputs, versions
+from .. import node_inputs, packed_latents, versions
 from ..choosing import ledger_access
 from ..hook.recording import Measured, Recording
 from .measuring_inputs import default_scores
@@ -83,7 +83,7 @@ class UncertaintyCollect(io.ComfyNode):
     def execute(cls, recording: list[Recording], after: list[Any], whole: Sequence[dict] = ()) -> io.NodeOutput:
         for each in recording:
             node_inputs.check_types(recording=each)
-        wholes = [latent["samples"].cpu() for latent in whole if not latent["samples"].is_nested]
+        wholes = [packed_latents.parts(latent["samples"])[0].cpu() for latent in whole]
         found = [each for one in recording for each in named(one, wholes)]
         report = "\n".join(f"{name}: {_told(sampling)}" for name, sampling in found) or NOTHING
         measured = [(name, sampling.map) for name, sampling in found if sampling.map is not None]

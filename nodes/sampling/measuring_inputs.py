@@ -8,7 +8,7 @@ from comfy_execution.graph import ExecutionBlocker
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.plain_numbers import whole
-from .. import node_inputs, versions
+from .. import node_inputs, packed_latents, versions
 from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
 
@@ -119,17 +119,15 @@ def default_scores(measured: UncertaintyMap) -> list[float]:
     return scores
 
 
-def check_latents(latent_image: dict, instead: str) -> None:
-    """Raise ValueError for latents that cannot be measured; the message names the node to use ``instead``."""
-    samples = latent_image["samples"]
-    if samples.is_nested:
-        raise ValueError(f"latent_image holds several latents (video with sound), which cannot be measured yet: use {instead}.")
-    node_inputs.check_latents("latent_image", samples)
+def check_latents(latent_image: dict) -> None:
+    """Raise ValueError for latents that cannot be measured."""
+    for samples in packed_latents.parts(latent_image["samples"]):
+        node_inputs.check_latents("latent_image", samples)
 
 
 def image_indices(latent_image: dict) -> Sequence[int]:
     """Index of each image in the batch that it was created in."""
     given = latent_image.get("batch_index")
     if given is None or not len(given):
-        return range(len(latent_image["samples"]))
+        return range(packed_latents.count(latent_image["samples"]))
     return [whole("batch_index", index) for index in given]

@@ -303,8 +303,7 @@ def test_a_window_without_steps_is_refused_before_anything_runs(name: str, pack:
     assert "window_start must be below window_end, got 0.9 and 0.5" in check(window_start=0.9, window_end=0.5)
 
 
-def test_nothing_measured_and_nothing_measurable(loaded_models: dict[str, Loaded], plain: Callable, node: Callable) -> None:
-    from comfy.nested_tensor import NestedTensor
+def test_nothing_measured(loaded_models: dict[str, Loaded], plain: Callable, node: Callable) -> None:
     from comfy_execution.graph import ExecutionBlocker
 
     loaded = loaded_models["sd15"]
@@ -314,9 +313,6 @@ def test_nothing_measured_and_nothing_measurable(loaded_models: dict[str, Loaded
     assert torch.equal(output["samples"], expected[0]["samples"]) and torch.equal(denoised["samples"], expected[1]["samples"])
     assert isinstance(found, ExecutionBlocker) and isinstance(scores[0], ExecutionBlocker)
     assert "no model call fell inside the window" in found.message and "a sampler other than euler" in found.message
-    packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match="latent_image holds several latents .* use SamplerCustomAdvanced"):
-        node(cfg(loaded), custom(loaded, latent_image=packed))
 
 
 @pytest.mark.parametrize("name", GUIDERS)
@@ -458,8 +454,6 @@ def test_guidance_passes_by_what_it_cannot_guide(
     loaded_models: dict[str, Loaded], sampling: Sampling, guidance: Callable
 ) -> None:
     """For example, a tiled upscaler may pass a tile in which the mask is empty."""
-    from comfy.nested_tensor import NestedTensor
-
     loaded = loaded_models["sd15"]
     latent = {"samples": torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))}
     empty = latent | {"noise_mask": torch.zeros(1, 64, 64)}
@@ -472,9 +466,6 @@ def test_guidance_passes_by_what_it_cannot_guide(
     half = latent | {"noise_mask": torch.cat([torch.zeros(1, 64, 32), torch.ones(1, 64, 32)], 2)}
     guided = sampling.plain(patched, latent_image=half)
     assert torch.equal(guided, sampling.node(loaded, latent_image=half, strength=1.0)[0]["samples"])
-    packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match="packs several latents .*cannot be guided yet"):
-        cfg(patched).sample(packed["samples"], packed["samples"], *(custom(loaded)[name] for name in ("sampler", "sigmas")))
 
 
 def test_guidances_on_one_model_act_in_turn(loaded_models: dict[str, Loaded], sampling: Sampling, guidance: Callable) -> None:

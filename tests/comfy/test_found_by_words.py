@@ -11,7 +11,7 @@ FILTER, SAMPLER, PREVIEW = "UncertaintyScoreFilter", "UncertaintyKSampler", "Unc
 TYPED = {
     "best of": FILTER, "cull": FILTER, "rank": FILTER, "pick": FILTER, "filter images": FILTER, "quality": SAMPLER,
     "heatmap": PREVIEW, "bad images": FILTER, "uncertainty": PREVIEW, "inpaint": "UncertaintyToMask",
-    "pickscore": "UncertaintyExtraScore", "gallery": "UncertaintySaveImage",
+    "pickscore": "UncertaintyExtraScore", "gallery": "UncertaintySaveImage", "audio": "UncertaintyPart",
 }  # fmt: skip
 
 

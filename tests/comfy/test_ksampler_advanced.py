@@ -113,11 +113,3 @@ def test_a_stage_without_steps_passes_the_latent_on(
 def test_a_choice_by_link_is_checked(name: str, loaded_models: dict[str, Loaded], given: Callable, node: Callable) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be .*enable.* got 'yes'"):
         node(**given(loaded_models["sd15"], **{name: "yes"}))
-
-
-def test_packed_latents_are_refused(loaded_models: dict[str, Loaded], given: Callable, node: Callable) -> None:
-    from comfy.nested_tensor import NestedTensor
-
-    packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match=r"latent_image holds several latents .* use KSampler \(Advanced\)"):
-        node(**given(loaded_models["sd15"], latent_image=packed))

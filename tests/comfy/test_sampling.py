@@ -597,14 +597,6 @@ def test_a_finished_image_survives_a_map_that_cannot_be_had(loaded_models: dict[
     assert "no model call fell inside the window" in found.message
 
 
-def test_packed_latents_are_refused(loaded_models: dict[str, Loaded], sampling: Sampling) -> None:
-    from comfy.nested_tensor import NestedTensor
-
-    packed = {"samples": NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8)])}
-    with pytest.raises(ValueError, match="latent_image holds several latents"):
-        sampling.node(loaded_models["sd15"], latent_image=packed)
-
-
 def test_map_does_not_depend_on_probe_batches(loaded: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
     one_by_one = pack("uncertainty.options").Options(max_batch=1)
     _, together, _ = sampling.node(loaded)

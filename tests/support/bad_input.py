@@ -68,6 +68,7 @@ SUBJECTS: Mapping[str, Mapping[str, Any]] = {
     "UncertaintyMapSave": {"uncertainty": MAP, "filename_prefix": "bad/map"},
     "UncertaintyMapLoad": {"file": ""},
     "UncertaintyPlot": {"uncertainty": MAP},
+    "UncertaintyPart": {"uncertainty": MAP, "part": 0},
     "UncertaintySparsification": LOOK | {"images": ["images", 0], "ground_truth": ["images", 0]},
     "UncertaintyDemoModel": {"family": "noise prediction", "checkpoint": "demo model"},
     "UncertaintyPixelModelLoader": {"file": ""},
@@ -392,6 +393,9 @@ CASES = [
     ),
     Case("UncertaintyCalibrate", "name", "a damaged file", "damaged"),
     Case("UncertaintyPlot", "uncertainty", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyPart", "uncertainty", "a text from a faulty node", fault="a text"),
+    Case("UncertaintyPart", "part", "0 of an image", 0, works="the map is passed on"),
+    Case("UncertaintyPart", "part", "the sound of an image", 1),
     Case("UncertaintySparsification", "ground_truth", "images of half the size", fault="images of half the size"),
     Case(
         "UncertaintySparsification",

@@ -27,7 +27,7 @@ def recorded(keep: str, room: Room | None = None, order: tuple[int, ...] = (45, 
         assert step not in recorder
         recorder.record(step, values, errors, sigma=float(100 - step))
         assert step in recorder
-    return UncertaintyMap(**recorder.parts(), total_steps=50)
+    return UncertaintyMap(**recorder.arguments(), total_steps=50)
 
 
 def test_on_the_disk_it_is_the_same_map(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ This is the only module that needs safetensors, which ComfyUI installs. No other
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ HEADER_SIZE = 8  # bytes that hold the length of the header
 # What views and nodes are made for: they write files for each image and work for each step.
 MOST_IMAGES = MOST_STEPS = 10_000
 MOST_SCHEDULE = 1_000_000
+MOST_PARTS = 15  # beside the first
 # Axes of a map: step, image, channel, then one (sound) to three (video).
 MAP_AXES = range(4, 7)
 _STEPS = listed(whole(0, MOST_SCHEDULE), MOST_STEPS, least=1)
@@ -76,6 +78,8 @@ def map_content(measured: UncertaintyMap) -> bytes:
 
 def _parts_of(measured: UncertaintyMap) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of the file of a map."""
+    if len(measured.other_parts) > MOST_PARTS:
+        raise ValueError(f"other_parts must be at most {MOST_PARTS} maps, got {len(measured.other_parts)}")
     _check_map(measured)
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
@@ -93,7 +97,17 @@ def _parts_of(measured: UncertaintyMap) -> tuple[dict[str, Tensor], dict[str, An
         "extra_scores": {name: score.higher_is_better for name, score in measured.extra_scores.items()},
     }
     tensors |= _named("extra_scores", {name: score.values for name, score in measured.extra_scores.items()})
+    others = [_parts_of(other) for other in measured.other_parts]
+    for number, (those, _) in enumerate(others):
+        tensors |= {f"{_other(number)}{name}": tensor for name, tensor in those.items()}
+    if others:
+        header["other_parts"] = [about for _, about in others]
     return tensors, header
+
+
+def _other(number: int) -> str:
+    """What the names of the tensors of another part begin with."""
+    return f"other_parts.{number}."
 
 
 def load_map(path: Path) -> UncertaintyMap:
@@ -105,26 +119,34 @@ def load_map(path: Path) -> UncertaintyMap:
     """
     tensors, header = _read(path, MAP)
     with _whole(path):
-        names = [name for name in foreign.field(header, "quantities", listed(TEXT)) if name in QUANTITIES]
-        of_run = {name: values for name, values in _group("of_run", tensors).items() if name in SCORES}
-        if not names and not of_run:
-            raise ValueError("it has no quantity that this version knows")
-        measured = UncertaintyMap(
-            quantities={name: tensors[f"quantities.{name}"] for name in names},
-            standard_errors={name: tensors[f"standard_errors.{name}"] for name in names},
-            steps=tuple(foreign.field(header, "steps", _STEPS if names else _NO_STEPS)),
-            total_steps=foreign.field(header, "total_steps", whole(1, MOST_SCHEDULE)),
-            sigmas=tensors["sigmas"],
-            mask=tensors.get("mask"),
-            settings=foreign.field(header, "settings", named(ANYTHING)),
-            baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
-            of_run=of_run,
-            places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
-            stars=tuple(foreign.field({"stars": [], **header}, "stars", listed(whole(0, MOST_STARS)))),
-            extra_scores=_extra_scores(tensors, foreign.field({"extra_scores": {}, **header}, "extra_scores", named(TRUTH))),
-        )
-        _check_map(measured)
-        return measured
+        headers = foreign.field({"other_parts": [], **header}, "other_parts", listed(named(ANYTHING), MOST_PARTS))
+        within = [_beginning_with(_other(number), tensors) for number in range(len(headers))]
+        others = tuple(_map_of(*part) for part in zip(within, headers, strict=True))
+        return replace(_map_of(tensors, header), other_parts=others)
+
+
+def _map_of(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> UncertaintyMap:
+    """The map of one part, from its tensors and header."""
+    names = [name for name in foreign.field(header, "quantities", listed(TEXT)) if name in QUANTITIES]
+    of_run = {name: values for name, values in _group("of_run", tensors).items() if name in SCORES}
+    if not names and not of_run:
+        raise ValueError("it has no quantity that this version knows")
+    measured = UncertaintyMap(
+        quantities={name: tensors[f"quantities.{name}"] for name in names},
+        standard_errors={name: tensors[f"standard_errors.{name}"] for name in names},
+        steps=tuple(foreign.field(header, "steps", _STEPS if names else _NO_STEPS)),
+        total_steps=foreign.field(header, "total_steps", whole(1, MOST_SCHEDULE)),
+        sigmas=tensors["sigmas"],
+        mask=tensors.get("mask"),
+        settings=foreign.field(header, "settings", named(ANYTHING)),
+        baselines={name: _score(name, parts) for name, parts in _group("baselines", tensors).items() if name in BASELINES},
+        of_run=of_run,
+        places=tuple(foreign.field({"places": [], **header}, "places", listed(COUNT))),
+        stars=tuple(foreign.field({"stars": [], **header}, "stars", listed(whole(0, MOST_STARS)))),
+        extra_scores=_extra_scores(tensors, foreign.field({"extra_scores": {}, **header}, "extra_scores", named(TRUTH))),
+    )
+    _check_map(measured)
+    return measured
 
 
 def _score(name: str, parts: Tensor) -> Score:
@@ -252,8 +274,13 @@ def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _group(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {name.removeprefix(f"{group}."): tensor for name, tensor in tensors.items() if name.startswith(f"{group}.")}
+    found = _beginning_with(f"{group}.", tensors)
     return {TEXT.check(f"the name of {group}", name): tensor for name, tensor in found.items()}
+
+
+def _beginning_with(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, replace: bool = True) -> None:

@@ -45,13 +45,14 @@ def _check_free(names: Sequence[str]) -> None:
             raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or leave {name} out.")
 
 
-def scores(baselines: Sequence[Baseline]) -> dict[str, Score]:
-    """The measured scores by name; their standard errors are NaN, because they are not known."""
-    measured = {baseline.name: baseline.score() for baseline in baselines}
-    return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in measured.items() if value is not None}
+def scores(baselines: Sequence[Baseline], part: int) -> dict[str, Score]:
+    """The measured scores of a part by name; their standard errors are NaN, because they are not known."""
+    measured = {baseline.name: baseline.scores() for baseline in baselines}
+    values = {name: parts[part] for name, parts in measured.items() if parts}
+    return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in values.items()}
 
 
 def maps(baselines: Sequence[Baseline]) -> dict[str, Tensor]:
-    """The measured maps by name, (B, C, *spatial)."""
+    """The measured maps by name, packed like the latents."""
     measured = {baseline.name: baseline.map() for baseline in baselines}
     return {name: values.float().cpu() for name, values in measured.items() if values is not None}

@@ -11,6 +11,7 @@ from ....uncertainty.estimators import mean_over_elements
 from ....uncertainty.options import RunSettings
 from .. import last_layer
 from ..model_call import Call, stream
+from ..packing import packed_shapes
 
 _STREAM = 0x62617965
 
@@ -35,6 +36,8 @@ class BayesDiff:
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
         """Find the last layer; raise ValueError if it differs from the fitted one or the prompts are not supported."""
+        if packed_shapes(guider):
+            raise ValueError("bayesdiff does not support latents of several parts, such as video with sound: disconnect laplace.")
         self.schedule, self.guider = schedule, guider
         self.layer = last_layer.LastLayer(guider.inner_model.diffusion_model)
         weight = self.layer.module.weight
@@ -96,9 +99,9 @@ class BayesDiff:
         laplace = self.laplace.to(call.x.device)
         return tail.variance(output_variance(self.layer.module, laplace, torch.as_tensor(guided)))
 
-    def score(self) -> Tensor | None:
+    def scores(self) -> list[Tensor]:
         """Mean variance over the elements of each image, (B,)."""
-        return None if self.variance is None else mean_over_elements(self.variance, self.mask).cpu()
+        return [] if self.variance is None else [mean_over_elements(self.variance, self.mask).cpu()]
 
     def map(self) -> Tensor | None:
         """Variance of the image, (B, C, *spatial)."""

@@ -53,7 +53,7 @@ class CfgRejection(SummedScore):
             return torch.zeros_like(call.x)
         return cfg_rejection.squared_difference(conditional, unconditional, level.a / level.b)
 
-    def part(self, measured: Tensor, mask: Tensor | None) -> Tensor:
+    def contribution(self, measured: Tensor, mask: Tensor | None) -> Tensor:
         """The difference of this step, (B,): the root of the mean square."""
         return mean_over_elements(measured, mask).sqrt()
 

@@ -29,5 +29,6 @@ class PaperScore(SummedScore):
             center=call.level.noise_prediction(call.x, call.denoised) if guided else None,
             estimator="paper",
             probes_per_call=call.passes_per_call,
+            parts=call.parts,
         )
         return measured.quantities[PAPER_QUANTITY]

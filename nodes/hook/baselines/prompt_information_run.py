@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ....uncertainty.baselines import prompt_information
-from ....uncertainty.probes import probe_noise, score_probes_both
+from ....uncertainty.probes import packed_noise, score_probes_both
 from ..model_call import Call, stream
 from ..transfer import sent
 from .summed_score import SummedScore
@@ -37,7 +37,7 @@ class PromptInformation(SummedScore):
         levels = self.schedule[early].expand_as(call.levels)
         level, sigma = call.noising(levels), sent(levels.to(call.sigma.dtype), call.x.device)
         seed = stream(self.settings.seed, _STREAM)
-        noise = probe_noise(call.x.shape[1:], self.settings.samples, seed, early, 0, call.images, orthogonally=True)
+        noise = packed_noise(call.parts, self.settings.samples, seed, early, 0, call.images, orthogonally=True)
         perturbed = level.noised(call.denoised, sent(noise, call.x.device))
         prompted, unprompted = score_probes_both(partial(call.denoised_under, PROMPTS), perturbed, sigma, call.passes_per_call)
-        return prompt_information.information(prompted, unprompted, call.denoised, call.mask)
+        return call.parts.each(prompt_information.information, prompted, unprompted, call.denoised, mask=call.mask)

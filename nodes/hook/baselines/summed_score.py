@@ -13,7 +13,7 @@ from ..out_of_memory import or_one_by_one
 
 
 class SummedScore:
-    """A baseline that sums the maps of ``measure`` over steps, and ``part`` of them to a score.
+    """A baseline that sums the maps of ``measure`` over steps, and their ``contribution`` to a score.
 
     Args:
         settings: settings of the run.
@@ -24,7 +24,7 @@ class SummedScore:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.steps = range(0)
-        self.parts: dict[int, Tensor] = {}
+        self.added: dict[int, list[Tensor]] = {}
         self.sum: Tensor | None = None
 
     def prepare(self, guider: Any, schedule: Tensor, window: range) -> None:
@@ -37,26 +37,27 @@ class SummedScore:
 
     def observe(self, call: Call) -> None:
         """Add the step of this call unless it has been added before."""
-        if call.step in self.steps and call.step not in self.parts:
+        if call.step in self.steps and call.step not in self.added:
             measured, _ = or_one_by_one(lambda passes: self.measure(replace(call, passes_per_call=passes)), call.passes_per_call)
             measured = measured.float()
-            self.parts[call.step] = self.part(measured, call.mask).cpu()
+            parts = zip(call.parts.split(measured), call.parts.masks(call.mask), strict=True)
+            self.added[call.step] = [self.contribution(part, mask).cpu() for part, mask in parts]
             if call.mask is not None:
                 measured = torch.where(call.mask > 0, measured, 0)
             self.sum = measured if self.sum is None else self.sum + measured
 
     def measure(self, call: Call) -> Tensor:
-        """The map of one step, (B, C, *spatial)."""
+        """The map of one step, packed like the call's latents."""
         raise NotImplementedError
 
-    def part(self, measured: Tensor, mask: Tensor | None) -> Tensor:
-        """The contribution of one step's map to the score, (B,)."""
+    def contribution(self, measured: Tensor, mask: Tensor | None) -> Tensor:
+        """What one step's map of one part of the latents, (B, C, *spatial), adds to its score, (B,)."""
         return mean_over_elements(measured, mask)
 
-    def score(self) -> Tensor | None:
-        """The sum, (B,); None if no step has been added."""
-        return torch.stack(list(self.parts.values())).sum(0) if self.parts else None
+    def scores(self) -> list[Tensor]:
+        """The sum of each part of the latents, (B,); [] if no step has been added."""
+        return [torch.stack(steps).sum(0) for steps in zip(*self.added.values(), strict=True)]
 
     def map(self) -> Tensor | None:
-        """The summed map, (B, C, *spatial); None if no step has been added."""
+        """The summed map, packed like the latents; None if no step has been added."""
         return self.sum

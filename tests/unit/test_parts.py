@@ -1,0 +1,247 @@
+"""Latents of several shapes in one tensor: each part is measured and guided as if it were alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from made_maps import made
+from uncertainty import ESTIMATORS, PROBED, UncertaintyMap, estimate, rectified_flow
+from uncertainty.gradients import GUIDED_QUANTITIES, exact_gradient
+from uncertainty.guidance import random_direction, random_elements, uncertain_elements
+from uncertainty.parts import Parts, plain
+from uncertainty.probes import packed_noise, probe_noise
+from uncertainty.settings import in_words
+from uncertainty.storage import fingerprints, tensor_files
+
+VIDEO, SOUND = (3, 2, 6, 6), (4, 5, 8)
+BOTH = Parts((VIDEO, SOUND))
+IMAGES = 2
+SIGMA = torch.tensor([0.4, 0.7])
+
+
+def drawn(seed: int = 0) -> list[Tensor]:
+    """Latents of both parts."""
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(IMAGES, *shape, generator=rng) for shape in BOTH.shapes]
+
+
+def video_score(z: Tensor, sigma: Tensor) -> Tensor:
+    """A network of neighbours in space and time, in sums and products, which do not depend on where an element lies in memory."""
+    return z - z * z * z / 6 + 0.3 * z.roll(1, -1) * z.roll(1, 2) + sigma.reshape(-1, 1, 1, 1, 1)
+
+
+def sound_score(z: Tensor, sigma: Tensor) -> Tensor:
+    """Another one."""
+    return z * z * sigma.reshape(-1, 1, 1, 1) - 0.2 * z.roll(1, 1)
+
+
+def packed_score(z: Tensor, sigma: Tensor) -> Tensor:
+    """Both, without interaction."""
+    video, sound = BOTH.split(z)
+    return BOTH.join([video_score(video, sigma), sound_score(sound, sigma)])
+
+
+def masks() -> list[Tensor]:
+    """The first frame of the video and the end of the sound are known."""
+    video, sound = (torch.ones(IMAGES, 1, *shape[1:]) for shape in BOTH.shapes)
+    video[:, :, 0] = 0
+    sound[:, :, :, 5:] = 0
+    return [video, sound]
+
+
+def packed_mask() -> Tensor:
+    """The same, packed with one entry for each element, as ComfyUI does."""
+    return BOTH.join([mask.expand(-1, *shape) for mask, shape in zip(masks(), BOTH.shapes, strict=True)])
+
+
+def test_parts_come_back_as_they_were() -> None:
+    video, sound = drawn()
+    packed = BOTH.join([video, sound])
+    assert len(BOTH) == 2 and packed.shape == (IMAGES, 1, video[0].numel() + sound[0].numel())
+    assert torch.equal(packed[0, 0], torch.cat([video[0].flatten(), sound[0].flatten()]))
+    for found, expected in zip(BOTH.split(packed.expand(3, *packed.shape)), (video, sound), strict=True):
+        assert torch.equal(found, expected.expand(3, *expected.shape))
+
+
+def test_a_plain_latent_is_its_only_part() -> None:
+    video, _ = drawn()
+    alone = plain(VIDEO)
+    assert len(alone) == 1 and alone.split(video)[0] is video and alone.join([video]) is video
+    assert alone.masks(None) == [None]
+    assert alone.masks(video[:, :1])[0].shape == (IMAGES, 1, *VIDEO[1:])  # type: ignore[union-attr]
+
+
+def test_masks_are_those_of_the_first_channel() -> None:
+    for found, expected in zip(BOTH.masks(packed_mask()), masks(), strict=True):
+        assert found is not None and torch.equal(found, expected)
+    assert BOTH.masks(None) == [None, None]
+
+
+def test_latents_of_other_shapes_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"parts of 3×2×6×6 and 4×5×8 must be packed into shape \(..., 1, 376\), got \(2, 1, 9\)"
+    ):
+        BOTH.split(torch.zeros(2, 1, 9))
+
+
+@pytest.mark.parametrize("orthogonally", [False, True])
+def test_the_first_part_gets_the_probes_of_a_plain_latent(orthogonally: bool) -> None:
+    noise = packed_noise(BOTH, 5, 7, 3, 0, [0, 4], orthogonally=orthogonally)
+    video, sound = BOTH.split(noise)
+    assert torch.equal(video, probe_noise(VIDEO, 5, 7, 3, 0, [0, 4], orthogonally=orthogonally))
+    assert not torch.equal(sound, probe_noise(SOUND, 5, 7, 3, 0, [0, 4], orthogonally=orthogonally))
+    assert torch.equal(noise[:, 1:], packed_noise(BOTH, 5, 7, 3, 0, [4], orthogonally=orthogonally))
+    assert not torch.equal(sound[:, 0], sound[:, 1])
+    if orthogonally:  # within each part
+        columns = sound[:, 0].flatten(2)  # (M, 4 channels, places)
+        products = torch.einsum("mcp,mdp->pcd", columns, columns)
+        torch.testing.assert_close(products, 5 * torch.eye(4).expand_as(products))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_parts_that_do_not_interact_have_the_maps_of_separate_latents(estimator: str, masked: bool) -> None:
+    latents, declared = drawn(), ESTIMATORS[estimator]
+    noise = packed_noise(BOTH, 5, 1, 0, 0, range(IMAGES), orthogonally=declared.orthogonal)
+    mask = packed_mask() if masked else None
+    settings = {"noising": rectified_flow, "orthogonal": declared.orthogonal, "estimator": estimator}
+    found = estimate(packed_score, BOTH.join(latents), SIGMA, noise=noise, mask=mask, parts=BOTH, **settings)
+    for part, score in enumerate((video_score, sound_score)):
+        within = masks()[part] if masked else None
+        alone = estimate(score, latents[part], SIGMA, noise=BOTH.split(noise)[part], mask=within, **settings)
+        for name in PROBED:
+            assert torch.equal(BOTH.split(found.quantities[name])[part], alone.quantities[name]), name
+        errors = declared.standard_errors(found.probes.split(BOTH)[part], within)
+        expected = declared.standard_errors(alone.probes, within)
+        assert all(torch.equal(errors[name], expected[name]) for name in PROBED)
+
+
+def test_gaussian_parts_have_their_closed_forms() -> None:
+    """Of N(0, s²·I) with noise of level σ: ε = σ·x/(s² + σ²), and so U = σ⁴/(s² + σ²)² in each part."""
+    spreads = (0.5, 2.0)
+
+    def score(z: Tensor, sigma: Tensor) -> Tensor:
+        level = sigma.reshape(-1, *[1] * (z.ndim - 1))
+        factors = [level / (spread**2 + level**2) for spread in spreads]
+        return BOTH.join([part * f.reshape(-1, *[1] * (part.ndim - 1)) for part, f in zip(BOTH.split(z), factors, strict=True)])
+
+    found = estimate(score, BOTH.join(drawn()), SIGMA, samples=5, parts=BOTH)
+    for part, spread in zip(BOTH.split(found.quantities["score_variance"]), spreads, strict=True):
+        for image, sigma in zip(part, SIGMA, strict=True):
+            torch.testing.assert_close(image, (sigma**4 / (spread**2 + sigma**2) ** 2).expand_as(image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantity", GUIDED_QUANTITIES)
+def test_parts_that_do_not_interact_have_the_gradients_of_separate_latents(quantity: str) -> None:
+    latents = drawn()
+    noise = packed_noise(BOTH, 4, 1, 0, 0, range(IMAGES), orthogonally=True)
+    found = estimate(packed_score, BOTH.join(latents), SIGMA, noise=noise, orthogonal=True, parts=BOTH)
+    gradients = BOTH.split(exact_gradient(packed_score, found.probes, quantity=quantity))
+    for part, score in enumerate((video_score, sound_score)):
+        alone = estimate(score, latents[part], SIGMA, noise=BOTH.split(noise)[part], orthogonal=True)
+        torch.testing.assert_close(gradients[part], exact_gradient(score, alone.probes, quantity=quantity))
+
+
+@pytest.mark.parametrize("scope", ["image", "channel"])
+def test_each_part_has_its_own_percentile(scope: str) -> None:
+    """Sound a thousand times as uncertain as the video does not take all the guidance."""
+    video, sound = drawn()
+    packed = BOTH.join([video, 1000 * sound])
+
+    def choose(uncertainty: Tensor, mask: Tensor | None) -> Tensor:
+        return uncertain_elements(uncertainty, 75, mask, scope=scope)
+
+    for mask, within in ((None, [None, None]), (packed_mask(), masks())):
+        found = BOTH.split(BOTH.each(choose, packed, mask=mask))
+        for chosen, part, inside in zip(found, (video, sound), within, strict=True):
+            assert torch.equal(chosen, choose(part, inside))
+            assert chosen.any()
+
+
+def test_control_arms_act_by_part() -> None:
+    rng = torch.Generator().manual_seed(3)
+    gradient, noise = (BOTH.join(drawn(seed)) for seed in (4, 5))
+    chosen = torch.rand(gradient.shape, generator=rng) > 0.8
+    directed = BOTH.each(random_direction, gradient, chosen, noise)
+    for new, old, where in zip(*map(BOTH.split, (directed, gradient, chosen)), strict=True):
+        torch.testing.assert_close((new * where).flatten(1).norm(dim=1), (old * where).flatten(1).norm(dim=1))
+    elsewhere = BOTH.each(random_elements, chosen, noise, mask=None)
+    for new, old in zip(*map(BOTH.split, (elsewhere, chosen)), strict=True):
+        assert torch.equal(new.flatten(1).sum(1), old.flatten(1).sum(1))
+
+
+def both(images: int = 3) -> UncertaintyMap:
+    """Maps of two parts of the same shape."""
+    first, second = made(images, 1, part=0), made(images, 2, part=1)
+    return replace(first, places=tuple(range(5, 5 + images)), stars=(1,) * images, other_parts=(second,))
+
+
+def test_the_map_of_a_part_keeps_what_belongs_to_the_whole() -> None:
+    whole = both()
+    first, second = whole.part(0), whole.part(1)
+    assert first.other_parts == second.other_parts == ()
+    assert torch.equal(first.values, whole.values) and torch.equal(second.values, whole.other_parts[0].values)
+    assert second.places == whole.places and second.stars == whole.stars
+    assert [first.settings["part"], second.settings["part"]] == [0, 1]
+    with pytest.raises(ValueError, match="part must be between 0 and 1, got 2: this map has 2 parts"):
+        whole.part(2)
+    with pytest.raises(ValueError, match="part must be 0, got 1: this map is of one latent"):
+        first.part(1)
+    with pytest.raises(ValueError, match="got -1"):
+        whole.part(-1)
+
+
+def test_images_are_selected_in_all_parts() -> None:
+    whole = both()
+    chosen = whole.select([2, 0])
+    assert torch.equal(chosen.part(1).values, whole.part(1).values[:, [2, 0]])
+    assert chosen.part(1).places == (7, 5)
+
+
+@pytest.mark.parametrize("other", [made(2), replace(made(3), steps=(2,)), both()], ids=["images", "steps", "parts"])
+def test_parts_that_do_not_fit_are_refused(other: UncertaintyMap) -> None:
+    with pytest.raises(ValueError, match="other_parts must have its 3 images, its steps"):
+        replace(made(3), other_parts=(other,))
+
+
+def test_references_never_mix_parts() -> None:
+    whole = both()
+    names = {fingerprints.fingerprint(map_) for map_ in (made(3), whole.part(0), whole.part(1))}
+    assert len(names) == 3
+    assert fingerprints.fingerprint(whole) == fingerprints.fingerprint(whole.part(0))
+    assert "part 1" in in_words(whole.part(1).settings) and "part" not in in_words(made(3).settings)
+
+
+def test_a_file_keeps_all_parts(tmp_path: Path) -> None:
+    path = tmp_path / "map.safetensors"
+    whole = replace(both(), mask=torch.ones(3, 1, 4, 4))
+    tensor_files.save_map(path, whole)
+    again = tensor_files.load_map(path)
+    assert len(again.other_parts) == 1 and again.places == whole.places
+    for part in (0, 1):
+        found, expected = again.part(part), whole.part(part)
+        assert dict(found.settings) == dict(expected.settings) and found.stars == expected.stars
+        assert all(torch.equal(found.quantities[name], expected.quantities[name]) for name in PROBED)
+        assert (found.mask is None) == (expected.mask is None)
+
+
+def test_a_file_with_one_part_is_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "map.safetensors"
+    tensor_files.save_map(path, made(2))
+    assert "other_parts" not in tensor_files._header(path)
+    assert tensor_files.load_map(path).other_parts == ()
+
+
+@pytest.mark.parametrize("parts", ["x", [3], [{}] * 17, [{"quantities": ["drift"]}]], ids=lambda parts: str(parts)[:20])
+def test_a_file_with_damaged_parts_says_so(tmp_path: Path, parts: object) -> None:
+    path = tmp_path / "map.safetensors"
+    tensor_files.save_map(path, both())
+    header = tensor_files._header(path)
+    save_file(load_file(path), path, {"uncertainty": json.dumps(header | {"other_parts": parts})})
+    with pytest.raises(ValueError, match=r"map\.safetensors is damaged"):
+        tensor_files.load_map(path)
