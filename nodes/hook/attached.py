@@ -16,6 +16,9 @@ AROUND_PROBES = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.
 # Packages of ComfyUI, whose patches keep no state between calls, or are left out of the options for probes.
 COMFYUI = ("comfy", "comfy_extras", "comfy_api", "nodes", "torch")
 
+# Models of ComfyUI whose networks mix the images of a batch: they read the timbre, or the text, of another place in the batch.
+MIXING = ("ACEStep15", "SeedVR2")
+
 # Tensors that ComfyUI itself puts into the options of a sampling.
 OWN_TENSORS = ("sample_sigmas", "sigmas")
 
@@ -37,8 +40,11 @@ def joins_copies(guider: Any, options: Mapping[str, Any], images: int) -> bool:
     """Whether several copies of the batch may share a call of the model: each image then meets what belongs to it.
 
     ComfyUI repeats the prompts to the size of the batch. Nobody repeats what an attachment holds for each image, such as a
-    reference or a weight, so that with attachments each call gets one copy.
+    reference or a weight, so that with attachments each call gets one copy. So do models that mix the images of a batch, which
+    would mix the copies.
     """
+    if any(each.__name__ in MIXING for patcher in sampled(guider) for each in type(patcher.model).__mro__):
+        return False
     conds = [cond for group in guider.conds.values() for cond in group or ()]
     if "context_handler" in guider.model_options or attachments(guider, options):
         # Context windows find their step in the schedule by the noise level of a single image.

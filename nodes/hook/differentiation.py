@@ -42,7 +42,10 @@ SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is
 OVERWRITTEN = "modified by an inplace operation"
 
 # Parts of autograd's messages for operations that cannot be differentiated.
-WITHOUT_BACKWARD = ("no autograd formula was registered", "is not implemented", "does not require grad")
+WITHOUT_BACKWARD = (
+    "no autograd formula was registered", "is not implemented", "does not require grad",
+    "don't support automatic differentiation",  # a network that writes a sum over its input
+)  # fmt: skip
 
 
 class Differentiation:

@@ -47,7 +47,9 @@ def _register(operation: str, function: Function) -> None:
             inputs[place] = saved.detach().requires_grad_(place in wanted)
         with torch.enable_grad():
             made = function(*inputs)
-        found = torch.autograd.grad(made, [inputs[place] for place in wanted], gradients)
+        made = made if isinstance(made, tuple) else (made,)
+        pairs = [(one, gradient) for one, gradient in zip(made, gradients, strict=True) if one.requires_grad]
+        found = torch.autograd.grad([one for one, _ in pairs], [inputs[place] for place in wanted], [g for _, g in pairs])
         by_place = dict(zip(wanted, found, strict=True))
         return tuple(by_place.get(place) for place in range(len(inputs)))
 

@@ -18,8 +18,6 @@ from real_models import MEASURING, Loaded, Sampling
 ROOT = Path(__file__).resolve().parents[2]
 TWO = "two networks"
 SHAPES = {TWO: (VIDEO, SOUND)} | {name: packed.shapes for name, packed in PACKED.items()}
-# Their rotary kernel has no backward pass where this package is.
-WITHOUT_BACKWARD = ("MiniMax H3",)
 SCORED = ("paper_score", "cfg_rejection", "score_acceleration", "prompt_information")
 
 
@@ -170,10 +168,7 @@ def test_guiding(
     for changed in updates:
         for share in (where.float().mean() for where in parts.split(changed.chosen)):
             assert share == pytest.approx(0.1, abs=0.11 if name == "TripoSplat" else 0.01)  # a camera of five numbers
-    if gradient == "exact" and name in WITHOUT_BACKWARD:
-        assert caplog.text.count("uses forward-only gradients") == 1 and "has no backward pass" in caplog.text
-        assert found.settings["gradient"] == "forward_only"
-    elif gradient == "exact":
+    if gradient == "exact":
         assert found.settings["gradient"] == "exact" and len(differences) == 2
         assert max(differences) < 1e-3, differences
 
@@ -182,8 +177,6 @@ def test_exact_gradients_with_little_memory(
     name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks that are computed again give the same gradient."""
-    if name in WITHOUT_BACKWARD:
-        pytest.skip(f"{name} has no exact gradient")
     expected, _, _ = sampling.node(loaded, batch, strength=1.0)
     differentiation = pack("nodes.hook.differentiation")
     prepare = differentiation.Differentiation.prepare

@@ -251,16 +251,30 @@ def test_the_gradient_reads_streamed_weights_before_they_are_overwritten(
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before[0].abs().max()))
 
 
-def test_an_operation_without_a_backward_pass(loaded_models: dict[str, Loaded], sampling: Sampling, caplog: Any) -> None:
-    @torch.library.custom_op("uncertainty_test::double", mutates_args=())
-    def double(x: torch.Tensor) -> torch.Tensor:
-        return 2 * x
+@torch.library.custom_op("uncertainty_test::double", mutates_args=())
+def double(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
 
+
+@pytest.mark.parametrize(
+    ("doubled", "message"),
+    [
+        (double, "no autograd formula was registered"),
+        (lambda x: torch.add(x, x, out=torch.empty_like(x)), "don't support automatic differentiation"),
+    ],
+)
+def test_an_operation_without_a_backward_pass(
+    loaded_models: dict[str, Loaded],
+    sampling: Sampling,
+    caplog: Any,
+    doubled: Callable[[torch.Tensor], torch.Tensor],
+    message: str,
+) -> None:
     model = loaded_models["sd15"].model.clone()
-    model.set_model_attn1_output_patch(lambda x, options: double(x) / 2)
+    model.set_model_attn1_output_patch(lambda x, options: doubled(x) / 2)
     latent, found, _ = sampling.node(loaded_models["sd15"], model=model, strength=1.0)
     assert torch.isfinite(latent["samples"]).all()
-    assert found.settings["gradient"] == "forward_only" and "no autograd formula was registered" in caplog.text
+    assert found.settings["gradient"] == "forward_only" and message in caplog.text
 
 
 class Stop(Exception):

@@ -9,6 +9,9 @@ import torch
 
 from real_models import Loaded, conditioning, newer_parameters, patcher
 
+# The version of ComfyUI in which the later families were run.
+LATER = (0, 33)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -26,6 +29,7 @@ class Family:
         gain: scale of the random weights.
         loader: function in ``comfy.sd`` that loads the model from a file; empty where no loader accepts the toy size.
         patch: change of the loaded model, as a node would make it.
+        later: whether versions of ComfyUI before ``LATER`` lack the family.
     """
 
     config: str
@@ -39,6 +43,7 @@ class Family:
     gain: float = 1.0
     loader: str = ""
     patch: Callable[[Any], Any] = lambda model: model
+    later: bool = False
 
     def load(self, folder: Path) -> Loaded:
         """Build the model, through a file in ``folder`` if the family has a loader. Call in inference mode."""
@@ -50,7 +55,7 @@ class Family:
         """A model patcher with random weights, built without a file."""
         import comfy.supported_models
 
-        network = dict(self.network) | newer_parameters(self.network.get("image_model"))
+        network = newer_parameters(self.network.get("image_model")) | dict(self.network)
         config = getattr(comfy.supported_models, self.config)(dict(network))
         config.unet_config |= network  # a class may set its own number of heads
         config.set_inference_dtype(torch.float32, None)
@@ -101,8 +106,8 @@ def _sdxl(**changed: Any) -> dict[str, Any]:
     # the pooled prompt and six image sizes of 256 elements each, as SDXL embeds them
     return _unet(
         num_classes="sequential", adm_in_channels=16 + 6 * 256, use_linear_in_transformer=True, num_heads=-1,
-        num_head_channels=16, **changed,
-    )  # fmt: skip
+        num_head_channels=16,
+    ) | changed  # fmt: skip
 
 
 def _flux(**changed: Any) -> dict[str, Any]:
@@ -134,6 +139,20 @@ def _wan(**changed: Any) -> dict[str, Any]:
     return {"image_model": "wan2.1", "dim": 128, "ffn_dim": 64, "text_dim": 4096, "num_heads": 1, "num_layers": 1} | changed
 
 
+def _kandinsky(**changed: Any) -> dict[str, Any]:
+    return {
+        "image_model": "kandinsky5", "in_text_dim": 32, "in_text_dim2": 16, "time_dim": 32, "model_dim": 64, "ff_dim": 64,
+        "num_text_blocks": 1, "num_visual_blocks": 1, "axes_dims": (8, 12, 12),
+    } | changed  # fmt: skip
+
+
+def _pixeldit(**changed: Any) -> dict[str, Any]:
+    return {
+        "num_groups": 2, "hidden_size": 64, "pixel_hidden_size": 8, "pixel_attn_hidden_size": 32, "pixel_num_groups": 2,
+        "patch_depth": 1, "pixel_depth": 1, "txt_embed_dim": 32, "txt_max_length": 8,
+    } | changed  # fmt: skip
+
+
 def _x0(model: Any) -> Any:
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 
@@ -150,6 +169,9 @@ FAMILIES: dict[str, Family] = {
         (4, 8, 8), (7, 768), gain=2.0, loader="load_checkpoint_guess_config",
     ),
     "SDXL": Family("SDXL", "EPS", _sdxl(), (4, 8, 8), (7, 16), gain=2.0),
+    "SDXL refiner": Family(
+        "SDXLRefiner", "EPS", _sdxl(adm_in_channels=16 + 5 * 256), (4, 8, 8), (7, 16), gain=2.0
+    ),
     "PixArt Sigma": Family(
         "PixArtSigma", "EPS",
         {
@@ -312,6 +334,45 @@ FAMILIES: dict[str, Family] = {
         "WAN21_I2V", "CONST", _wan(model_type="i2v", in_dim=36), (16, 3, 4, 4), (3, 4096),
         extras={"concat_latent_image": numbers(1, 16, 3, 4, 4)},
     ),
+    "Wan 2.1, Fun Control": Family(
+        "WAN21_FunControl2V", "CONST", _wan(model_type="i2v", in_dim=48, in_dim_ref_conv=16), (16, 3, 4, 4), (3, 4096),
+        extras={
+            "concat_latent_image": numbers(1, 32, 3, 4, 4), "reference_latents": lambda: [numbers(1, 16, 1, 4, 4)()],
+        },
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.1, camera": Family(
+        "WAN21_Camera", "CONST", _wan(model_type="camera", in_dim=32), (16, 3, 4, 4), (3, 4096),
+        extras={"concat_latent_image": numbers(1, 16, 3, 4, 4), "camera_conditions": numbers(1, 24, 3, 32, 32)},
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.2, camera": Family(
+        "WAN22_Camera", "CONST", _wan(model_type="camera_2.2", in_dim=36), (16, 3, 4, 4), (3, 4096),
+        extras={"concat_latent_image": numbers(1, 16, 3, 4, 4), "camera_conditions": numbers(1, 24, 3, 32, 32)},
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.1, HuMo": Family(
+        "WAN21_HuMo", "CONST", _wan(model_type="humo", in_dim=36), (16, 3, 4, 4), (3, 4096),
+        extras={"reference_latents": lambda: [numbers(1, 16, 1, 4, 4)()], "audio_embed": numbers(1, 3, 8, 5, 1280)},
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.2 5B": Family(
+        "WAN22_T2V", "CONST", _wan(model_type="t2v", in_dim=48, out_dim=48), (48, 3, 4, 4), (3, 4096),
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.2, speech to video": Family(
+        "WAN22_S2V", "CONST", _wan(model_type="s2v"), (16, 3, 4, 4), (3, 4096),
+        extras={
+            "audio_embed": numbers(1, 25, 1024, 12), "reference_latents": lambda: [numbers(1, 16, 1, 4, 4)()],
+            "control_video": numbers(1, 16, 3, 4, 4),
+        },
+        loader="load_diffusion_model",
+    ),
+    "Wan 2.2, Animate": Family(
+        "WAN22_Animate", "CONST", _wan(model_type="animate", in_dim=36, num_layers=5), (16, 3, 4, 4), (3, 4096),
+        extras={"concat_latent_image": numbers(1, 16, 3, 4, 4), "pose_video_latent": numbers(1, 16, 2, 4, 4)},
+        loader="load_diffusion_model",
+    ),
     "HunyuanVideo 1.5": Family(
         "HunyuanVideo15", "CONST",
         _hunyuan(
@@ -359,5 +420,149 @@ FAMILIES: dict[str, Family] = {
             "num_moe_layers": 1, "num_experts": 2, "guidance_cond_proj_dim": 64,
         },
         (64, 12), (5, 32),
+    ),
+    "CogVideoX (VOID)": Family(
+        "CogVideoX_Inpaint", "V_PREDICTION_DDPM",
+        {
+            "image_model": "cogvideox", "num_attention_heads": 48, "attention_head_dim": 16, "in_channels": 48,
+            "out_channels": 16, "time_embed_dim": 32, "text_embed_dim": 32, "num_layers": 1, "patch_size_t": 2,
+            "use_rotary_positional_embeddings": True,
+        },
+        (16, 3, 4, 4), (5, 32), extras={"concat_latent_image": numbers(1, 32, 3, 4, 4)}, later=True,
+    ),
+    "Anima": Family(
+        "Anima", "CONST",
+        {
+            "image_model": "anima", "max_img_h": 16, "max_img_w": 16, "max_frames": 8, "in_channels": 16,
+            "out_channels": 16, "patch_spatial": 2, "patch_temporal": 1, "concat_padding_mask": True, "model_channels": 64,
+            "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 1024, "pos_emb_cls": "rope3d", "mlp_ratio": 2.0,
+            "use_adaln_lora": True, "adaln_lora_dim": 16, "extra_per_block_abs_pos_emb": False,
+        },
+        (16, 1, 8, 8), (5, 1024), extras={"t5xxl_ids": lambda: torch.arange(4), "t5xxl_weights": lambda: torch.ones(4)},
+        later=True,
+    ),
+    "Boogu": Family(
+        "Boogu", "CONST",
+        {
+            "image_model": "boogu", "hidden_size": 96, "num_layers": 1, "num_double_stream_layers": 1,
+            "num_refiner_layers": 1, "num_attention_heads": 2, "num_kv_heads": 1, "multiple_of": 32,
+            "axes_dim_rope": [16, 16, 16], "axes_lens": [32, 32, 32], "instruction_feat_dim": 32,
+        },
+        (16, 8, 8), (5, 32), extras={"attention_mask": _ones(1, 5)}, later=True,
+    ),
+    "ERNIE-Image": Family(
+        "ErnieImage", "CONST",
+        {
+            "image_model": "ernie", "hidden_size": 64, "num_attention_heads": 2, "num_layers": 1, "ffn_hidden_size": 64,
+            "text_in_dim": 32, "rope_axes_dim": (8, 12, 12),
+        },
+        (128, 4, 4), (5, 32), later=True,
+    ),
+    "HiDream O1": Family(
+        "HiDreamO1", "CONST",
+        {
+            "image_model": "hidream_o1",
+            "text_config_overrides": {
+                "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "num_key_value_heads": 1, "head_dim": 32, "rope_dims": [6, 5, 5],
+            },
+            "vision_config_overrides": {
+                "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "depth": 1, "num_position_embeddings": 16,
+            },
+        },
+        (3, 64, 64), (1, 1), extras={"text_input_ids": lambda: torch.tensor([[1, 2, 3, 4, 5, 151673]])}, later=True,
+    ),
+    "Ideogram 4": Family(
+        "Ideogram4", "CONST",
+        {
+            "image_model": "ideogram4", "num_layers": 1, "num_attention_heads": 2, "attention_head_dim": 32,
+            "intermediate_size": 64, "adaln_dim": 16, "llm_features_dim": 32, "mrope_section": [6, 5, 5],
+        },
+        (128, 4, 4), (5, 32), later=True,
+    ),
+    "JoyAI": Family(
+        "JoyImage", "CONST",
+        {
+            "image_model": "joyimage", "hidden_size": 64, "num_attention_heads": 2, "text_dim": 32, "num_layers": 1,
+            "rope_dim_list": [8, 12, 12],
+        },
+        (16, 1, 8, 8), (5, 32), extras={"reference_latents": lambda: [numbers(1, 16, 1, 8, 8)()]}, later=True,
+    ),
+    "Kandinsky 5": Family(
+        "Kandinsky5", "CONST", _kandinsky(visual_embed_dim=132), (16, 3, 4, 4), (5, 32), later=True
+    ),
+    "Kandinsky 5, image": Family(
+        "Kandinsky5Image", "CONST", _kandinsky(visual_embed_dim=64), (16, 8, 8), (5, 32), later=True
+    ),
+    "Krea 2": Family(
+        "Krea2", "CONST",
+        {
+            "image_model": "krea2", "features": 64, "heads": 2, "kvheads": 1, "multiplier": 2, "layers": 1, "txtdim": 32,
+            "txtlayers": 2, "txtheads": 2, "txtkvheads": 2,
+        },
+        (16, 1, 8, 8), (5, 64), later=True,
+    ),
+    "Lens": Family(
+        "Lens", "CONST",
+        {
+            "image_model": "lens", "num_layers": 1, "attention_head_dim": 32, "num_attention_heads": 2,
+            "enc_hidden_dim": 32, "axes_dims_rope": (8, 12, 12), "selected_layer_index": (0, 1),
+        },
+        (128, 4, 4), (5, 64), extras={"attention_mask": _ones(1, 5)}, later=True,
+    ),
+    "LongCat": Family(
+        "LongCatImage", "CONST", _flux(vec_in_dim=None, guidance_embed=False, txt_ids_dims=[1, 2]), (16, 8, 8), (5, 32),
+        later=True,
+    ),
+    "Mage Flow": Family(
+        "MageFlow", "CONST",
+        {
+            "image_model": "mage_flow", "num_layers": 1, "attention_head_dim": 32, "num_attention_heads": 2,
+            "joint_attention_dim": 32, "axes_dims_rope": (8, 12, 12),
+        },
+        (128, 4, 4), (5, 32), later=True,
+    ),
+    "NewBie": Family("Lumina2", "CONST", _lumina(clip_text_dim=16), (16, 8, 8), (5, 32), later=True),
+    "Ovis": Family(
+        "Flux", "CONST",
+        _flux(vec_in_dim=None, guidance_embed=False, yak_mlp=True, txt_norm=True, txt_ids_dims=[1, 2]), (16, 8, 8), (5, 32),
+        later=True,
+    ),
+    "PixelDiT": Family("PixelDiTT2I", "CONST", _pixeldit(image_model="pixeldit_t2i"), (3, 32, 32), (5, 32), later=True),
+    "PiD": Family(
+        "PiD", "CONST", _pixeldit(image_model="pid", lq_hidden_dim=16, lq_num_res_blocks=1), (3, 32, 32), (5, 32),
+        extras={"lq_latent": numbers(1, 16, 1, 1), "degrade_sigma": lambda: torch.tensor([0.2])}, later=True,
+    ),
+    "SeedVR2": Family(
+        "SeedVR2", "CONST",
+        {
+            "image_model": "seedvr2", "norm_eps": 1e-5, "num_layers": 2, "mlp_type": "swiglu", "vid_dim": 64,
+            "txt_in_dim": 32, "heads": 2, "head_dim": 32, "mm_layers": 1, "rope_dim": 32, "vid_out_norm": True,
+        },
+        (16, 3, 4, 4), (5, 32), extras={"condition": numbers(1, 17, 3, 4, 4)}, later=True,
+    ),
+    "ACE-Step 1.5": Family(
+        "ACEStep15", "CONST",
+        {
+            "audio_model": "ace1.5", "hidden_size": 64, "text_hidden_dim": 32, "num_dit_layers": 1, "num_lyric_layers": 1,
+            "num_timbre_layers": 1, "num_tokenizer_layers": 1, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32,
+            "intermediate_size": 64, "fsq_dim": 64, "encoder_hidden_size": 64, "encoder_intermediate_size": 64,
+            "encoder_num_heads": 2,
+        },
+        (64, 12), (5, 32), extras={"conditioning_lyrics": numbers(1, 4, 32)}, later=True,
+    ),
+    "Stable Audio 3": Family(
+        "StableAudio3", "CONST",
+        {
+            "audio_model": "dit1.0", "io_channels": 256, "embed_dim": 128, "cond_token_dim": 768, "global_cond_dim": 768,
+            "project_cond_tokens": True, "depth": 1, "num_heads": 2, "global_cond_type": "adaLN",
+            "timestep_features_type": "expo", "global_cond_shared_embed": True, "local_add_cond_dim": 257, "num_memory_tokens": 2,
+            "norm_type": "rms_norm", "attn_kwargs": {"qk_norm": "rms", "differential": True},
+        },
+        (256, 12), (5, 768), later=True,
+        marks={
+            f"conditioner.conditioners.seconds_total.embedder.embedding.{name}": numbers(*shape)
+            for name, shape in {"1.weight": (768, 256), "1.bias": (768,)}.items()
+        } | {"conditioner.conditioners.prompt.padding_embedding": numbers(768)},
     ),
 }  # fmt: skip
