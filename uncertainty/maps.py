@@ -37,7 +37,8 @@ class UncertaintyMap:
         places: index of each image in the batch that it was sampled in; () for 0 to B - 1.
         extra_scores: scores of the same images by other programs, by name.
         stars: those that a person gave each image, 0 to 5; () for none.
-        other_parts: the maps of what was sampled together with these images, such as the sound of a video; () for nothing.
+        other_parts: the maps of what was sampled together with these images, such as the sound of a video; () for nothing. Each,
+            and this one, then has its number among the ``settings``, as ``part``.
     """
 
     quantities: Mapping[str, Tensor]
@@ -210,23 +211,20 @@ class UncertaintyMap:
         return Score(means.sum(0), error)
 
     def part(self, number: int) -> "UncertaintyMap":
-        """The map of one part alone, with the stars and extra scores of its images: 0 is this map's own, 1 the first other one.
+        """The map of one of the latents that were sampled together, with the stars and extra scores of its images.
 
         Raises:
             ValueError: there is no such part.
         """
-        last = len(self.other_parts)
-        if not 0 <= number <= last:
+        maps = {each.settings.get("part", place): each for place, each in enumerate((self, *self.other_parts))}
+        if number not in maps:
             raise ValueError(
-                f"part must be between 0 and {last}, got {number}: this map has {last + 1} parts."
-                if last
-                else f"part must be 0, got {number}: this map is of one latent. Only those sampled together, such as video with "
-                "sound, have more parts."
+                f"part must be between 0 and {len(maps) - 1}, got {number}: this map has {len(maps)} parts."
+                if self.other_parts
+                else f"part must be {min(maps)}, got {number}: this map is of one latent. Only those sampled together, such as "
+                "video with sound, have more parts."
             )
-        if number == 0:
-            return replace(self, other_parts=())
-        other = self.other_parts[number - 1]
-        return replace(other, places=self.places, stars=self.stars, extra_scores=self.extra_scores)
+        return replace(maps[number], places=self.places, stars=self.stars, extra_scores=self.extra_scores, other_parts=())
 
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
         """The map of the given images, in the given order."""

@@ -4,7 +4,6 @@ Versions after 0.3.75 rotate and normalise by kernels of the package comfy_kitch
 package also has each of these functions in torch's operations, for processors: their gradient is the kernels'.
 """
 
-import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -24,7 +23,7 @@ Function = Callable[..., Any]
 def make_differentiable() -> None:
     """Register the gradients, once in a process. Nothing else changes: results are those of the kernels."""
     try:
-        rope = importlib.import_module("comfy_kitchen.backends.eager.rope")
+        from comfy_kitchen.backends.eager import rope
     except ImportError:  # 0.3.75 has no such package
         return
     for name in NAMES:

@@ -135,7 +135,7 @@ class UncertaintyRun:
         """The map of the recorded steps and of the whole run; something must have been measured."""
         settings, masks = self._all_settings(), self.parts.masks(self.mask)
         of_run = {name: self.parts.split(values) for name, values in self._of_run().items()}
-        first, *others = (
+        maps = (
             UncertaintyMap(
                 **recorded.arguments(),
                 total_steps=len(self.schedule) - 1,
@@ -146,6 +146,8 @@ class UncertaintyRun:
             )
             for part, recorded in enumerate(self.recorded)
         )
+        # What a mask keeps whole, such as a video that gets a sound, comes last: it has no score.
+        first, *others = sorted(maps, key=lambda found: found.mask is not None and not bool(found.mask.any()))
         named = len(self.images) == len(set(self.images)) == first.images
         return replace(first, places=self.images if named else (), other_parts=tuple(others))
 

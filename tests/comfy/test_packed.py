@@ -235,20 +235,21 @@ def test_what_is_known_stays(name: str, loaded: Loaded, batch: int, sampling: Sa
 def test_sound_for_a_finished_video(
     name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mask that keeps one part whole: that part has no score, and the other one its own."""
+    """A mask that keeps one part whole: that part has no score, so the map and the scores are those of the other one."""
     shapes = SHAPES[name]
     masks = [torch.full((batch, 1, *shape[1:]), float(part)) for part, shape in enumerate(shapes)]
     samples = [torch.randn(batch, *shape, generator=torch.Generator().manual_seed(2)) for shape in shapes]
     latent = {"samples": nested(*samples), "noise_mask": nested(*masks)}
     made, found, scores = sampling.node(loaded, latent_image=latent)
     assert equal(made["samples"], sampling.plain(loaded, latent_image=latent))
-    video, sound = parts_of(found)
-    assert np.isnan(scores).all() and (video.values == 0).all()
-    assert sound.score().value.isfinite().all() and sound.values.std() > 0
+    video, sound = found.part(0), found.part(1)
+    assert video.score().value.isnan().all() and (video.values == 0).all()
+    assert found.settings["part"] == 1 and torch.equal(found.values, sound.values) and sound.values.std() > 0
+    assert np.isfinite(scores).all() and scores == sound.score().value.tolist()
     assert "scores were not recorded" not in caplog.text
     execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
     assert "rejected without a valid score" in execute(video, latents=made, **SPLIT).args[9]
-    assert f"kept 1 of {batch}" in execute(sound, latents=made, **SPLIT).args[9]
+    assert f"kept 1 of {batch}" in execute(found, latents=made, **SPLIT).args[9]
     guided, _, _ = sampling.node(loaded, latent_image=latent, strength=1.0)
     kept, changed = guided["samples"].unbind()
     torch.testing.assert_close(kept, made["samples"].unbind()[0])

@@ -192,8 +192,18 @@ def test_the_map_of_a_part_keeps_what_belongs_to_the_whole() -> None:
         whole.part(2)
     with pytest.raises(ValueError, match="part must be 0, got 1: this map is of one latent"):
         first.part(1)
+    assert second.part(1).settings["part"] == 1
+    with pytest.raises(ValueError, match="part must be 1, got 0: this map is of one latent"):
+        second.part(0)
     with pytest.raises(ValueError, match="got -1"):
         whole.part(-1)
+
+
+def test_a_part_has_its_number_wherever_it_stands() -> None:
+    first, second = made(2, 1, part=0), made(2, 2, part=1)
+    turned = replace(second, other_parts=(first,))
+    for number, expected in enumerate((first, second)):
+        assert torch.equal(turned.part(number).values, expected.values)
 
 
 def test_images_are_selected_in_all_parts() -> None:
