@@ -516,7 +516,7 @@ def test_the_filter_selects_all_parts(number: int, two: Loaded, sampling: Sampli
     for all_, one, rest in zip(*(each["samples"].unbind() for each in (made, kept, rejected)), strict=True):
         assert torch.equal(one, all_[[best]]) and torch.equal(rest, all_[others])
     assert [len(mask) for mask in rejected["noise_mask"].unbind()] == [2, 1]
-    for one in parts_of(kept_map):
+    for one in (kept_map, *kept_map.other_parts):
         assert one.images == 1 and one.settings["sorted_out"] is False
     with pytest.raises(ValueError, match="latents has 3 entries, but the map has 1"):
         pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(kept_map, latents=made, **SPLIT)
