@@ -95,8 +95,9 @@ def table(found: dict[str, Any]) -> str:
     image = "identical to KSampler's" if found["identical"] else "**not** KSampler's"
     recorded = f"{len(found['recorded'])} step recorded" if found["recorded"] else f"no map ({found['failure']})"
     return (
-        f"{found['model']}, {ARCHITECTURES[found['model']].size}, fp32, one step, {PROBES} probes. The least in which KSampler "
-        f"samples is {found['room'] / GIB:.2f} GiB beyond the process with its weights; measuring gets {SMALL >> 20} MiB more. "
+        f"{found['model']}, {ARCHITECTURES[found['model']].size}, fp32, one step, {PROBES} probes. The tightest limit under "
+        f"which KSampler samples is {found['room'] / GIB:.2f} GiB of addresses beyond those the process has with its weights; "
+        f"measuring gets {SMALL >> 20} MiB more. The peaks are of memory in use, and so above it. "
         f"While measuring, the image is {image}; {recorded}.\n\n"
     ) + results.markdown(["way", "peak beyond the weights, GiB", "seconds"], rows)
 

@@ -16,13 +16,14 @@ LETTERS = re.compile("dd?|MM?|hh?|mm?|ss?|yyyy|yy")
 OF_A_NODE = re.compile(r"%[^%./]+\.[^%./]+%")
 
 
-def filled(field: str, name: str, now: datetime | None = None) -> str:
+def filled(field: str, name: str, now: datetime | None = None, *, ending: str = "") -> str:
     """The name with its date filled in, and slashes between its folders: on Windows people type backslashes.
 
     Args:
         field: the input that holds the name, for messages.
         name: what the user typed.
         now: the date; by default the present.
+        ending: what follows in the names of files, such as a number.
 
     Raises:
         ValueError: a placeholder was not filled in, or the name cannot be that of a file on Windows.
@@ -40,7 +41,7 @@ def filled(field: str, name: str, now: datetime | None = None) -> str:
         raise ValueError(f"{field} must not contain {' '.join(bad)}, which Windows forbids in names of files, got {name!r}.")
     whole = whole.replace("\\", "/")
     *folders, last = whole.split("/")
-    devices = [part for part in (*folders, last) if DEVICES.fullmatch(part)]
+    devices = [part for part in folders if DEVICES.fullmatch(part)] + [last] * bool(DEVICES.fullmatch(last + ending))
     if devices:
         raise ValueError(f"{field} must not name {devices[0]!r}, a device on Windows, got {name!r}: choose another name.")
     if any(part.strip(".") and part != part.rstrip(". ") for part in folders):

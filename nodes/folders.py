@@ -61,7 +61,7 @@ def running(name: str) -> Path:
     Raises:
         ValueError: the name is not a valid file name, or is outside the folder.
     """
-    name = _check_name("name", name)
+    name = _check_name("name", name, SUFFIX)
     path = below(Path(folder_paths.get_output_directory(), FOLDER), f"{name}{SUFFIX}")
     if path is None or path.name.strip() == SUFFIX:
         raise ValueError(f"name must be the name of a file in output/{FOLDER}, got {name!r}.")
@@ -74,9 +74,12 @@ def check_prefix(filename_prefix: str) -> str:
     Raises:
         ValueError: nothing can be saved under the prefix.
     """
-    prefix = _check_name("filename_prefix", filename_prefix)
+    prefix = _check_name("filename_prefix", filename_prefix, "_00001_")
     if below(Path(folder_paths.get_output_directory()), prefix) is None:
-        raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {prefix!r}.")
+        raise ValueError(
+            f"filename_prefix must stay inside ComfyUI's output folder, and no name in it may be of dots and spaces alone, got "
+            f"{prefix!r}."
+        )
     if any(part.casefold() == REJECTED for part in Path(os.path.normpath(prefix)).parts[:-1]):
         raise ValueError(
             f"filename_prefix must not use a folder named {REJECTED}, which is where rejected images go, got {prefix!r}."
@@ -84,9 +87,9 @@ def check_prefix(filename_prefix: str) -> str:
     return prefix
 
 
-def _check_name(field: str, name: str) -> str:
-    """The name with its date filled in."""
-    name = filled(field, name)
+def _check_name(field: str, name: str, ending: str) -> str:
+    """The name with its date filled in; ``ending`` follows it in the name of a file."""
+    name = filled(field, name, ending=ending)
     if any(ord(letter) < SPACE for letter in name):
         raise ValueError(f"{field} must not contain control characters, got {name!r}.")
     longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)

@@ -165,12 +165,15 @@ def check_latents(name: str, samples: Tensor) -> None:
 def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
     """Number of pictures per image of the map: 1 for images; for videos, the number of decoded frames of each video.
 
+    A map of another part, such as the sound of a video, does not tell how many frames the video has.
+
     Raises:
         ValueError: the number of pictures does not match this map.
     """
     each, rest = divmod(pictures, uncertainty.images)
     shape = uncertainty.shape
-    if rest == 0 and (each >= shape[3] if len(shape) == VIDEO else each == 1):
+    fits = each >= shape[3] if len(shape) == VIDEO else each == 1
+    if rest == 0 and each and (fits or uncertainty.settings.get("part")):
         return each
     expected = f"the map has {uncertainty.images}"
     if len(shape) == VIDEO:

@@ -1,4 +1,4 @@
-"""All differences between versions of ComfyUI that matter here. The tests run in 0.3.75."""
+"""Differences between versions of ComfyUI, but for its kernels (``hook/kernels``). The tests run in 0.3.75."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def advanced(field: io.Input) -> io.Input:
 def differentiable() -> Iterator[None]:
     """Within this context, networks use operations that have a backward pass.
 
-    Versions after 0.3.75 rotate and normalise with their own kernels, which have none, unless their training flag is set.
+    From 0.14 on, networks avoid most kernels that have none if their training flag is set; for the others see ``hook/kernels``.
     """
     module = comfy.model_management
     if not hasattr(module, "in_training"):

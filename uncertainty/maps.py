@@ -216,15 +216,23 @@ class UncertaintyMap:
         Raises:
             ValueError: there is no such part.
         """
-        maps = {each.settings.get("part", place): each for place, each in enumerate((self, *self.other_parts))}
-        if number not in maps:
-            raise ValueError(
-                f"part must be between 0 and {len(maps) - 1}, got {number}: this map has {len(maps)} parts."
-                if self.other_parts
-                else f"part must be {min(maps)}, got {number}: this map is of one latent. Only those sampled together, such as "
-                "video with sound, have more parts."
-            )
-        return replace(maps[number], places=self.places, stars=self.stars, extra_scores=self.extra_scores, other_parts=())
+        maps = {each.settings.get("part", place): each for place, each in enumerate(self.parts)}
+        if number in maps:
+            return maps[number]
+        raise ValueError(
+            f"part must be between 0 and {len(maps) - 1}, got {number}: this map has {len(maps)} parts."
+            if self.other_parts
+            else f"part must be {min(maps)}, got {number}: this map is of one latent. Only those sampled together, such as "
+            "video with sound, have more parts."
+        )
+
+    @property
+    def parts(self) -> list["UncertaintyMap"]:
+        """The maps of all latents that were sampled together, each alone, this one first."""
+        others = [
+            replace(other, places=self.places, stars=self.stars, extra_scores=self.extra_scores) for other in self.other_parts
+        ]
+        return [replace(self, other_parts=()), *others]
 
     def select(self, images: Sequence[int]) -> "UncertaintyMap":
         """The map of the given images, in the given order."""

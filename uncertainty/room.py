@@ -54,11 +54,17 @@ class Room:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(".map", "uncertainty_", self.folder)
+        count = math.prod(shape)
+        size = count * dtype.itemsize
         try:
-            count = math.prod(shape)
-            _reserve(descriptor, count * dtype.itemsize)
-            self.on_disk += count * dtype.itemsize
+            _reserve(descriptor, size)
+            self.on_disk += size
             return torch.from_file(name, shared=True, size=count, dtype=dtype).reshape(tuple(shape))
+        except OSError as error:
+            raise OSError(
+                f"maps of {size / 2**20:.0f} MB do not fit on the disk of {Path(name).parent} ({error.strerror}): make space "
+                "there, or in Uncertainty Options set keep_maps to sum or map_memory to more."
+            ) from error
         finally:
             os.close(descriptor)
             _undeleted.add(Path(name))  # not before, because another thread may be deleting

@@ -48,7 +48,7 @@ def started() -> list[str]:
 
 
 def copyable(words: Sequence[str]) -> str:
-    """A command line to copy into a shell of this system. Windows' own takes single quotes for a part of a name."""
+    """A command line to copy into a shell of this system; on Windows into its command prompt, whose quotes are double."""
     return " ".join(map(_quoted, words)) if WINDOWS else shlex.join(words)
 
 
@@ -56,7 +56,8 @@ def _quoted(word: str) -> str:
     if re.fullmatch(r"[\w.:/\\-]+", word):
         return word
     end = len(word) - len(word.rstrip("\\"))  # a backslash before a quote must be doubled
-    return f'"{word}{word[len(word) - end :]}"'
+    inside = word.replace('"', '""')
+    return f'"{inside}{word[len(word) - end :]}"'
 
 
 def positive(text: str) -> int:

@@ -19,6 +19,7 @@ from uncertainty.choosing.standing import place
 from uncertainty.scores import bad_end, measured
 from uncertainty.storage import picture_entry
 from uncertainty.storage.foreign import parsed
+from uncertainty.storage.in_use import InUse
 from uncertainty.storage.picture_files import has_picture_name
 from uncertainty.storage.records import ImageRecord
 from uncertainty.storage.saved_files import is_file_of
@@ -211,7 +212,7 @@ def _each_in_turn(root: Path, files: Iterable[tuple[Path, Path, T]], move: Calla
                     continue
                 try:
                     move(mover, wanted)
-                except PermissionError as error:  # the others are moved: ranked again without them, other images would pass
+                except InUse as error:  # the others are moved: ranked again without them, other images would pass
                     warn(f"not moved: {printable(error)}")
                 count += not path.exists()
     return count

@@ -17,7 +17,7 @@ NOTHING = ExecutionBlocker(None)
 
 @dataclass(frozen=True)
 class AlignedBatch:
-    """The parts of a batch that are connected.
+    """What is connected of a batch.
 
     Attributes:
         uncertainty: maps of B images.
@@ -37,10 +37,10 @@ class AlignedBatch:
 
     @classmethod
     def of(cls, uncertainty: UncertaintyMap, images: Tensor | None, latents: dict | None, masks: Tensor | None) -> "AlignedBatch":
-        """Check that the parts have the same number of images as the map.
+        """Check that all have the same number of images as the map.
 
         Raises:
-            ValueError: the number of a part differs from the map's.
+            ValueError: a number differs from the map's.
         """
         if latents is not None and packed_latents.count(latents["samples"]) != uncertainty.images:
             count = node_inputs.entries(packed_latents.count(latents["samples"]))
@@ -57,8 +57,8 @@ class AlignedBatch:
         given = [stars.get(index, before) for index, before in enumerate(self.uncertainty.stars)]
         return replace(self, uncertainty=replace(self.uncertainty, stars=tuple(given)))
 
-    def part(self, chosen: Sequence[int], *, sorted_out: bool) -> tuple[Any, Any, Any, Any]:
-        """Images, latents, masks and map of the chosen images. Parts that are empty or not connected block their output.
+    def branch(self, chosen: Sequence[int], *, sorted_out: bool) -> tuple[Any, Any, Any, Any]:
+        """Images, latents, masks and map of the chosen images. What is empty or not connected blocks its output.
 
         The map says whether the images were sorted out, so that the ledger knows it when they are saved.
         """
@@ -83,11 +83,11 @@ def _rows(tensor: Tensor, chosen: Sequence[int], each: int = 1) -> Tensor:
 
 def _latents(latents: dict, chosen: Sequence[int]) -> dict:
     count = packed_latents.count(latents["samples"])
-    part = latents | {"samples": packed_latents.select(latents["samples"], chosen, count)}
+    branch = latents | {"samples": packed_latents.select(latents["samples"], chosen, count)}
     mask = latents.get("noise_mask")
     if mask is not None:
-        part["noise_mask"] = packed_latents.select(mask, chosen, count)
+        branch["noise_mask"] = packed_latents.select(mask, chosen, count)
     # So that each image keeps its noise and probes when the latent is sampled again.
     indices = latents.get("batch_index") or list(range(count))
-    part["batch_index"] = [indices[i] for i in chosen]
-    return part
+    branch["batch_index"] = [indices[i] for i in chosen]
+    return branch

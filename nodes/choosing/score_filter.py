@@ -236,8 +236,8 @@ class UncertaintyScoreFilter(io.ComfyNode):
             parts=judged.parts,
             verdicts=verdicts,
         )
-        kept_images, kept_latents, kept_masks, kept_maps = batch.part(chosen.kept, sorted_out=False)
-        *rejected, rejected_maps = batch.part(chosen.rejected, sorted_out=True)
+        kept_images, kept_latents, kept_masks, kept_maps = batch.branch(chosen.kept, sorted_out=False)
+        *rejected, rejected_maps = batch.branch(chosen.rejected, sorted_out=True)
         if chosen.waits:
             waiting.note(by_hand)
         scored = {"quantity": quantity, "window_start": window_start, "window_end": window_end}

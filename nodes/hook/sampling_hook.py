@@ -147,7 +147,7 @@ class UncertaintyRun:
             for part, recorded in enumerate(self.recorded)
         )
         # What a mask keeps whole, such as a video that gets a sound, comes last: it has no score.
-        first, *others = sorted(maps, key=lambda found: found.mask is not None and not bool(found.mask.any()))
+        first, *others = sorted(maps, key=lambda found: _is_empty(found.mask))
         named = len(self.images) == len(set(self.images)) == first.images
         return replace(first, places=self.images if named else (), other_parts=tuple(others))
 
@@ -343,10 +343,13 @@ class UncertaintyRun:
         if denoise_mask is None:
             return
         self.mask = denoise_mask[:, :1].float().cpu()
-        if not bool(self.mask.any()):
+        if _is_empty(self.mask):
             if self.records:
                 raise ValueError("the noise mask is empty, so there is nothing to sample or measure: use another mask, or none.")
             self.window_steps = range(0)  # a tile outside the mask is not guided
+
+    def _keeps_first_part(self) -> bool:
+        return _is_empty(self.parts.masks(self.mask)[0])
 
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
@@ -413,7 +416,8 @@ class UncertaintyRun:
         if self.settings.options.live_preview:
             shown = measured.quantities[DEFAULT_QUANTITY]
             masked = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
-            self.shown = self.parts.split(masked)[0]
+            # The preview shows the first part, of which there is nothing to show if a mask keeps it whole.
+            self.shown = None if self._keeps_first_part() else self.parts.split(masked)[0]
         if self.records and call.step not in self.recorded[0]:
             self._record(call, measured)
         return self.guidance(call, measured, denoised, probes_per_call, kept) if guides else denoised
@@ -500,3 +504,7 @@ class UncertaintyRun:
             if mask is not None:  # nothing was measured outside the mask
                 maps = {name: torch.where(mask > 0, value, 0) for name, value in maps.items()}
             recorded.record(call.step, maps, standard_errors(probes, mask), float(call.levels.max()))
+
+
+def _is_empty(mask: Tensor | None) -> bool:
+    return mask is not None and not bool(mask.any())

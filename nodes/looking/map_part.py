@@ -5,7 +5,6 @@ from comfy_api.latest import io
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.plain_numbers import whole
 from .. import node_inputs, versions
-from ..choosing import ledger_access
 from ..sampling.measuring_inputs import default_scores
 
 
@@ -21,7 +20,7 @@ class UncertaintyPart(io.ComfyNode):
             search_aliases=["audio", "sound", "separate", "camera", "split"],
             description=(
                 "Gives the map of one of the latents that were sampled together, such as the sound of a video. All other nodes "
-                "use the first."
+                "use the first that is sampled."
             ),
             inputs=[
                 node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map of several latents."),
@@ -50,6 +49,4 @@ class UncertaintyPart(io.ComfyNode):
     def execute(cls, uncertainty: UncertaintyMap, part: int) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
         alone = uncertainty.part(whole("part", part))
-        # The samplers record the first part only. A part that nobody looks at needs no references.
-        ledger_access.record(alone)
         return io.NodeOutput(alone, default_scores(alone))

@@ -93,7 +93,8 @@ class UncertaintyCollect(io.ComfyNode):
         names, maps = zip(*measured, strict=True)
         for uncertainty in maps:
             # Like the images of this pack's samplers, because images that are never saved count as references too.
-            ledger_access.record(uncertainty)
+            for part in uncertainty.parts:
+                ledger_access.record(part)
         return io.NodeOutput(list(maps), [score for each in maps for score in default_scores(each)], list(names), report)
 
 

@@ -107,7 +107,8 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     if run.has_map:
         measured = run.uncertainty_map()
         # Recorded here, where every image passes, because images that are never saved count as references too.
-        ledger_access.record(measured)
+        for part in measured.parts:
+            ledger_access.record(part)
         return measured, default_scores(measured)
     blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {run.why_no_map(sampler)}")
     return blocked, [blocked]

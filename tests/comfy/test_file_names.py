@@ -25,7 +25,6 @@ REFUSED = {
     "%Empty Latent Image.width%": "names no node and widget",
     "con/image": "must not name 'con', a device on Windows",
     "NUL.of.science": "must not name 'NUL.of.science', a device",
-    "cats\\Lpt³": "must not name 'Lpt³', a device",
     "a cat./image": "must name no folder that ends in a dot or space",
     "a cat /image": "must name no folder that ends in a dot or space",
     "cats\\...\\image": "must ",  # stay in its folder
@@ -36,6 +35,14 @@ REFUSED = {
 @pytest.mark.parametrize("pattern", DATES)
 def test_the_server_fills_in_dates(pack: Callable[[str], ModuleType], pattern: str) -> None:
     assert pack("nodes.file_names").filled("name", pattern, NOW) == DATES[pattern]
+
+
+def test_a_number_makes_another_name_of_a_device(pack: Callable[[str], ModuleType]) -> None:
+    """A picture is ``con_00001_.png``, but a calibration ``con.safetensors``."""
+    folders = pack("nodes.folders")
+    assert folders.check_prefix("cats\\Lpt³") == "cats/Lpt³"
+    with pytest.raises(ValueError, match="name must not name 'con', a device on Windows"):
+        folders.running("con")
 
 
 @pytest.mark.parametrize("name", REFUSED)

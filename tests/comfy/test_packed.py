@@ -233,8 +233,9 @@ def test_what_is_known_stays(name: str, loaded: Loaded, batch: int, sampling: Sa
 
 @pytest.mark.usefixtures("with_mask")
 def test_sound_for_a_finished_video(
-    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
-) -> None:
+    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], options: type,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     """A mask that keeps one part whole: that part has no score, so the map and the scores are those of the other one."""
     shapes = SHAPES[name]
     masks = [torch.full((batch, 1, *shape[1:]), float(part)) for part, shape in enumerate(shapes)]
@@ -247,6 +248,11 @@ def test_sound_for_a_finished_video(
     assert found.settings["part"] == 1 and torch.equal(found.values, sound.values) and sound.values.std() > 0
     assert np.isfinite(scores).all() and scores == sound.score().value.tolist()
     assert "scores were not recorded" not in caplog.text
+    hook, shown = pack("nodes.hook.sampling_hook"), []
+    preview = hook.with_map
+    monkeypatch.setattr(hook, "with_map", lambda *given: shown.append(given[2]) or preview(*given))
+    sampling.node(loaded, latent_image=latent, options=options(live_preview=True))
+    assert [see() for see in shown] == [None]  # the video, which the preview shows, has no map
     execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
     assert "rejected without a valid score" in execute(video, latents=made, **SPLIT).args[9]
     assert f"kept 1 of {batch}" in execute(found, latents=made, **SPLIT).args[9]
@@ -518,8 +524,20 @@ def test_the_filter_selects_all_parts(number: int, two: Loaded, sampling: Sampli
     assert [len(mask) for mask in rejected["noise_mask"].unbind()] == [2, 1]
     for one in (kept_map, *kept_map.other_parts):
         assert one.images == 1 and one.settings["sorted_out"] is False
+    frames = torch.rand(3 * 7, 8, 8, 3)
+    pictures = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(uncertainty, images=frames, **SPLIT).args[0]
+    assert torch.equal(pictures, frames[7 * best : 7 * best + 7])
     with pytest.raises(ValueError, match="latents has 3 entries, but the map has 1"):
         pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute(kept_map, latents=made, **SPLIT)
+
+
+def test_the_map_of_a_sound_has_no_pictures(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
+    _, found, _ = sampling.node(two, 2)
+    preview = pack("nodes.looking.map_preview").UncertaintyMapPreview.execute
+    shown = ("denoised_variance", -1, "magma", 0.6, "image")
+    with pytest.raises(ValueError, match="images must not be connected, .* this map is of part 1, such as its sound"):
+        preview(found.part(1), *shown, torch.rand(2 * 5, 8, 8, 3))
+    assert len(preview(found.part(1), *shown).args[0]) == 2
 
 
 def test_between_nodes_that_join_and_separate_video_and_sound(sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
@@ -576,7 +594,7 @@ def test_the_nodes_that_look_take_any_part(two: Loaded, sampling: Sampling, pack
 
 
 def test_references_are_of_one_part(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
-    """The sampler records the video. The sound is recorded when somebody asks for it, and never compared with the video."""
+    """The sampler records both, and never compares the sound with the video. Looking at a part records nothing."""
     access, prints = pack("nodes.choosing.ledger_access"), pack("uncertainty.storage.fingerprints")
     execute = pack("nodes.looking.map_part").UncertaintyPart.execute
 
@@ -589,10 +607,9 @@ def test_references_are_of_one_part(two: Loaded, sampling: Sampling, pack: Calla
     video, sound = recorded(found)
     for seed in (71, 72):
         _, found, _ = sampling.node(two, seed=seed)
-        assert recorded(found)[1] == sound
-    for number in (0, 1, 1):  # each image counts once
+    for number in (0, 1, 1):
         execute(found, number)
-    assert recorded(found) == [video + 4, sound + 2]  # two images each
+    assert recorded(found) == [video + 4, sound + 4]  # two images each
 
 
 def test_the_documentation_lists_what_is_tested() -> None:

@@ -18,7 +18,7 @@ from called import called
 from desks import Desk
 from made_maps import made
 from uncertainty import room
-from uncertainty.choosing.rejecting import REJECTED, moving
+from uncertainty.choosing.rejecting import REJECTED, Mover, moving
 from uncertainty.storage import in_use, picture_entry
 from uncertainty.storage.atomic import atomic_write, rename_to_new, write_whole
 from uncertainty.storage.ledger import LOCATION, Ledger
@@ -131,6 +131,14 @@ def test_what_windows_lacks(windows: Desk) -> None:
 # Whole files
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_a_file_that_stays_open_is_named_as_it_is_known(windows: Desk, replace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_use, "PATIENCE", 0.1)
+    windows.scanner = 60
+    with pytest.raises(in_use.InUse, match=r"^cat\.png is open in another program"):
+        write_whole(windows.root / "cat.png", b"new", replace=replace)
+
+
 def test_a_virus_scanner_is_waited_for(windows: Desk) -> None:
     windows.scanner = 0.1
     path = windows.root / "a.png"
@@ -210,6 +218,18 @@ def test_one_open_file_does_not_keep_rank_from_moving_the_others(
     assert "moved 1 of 3" in told.out
     assert f"not moved: {worst} is open in another program" in told.err
     assert {path.name for path in windows.root.glob("*.png")} == {best, worst}
+
+
+def test_a_folder_that_nobody_may_write_to_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(mover: Mover, name: str) -> Path:
+        raise PermissionError(13, "Permission denied", name)
+
+    for place in range(3):
+        save(tmp_path / f"{place}.png", picture_entry.entry(made(3), place))
+    monkeypatch.setattr(Mover, "reject", refuse)
+    assert "Permission denied" in called(monkeypatch, "rank", tmp_path, "--keep", "1", "--move") + capfd.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["windows", "macos"])

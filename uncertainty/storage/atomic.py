@@ -39,7 +39,7 @@ def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
         if replace:
             when_free(lambda: unfinished.replace(path), path)
         else:
-            rename_to_new(unfinished, path)
+            rename_to_new(unfinished, path, known_as=path)
         with suppress(OSError):  # Windows cannot open folders
             _sync(path.parent, os.O_RDONLY)
     except FileNotFoundError as error:
@@ -61,8 +61,13 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
         unfinished.write_bytes(content)
 
 
-def rename_to_new(source: Path, target: Path) -> None:
+def rename_to_new(source: Path, target: Path, known_as: Path | None = None) -> None:
     """Rename a file, but never over another file. At every moment the file has one of its two names, or both.
+
+    Args:
+        source: the file.
+        target: its new name.
+        known_as: its name in messages; None for ``source``.
 
     Raises:
         FileExistsError: the new name is taken.
@@ -71,7 +76,7 @@ def rename_to_new(source: Path, target: Path) -> None:
         OSError: the file cannot be renamed; it keeps its old name.
     """
     if WINDOWS:  # whose rename refuses a name that is taken
-        when_free(lambda: source.rename(target), source)
+        when_free(lambda: source.rename(target), known_as or source)
         return
     try:
         os.link(source, target)

@@ -13,6 +13,10 @@ PAUSE = 0.02  # seconds between tries
 REFUSALS = (5, 32)
 
 
+class InUse(PermissionError):
+    """Another program has a file open."""
+
+
 def is_in_use(error: OSError) -> bool:
     """Whether an operation failed because a file is open elsewhere. Windows says the same of a write-protected file."""
     return isinstance(error, PermissionError) and getattr(error, "winerror", None) in REFUSALS
@@ -26,7 +30,7 @@ def when_free(act: Callable[[], object], path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        PermissionError: it is still open in another program, or write-protected.
+        InUse: it is still open in another program, or write-protected.
         OSError: as ``act`` raises it.
     """
     end = time.monotonic() + PATIENCE
@@ -37,7 +41,7 @@ def when_free(act: Callable[[], object], path: Path) -> None:
             if not is_in_use(error):
                 raise
             if time.monotonic() > end:
-                raise PermissionError(
+                raise InUse(
                     f"{path.name} is open in another program, or write-protected: close it there, and try again."
                 ) from error
         else:

@@ -24,7 +24,7 @@ from ..workflow import Workflow
 from . import course_protocol, figures, filtering_protocol, guidance_protocol, reconstruction_protocol
 from .evaluate_command import DEFAULT_FEATURES
 from .judges import Judged, Reference, judge, prompt_numbers, reward
-from .report import Table
+from .report import Table, file_name
 
 # Images of a row of a contact sheet.
 SHOWN = 20
@@ -200,7 +200,12 @@ def _extractors(arguments: argparse.Namespace) -> list[Extractor]:
     """The networks that compare images with real pictures; none without pictures."""
     if arguments.reference is None:
         return []
-    return [extractor(spec) for spec in arguments.features or [DEFAULT_FEATURES]]
+    extractors = [extractor(spec) for spec in arguments.features or [DEFAULT_FEATURES]]
+    names = [file_name(each.name, "") for each in extractors]
+    for each, name in zip(extractors, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"features: several networks write tables named {name!r}: leave {each.name} out, or rename it.")
+    return extractors
 
 
 def _named_after(seen_by: Extractor, judged: Judged) -> dict[str, Tensor]:
