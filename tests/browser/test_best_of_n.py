@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from comfy_page import FrontEnd
-from dev.bootstrap import ROOT
+from dev.bootstrap import BUNDLED, ROOT, comfyui
 
 EXAMPLE, BLUEPRINT = ROOT / "example_workflows" / "best_of_16.json", ROOT / "subgraphs" / "Best of N.json"
 BATCH, KEEP = 6, 3
@@ -77,7 +77,9 @@ def test_the_images_are_shown_outside(each_front_end: FrontEnd, request: pytest.
     (best,) = (node for node in front_end.nodes() if node.id == "20")
     best.center()
     kind = request.node.callspec.params["each_front_end"]
-    if kind == "newer-nodes2":
+    if kind == "bundled-canvas" and comfyui() != BUNDLED:
+        pytest.skip("the canvas of a newer front-end shows nothing of what is inside")
+    if front_end.vue and (kind == "newer-nodes2" or comfyui() != BUNDLED):
         shown = page.locator("[data-node-id='20'] img")
         expect(shown).to_have_count(KEEP)
         front_end.until(lambda: page.evaluate(CARDS_INSIDE) == BATCH)  # the filter's view has loaded, too

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dev.bootstrap import ROOT
+from dev.bootstrap import BUNDLED, ROOT, comfyui
 
 if TYPE_CHECKING:
     from comfy_page import FrontEnd
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 NODE = "UncertaintyKSampler"
 FIELD = "window_start"  # its tooltip has the most unusual characters
 
-# The bundled front-end drops the texts of packs in languages that it has itself (ComfyUI_frontend, pull request 7214).
+# The front-end of 0.3.75 drops the texts of packs in languages that it has itself (ComfyUI_frontend, pull request 7214).
 # Newer ones offer only their own languages, without German.
-SPOKEN = {"bundled-canvas": "de", "bundled-nodes2": "de", "newer-canvas": "zh", "newer-nodes2": "ja"}
+NEWER = {"canvas": "zh", "nodes2": "ja"}
+SPOKEN = {f"newer-{renderer}": language for renderer, language in NEWER.items()} | {
+    f"bundled-{renderer}": "de" if comfyui() == BUNDLED else language for renderer, language in NEWER.items()
+}
 
 
 @pytest.mark.parametrize(("each_front_end", "language"), SPOKEN.items(), indirect=["each_front_end"])

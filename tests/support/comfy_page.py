@@ -113,10 +113,12 @@ class FrontEnd:
         self.page.wait_for_function(KEPT, polling=100)
 
     def reload(self) -> None:
-        """Load the page again. The open workflow comes back as it was last ``kept``."""
+        """Load the page again. The open workflow comes back as it was last ``kept``, in some versions a moment after the page."""
         self.settled = False
+        nodes = self.page.evaluate("window.app.graph.nodes.length")
         self.page.reload()
         self.settle()
+        self.page.wait_for_function("(nodes) => window.app.graph.nodes.length === nodes", arg=nodes)
 
     def command(self, name: str) -> None:
         """Run a command of the front-end."""
@@ -350,7 +352,8 @@ class Node:
         """Save a screenshot of the node in full size, with the pointer elsewhere."""
         page = self.front_end.page
         size = page.viewport_size
-        page.mouse.move(1, 1)
+        # In the upper left corner it would open a dialog about the workflow's tab, which keeps keys from the page.
+        page.mouse.move(SIZE["width"] - 1, SIZE["height"] // 2)
         self.center()
         x, y, width, height = self.box().values()
         clip = {"x": max(0, x - MARGIN), "y": max(0, y - MARGIN), "width": width + 2 * MARGIN, "height": height + 2 * MARGIN}
