@@ -44,6 +44,8 @@ def filled(field: str, name: str, now: datetime | None = None, *, ending: str = 
     devices = [part for part in folders if DEVICES.fullmatch(part)] + [last] * bool(DEVICES.fullmatch(last + ending))
     if devices:
         raise ValueError(f"{field} must not name {devices[0]!r}, a device on Windows, got {name!r}: choose another name.")
+    if any(part not in ("", ".", "..") and not part.strip(". ") for part in (*folders, last)):
+        raise ValueError(f"{field} must contain no name of dots and spaces alone, which Windows cuts off, got {name!r}.")
     if any(part.strip(".") and part != part.rstrip(". ") for part in folders):
         raise ValueError(f"{field} must name no folder that ends in a dot or space, which Windows cuts off, got {name!r}.")
     return whole

@@ -76,10 +76,7 @@ def check_prefix(filename_prefix: str) -> str:
     """
     prefix = _check_name("filename_prefix", filename_prefix, "_00001_")
     if below(Path(folder_paths.get_output_directory()), prefix) is None:
-        raise ValueError(
-            f"filename_prefix must stay inside ComfyUI's output folder, and no name in it may be of dots and spaces alone, got "
-            f"{prefix!r}."
-        )
+        raise ValueError(f"filename_prefix must stay inside ComfyUI's output folder, got {prefix!r}.")
     if any(part.casefold() == REJECTED for part in Path(os.path.normpath(prefix)).parts[:-1]):
         raise ValueError(
             f"filename_prefix must not use a folder named {REJECTED}, which is where rejected images go, got {prefix!r}."

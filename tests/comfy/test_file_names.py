@@ -27,7 +27,8 @@ REFUSED = {
     "NUL.of.science": "must not name 'NUL.of.science', a device",
     "a cat./image": "must name no folder that ends in a dot or space",
     "a cat /image": "must name no folder that ends in a dot or space",
-    "cats\\...\\image": "must ",  # stay in its folder
+    "cats\\...\\image": "must contain no name of dots and spaces alone",
+    "cats/. .": "must contain no name of dots and spaces alone",
     "../image": "must ",
 }
 
