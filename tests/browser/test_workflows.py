@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -130,6 +130,11 @@ def test_demo_queues_what_the_file_exports(front_end: "FrontEnd") -> None:
     assert front_end.exported() == json.loads(WORKFLOW.read_text())
 
 
+def ours(front_end: "FrontEnd") -> dict[str, Any]:
+    """This pack's nodes in the exported workflow: those of ComfyUI may change when a later version loads them."""
+    return {number: node for number, node in front_end.exported().items() if node["class_type"].startswith("Uncertainty")}
+
+
 def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "FrontEnd") -> None:
     """Values of this pack's nodes survive saving, loading, copying and a reload of the page."""
     typed = {"samples": 7, "window_start": 0.25, "strength": 0.5, "seed": 123456789}
@@ -137,17 +142,17 @@ def test_saved_workflow_and_copied_node_keep_what_was_typed(each_front_end: "Fro
     sampler = each_front_end.node("UncertaintyKSampler")
     for widget, value in typed.items():
         sampler.set(widget, value)
-    before = each_front_end.exported()
+    before = ours(each_front_end)
     assert typed.items() <= before[sampler.id]["inputs"].items()
     each_front_end.load(each_front_end.saved())
-    assert each_front_end.exported() == before
+    assert ours(each_front_end) == before
     copy = each_front_end.copy_paste(each_front_end.node("UncertaintyKSampler"))
     assert copy.values() == each_front_end.node("UncertaintyKSampler").values()
     assert typed.items() <= copy.values().items()
-    whole = each_front_end.exported()
+    whole = ours(each_front_end)
     each_front_end.kept()
     each_front_end.reload()
-    assert each_front_end.exported() == whole
+    assert ours(each_front_end) == whole
     assert each_front_end.complaints == []
 
 
