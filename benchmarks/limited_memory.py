@@ -4,12 +4,12 @@ The model has random weights and full width, on the processor. KSampler draws on
 limit on the process. Then the same step is measured with five probes under that limit. Quarter of an hour for SDXL on two cores.
 """
 
-import ctypes
 import logging
 import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import comfy.cli_args
@@ -24,7 +24,7 @@ from . import results  # noqa: E402
 from .architectures import ARCHITECTURES  # noqa: E402
 from .on_card import Sampling, randomise, unchanged  # noqa: E402
 from .parts import PROBES  # noqa: E402
-from .process_memory import forget_peak, peak, status  # noqa: E402
+from .process_memory import forget_peak, peak, status, trim  # noqa: E402
 
 GIB = 2**30
 # Beyond KSampler's: maps, probes, and fragments.
@@ -36,7 +36,7 @@ FIRST, MORE = 3 / 4, 1 / 16
 @contextmanager
 def limited(room: int) -> Iterator[None]:
     """Within this context, the process cannot take more than so many bytes beyond what it has."""
-    ctypes.CDLL(None).malloc_trim(0)
+    trim()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + room, hard))
     try:
@@ -76,9 +76,8 @@ def measure(name: str) -> dict[str, Any]:
 
     expected = timed("KSampler, in ample memory", lambda: sampling(unchanged))
     ample = found["KSampler, in ample memory"]["peak"]
-    found["room"] = least_room(lambda: sampling(unchanged), int(FIRST * ample), int(MORE * ample))
-    with limited(found["room"]):
-        timed("KSampler, in the least", lambda: sampling(unchanged))
+    in_the_least = partial(timed, "KSampler, in the least", lambda: sampling(unchanged))
+    found["room"] = least_room(in_the_least, int(FIRST * ample), int(MORE * ample))
     run = sampling.run()
     with limited(found["room"] + SMALL):
         drawn = timed("measuring, in the least", lambda: sampling(run.attach))

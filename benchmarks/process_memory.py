@@ -10,9 +10,14 @@ def status(name: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
+def trim() -> None:
+    """Give what was freed back to the system."""
+    ctypes.CDLL(None).malloc_trim(0)
+
+
 def forget_peak() -> int:
     """Start the high-water mark anew; bytes in use now."""
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
+    trim()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return status("VmRSS")
 

@@ -7,7 +7,7 @@ API has not been there: the server fills in the date, with the page's pattern le
 import re
 from datetime import datetime
 
-from ..uncertainty.storage.paths import FORBIDDEN
+from ..uncertainty.storage.paths import FORBIDDEN, is_cut_to_nothing
 
 # Names of devices of Windows, whatever follows after a dot: what is written to NUL.png is gone.
 DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
@@ -44,7 +44,7 @@ def filled(field: str, name: str, now: datetime | None = None, *, ending: str = 
     devices = [part for part in folders if DEVICES.fullmatch(part)] + [last] * bool(DEVICES.fullmatch(last + ending))
     if devices:
         raise ValueError(f"{field} must not name {devices[0]!r}, a device on Windows, got {name!r}: choose another name.")
-    if any(part not in ("", ".", "..") and not part.strip(". ") for part in (*folders, last)):
+    if any(map(is_cut_to_nothing, (*folders, last))):
         raise ValueError(f"{field} must contain no name of dots and spaces alone, which Windows cuts off, got {name!r}.")
     if any(part.strip(".") and part != part.rstrip(". ") for part in folders):
         raise ValueError(f"{field} must name no folder that ends in a dot or space, which Windows cuts off, got {name!r}.")

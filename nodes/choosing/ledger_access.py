@@ -45,6 +45,12 @@ def upgrade() -> None:
         log.warning("%s", error)
 
 
+def record_sampled(measured: UncertaintyMap) -> None:
+    """Record each part of what was sampled, because images that are never saved count as references too."""
+    for part in measured.parts:
+        record(part)
+
+
 def record(uncertainty: UncertaintyMap, files: Sequence[str] | None = None, prompt: str | None = None) -> None:
     """Record the images and their files. If that fails, log a warning instead of raising, so that the run continues.
 

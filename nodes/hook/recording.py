@@ -45,7 +45,7 @@ class Measured:
     @property
     def size(self) -> int:
         """Bytes that it takes."""
-        parts = [] if self.map is None else [self.map, *self.map.other_parts]
+        parts = [] if self.map is None else self.map.parts
         maps = [tensor for part in parts for tensor in (*part.quantities.values(), *part.of_run.values())]
         return sum(tensor.nbytes for tensor in [*maps, self.latent] if tensor is not None)
 

@@ -92,9 +92,7 @@ class UncertaintyCollect(io.ComfyNode):
             return io.NodeOutput(blocked, blocked, blocked, report)
         names, maps = zip(*measured, strict=True)
         for uncertainty in maps:
-            # Like the images of this pack's samplers, because images that are never saved count as references too.
-            for part in uncertainty.parts:
-                ledger_access.record(part)
+            ledger_access.record_sampled(uncertainty)
         return io.NodeOutput(list(maps), [score for each in maps for score in default_scores(each)], list(names), report)
 
 

@@ -106,9 +106,7 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
     """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
     if run.has_map:
         measured = run.uncertainty_map()
-        # Recorded here, where every image passes, because images that are never saved count as references too.
-        for part in measured.parts:
-            ledger_access.record(part)
+        ledger_access.record_sampled(measured)
         return measured, default_scores(measured)
     blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {run.why_no_map(sampler)}")
     return blocked, [blocked]

@@ -110,6 +110,16 @@ def _sdxl(**changed: Any) -> dict[str, Any]:
     ) | changed  # fmt: skip
 
 
+def _predict2(kind: str, text: int) -> dict[str, Any]:
+    """Cosmos Predict2 and what was made of it, for prompts of this width."""
+    return {
+        "image_model": kind, "max_img_h": 16, "max_img_w": 16, "max_frames": 8, "in_channels": 16, "out_channels": 16,
+        "patch_spatial": 2, "patch_temporal": 1, "concat_padding_mask": True, "model_channels": 64, "num_blocks": 2,
+        "num_heads": 2, "crossattn_emb_channels": text, "pos_emb_cls": "rope3d", "mlp_ratio": 2.0, "use_adaln_lora": True,
+        "adaln_lora_dim": 16, "extra_per_block_abs_pos_emb": False,
+    }  # fmt: skip
+
+
 def _flux(**changed: Any) -> dict[str, Any]:
     return {
         "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 16, "context_in_dim": 32, "hidden_size": 64,
@@ -237,12 +247,7 @@ FAMILIES: dict[str, Family] = {
     "SD1.5, x0": Family("SD15", "X0", _unet(), (4, 8, 8), (7, 16), gain=2.0, patch=_x0),
     "Cosmos Predict2": Family(
         "CosmosT2IPredict2", "COSMOS_RFLOW",
-        {
-            "image_model": "cosmos_predict2", "max_img_h": 16, "max_img_w": 16, "max_frames": 8, "in_channels": 16,
-            "out_channels": 16, "patch_spatial": 2, "patch_temporal": 1, "concat_padding_mask": True, "model_channels": 64,
-            "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 32, "pos_emb_cls": "rope3d", "mlp_ratio": 2.0,
-            "use_adaln_lora": True, "adaln_lora_dim": 16, "extra_per_block_abs_pos_emb": False,
-        },
+        _predict2("cosmos_predict2", 32),
         (16, 2, 4, 4), (5, 32),
     ),
     "SD3": Family(
@@ -432,12 +437,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "Anima": Family(
         "Anima", "CONST",
-        {
-            "image_model": "anima", "max_img_h": 16, "max_img_w": 16, "max_frames": 8, "in_channels": 16,
-            "out_channels": 16, "patch_spatial": 2, "patch_temporal": 1, "concat_padding_mask": True, "model_channels": 64,
-            "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 1024, "pos_emb_cls": "rope3d", "mlp_ratio": 2.0,
-            "use_adaln_lora": True, "adaln_lora_dim": 16, "extra_per_block_abs_pos_emb": False,
-        },
+        _predict2("anima", 1024),
         (16, 1, 8, 8), (5, 1024), extras={"t5xxl_ids": lambda: torch.arange(4), "t5xxl_weights": lambda: torch.ones(4)},
         later=True,
     ),

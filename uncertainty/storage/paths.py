@@ -8,13 +8,18 @@ FORBIDDEN = '<>:"|?*'
 """Characters that Windows forbids in names. A colon would hide a file behind another one."""
 
 
+def is_cut_to_nothing(name: str) -> bool:
+    """Whether a name, without its folders, is of dots and spaces alone, which Windows cuts off at the end of names."""
+    return name not in ("", ".", "..") and not name.strip(". ")
+
+
 def below(folder: Path, name: str) -> Path | None:
     """Path of a name in a folder, or the folder itself; None if the name leads outside.
 
-    Links are followed, as ComfyUI does: a subfolder may be a link. Names of dots and spaces are refused, since Windows cuts off
-    dots and spaces at the end of names: ``.. `` could lead outside.
+    Links are followed, as ComfyUI does: a subfolder may be a link. Names of dots and spaces are refused: for Windows, ``.. ``
+    leads outside.
     """
-    if any(part not in ("", ".", "..") and not part.strip(". ") for part in re.split(r"[/\\]", name)):
+    if any(map(is_cut_to_nothing, re.split(r"[/\\]", name))):
         return None
     root = Path(os.path.normpath(folder.absolute()))
     path = Path(os.path.normpath(root / name))
