@@ -63,7 +63,7 @@ def running(name: str) -> Path:
     """
     name = _check_name("name", name, SUFFIX)
     path = below(Path(folder_paths.get_output_directory(), FOLDER), f"{name}{SUFFIX}")
-    if path is None or path.name.strip() == SUFFIX:
+    if path is None or path.name == SUFFIX:
         raise ValueError(f"name must be the name of a file in output/{FOLDER}, got {name!r}.")
     return path
 

@@ -152,7 +152,12 @@ def test_stars_in_the_filter(sampled: Filter, culling: Culling) -> None:
     page.keyboard.press("Enter")
     expect(culling.button("3 stars, and go on")).to_have_attribute("aria-disabled", "true")
     page.keyboard.press("3")
-    expect(culling.status).to_contain_text("Nothing can be decided here: the node is bypassed.")
+    refused = "Nothing can be decided here: the node is bypassed."
+    expect(culling.status).to_contain_text(refused)
+    sampled.node.set("mode", "percentile")  # the list is shown anew, and what was said must stay
+    expect(culling.status).to_contain_text(refused)
+    culling.press("ArrowRight")
+    culling.shows(ordered[1], 2)
     assert sampled.node.values()["by_hand"] == ""
     page.keyboard.press("Escape")
     sampled.node.on("(node) => { node.mode = 0; }")

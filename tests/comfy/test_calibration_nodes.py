@@ -150,8 +150,10 @@ def test_only_what_is_measured_must_agree(pack: Callable[[str], ModuleType], sam
 
 def test_names_stay_in_the_folder(pack: Callable[[str], ModuleType], calibrate: Run, sampled: Run, folders: Path) -> None:
     node = pack("nodes.calibrating.calibration_nodes").UncertaintyCalibrate
-    for name in ("", " ", "../x", "a/../../x", "/x", "a/"):
+    for name in ("", "../x", "a/../../x", "/x", "a/"):
         assert "name must be the name of a file in output/uncertainty" in node.validate_inputs(name=name)
+    for name in (" ", "a/ "):
+        assert "name must contain no name of dots and spaces alone" in node.validate_inputs(name=name)
     calibrate(sampled()[1], name="demo/first")
     assert [path.name for path in (folders / "output" / "uncertainty" / "demo").glob("[!.]*")] == ["first.safetensors"]
 

@@ -92,7 +92,9 @@ class CullingView {
       actual: () => this.stage.current?.actual ?? NaN,
     });
     this.strip = new Strip((id) => this.#ask(id), (id) => this.#look(id));
-    this.commands = new Commands(this.#offered(), (why) => this.#say(why));
+    /** Why the last thing done did nothing; it stays until the next thing is done, even if the list changes meanwhile. */
+    this.problem = "";
+    this.commands = new Commands(this.#offered(), (why) => this.#complain(why));
     this.place = h("b", { className: "unc-culling-place" });
     this.status = h("p", { className: "unc-culling-status", role: "status", "aria-live": "polite" });
     this.details = h("p", { className: "unc-culling-details" });
@@ -224,7 +226,7 @@ class CullingView {
       return;
     }
     this.lineup.renew(ids);
-    this.#show();
+    this.#show(this.problem);
   }
 
   close() {
@@ -288,13 +290,14 @@ class CullingView {
       this.#show();
       await done;
     } catch (error) {
-      this.#say(/** @type {Error} */ (error).message);
+      this.#complain(/** @type {Error} */ (error).message);
     }
   }
 
-  /** @param {string} text */
-  #say(text) {
-    write(this.status, text);
+  /** @param {string} problem */
+  #complain(problem) {
+    this.problem = problem;
+    write(this.status, problem);
   }
 
   /** @param {Item} item that may be looked at next */
@@ -323,7 +326,9 @@ class CullingView {
     write(this.place, `${t("{number} of {count}", { number: index + 1, count: ids.length })}${percent}`);
   }
 
-  #show() {
+  /** @param {string} [problem] that is still said */
+  #show(problem = "") {
+    this.problem = problem;
     const { ids, id, index, shown, champion } = this.lineup;
     this.item = this.#ask(id);
     const items = shown.map((each) => (each === id ? this.item : this.#ask(each)));
@@ -332,7 +337,7 @@ class CullingView {
       items.map((item) => ({ item, caption: champion === null ? "" : caption(item), overlay: this.maps.on ? overlayOf(item, this.maps.quantity) : null, current: item.id === id })),
     );
     this.#showPlace();
-    this.#say(summary(this.item, index, ids.length));
+    write(this.status, problem || summary(this.item, index, ids.length));
     this.#showDetails();
     this.strip.show(ids, index, new Set(shown.map((each) => ids.indexOf(each))));
     this.commands.show();
