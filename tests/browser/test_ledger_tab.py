@@ -141,6 +141,13 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     culling = page.get_by_role("dialog", name="Recorded images")
     expect(culling).to_contain_text(worst_first[1])
     expect(culling).to_contain_text("cat face")
+    # What could not be stored is said in the view, which hides the list's message.
+    page.route("**/uncertainty/ledger/judge", lambda route: route.abort(), times=1)
+    page.keyboard.press("x")
+    expect(culling.get_by_role("status")).to_contain_text(f"{worst_first[1]}: The server does not respond.")
+    assert "net::ERR_FAILED" in each_front_end.complaints.pop()
+    page.keyboard.press("ArrowLeft")
+    expect(culling.get_by_role("button", name="Reject it and go on")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("ArrowRight")
     expect(culling).to_contain_text(worst_first[2])
     heat = culling.locator(".unc-culling-heat img")
@@ -165,6 +172,7 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     page.keyboard.press("Escape")
     expect(culling).to_have_count(0)
     expect(tab.grid).to_be_focused()
+    tab.press("Close this message")
 
     # A list that was read before a verdict does not take it back.
     late: list[tuple[Route, APIResponse]] = []

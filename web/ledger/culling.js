@@ -17,8 +17,8 @@ const BY_HAND = { kept: "keep", rejected: "reject" };
 /**
  * @param {() => Row[]} rows the rows loaded so far
  * @param {Row} first the row to start with
- * @param {{shown: (index: number) => void, judge: (row: Row, said: import("./verdicts.js").Said) => void}} told called with the
- *   index of the row shown, and with what was said of a row; afterwards `rows` holds the changed row
+ * @param {{shown: (index: number) => void, judge: (row: Row, said: import("./verdicts.js").Said) => Promise<void>}} told called with
+ *   the index of the row shown, and with what was said of a row: `rows` then holds the changed row; rejected if it could not be stored
  */
 export function cullRows(rows, first, { shown, judge }) {
   const places = new Places(rows);

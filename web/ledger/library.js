@@ -64,10 +64,11 @@ export class Library {
     /** While rows are moved or all are being selected, the list is not refreshed. */
     this.busy = false;
     this.missed = false;
-    /** Verdicts that the server does not know yet, sent one after the other. */
+    /** How many verdicts the server does not know yet. */
     this.unsaid = 0;
     /** How many times the list is being loaded again. */
     this.refreshing = 0;
+    /** Verdicts are sent one after the other. @type {Promise<unknown>} */
     this.saying = Promise.resolve();
     this.status = h("span", { role: "status" });
     this.everything = button(t("Select all"), () => this.#chooseAll());
@@ -333,7 +334,13 @@ export class Library {
     this.#showChoice();
   }
 
-  /** Say something of images: shown at once, and sent to the server in the order of the keys. @param {Row[]} rows @param {Said} said */
+  /**
+   * Say something of images: shown at once, and sent to the server in the order of the keys.
+   *
+   * @param {Row[]} rows
+   * @param {Said} said
+   * @returns {Promise<{id: number, reason: string}[]>} images that could not be changed
+   */
   #judge(rows, said) {
     const before = new Map(rows.map((row) => [row.id, row]));
     this.#changed(rows.map((row) => ({ ...row, .../** @type {Partial<Row>} */ (said) })));
@@ -342,7 +349,7 @@ export class Library {
       this.rows.generation++; // those rows may have been read before the verdict
       this.missed = true;
     }
-    this.saying = this.saying.then(async () => {
+    const answered = this.saying.then(async () => {
       const { failed } = await act("judge", [...before.keys()], undefined, said);
       this.unsaid--;
       if (failed.length) {
@@ -350,7 +357,10 @@ export class Library {
         this.#report(t("Not changed: {images}", { images: images(failed.length) }), [], failed, before);
       }
       if (this.missed) this.#refresh();
+      return failed;
     });
+    this.saying = answered;
+    return answered;
   }
 
   /** Show changed rows. @param {Row[]} rows */
@@ -404,7 +414,10 @@ export class Library {
         this.grid.activate(at);
         if (at >= this.rows.list.length - 2) this.#more();
       },
-      judge: (row, said) => this.#judge([row], said),
+      judge: async (row, said) => {
+        const [failed] = await this.#judge([row], said);
+        if (failed) throw new Error(`${path(row)}: ${failed.reason}`); // the list's own message is behind the view
+      },
     });
   }
 }
