@@ -13,12 +13,10 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.samplers
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -26,19 +24,16 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ... import uncertainty
-from ...uncertainty.estimation import Estimate
-from ...uncertainty.estimators import ESTIMATORS
 from ...uncertainty.maps import UncertaintyMap
-from ...uncertainty.noising import Noising, from_noise_scaling
+from ...uncertainty.noising import from_noise_scaling
 from ...uncertainty.options import RunSettings
 from ...uncertainty.parts import plain
-from ...uncertainty.quantities import DEFAULT_QUANTITY, drift
-from ...uncertainty.quantities.drift import Drift
+from ...uncertainty.quantities import DEFAULT_QUANTITY
 from ...uncertainty.recorder import Recorder
 from ...uncertainty.room import Room
 from ...uncertainty.thresholds import Thresholds
 from . import attached, baselines
-from .differentiation import fitting
+from .call_maker import CallMaker
 from .guided_step import RunGuidance
 from .live_preview import with_map
 from .measurement import measure
@@ -46,18 +41,15 @@ from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .moment import Moment
 from .packing import parts_of
-from .probe_options import KEY, with_prediction_of, with_predictions, without_state
+from .probe_options import KEY, with_predictions, without_state
+from .run_maps import RunMaps
 from .seen_call import SeenCall
 from .step_count import StepCount
-from .transfer import sent
 
 log = logging.getLogger(__name__)
 
 # Key of the wrapper around all other wrappers of the sampler.
 AROUND = f"{KEY}_around"
-
-# ComfyUI also requires this multiple of its memory estimate to be free before it enlarges a batch.
-MEMORY_MARGIN = 1.5
 
 
 class UncertaintyRun:
@@ -86,25 +78,21 @@ class UncertaintyRun:
         self.thresholds = thresholds
         self.records = records
         self.room = Room()
-        self.parts = plain(())
-        self.recorded = [Recorder(settings.options.keep_maps, 0)]
+        self.maps = RunMaps(plain(()), 0, [Recorder(settings.options.keep_maps, 0)])
+        self.call_of = CallMaker(settings, self.images)
         self.calls: Counter[int] = Counter()
         self.schedule = torch.empty(0)
         self.steps = StepCount(self.schedule)
         self.kept: deque[tuple[Moment, SeenCall]] = deque()
-        self.drift = Drift(0)
-        self.unprompted = False
         self.waits = settings.strength == 0
         self.failure = ""
         self.window_steps = range(0)
-        self.mask: Tensor | None = None
         self.family = ""
         self.model = ""
         self.prompt = ""
         self.guidance = RunGuidance(settings, thresholds)
         self.shown: Tensor | None = None
         self.baselines = baselines.baselines_of(settings)
-        self.evaluations: Counter[str] = Counter()
 
     def attach(self, model: ModelPatcher) -> ModelPatcher:
         """A clone of the model with this run attached."""
@@ -133,28 +121,12 @@ class UncertaintyRun:
 
     def uncertainty_map(self) -> UncertaintyMap:
         """The map of the recorded steps and of the whole run; something must have been measured."""
-        settings, masks = self._all_settings(), self.parts.masks(self.mask)
-        of_run = {name: self.parts.split(values) for name, values in self._of_run().items()}
-        maps = (
-            UncertaintyMap(
-                **recorded.arguments(),
-                total_steps=len(self.schedule) - 1,
-                mask=masks[part],
-                settings=settings | ({"part": part} if len(self.parts) > 1 else {}),
-                baselines=baselines.scores(self.baselines, part),
-                of_run={name: values[part] for name, values in of_run.items()},
-            )
-            for part, recorded in enumerate(self.recorded)
-        )
-        # What a mask keeps whole, such as a video that gets a sound, comes last: it has no score.
-        first, *others = sorted(maps, key=lambda found: _is_empty(found.mask))
-        named = len(self.images) == len(set(self.images)) == first.images
-        return replace(first, places=self.images if named else (), other_parts=tuple(others))
+        return self.maps.uncertainty_map(self._all_settings(), self.images)
 
     @property
     def has_map(self) -> bool:
         """Whether anything was measured."""
-        return not self.failure and bool(self.recorded[0].steps or (self.settings.samples == 0 and self._of_run()))
+        return not self.failure and bool(self.maps.steps or (self.settings.samples == 0 and self.maps.of_run()))
 
     def why_no_map(self, sampler: str) -> str:
         """Why nothing was measured with this sampler, and what to do."""
@@ -166,14 +138,6 @@ class UncertaintyRun:
             "no model call fell inside the window. Check which steps are sampled, window_start and window_end, or use a sampler "
             f"other than {sampler}."
         )
-
-    def _of_run(self) -> dict[str, Tensor]:
-        """Maps of the whole run, packed like the latents, on the CPU."""
-        maps = baselines.maps(self.baselines)
-        if self.drift.map is not None:
-            inside = self.drift.map if self.mask is None else self.drift.map * (self.mask > 0).to(self.drift.map)
-            maps = {drift.QUANTITY.name: inside.cpu(), **maps}
-        return maps
 
     def _all_settings(self) -> dict[str, Any]:
         """The settings needed to reproduce the map; call it after sampling has started."""
@@ -191,15 +155,15 @@ class UncertaintyRun:
             "mask_scope": options.mask_scope,
             "mask_side": options.mask_side,
             "score_source": options.score_source,
-            **({"prompted_by": "guided"} if self.unprompted else {}),
+            **({"prompted_by": "guided"} if self.call_of.unprompted else {}),
             "control": options.control,
-            **({"summed_steps": self.recorded[0].steps} if options.keep_maps == "sum" else {}),
+            **({"summed_steps": self.maps.steps} if options.keep_maps == "sum" else {}),
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
             "model_family": self.family,
             "total_steps": len(self.schedule) - 1,
-            "evaluations": dict(self.evaluations),
+            "evaluations": dict(self.call_of.evaluations),
             "pack_version": uncertainty.__version__,
             **self.described,
         }
@@ -275,11 +239,10 @@ class UncertaintyRun:
         self.kept.clear()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(self.steps.total)
-        self.drift = Drift(self.steps.total)
         self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
-            callback = with_map(callback, guider, lambda: self.shown, lambda packed: self.parts.split(packed)[0])
+            callback = with_map(callback, guider, lambda: self.shown, self.maps.first)
         return executor(guider, sigmas, extra_args, self._reporting(callback), noise, latent_image, denoise_mask, disable_pbar)
 
     def _reporting(self, callback: Callable[..., None] | None) -> Callable[..., None]:
@@ -311,12 +274,17 @@ class UncertaintyRun:
         """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
         options = self.settings.options
         self.room = Room(options.memory, Path(folder_paths.get_temp_directory()) / KEY)
-        self.parts = parts_of(guider, noise.shape)
-        self.recorded = [Recorder(options.keep_maps, len(self.window_steps), self.room) for _ in self.parts.shapes]
+        parts = parts_of(guider, noise.shape)
+        recorders = [Recorder(options.keep_maps, len(self.window_steps), self.room) for _ in parts.shapes]
+        mask = None if denoise_mask is None else denoise_mask[:, :1].float().cpu()
+        self.maps = RunMaps(parts, self.steps.total, recorders, mask, self.baselines)
         self.model = model_digest(guider.inner_model)
         self.prompt = prompt_digest(guider.original_conds)
         self._check(guider, sigmas, noise)
-        self._take_mask(denoise_mask)
+        if self.maps.masked_out:
+            if self.records:
+                raise ValueError("the noise mask is empty, so there is nothing to sample or measure: use another mask, or none.")
+            self.window_steps = range(0)  # a tile outside the mask is not guided
 
     def _check(self, guider: Any, sigmas: Tensor, noise: Tensor) -> None:
         if self.settings.options.score_source == "conditional" and "positive" not in guider.conds:
@@ -324,7 +292,7 @@ class UncertaintyRun:
                 f"score_source conditional needs a positive prompt, but {type(guider).__name__} has none: set it to guided."
             )
         if self.thresholds is not None:
-            if len(self.parts) > 1:
+            if len(self.maps.parts) > 1:
                 raise ValueError(
                     "thresholds cannot guide latents of several parts, such as video with sound: disconnect thresholds, and each "
                     "part is guided above its own percentile."
@@ -338,18 +306,6 @@ class UncertaintyRun:
                 self.thresholds.at(step, noise.shape)
         if self.settings.strength != 0:
             self.guidance.prepare(guider)
-
-    def _take_mask(self, denoise_mask: Tensor | None) -> None:
-        if denoise_mask is None:
-            return
-        self.mask = denoise_mask[:, :1].float().cpu()
-        if _is_empty(self.mask):
-            if self.records:
-                raise ValueError("the noise mask is empty, so there is nothing to sample or measure: use another mask, or none.")
-            self.window_steps = range(0)  # a tile outside the mask is not guided
-
-    def _keeps_first_part(self) -> bool:
-        return _is_empty(self.parts.masks(self.mask)[0])
 
     def _predict_noise(
         self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed: int | None = None
@@ -365,7 +321,7 @@ class UncertaintyRun:
             if self.failure:
                 return denoised
             if self.records:
-                self.drift.see(step, denoised)
+                self.maps.drift.see(step, denoised)
             if not self.window_steps and self.settings.samples:
                 return denoised
             measures = self._measures(step)
@@ -401,7 +357,7 @@ class UncertaintyRun:
         """Let the baselines observe a call, and measure it; return its x̂0, guided if strength is not 0."""
         if not seen.measures and not seen.baselines:
             return seen.denoised
-        call = self._call(seen)
+        call = self.call_of(seen, self.maps.parts, self.maps.mask)
         for baseline in seen.baselines:
             baseline.observe(call.asked_by(baseline.name))
         return self._measure(call, seen.denoised) if seen.measures else seen.denoised
@@ -414,97 +370,7 @@ class UncertaintyRun:
         else:
             measured, probes_per_call = measure(call, self.settings)
         if self.settings.options.live_preview:
-            shown = measured.quantities[DEFAULT_QUANTITY]
-            masked = shown if call.mask is None else torch.where(call.mask > 0, shown, 0)
-            # The preview shows the first part, of which there is nothing to show if a mask keeps it whole.
-            self.shown = None if self._keeps_first_part() else self.parts.split(masked)[0]
-        if self.records and call.step not in self.recorded[0]:
-            self._record(call, measured)
+            self.shown = self.maps.shown(call, measured)
+        if self.records and call.step not in self.maps.steps:
+            self.maps.record(call, measured, self.settings.options.estimator)
         return self.guidance(call, measured, denoised, probes_per_call, kept) if guides else denoised
-
-    def _call(self, seen: SeenCall) -> Call:
-        """The call, for baselines, measurement and guidance."""
-        guider = seen.executor.class_obj
-        scaling = guider.inner_model.model_sampling.noise_scaling
-        predict = self._predictor(seen.executor, seen.options, seen.seed)
-        x, timestep, denoised = (sent(tensor, seen.device) for tensor in (seen.x, seen.timestep, seen.denoised))
-
-        def noising(levels: Tensor) -> Noising:
-            # In main memory, where checking the coefficients makes nothing wait.
-            return from_noise_scaling(scaling, levels).moved(partial(sent, device=seen.device))
-
-        return Call(
-            guider=guider,
-            parts=self.parts,
-            step=seen.step,
-            number=seen.number,
-            images=self._indices(len(x)),
-            x=x.float(),
-            sigma=timestep.float().expand(len(x)),
-            levels=seen.timestep.float().expand(len(x)),
-            denoised=denoised.float(),
-            noising=noising,
-            predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)),
-            passes_per_call=self._probes_per_call(guider, seen.options, x),
-            predictions=seen.predictions,
-            options=seen.options,
-            mask=None if self.mask is None else sent(self.mask, x.device),
-            evaluations=self.evaluations,
-        )
-
-    def _predictor(self, executor: Any, options: dict, seed: int | None) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Predicts the denoised image of probes and the one under the prompt alone.
-
-        It bypasses all other wrappers, which must not see the probes.
-        """
-        guider = executor.class_obj
-        positive = guider.conds.get("positive")
-
-        def conditional(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-            made = comfy.samplers.sampling_function(guider.inner_model, z, sigma, None, positive, 1.0, options, seed).float()
-            return made, made
-
-        def guided(z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-            caught: list[Tensor] = []
-            made = executor.original(z, sigma, with_prediction_of(options, positive, caught), seed).float()
-            if len(caught) != 1:
-                self._note_unprompted(guider)
-                return made, made
-            return made, caught[0].float()
-
-        return conditional if self.settings.options.score_source == "conditional" else guided
-
-    def _note_unprompted(self, guider: Any) -> None:
-        """Say once that there is no single prediction under the prompt alone, and what is taken instead."""
-        if not self.unprompted:
-            log.warning(
-                "posterior_variance and denoising_loss are measured with the guided prediction, because %s does not evaluate its "
-                "positive prompt by itself.",
-                type(guider).__name__,
-            )
-        self.unprompted = True
-
-    def _indices(self, count: int) -> Sequence[int]:
-        return self.images if len(self.images) == count else range(count)
-
-    def _probes_per_call(self, guider: Any, options: dict, x: Tensor) -> int:
-        """Number of probes of the batch per call of the model, at least one."""
-        if self.settings.samples == 0 or not attached.joins_copies(guider, options, len(x)):
-            return 1
-        if self.settings.options.max_batch:
-            return max(1, self.settings.options.max_batch // len(x))
-        return fitting(guider, x, self.settings.samples, MEMORY_MARGIN)
-
-    def _record(self, call: Call, measured: Estimate) -> None:
-        standard_errors = ESTIMATORS[self.settings.options.estimator].standard_errors
-        quantities = {name: self.parts.split(values) for name, values in measured.quantities.items()}
-        parts = zip(self.recorded, measured.probes.split(self.parts), self.parts.masks(call.mask), strict=True)
-        for part, (recorded, probes, mask) in enumerate(parts):
-            maps = {name: values[part] for name, values in quantities.items()}
-            if mask is not None:  # nothing was measured outside the mask
-                maps = {name: torch.where(mask > 0, value, 0) for name, value in maps.items()}
-            recorded.record(call.step, maps, standard_errors(probes, mask), float(call.levels.max()))
-
-
-def _is_empty(mask: Tensor | None) -> bool:
-    return mask is not None and not bool(mask.any())

@@ -52,9 +52,8 @@ def as_on_mps(pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 
         return call
 
-    run = hook.UncertaintyRun
-    for name in ("_handle", "_of_run"):
-        monkeypatch.setattr(run, name, on_the_device(getattr(run, name)))
+    for kind, name in ((hook.UncertaintyRun, "_handle"), (pack("nodes.hook.run_maps").RunMaps, "of_run")):
+        monkeypatch.setattr(kind, name, on_the_device(getattr(kind, name)))
     monkeypatch.setattr(probes, "orthogonal", on_the_processor(probes.orthogonal))
     monkeypatch.setattr(torch.nn.Module, "__call__", on_the_processor(torch.nn.Module.__call__))
     return ran
