@@ -8,7 +8,8 @@ from pathlib import Path
 import folder_paths
 
 from ...uncertainty.maps import UncertaintyMap
-from ...uncertainty.storage.ledger import LOCATION, Ledger, LedgerError
+from ...uncertainty.storage.ledger import LOCATION, Ledger
+from ...uncertainty.storage.ledger_file import LedgerError
 
 log = logging.getLogger(__name__)
 

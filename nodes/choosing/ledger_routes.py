@@ -14,7 +14,8 @@ from ...uncertainty.kinds import TRUTH, Kind, listed, optional, shown, whole
 from ...uncertainty.quantities import DEFAULT_QUANTITY, QUANTITIES, Quantity
 from ...uncertainty.settings import in_words
 from ...uncertainty.storage import foreign
-from ...uncertainty.storage.ledger import Ledger, LedgerError
+from ...uncertainty.storage.ledger import Ledger
+from ...uncertainty.storage.ledger_file import LedgerError
 from ...uncertainty.storage.ledger_query import ROW, Query
 from ...uncertainty.storage.rating import MOST_STARS
 from ...uncertainty.storage.records import STATES, ImageRecord

@@ -8,7 +8,8 @@ from typing import Any
 
 from ...uncertainty.choosing import rejecting
 from ...uncertainty.choosing.rejecting import Mover
-from ...uncertainty.storage.ledger import Ledger, LedgerError
+from ...uncertainty.storage.ledger import Ledger
+from ...uncertainty.storage.ledger_file import LedgerError
 from ...uncertainty.storage.paths import file_below
 from ...uncertainty.storage.records import ImageRecord
 from ...uncertainty.storage.saved_files import is_file_of

@@ -22,6 +22,7 @@ from patience import until
 from small_disk import mounted, needs_mount, resize
 from uncertainty.storage import tensor_files
 from uncertainty.storage.ledger import Ledger, Query
+from uncertainty.storage.ledger_file import LedgerFile
 
 SAVED = 2  # images a run
 PREFIX = "faults/image"
@@ -177,7 +178,7 @@ def test_a_locked_ledger_costs_no_image(server: ComfyServer) -> None:
 
     recorded = keep(311)
     said = len(server.log.read_text())
-    with ledger(server.base)._writing():
+    with LedgerFile(ledger(server.base).path).writing():
         unrecorded = keep(312)
     assert "scores were not recorded" in server.log.read_text()[said:]
     recorded |= keep(313)

@@ -16,7 +16,8 @@ from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.quantities import PROBED, QUANTITIES
 from uncertainty.storage.fingerprints import fingerprint, image_digests
-from uncertainty.storage.ledger import Ledger, LedgerError
+from uncertainty.storage.ledger import Ledger
+from uncertainty.storage.ledger_file import LedgerError
 from uncertainty.storage.ledger_query import Query
 
 pytestmark = pytest.mark.usefixtures("each_desk")

@@ -10,7 +10,8 @@ from test_killed import killed_at_every_line
 from dev.bootstrap import ROOT
 from made_maps import made
 from uncertainty.storage import migrations
-from uncertainty.storage.ledger import Ledger, LedgerError
+from uncertainty.storage.ledger import Ledger
+from uncertainty.storage.ledger_file import LedgerError
 from uncertainty.storage.ledger_query import Query
 
 # As the first version wrote it: three saved images of one setting, two of another that were not saved.
