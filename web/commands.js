@@ -1,12 +1,12 @@
 /** The pack's commands. ComfyUI's list of keys has them all, and the user can bind others. */
 
-import { actOnSelected, inView, tell } from "./adapter.js";
+import { actOnSelected, inView, tell } from "./adapter/graph.js";
 import { cullListed } from "./ledger/tab.js";
 import { COMMAND_KEYS } from "./shared/keys.js";
 import { t } from "./shared/texts.js";
 import { swapItems } from "./swap.js";
 
-/** @type {import("./adapter.js").Command[]} */
+/** @type {import("./adapter/types").Command[]} */
 export const commands = [
   { id: "uncertainty.swap", label: "Measure uncertainty in the selected nodes, or no longer", run: () => actOnSelected(swapItems) },
   { id: "uncertainty.cull", label: "Look at images one by one: those of a filter, or else those that the sidebar lists", key: COMMAND_KEYS.cull, run: cull },

@@ -7,7 +7,7 @@ import { LANGUAGE, t, tn } from "./shared/texts.js";
 const SEVERAL = /^(heun|exp_heun|dpm_2|dpm_fast|dpm_adaptive|dpmpp_2s|dpmpp_sde|seeds_|sa_solver_pece)/;
 const HEIGHT = 26;
 
-/** @param {import("./adapter.js").NodeHost} host */
+/** @param {import("./adapter/node_host.js").NodeHost} host */
 export function costLine(host) {
   const line = h("p", { className: "unc unc-cost", lang: LANGUAGE, role: "status" });
   host.attach(line, t("cost"));
@@ -21,7 +21,7 @@ export function costLine(host) {
   host.grow(0, HEIGHT);
 }
 
-/** @param {import("./adapter.js").NodeHost} host */
+/** @param {import("./adapter/node_host.js").NodeHost} host */
 function said(host) {
   const names = ["steps", "samples", "window_start", "window_end"];
   const part = ["start_at_step", "end_at_step"].filter((name) => host.has(name));

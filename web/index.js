@@ -1,6 +1,6 @@
 /** Entry point for ComfyUI's front-end: registers the views in the nodes, names with placeholders, the sidebar tab, the settings, the commands and the swap of samplers. */
 
-import { registerPack } from "./adapter.js";
+import { registerPack } from "./adapter/pack.js";
 import { commands } from "./commands.js";
 import { costLine } from "./cost.js";
 import { filterView } from "./filter/view.js";
@@ -21,7 +21,7 @@ const patterns = {
   UncertaintyThresholdsSave: "filename_prefix",
   UncertaintyCalibrate: "name",
 };
-/** The server reads it, see uncertainty/storage/prompt_permission.py. @type {import("./adapter.js").Setting} */
+/** The server reads it, see uncertainty/storage/prompt_permission.py. @type {import("./adapter/types").Setting} */
 const keepPrompts = {
   id: "Uncertainty.Ledger.KeepPrompts",
   category: ["Uncertainty", "Ledger", "Keep prompts"],
@@ -30,7 +30,7 @@ const keepPrompts = {
   type: "boolean",
   defaultValue: true,
 };
-/** Read by shared/texts.js. @type {import("./adapter.js").Setting} */
+/** Read by shared/texts.js. @type {import("./adapter/types").Setting} */
 const language = {
   id: "Uncertainty.Language",
   category: ["Uncertainty", "Views", "Language"],

@@ -1,10 +1,10 @@
 /** Swaps ComfyUI's samplers and Save Image for this pack's, and back, from the context menu of the node. */
 
-import { createNode } from "./adapter.js";
+import { createNode } from "./adapter/graph.js";
 import { t } from "./shared/texts.js";
 
 /**
- * @typedef {import("./adapter.js").Node} Node
+ * @typedef {import("./adapter/types").Node} Node
  * @typedef {NonNullable<Node["graph"]>} Graph
  * @typedef {NonNullable<ReturnType<Graph["getLink"]>>} Link
  * @typedef {{node: Node, slot: number}} Source an output of a node

@@ -12,7 +12,7 @@ const USED_IN = {
  * Hide the inputs that the mode does not use, now and whenever it changes. While a link gives the mode, all are shown, and a linked
  * input is never hidden.
  *
- * @param {import("../adapter.js").NodeHost} host
+ * @param {import("../adapter/node_host.js").NodeHost} host
  */
 export function showFieldsOfMode(host) {
   const show = () => {

@@ -1,9 +1,9 @@
 /** The runs of a filter in mode choose that wait for a choice. They are saved with the workflow, so that none is lost. */
 
-import { onQueueChanged, onRunEnded, queuedPrompts } from "../adapter.js";
+import { onQueueChanged, onRunEnded, queuedPrompts } from "../adapter/runs.js";
 
 /**
- * @typedef {import("../adapter.js").FileRef} FileRef
+ * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {{images: string, files: FileRef[]}} Offer the digests of its batches, and their files
  */
 
@@ -47,7 +47,7 @@ onQueueChanged(forgetRemoved);
 
 export class Offers {
   /**
-   * @param {import("../adapter.js").NodeHost} host remembers them
+   * @param {import("../adapter/node_host.js").NodeHost} host remembers them
    * @param {() => void} changed called when a run that was sent on has ended, or was taken out of the queue
    */
   constructor(host, changed) {

@@ -19,7 +19,7 @@ import { cutAt, order, passing } from "./rule.js";
 import { SendRow } from "./send_row.js";
 
 /**
- * @typedef {import("../adapter.js").NodeHost} NodeHost
+ * @typedef {import("../adapter/node_host.js").NodeHost} NodeHost
  * @typedef {import("../shared/server.js").FileRef} FileRef
  * @typedef {import("./rule.js").Rule} Rule
  * @typedef {import("./by_hand.js").Verdicts} Verdicts

@@ -1,6 +1,7 @@
 /** The sidebar tab: the library beside ComfyUI's graph. */
 
-import { onSaved, openWorkflow, redraw } from "../adapter.js";
+import { openWorkflow, redraw } from "../adapter/pictures.js";
+import { onSaved } from "../adapter/runs.js";
 import { PAGE } from "../shared/server.js";
 import { t } from "../shared/texts.js";
 import { Library } from "./library.js";
@@ -18,7 +19,7 @@ const besideTheGraph = {
 /** @type {Library | null} */
 let library = null;
 
-/** @type {import("../adapter.js").SidebarTab} */
+/** @type {import("../adapter/types").SidebarTab} */
 export const ledgerTab = {
   id: "uncertainty-ledger",
   title: "Uncer\u00adtainty", // allows a line break there in a narrow sidebar

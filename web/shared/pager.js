@@ -13,7 +13,7 @@ export class BatchPager {
   #files = [];
 
   /**
-   * @param {import("../adapter.js").NodeHost} host remembers the chosen batch
+   * @param {import("../adapter/node_host.js").NodeHost} host remembers the chosen batch
    * @param {() => void} open loads the `file` of the chosen batch, after each run and each choice
    * @param {(files: FileRef[], output?: Record<string, any>) => FileRef[]} [toShow] the results to show when those of a run arrive
    */

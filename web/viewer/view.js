@@ -14,7 +14,7 @@ import { slider } from "./slider.js";
 import { Stage } from "./stage.js";
 import { batchStrip } from "./strip.js";
 
-/** @typedef {import("../adapter.js").NodeHost} NodeHost */
+/** @typedef {import("../adapter/node_host.js").NodeHost} NodeHost */
 
 const WIDTH = 420;
 const HEIGHT = 610;
