@@ -59,6 +59,18 @@ def test_equal_maps_under_other_settings_are_other_images(ledger: Ledger) -> Non
     assert ledger.page(Query()).total == 8
 
 
+def test_equal_maps_of_images_that_changed_afterwards_are_other_images() -> None:
+    """A patch may act after the measured steps."""
+    found = made(2)
+    late, same = torch.rand(found.shape[1:]), {"bayesdiff": torch.rand(found.shape[1:])}
+    digests = [
+        image_digests(replace(found, of_run=of_run))
+        for of_run in ({}, {"drift": late}, {"drift": late + 1}, {"drift": late, **same})
+    ]
+    assert digests[1] == digests[3]  # a baseline that was asked for changes no image
+    assert len({digest for each in digests for digest in each}) == 3 * 2
+
+
 def test_a_name_belongs_to_what_was_saved_last(ledger: Ledger) -> None:
     ledger.record(made(3), files(3))
     first = ledger.page(Query(sort="score", order="asc")).images[0]
