@@ -44,8 +44,8 @@ def percentile_per_image(values: Tensor, percentile: float, mask: Tensor | None 
         position = percentile / 100 * (elements.numel() - 1)
         low = int(position)
         high = min(low + 1, elements.numel() - 1)
-        lower, upper = (elements.kthvalue(k + 1).values for k in (low, high))
-        results.append(torch.lerp(lower, upper, position - low))
+        ascending = elements.sort().values  # not kthvalue, which older versions of torch lack on Apple's graphics processors
+        results.append(torch.lerp(ascending[low], ascending[high], position - low))
     return torch.stack(results)
 
 

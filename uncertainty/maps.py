@@ -219,12 +219,14 @@ class UncertaintyMap:
         maps = {each.settings.get("part", place): each for place, each in enumerate(self.parts)}
         if number in maps:
             return maps[number]
-        raise ValueError(
-            f"part must be between 0 and {len(maps) - 1}, got {number}: this map has {len(maps)} parts."
-            if self.other_parts
-            else f"part must be {min(maps)}, got {number}: this map is of one latent. Only those sampled together, such as "
-            "video with sound, have more parts."
-        )
+        if self.other_parts:
+            why = f"between 0 and {len(maps) - 1}, got {number}: this map has {len(maps)} parts."
+        elif "part" in self.settings:
+            alone = self.settings["part"]
+            why = f"{alone}, got {number}: this is the map of part {alone} alone. Connect the UNCERTAINTY of the sampler."
+        else:
+            why = f"0, got {number}: this map is of one latent. Only those sampled together, such as video with sound, have more."
+        raise ValueError(f"part must be {why}")
 
     @property
     def parts(self) -> list["UncertaintyMap"]:

@@ -39,11 +39,6 @@ class Recorder:
         """Whether a step was recorded."""
         return step in self.steps
 
-    @property
-    def images(self) -> int:
-        """Number of images; 0 before the first step."""
-        return len(next(iter(self._values.values()))[0]) if self._values else 0
-
     def record(self, step: int, quantities: Mapping[str, Tensor], errors: Mapping[str, Tensor], sigma: float) -> None:
         """Record a step: quantities (B, C, *spatial), standard errors (B,) and noise level.
 

@@ -71,7 +71,6 @@ SETTINGS = (
     Setting("seed", "seed of the noise and the probes", SEED, compared=False),
     Setting("prompt", "digest of the encoded prompts", TEXT, compared=False),
     Setting("quantity", "default quantity", TEXT, compared=False),
-    Setting("max_batch", "latents that went through the model at once", COUNT, compared=False),
     Setting("evaluations", "extra evaluations of the model", named(COUNT), compared=False),
     Setting("sorted_out", "whether the filter sorted these images out", TRUTH, compared=False),
     Setting("pack_version", "version of this pack", TEXT, compared=False),

@@ -74,7 +74,7 @@ class CallMaker:
             denoised=denoised.float(),
             noising=noising,
             predict=lambda z, sigma: predict(z.to(x), sigma.to(timestep)),
-            passes_per_call=self._probes_per_call(guider, seen.options, x),
+            probes_per_call=self._probes_per_call(guider, seen.options, x),
             predictions=seen.predictions,
             options=seen.options,
             mask=None if mask is None else sent(mask, x.device),

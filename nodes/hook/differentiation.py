@@ -94,7 +94,7 @@ class Differentiation:
             try:
                 # No gradient is asked for but that of the network.
                 with self._differentiable(call.guider), torch.no_grad(), written_over() if overwrites else nullcontext():
-                    return measure_around(call, settings, graph.watching), call.passes_per_call, graph
+                    return measure_around(call, settings, graph.watching), call.probes_per_call, graph
             except OutOfMemory:
                 self._one_by_one = True
                 log.warning(SLOWER, "one probe at a time")

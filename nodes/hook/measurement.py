@@ -18,12 +18,12 @@ def measure(call: Call, settings: RunSettings) -> tuple[Estimate, int]:
     """Run Algorithm 1 for a model call; return the estimate and the number of probes per call of the model."""
     noise, center = _start(call, settings)
     run = partial(_estimate, call, settings, noise, center, call.both_scores)
-    return or_one_by_one(run, call.passes_per_call)
+    return or_one_by_one(run, call.probes_per_call)
 
 
 def measure_around(call: Call, settings: RunSettings, around: Callable[[BothScores], BothScores]) -> Estimate:
     """Run Algorithm 1 for a model call, with the prediction at the probes wrapped by ``around``."""
-    return _estimate(call, settings, *_start(call, settings), around(call.both_scores), call.passes_per_call)
+    return _estimate(call, settings, *_start(call, settings), around(call.both_scores), call.probes_per_call)
 
 
 def _start(call: Call, settings: RunSettings) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ class Call:
         denoised: denoised image from the model, float32.
         noising: computes coefficients, on the device, of noise levels in main memory.
         predict: computes the denoised image for any latents and noise levels, float32, and the one under the prompt alone.
-        passes_per_call: number of probes of the batch per call of the model.
+        probes_per_call: number of probes of the batch per call of the model.
         predictions: the denoised images that CFG combined, with and without the prompt if there were two.
         options: model options without hooks that keep state between calls, for direct calls of the model.
         mask: where sampling may change the image, (B, 1, *spatial), or None for everywhere.
@@ -50,7 +50,7 @@ class Call:
     denoised: Tensor
     noising: Callable[[Tensor], Noising]
     predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    passes_per_call: int
+    probes_per_call: int
     predictions: Sequence[Tensor]
     options: dict
     mask: Tensor | None
@@ -100,7 +100,7 @@ class Call:
         return first.float(), second.float()
 
 
-class Baseline(Protocol):
+class BaselineRun(Protocol):
     """A score measured along with the map; ``name`` is one of ``BASELINES``.
 
     A baseline that evaluates the model may observe a call only when the image is finished, so that nothing attached to the model

@@ -15,7 +15,7 @@ from ...uncertainty.quantities import DEFAULT_QUANTITY, drift
 from ...uncertainty.quantities.drift import Drift
 from ...uncertainty.recorder import Recorder
 from . import baselines
-from .model_call import Baseline, Call
+from .model_call import BaselineRun, Call
 
 
 class RunMaps:
@@ -35,7 +35,7 @@ class RunMaps:
         total_steps: int,
         recorders: Sequence[Recorder],
         mask: Tensor | None = None,
-        observing: Sequence[Baseline] = (),
+        observing: Sequence[BaselineRun] = (),
     ) -> None:
         self.parts = parts
         self.mask = mask

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...uncertainty.room import Room
-from .model_call import Baseline
+from .model_call import BaselineRun
 from .transfer import kept
 
 
@@ -41,10 +41,10 @@ class SeenCall:
     denoised: Tensor
     predictions: Sequence[Tensor]
     measures: bool
-    baselines: Sequence[Baseline]
+    baselines: Sequence[BaselineRun]
     device: torch.device
 
-    def copied(self, baselines: Sequence[Baseline], room: Room) -> "SeenCall":
+    def copied(self, baselines: Sequence[BaselineRun], room: Room) -> "SeenCall":
         """A copy where there is room, for these baselines, which is safe from whatever the sampler does next.
 
         Without the predictions that CFG combined, which none of them needs. What is kept must be sent back before it is read.

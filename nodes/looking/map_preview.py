@@ -100,15 +100,10 @@ class UncertaintyMapPreview(io.ComfyNode):
         """Draw heatmap and overlay, and write the files with which the view in the node can draw all others."""
         node_inputs.check_types(uncertainty=uncertainty)
         node_inputs.check_choices(cls, quantity=quantity, colormap=colormap, normalize=normalize)
-        if images is not None and uncertainty.settings.get("part"):
-            raise ValueError(
-                f"images must not be connected, because they show the first part, such as the video, and this map is of part "
-                f"{uncertainty.settings['part']}, such as its sound: disconnect images."
-            )
+        frames = node_inputs.pictures_under(images, uncertainty)
         pictures = heatmaps.as_pictures(uncertainty.summed(quantity, None if step < 0 else [step]))
         # All frames of a video share a colour scale, so that colours do not flicker.
         low, high = heatmaps.value_range(map_preview_view.joined(pictures, uncertainty.images), normalize)
-        frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         if images is None:
             height, width = image_size(pictures)
             ends = (end.repeat_interleave(len(pictures) // uncertainty.images) for end in (low, high))

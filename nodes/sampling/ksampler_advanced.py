@@ -121,4 +121,7 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
             run.attach(model), add_noise, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, start, end,
             return_with_leftover_noise,
         )  # fmt: skip
+        if not 0 <= start < min(end, steps):
+            why = f"no step was sampled: start_at_step ({start}) must be below end_at_step ({end}) and steps ({steps})."
+            return io.NodeOutput(latent, *measuring_inputs.blocked(why))
         return io.NodeOutput(latent, *measuring_inputs.results(run, sampler_name))

@@ -108,8 +108,13 @@ def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
         measured = run.uncertainty_map()
         ledger_access.record_sampled(measured)
         return measured, default_scores(measured)
-    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {run.why_no_map(sampler)}")
-    return blocked, [blocked]
+    return blocked(run.why_no_map(sampler))
+
+
+def blocked(why: str) -> tuple[Any, list[Any]]:
+    """Values of these outputs for an image without a map."""
+    blocker = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {why}")
+    return blocker, [blocker]
 
 
 def default_scores(measured: UncertaintyMap) -> list[float]:

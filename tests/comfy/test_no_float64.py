@@ -1,4 +1,7 @@
-"""Apple's graphics processors have no float64: outside the drawing of probes on the processor, the pack makes no such tensor."""
+"""Apple's graphics processors have no float64: outside the drawing of probes on the processor, the pack makes no such tensor.
+
+Nor does it call operators that torch once lacked there.
+"""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -12,15 +15,21 @@ from torch.utils._pytree import tree_leaves
 from real_models import Loaded, Sampling
 
 
+# Operators that older versions of torch lack there: https://github.com/pytorch/pytorch/issues/77764.
+LACKING = {torch.ops.aten.kthvalue}
+
+
 class Forbidden(Exception):
-    """A tensor of float64 was made."""
+    """The device has no such thing."""
 
 
 class WithoutDoubles(TorchDispatchMode):
-    """Refuses what a device without float64 refuses."""
+    """Refuses what such a device refuses."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at what an operation returns."""
+        """Look at an operation and what it returns."""
+        if func.overloadpacket in LACKING:
+            raise Forbidden(f"{func} does not run there")
         made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
             if isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float64, torch.complex128):

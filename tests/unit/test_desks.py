@@ -17,6 +17,7 @@ from test_rows import row
 from called import called
 from desks import Desk
 from made_maps import made
+from tables import read_table
 from uncertainty import room
 from uncertainty.choosing.rejecting import REJECTED, Mover, moving
 from uncertainty.storage import in_use, picture_entry
@@ -28,7 +29,7 @@ from uncertainty_runs import record_command, rows, temporary
 from uncertainty_runs.comfyui import Folders
 from uncertainty_runs.engines.shared_folder import marked
 from uncertainty_runs.evaluation.judges import Reference
-from uncertainty_runs.evaluation.report import Table, read_table
+from uncertainty_runs.evaluation.report import Table
 from uncertainty_runs.rows import Rows
 from uncertainty_runs.run_folder import BatchFolder
 from uncertainty_runs.temporary import TemporaryFolder, remove_abandoned

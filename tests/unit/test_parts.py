@@ -190,13 +190,15 @@ def test_the_map_of_a_part_keeps_what_belongs_to_the_whole() -> None:
     assert [first.settings["part"], second.settings["part"]] == [0, 1]
     with pytest.raises(ValueError, match="part must be between 0 and 1, got 2: this map has 2 parts"):
         whole.part(2)
-    with pytest.raises(ValueError, match="part must be 0, got 1: this map is of one latent"):
+    with pytest.raises(ValueError, match="part must be 0, got 1: this is the map of part 0 alone. Connect the UNCERTAINTY"):
         first.part(1)
     assert second.part(1).settings["part"] == 1
-    with pytest.raises(ValueError, match="part must be 1, got 0: this map is of one latent"):
+    with pytest.raises(ValueError, match="part must be 1, got 0: this is the map of part 1 alone"):
         second.part(0)
     with pytest.raises(ValueError, match="got -1"):
         whole.part(-1)
+    with pytest.raises(ValueError, match="part must be 0, got 1: this map is of one latent"):
+        made(1).part(1)
 
 
 def test_a_part_has_its_number_wherever_it_stands() -> None:

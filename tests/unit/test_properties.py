@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from described_nodes import describe
+from tables import read_table
 from uncertainty.calibration import Calibration
 from uncertainty.images import heatmaps
 from uncertainty.images.masks import parse_steps, uncertain_parts
@@ -26,7 +27,7 @@ from uncertainty.storage import picture_entry, tensor_files
 from uncertainty.storage.fingerprints import fingerprint, image_digests
 from uncertainty.storage.ledger import Ledger, Query
 from uncertainty.window import Window, step_of
-from uncertainty_runs.evaluation.report import Table, read_table
+from uncertainty_runs.evaluation.report import Table
 from uncertainty_runs.workflow import Workflow, WorkflowError
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text()

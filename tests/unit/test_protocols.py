@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from dev.launcher import mend_torchvision
+from tables import read_table
 from uncertainty.metrics.features import Features
 from uncertainty.quantities import PROBED
 from uncertainty.storage.records import ImageRecord
@@ -203,5 +204,5 @@ def test_a_pivot_has_a_cell_for_each_pair() -> None:
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     table = report.Table("t", ("a", "b"), [("x", 1.25), ("y, z", 3)])
     table.write(tmp_path)
-    assert report.read_table(tmp_path, "t") == table
+    assert read_table(tmp_path, "t") == table
     assert (tmp_path / "t.md").read_text() == "| a | b |\n| --- | --- |\n| x | 1.25 |\n| y, z | 3 |\n"

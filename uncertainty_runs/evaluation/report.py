@@ -78,22 +78,6 @@ def file_name(table: str, suffix: str) -> str:
     return NOT_IN_FILES.sub("-", table) + suffix
 
 
-def read_table(folder: Path, name: str) -> Table:
-    """Read a table that ``write`` has written."""
-    with (folder / file_name(name, ".csv")).open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file))
-    return Table(name, tuple(head), [tuple(_number(cell) for cell in row) for row in rows])
-
-
 def between(low: float, high: float) -> str:
     """An interval as text."""
     return f"{shown(low)} to {shown(high)}"
-
-
-def _number(text: str) -> Cell:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ....uncertainty.options import RunSettings
 from ....uncertainty.scores import Score
-from ..model_call import Baseline
+from ..model_call import BaselineRun
 from .bayesdiff_run import BayesDiff
 from .cfg_rejection_run import CfgRejection, FreeCfgRejection
 from .mc_dropout_run import McDropout
@@ -15,7 +15,7 @@ from .paper_score_run import PaperScore
 from .prompt_information_run import PromptInformation
 from .score_acceleration_run import ScoreAcceleration
 
-RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
+RUNS: dict[str, Callable[[RunSettings], BaselineRun]] = {
     PaperScore.name: PaperScore,
     McDropout.name: McDropout,
     BayesDiff.name: BayesDiff,
@@ -27,7 +27,7 @@ RUNS: dict[str, Callable[[RunSettings], Baseline]] = {
 FREE = (CfgRejection.name, ScoreAcceleration.name)
 
 
-def baselines_of(settings: RunSettings) -> list[Baseline]:
+def baselines_of(settings: RunSettings) -> list[BaselineRun]:
     """The baselines selected in a run's options, and without probes all that cost nothing."""
     asked = settings.options.baselines
     if settings.samples == 0:
@@ -45,14 +45,14 @@ def _check_free(names: Sequence[str]) -> None:
             raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or leave {name} out.")
 
 
-def scores(baselines: Sequence[Baseline], part: int) -> dict[str, Score]:
+def scores(baselines: Sequence[BaselineRun], part: int) -> dict[str, Score]:
     """The measured scores of a part by name; their standard errors are NaN, because they are not known."""
     measured = {baseline.name: baseline.scores() for baseline in baselines}
     values = {name: parts[part] for name, parts in measured.items() if parts}
     return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in values.items()}
 
 
-def maps(baselines: Sequence[Baseline]) -> dict[str, Tensor]:
+def maps(baselines: Sequence[BaselineRun]) -> dict[str, Tensor]:
     """The measured maps by name, packed like the latents."""
     measured = {baseline.name: baseline.map() for baseline in baselines}
     return {name: values.float().cpu() for name, values in measured.items() if values is not None}

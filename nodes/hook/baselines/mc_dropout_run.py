@@ -33,4 +33,4 @@ class McDropout(SummedScore):
     def measure(self, call: Call) -> Tensor:
         """Variance of M passes at the sampler's latents."""
         with mc_dropout.active(self.layers, stream(self.settings.seed, _STREAM, call.step), call.x.device):
-            return mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.passes_per_call)
+            return mc_dropout.mc_dropout(call.score, call.x, call.sigma, self.settings.samples, call.probes_per_call)

@@ -28,7 +28,7 @@ class PaperScore(SummedScore):
             seed=stream(self.settings.seed, _STREAM, call.step),
             center=call.level.noise_prediction(call.x, call.denoised) if guided else None,
             estimator="paper",
-            probes_per_call=call.passes_per_call,
+            probes_per_call=call.probes_per_call,
             parts=call.parts,
         )
         return measured.quantities[PAPER_QUANTITY]

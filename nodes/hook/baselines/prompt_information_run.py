@@ -39,5 +39,5 @@ class PromptInformation(SummedScore):
         seed = stream(self.settings.seed, _STREAM)
         noise = packed_noise(call.parts, self.settings.samples, seed, early, 0, call.images, orthogonally=True)
         perturbed = level.noised(call.denoised, sent(noise, call.x.device))
-        prompted, unprompted = score_probes_both(partial(call.denoised_under, PROMPTS), perturbed, sigma, call.passes_per_call)
+        prompted, unprompted = score_probes_both(partial(call.denoised_under, PROMPTS), perturbed, sigma, call.probes_per_call)
         return call.parts.each(prompt_information.information, prompted, unprompted, call.denoised, mask=call.mask)

@@ -38,7 +38,7 @@ class SummedScore:
     def observe(self, call: Call) -> None:
         """Add the step of this call unless it has been added before."""
         if call.step in self.steps and call.step not in self.added:
-            measured, _ = or_one_by_one(lambda passes: self.measure(replace(call, passes_per_call=passes)), call.passes_per_call)
+            measured, _ = or_one_by_one(lambda passes: self.measure(replace(call, probes_per_call=passes)), call.probes_per_call)
             measured = measured.float()
             parts = zip(call.parts.split(measured), call.parts.masks(call.mask), strict=True)
             self.added[call.step] = [self.contribution(part, mask).cpu() for part, mask in parts]
