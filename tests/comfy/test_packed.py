@@ -544,15 +544,17 @@ def test_a_part_alone_is_guided_alike(sampling: Sampling, calibrate: Callable[..
 
 @pytest.mark.usefixtures("with_mask")
 def test_thresholds_guide_inside_the_mask(
-    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], calibrate: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], options: type,
+    calibrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    """Also what is below them, as known frames are."""
     thresholds = calibrate(sampling.node(loaded, batch)[1])
     guided_step, updates = pack("nodes.hook.guided_step"), []
     update = guided_step.update
     monkeypatch.setattr(guided_step, "update", lambda *args: updates.append(update(*args)) or updates[-1])
     mask = frames_known(batch, SHAPES[name])
-    sampling.node(loaded, latent_image=loaded.latent(batch) | {"noise_mask": mask}, strength=1.0, thresholds=thresholds)
+    latent, below = loaded.latent(batch) | {"noise_mask": mask}, options(mask_side="low")
+    sampling.node(loaded, latent_image=latent, strength=1.0, thresholds=thresholds, options=below)
     parts = pack("uncertainty.parts").Parts(SHAPES[name])
     assert len(updates) == 2
     for changed in updates:
