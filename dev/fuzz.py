@@ -123,15 +123,16 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     from uncertainty_runs.workflow import Workflow
 
     path = folder / "fuzzed"
-    uncertainty = made(2)
+    uncertainty = made(2, part=0)
+    together = replace(uncertainty, other_parts=(made(2, 1, part=1),))
     ledger = Ledger(folder / "ledger.sqlite3")
 
     def written(save: Callable[[Path, Any], None], value: Any) -> bytes:
         save(path, value)
         return path.read_bytes()
 
-    calibration = Calibration.like(uncertainty).add(uncertainty)
-    valid_map = written(tensor_files.save_map, replace(uncertainty, other_parts=(made(2, 1),)))
+    calibration = Calibration.like(together).add(together)
+    valid_map = written(tensor_files.save_map, together)
     valid_calibration = written(tensor_files.save_calibration, calibration)
     valid_thresholds = written(tensor_files.save_thresholds, calibration.thresholds(95))
     picture, about = io.BytesIO(), PngInfo()
@@ -179,14 +180,16 @@ def targets(folder: Path) -> dict[str, Callable[[bytes], None]]:
     def read_calibration(data: bytes) -> None:
         put(data, valid_calibration)
         read = tensor_files.load_calibration(path)
-        read.add(uncertainty).thresholds(90)
+        read.add(together).thresholds(90)
 
     def read_thresholds(data: bytes) -> None:
         put(data, valid_thresholds)
         read = tensor_files.load_thresholds(path)
-        read.check(uncertainty.settings)
-        read.at(uncertainty.steps[0], uncertainty.values.shape[1:])
-        read.rank("denoised_variance", uncertainty.score().value)
+        for part in together.parts:
+            thresholds = read.part(part.settings["part"])
+            thresholds.check(part.settings)
+            thresholds.at(part.steps[0], part.values.shape[1:])
+            thresholds.rank("denoised_variance", part.score().value)
 
     def read_picture(data: bytes) -> None:
         put(data, picture.getvalue())

@@ -10,7 +10,7 @@ elements the fraction of all images at or below τ is within ``1.96·sqrt(p(1 - 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .maps import UncertaintyMap
 from .quantities import QUANTITIES
-from .settings import GUIDED, check_agreement, compared, guided_quantity
+from .settings import GUIDED, check_agreement, compared, guided_quantity, parts_in_words
 from .thresholds import Thresholds
 
 KEPT = 512
@@ -43,6 +43,7 @@ class Calibration:
         steps: the S recorded steps.
         sigmas: noise levels of these steps, (S,).
         settings: settings on which all maps must agree.
+        other_parts: those of what was sampled together with these images, as in an ``UncertaintyMap``; all hold the same images.
     """
 
     values: Tensor
@@ -52,9 +53,10 @@ class Calibration:
     steps: tuple[int, ...]
     sigmas: Tensor
     settings: Mapping[str, Any]
+    other_parts: tuple["Calibration", ...] = ()
 
     def __post_init__(self) -> None:
-        """Freeze the mappings and check that all parts have the same number of images and steps.
+        """Freeze the mappings and check that everything has the same number of images and steps.
 
         Raises:
             ValueError: the numbers differ.
@@ -69,6 +71,17 @@ class Calibration:
         }
         if set(lengths.values()) != {kept} or not self.values.shape[1] == len(self.steps) == len(self.sigmas):
             raise ValueError(f"a calibration of {self.count} images must hold {kept} entries in each part, got {lengths}.")
+        for other in self.other_parts:
+            if (other.count, other.steps) != (self.count, self.steps) or other.other_parts:
+                raise ValueError(
+                    f"the calibration's other_parts must have its {self.count} images, its steps {list(self.steps)} and no parts "
+                    f"of their own, got {other.count} images, steps {list(other.steps)} and {len(other.other_parts)} parts."
+                )
+
+    @property
+    def parts(self) -> list["Calibration"]:
+        """Those of all latents that were sampled together, this one first."""
+        return [self, *self.other_parts]
 
     @classmethod
     def like(cls, measured: UncertaintyMap) -> "Calibration":
@@ -86,21 +99,24 @@ class Calibration:
             steps=measured.steps,
             sigmas=measured.sigmas,
             settings=compared(measured.settings) | {GUIDED: quantity},
+            other_parts=tuple(map(cls.like, measured.other_parts)),
         )
 
     def add(self, measured: UncertaintyMap) -> "Calibration":
         """A calibration that also covers the images of this map. Images already among the last ``KEPT`` are skipped.
 
-        Which images are kept depends only on their position in the sequence, so stopping and resuming changes nothing.
+        Latents that were sampled together are one image, which is new if any of them is. Which images are kept depends only on
+        their position in the sequence, so stopping and resuming changes nothing.
 
         Raises:
             ValueError: the map was made with other settings or with a noise mask, or an image has non-finite values.
         """
         self._check(measured)
-        images = self._guided(measured).transpose(0, 1)
+        maps = measured.parts
+        images = [part._guided(alone).transpose(0, 1) for part, alone in zip(self.parts, maps, strict=True)]
         known, count = set(self.recent.tolist()), self.count
         kept, recent = {}, {}
-        for index, image in enumerate(images):
+        for index, image in enumerate(zip(*images, strict=True)):
             digest = _digest(image)
             if digest in known:
                 continue
@@ -111,13 +127,18 @@ class Calibration:
             known.add(digest)
             count += 1
         rows = list(kept.values())
-        return replace(
-            self,
-            values=_with(self.values, kept, images[rows]),
-            scores={name: _with(scores, kept, measured.score(name).value[rows]) for name, scores in self.scores.items()},
-            recent=_with(self.recent, recent, torch.tensor(list(recent.values()), dtype=torch.int64)),
-            count=count,
+        first, *others = (
+            replace(
+                part,
+                values=_with(part.values, kept, values[rows]),
+                scores={name: _with(scores, kept, alone.score(name).value[rows]) for name, scores in part.scores.items()},
+                recent=_with(self.recent, recent, torch.tensor(list(recent.values()), dtype=torch.int64)),
+                count=count,
+                other_parts=(),
+            )
+            for part, alone, values in zip(self.parts, maps, images, strict=True)
         )
+        return replace(first, other_parts=tuple(others))
 
     def thresholds(self, percentile: float) -> Thresholds:
         """τ of every step, (1, C, *spatial): the ⌈n·p/100⌉-th smallest value of the n kept images, the smallest for p = 0.
@@ -135,6 +156,7 @@ class Calibration:
             tau={step: tau[:, row] for row, step in enumerate(self.steps)},
             scores=self._sorted_scores(),
             settings=self.settings,
+            other_parts=tuple(other.thresholds(percentile) for other in self.other_parts),
         )
 
     def _sorted_scores(self) -> dict[str, Tensor]:
@@ -154,9 +176,11 @@ class Calibration:
             f"{self.count} images, {new} of them new" + ("" if new else " (all were already counted)"),
             f"thresholds at percentile {percentile:g} from {len(self.values)} kept images: {exact}",
         ]
-        for name, scores in self._sorted_scores().items():
-            low, middle, high = (scores[(len(scores) - 1) * part // 100] for part in (5, 50, 95))
-            lines.append(f"{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
+        for part in self.parts:
+            which = f"{parts_in_words([part.settings])}, " if self.other_parts else ""
+            for name, scores in part._sorted_scores().items():
+                low, middle, high = (scores[(len(scores) - 1) * percent // 100] for percent in (5, 50, 95))
+                lines.append(f"{which}{name}: median score {middle:.4g}, 90 % between {low:.4g} and {high:.4g}")
         return "\n".join(lines)
 
     def _guided(self, measured: UncertaintyMap) -> Tensor:
@@ -169,8 +193,8 @@ class Calibration:
         if measured.mask is not None:
             raise ValueError("the map has a noise mask, so part of the image was not sampled: calibrate without a noise mask.")
         check_agreement(
-            _described(self.settings, self.steps, self.values.shape[2:]),
-            _described(measured.settings, measured.steps, measured.shape[2:]),
+            _described(self, self.values.shape[2:]),
+            _described(measured, measured.shape[2:]),
             "the calibration was started with other settings: use another name, or restore these settings",
             "in the calibration",
         )
@@ -183,15 +207,28 @@ class Calibration:
         broken = [i for i, image in enumerate(self._guided(measured).transpose(0, 1)) if not bool(torch.isfinite(image).all())]
         if broken:
             raise ValueError(f"image {', '.join(map(str, broken))} of the map has values that are not finite: leave it out.")
+        for part, other in zip(self.other_parts, measured.other_parts, strict=True):
+            part._check(other)
 
 
-def _described(settings: Mapping[str, Any], steps: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
+def _described(content: Calibration | UncertaintyMap, shape: Sequence[int]) -> dict[str, Any]:
     """What all maps of a calibration must have in common."""
-    return {**settings, GUIDED: guided_quantity(settings), "recorded steps": list(steps), "latent shape": list(shape)}
+    settings = content.settings
+    return {
+        **settings,
+        GUIDED: guided_quantity(settings),
+        "recorded steps": list(content.steps),
+        "latents": parts_in_words([part.settings for part in content.parts]),
+        "latent shape": list(shape),
+    }
 
 
-def _digest(image: Tensor) -> int:
-    return int.from_bytes(blake2b(image.contiguous().numpy().tobytes(), digest_size=8).digest(), "little", signed=True)
+def _digest(image: Iterable[Tensor]) -> int:
+    """A digest of the maps of all latents of an image."""
+    told = blake2b(digest_size=8)
+    for part in image:
+        told.update(part.contiguous().numpy().tobytes())
+    return int.from_bytes(told.digest(), "little", signed=True)
 
 
 def _slot(number: int) -> int:

@@ -26,6 +26,11 @@ class Parts:
         """Number of parts; 1 if the latents are plain."""
         return len(self.shapes)
 
+    @property
+    def numbers(self) -> list[int | None]:
+        """The number of each part among the settings of its map; None for plain latents, whose maps have none."""
+        return list(range(len(self))) if len(self) > 1 else [None]
+
     def split(self, packed: Tensor) -> list[Tensor]:
         """The parts (..., C, *spatial) of a packed tensor (..., 1, N); a plain tensor is its only part.
 

@@ -4,7 +4,7 @@ Calibrations, fingerprints, the sidebar and the views all read these declaration
 one from a later version, counts as ``compared``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,14 @@ def check_agreement(before: Mapping[str, Any], now: Mapping[str, Any], complaint
     if wrong:
         listed = "; ".join(f"{name}: {shown(a)} {when}, {shown(b)} now" for name, (a, b) in wrong.items())
         raise ValueError(f"{complaint} ({listed}).")
+
+
+def parts_in_words(settings: Sequence[Mapping[str, Any]]) -> str:
+    """Which latents these are the settings of, one each: parts that were sampled together, or one that was sampled alone."""
+    numbers = [each.get("part") for each in settings]
+    if numbers == [None]:
+        return "one latent alone"
+    return f"{'part' if len(numbers) == 1 else 'parts'} {' and '.join(map(str, numbers))}"
 
 
 def in_words(settings: Mapping[str, Any]) -> str:

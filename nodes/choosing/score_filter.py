@@ -223,6 +223,7 @@ class UncertaintyScoreFilter(io.ComfyNode):
         if mode == "reference":
             _check_reference(uncertainty, quantity, counted)
         if thresholds is not None:
+            thresholds = thresholds.part(possible(uncertainty.settings).get("part"))
             _check_thresholds(uncertainty, thresholds, mode)
         score = uncertainty.score(quantity, counted)
         judged = judging.judge(uncertainty, quantity, score, rule, with_ledger=mode == "reference" and thresholds is None)

@@ -40,7 +40,8 @@ class RunGuidance:
             ValueError: the required way is not possible, or the thresholds are of another quantity.
         """
         if self.thresholds is not None:
-            self.thresholds.check_guides(self.settings.options.guided_quantity)
+            for part in self.thresholds.parts:
+                part.check_guides(self.settings.options.guided_quantity)
         self.gradient.prepare(guider)
 
     def measure(self, call: Call) -> tuple[Estimate, int, KeptGraph | None]:
@@ -77,8 +78,9 @@ class RunGuidance:
                 uncertain_elements, percentile=self.settings.percentile, scope=options.mask_scope, side=options.mask_side
             )
             return call.parts.each(choose, uncertainty, mask=call.mask)
-        tau = self.thresholds.at(call.step, uncertainty.shape).to(uncertainty)
-        return inside(uncertainty > tau if options.mask_side == "high" else uncertainty < tau, call.mask)
+        tau = self.thresholds.packed(call.step, call.parts, len(uncertainty)).to(uncertainty)
+        chosen = uncertainty > tau if options.mask_side == "high" else uncertainty < tau
+        return call.parts.each(inside, chosen, mask=call.mask)
 
     def _control(self, call: Call, chosen: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The elements and the gradient with which a control arm replaces the chosen ones."""

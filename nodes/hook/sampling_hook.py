@@ -292,18 +292,14 @@ class UncertaintyRun:
                 f"score_source conditional needs a positive prompt, but {type(guider).__name__} has none: set it to guided."
             )
         if self.thresholds is not None:
-            if len(self.maps.parts) > 1:
-                raise ValueError(
-                    "thresholds cannot guide latents of several parts, such as video with sound: disconnect thresholds, and each "
-                    "part is guided above its own percentile."
-                )
-            self.thresholds.check(self._all_settings())
+            for number in self.maps.parts.numbers:
+                self.thresholds.part(number).check(self._all_settings())
         for baseline in self.baselines:
             baseline.prepare(guider, self.schedule, self.window_steps)
         for step in self.window_steps:
             from_noise_scaling(guider.inner_model.model_sampling.noise_scaling, self.schedule[step : step + 1])
             if self.thresholds is not None:
-                self.thresholds.at(step, noise.shape)
+                self.thresholds.packed(step, self.maps.parts, len(noise))
         if self.settings.strength != 0:
             self.guidance.prepare(guider)
 

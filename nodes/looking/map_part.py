@@ -19,8 +19,8 @@ class UncertaintyPart(io.ComfyNode):
             category=node_inputs.CATEGORY,
             search_aliases=["audio", "sound", "separate", "camera", "split"],
             description=(
-                "Gives the map of one of the latents that were sampled together, such as the sound of a video. All other nodes "
-                "use the first that is sampled."
+                "Gives the map of one of the latents that were sampled together, such as the sound of a video. Nodes that show "
+                "and filter maps use the first that is sampled."
             ),
             inputs=[
                 node_inputs.Uncertainty.Input("uncertainty", tooltip="The uncertainty map of several latents."),

@@ -438,9 +438,6 @@ def test_control_arms_act_by_part(
 def test_what_cannot_be_measured_by_part_says_so(
     two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], options: type
 ) -> None:
-    thresholds = pack("uncertainty.thresholds").Thresholds({2: torch.tensor(0.0), 3: torch.tensor(0.0)})
-    with pytest.raises(ValueError, match="thresholds cannot guide latents of several parts.*disconnect thresholds"):
-        sampling.node(two, strength=1.0, thresholds=thresholds)
     laplace = pack("uncertainty.baselines.laplace").Laplace(torch.ones(1), None, "out.2")
     with pytest.raises(ValueError, match="bayesdiff does not support latents of several parts.*disconnect laplace"):
         sampling.node(two, options=options(baselines=("bayesdiff",), laplace=laplace))
@@ -451,14 +448,173 @@ def test_what_cannot_be_measured_by_part_says_so(
         sampling.node(two, latent_image=broken)
 
 
-def test_calibrated_thresholds_are_of_one_part(two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType]) -> None:
-    """They do for the filter what those of a plain latent do, and are not taken for another part."""
+@pytest.fixture
+def calibrate(pack: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Calibrates maps with the nodes, one after another, and saves and loads their medians."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    nodes = pack("nodes.calibrating.calibration_nodes")
+
+    def calibrated(*maps: Any, name: str = "calibration") -> Any:
+        for found in maps:
+            thresholds, _, _ = nodes.UncertaintyCalibrate.execute(found, name, 50.0).args
+        saved = nodes.UncertaintyThresholdsSave.execute(thresholds, f"uncertainty/{name}_thresholds").ui["files"][0]
+        file = f"{saved['subfolder']}/{saved['filename']} [output]"
+        (loaded,) = nodes.UncertaintyThresholdsLoad.execute(file).args
+        return loaded
+
+    return calibrated
+
+
+@pytest.mark.parametrize("side", ["high", "low"])
+def test_thresholds_guide_each_part_by_its_own(
+    side: str,
+    name: str,
+    loaded: Loaded,
+    batch: int,
+    sampling: Sampling,
+    pack: Callable[[str], ModuleType],
+    options: type,
+    calibrate: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its elements are cut out by hand, with ComfyUI's own function, and compared with what its maps alone are calibrated to."""
+    from comfy.utils import unpack_latents
+
+    maps = [sampling.node(loaded, batch, seed=seed)[1] for seed in (3, 4, 5)]
+    thresholds = calibrate(*maps)
+    guided_step, updates = pack("nodes.hook.guided_step"), []
+    update = guided_step.update
+
+    def watched(denoised: Tensor, measured: Any, *rest: Any) -> Any:
+        updates.append((measured.quantities["score_variance"], update(denoised, measured, *rest)))
+        return updates[-1][1]
+
+    monkeypatch.setattr(guided_step, "update", watched)
+    latent, _, _ = sampling.node(loaded, batch, strength=1.0, thresholds=thresholds, options=options(mask_side=side))
+    for part, before in zip(latent["samples"].unbind(), sampling.plain(loaded, batch).unbind(), strict=True):
+        assert part.isfinite().all() and not torch.equal(part, before)
+    shapes = [(batch, *shape) for shape in SHAPES[name]]
+    assert len(updates) == 2
+    for number in range(len(shapes)):
+        values = torch.cat([found.part(number).values for found in maps], 1)  # (S, N, C, *spatial)
+        rank = -(-values.shape[1] // 2)
+        for row, (packed, changed) in enumerate(updates):
+            tau = values[row].sort(dim=0).values[rank - 1]
+            uncertainty, chosen = (unpack_latents(tensor, shapes)[number] for tensor in (packed, changed.chosen))
+            assert torch.equal(chosen, uncertainty > tau if side == "high" else uncertainty < tau)
+            assert chosen.any() and not chosen.all()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_part_that_nothing_exceeds_is_not_guided(
+    number: int, sampling: Sampling, pack: Callable[[str], ModuleType], calibrate: Callable[..., Any]
+) -> None:
+    """The other part is guided as a latent of its own with its thresholds."""
+    apart = two_networks(crossed=False)
+    _, found, _ = sampling.node(apart)
+    thresholds = calibrate(found)
+    never = {step: tau + 1e9 for step, tau in thresholds.part(number).tau.items()}
+    parts = [
+        replace(each, tau=never if each.settings["part"] == number else each.tau, other_parts=()) for each in thresholds.parts
+    ]
+    mixed = replace(parts[0], other_parts=(parts[1],))
+    latent, _, _ = sampling.node(apart, strength=1.0, thresholds=mixed)
+    expected, _, _ = sampling.node(apart, strength=1.0, thresholds=thresholds)
+    plain, whole, made = (each.unbind() for each in (sampling.plain(apart), expected["samples"], latent["samples"]))
+    assert torch.equal(made[number], plain[number])
+    assert torch.equal(made[1 - number], whole[1 - number]) and not torch.equal(made[1 - number], plain[1 - number])
+
+
+def test_a_part_alone_is_guided_alike(sampling: Sampling, calibrate: Callable[..., Any]) -> None:
+    """Where parts do not interact, the video is that of a video without sound, calibrated and guided by itself."""
+    apart = two_networks(crossed=False)
+    without = replace(apart, latent=lambda count: {"samples": torch.zeros(count, *VIDEO)})
+    made = []
+    for loaded in (apart, without):
+        maps = [sampling.node(loaded, seed=seed)[1] for seed in (3, 4)]
+        thresholds = calibrate(*maps, name=f"calibration_{len(made)}")
+        made.append((thresholds, sampling.node(loaded, strength=1.0, thresholds=thresholds)[0]["samples"]))
+    (together, both), (alone, video) = made
+    for step, tau in alone.tau.items():
+        torch.testing.assert_close(together.tau[step], tau, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(both.unbind()[0], video, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("with_mask")
+def test_thresholds_guide_inside_the_mask(
+    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], options: type,
+    calibrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also what is below them, as known frames are."""
+    thresholds = calibrate(sampling.node(loaded, batch)[1])
+    guided_step, updates = pack("nodes.hook.guided_step"), []
+    update = guided_step.update
+    monkeypatch.setattr(guided_step, "update", lambda *args: updates.append(update(*args)) or updates[-1])
+    mask = frames_known(batch, SHAPES[name])
+    latent, below = loaded.latent(batch) | {"noise_mask": mask}, options(mask_side="low")
+    sampling.node(loaded, latent_image=latent, strength=1.0, thresholds=thresholds, options=below)
+    parts = pack("uncertainty.parts").Parts(SHAPES[name])
+    assert len(updates) == 2
+    for changed in updates:
+        for chosen, within in zip(parts.split(changed.chosen), mask.unbind(), strict=True):
+            inside = (within > 0).expand_as(chosen)
+            assert not chosen[~inside].any()
+            assert chosen[inside].any()
+
+
+def test_a_patched_model_guides_by_thresholds(
+    two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], calibrate: Callable[..., Any]
+) -> None:
+    thresholds = calibrate(sampling.node(two)[1])
+    execute = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
+    (patched,) = execute(two.model, **(MEASURING | {"strength": 1.0}), thresholds=thresholds).args
+    expected, _, _ = sampling.node(two, strength=1.0, thresholds=thresholds)
+    assert equal(sampling.plain(two, model=patched), expected["samples"])
+    assert not equal(expected["samples"], sampling.plain(two))
+
+
+def test_thresholds_of_other_latents_are_refused(two: Loaded, sampling: Sampling, calibrate: Callable[..., Any]) -> None:
     _, found, _ = sampling.node(two)
-    calibration = pack("uncertainty.calibration").Calibration
-    thresholds = calibration.like(found).add(found).thresholds(95)
-    thresholds.check(found.settings)
-    with pytest.raises(ValueError, match="part: 0 when calibrated, 1 now"):
-        thresholds.check(found.part(1).settings)
+    video = replace(two, latent=lambda count: {"samples": torch.zeros(count, *VIDEO)})
+    longer = replace(two, latent=lambda count: {"samples": nested(torch.zeros(count, *VIDEO), torch.zeros(count, 8, 6, 16))})
+    both, first, alone = (
+        calibrate(map_, name=name)
+        for name, map_ in (("both", found), ("first", found.part(0)), ("alone", sampling.node(video)[1]))
+    )
+    for loaded, thresholds, words in (
+        (two, first, "thresholds are of part 0, not of part 1: calibrate with maps of the same latents"),
+        (two, alone, "thresholds are of one latent alone, not of part 0"),
+        (video, both, "thresholds are of parts 0 and 1, not of one latent alone"),
+        (video, first, "thresholds are of part 0, not of one latent alone"),
+        (longer, both, r"thresholds of part 1 were calibrated on .* \[8, 5, 16\], but these have shape \[8, 6, 16\]"),
+    ):
+        for strength in (0.0, 1.0):
+            with pytest.raises(ValueError, match=words):
+                sampling.node(loaded, strength=strength, thresholds=thresholds)
+    with pytest.raises(ValueError, match="latents: 'part 0' in the calibration, 'parts 0 and 1' now"):
+        calibrate(found, name="first")
+    other = replace(both.other_parts[0], settings={**both.other_parts[0].settings, "guided_quantity": "denoised_variance"})
+    with pytest.raises(ValueError, match="thresholds are of denoised_variance, but guided_quantity is score_variance"):
+        sampling.node(two, strength=1.0, thresholds=replace(both, other_parts=(other,)))
+
+
+def test_the_filter_compares_a_part_with_its_own_calibrated_images(
+    two: Loaded, sampling: Sampling, pack: Callable[[str], ModuleType], calibrate: Callable[..., Any]
+) -> None:
+    """Among the calibrated images, the sound ranks as in a calibration of sounds."""
+    execute = pack("nodes.choosing.score_filter").UncertaintyScoreFilter.execute
+    maps = [sampling.node(two, 3, seed=seed)[1] for seed in (3, 4)]
+    both = calibrate(*maps)
+    split = SPLIT | {"mode": "reference", "percentile": 50.0}
+    for number in (0, 1):
+        alone = calibrate(*(found.part(number) for found in maps), name=f"part_{number}")
+        assert torch.equal(alone.scores["denoised_variance"], both.part(number).scores["denoised_variance"])
+        kept, expected = (execute(maps[0].part(number), **split, thresholds=each).args for each in (both, alone))
+        assert kept[8] == expected[8] and kept[9] == expected[9] and "compared with 6 calibrated images" in kept[9]
+    with pytest.raises(ValueError, match="thresholds are of part 1, not of part 0"):
+        execute(maps[0], **split, thresholds=alone)
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from made_maps import made
 from uncertainty import ESTIMATORS, PROBED, UncertaintyMap, estimate, rectified_flow
+from uncertainty.calibration import KEPT, Calibration
 from uncertainty.gradients import GUIDED_QUANTITIES, exact_gradient
 from uncertainty.guidance import random_direction, random_elements, uncertain_elements
 from uncertainty.parts import Parts, plain
 from uncertainty.probes import packed_noise, probe_noise
 from uncertainty.settings import in_words
 from uncertainty.storage import fingerprints, tensor_files
+from uncertainty.thresholds import Thresholds
 
 VIDEO, SOUND = (3, 2, 6, 6), (4, 5, 8)
 BOTH = Parts((VIDEO, SOUND))
@@ -257,3 +259,148 @@ def test_a_file_with_damaged_parts_says_so(tmp_path: Path, parts: object) -> Non
     save_file(load_file(path), path, {"uncertainty": json.dumps(header | {"other_parts": parts})})
     with pytest.raises(ValueError, match=r"map\.safetensors is damaged"):
         tensor_files.load_map(path)
+
+
+def sampled(seed: int, images: int = 2, shapes: tuple[tuple[int, ...], ...] = BOTH.shapes) -> UncertaintyMap:
+    """Maps of a video and its sound, whose shapes differ."""
+    rng = torch.Generator().manual_seed(seed)
+    parts = [
+        UncertaintyMap(
+            quantities={name: torch.rand(2, images, *shape, generator=rng) for name in PROBED},
+            standard_errors={name: torch.zeros(2, images) for name in PROBED},
+            steps=(7, 8),
+            total_steps=10,
+            sigmas=torch.tensor([0.4, 0.3]),
+            settings={"model": "two", "part": part},
+        )
+        for part, shape in enumerate(shapes)
+    ]
+    return replace(parts[0], other_parts=tuple(parts[1:]))
+
+
+def alone(found: UncertaintyMap, part: int) -> UncertaintyMap:
+    """The map that a latent of its own with these values has."""
+    return replace(found.part(part), settings={"model": "two"})
+
+
+def calibrated(*maps: UncertaintyMap) -> Calibration:
+    state = Calibration.like(maps[0])
+    for found in maps:
+        state = state.add(found)
+    return state
+
+
+def same_thresholds(one: Thresholds, other: Thresholds) -> bool:
+    values = [{**each.tau, **each.scores} for each in (one, other)]
+    return values[0].keys() == values[1].keys() and all(torch.equal(values[0][name], values[1][name]) for name in values[0])
+
+
+def test_each_part_is_calibrated_as_if_it_were_alone(tmp_path: Path) -> None:
+    """With more images than are kept, and through files that are stopped and resumed."""
+    path = tmp_path / "calibration.safetensors"
+    maps = [sampled(seed, images=200) for seed in range(KEPT // 200 + 2)]
+    straight = calibrated(*maps)
+    tensor_files.save_calibration(path, Calibration.like(maps[0]))
+    for found in maps:
+        tensor_files.save_calibration(path, tensor_files.load_calibration(path).add(found))
+    resumed = tensor_files.load_calibration(path)
+    assert straight.count == resumed.count == 200 * len(maps) > KEPT
+    tensor_files.save_thresholds(tmp_path / "thresholds.safetensors", straight.thresholds(90))
+    loaded = tensor_files.load_thresholds(tmp_path / "thresholds.safetensors")
+    for number, shape in enumerate(BOTH.shapes):
+        expected = calibrated(*(alone(found, number) for found in maps)).thresholds(90)
+        assert expected.tau[7].shape == (1, *shape)
+        for found in (straight.thresholds(90), resumed.thresholds(90), loaded):
+            assert same_thresholds(found.part(number), expected)
+            assert dict(found.part(number).settings) == {**expected.settings, "part": number}
+
+
+def test_an_image_counts_once_with_all_its_parts() -> None:
+    """The same video with another sound is a new image."""
+    first, other = sampled(1), sampled(2)
+    mixed = replace(first, other_parts=other.other_parts)
+    state = calibrated(first, mixed)
+    assert [part.count for part in state.parts] == [4, 4]
+    assert torch.equal(state.values[:2], state.values[2:])
+    assert [part.count for part in state.add(mixed).add(first).parts] == [4, 4]
+    lines = state.report(95, 2).splitlines()
+    assert lines[0] == "4 images, 2 of them new"
+    assert [line.partition(":")[0] for line in lines[2:]] == [f"part {part}, {name}" for part in (0, 1) for name in PROBED]
+
+
+def test_maps_of_other_latents_are_not_added() -> None:
+    together = sampled(1)
+    video, sound = together.part(0), together.part(1)
+    for started, added, words in (
+        (together, video, "latents: 'parts 0 and 1' in the calibration, 'part 0' now"),
+        (video, together, "latents: 'part 0' in the calibration, 'parts 0 and 1' now"),
+        (video, sound, "part: 0 in the calibration, 1 now"),
+        (alone(together, 0), video, "latents: 'one latent alone' in the calibration, 'part 0' now"),
+        (video, alone(together, 0), "latents: 'part 0' in the calibration, 'one latent alone' now"),
+        (together, sampled(1, shapes=(VIDEO, (4, 6, 8))), r"latent shape: \[4, 5, 8\] in the calibration, \[4, 6, 8\] now"),
+    ):
+        with pytest.raises(ValueError, match=f"use another name.*{words}"):
+            calibrated(started).add(added)
+    broken = sampled(2)
+    broken.other_parts[0].values[0, 1] = torch.nan
+    with pytest.raises(ValueError, match="image 1 of the map has values that are not finite"):
+        calibrated(together).add(broken)
+    masked = replace(together, other_parts=(replace(sound, mask=torch.ones(2, 1, *SOUND[1:])),))
+    with pytest.raises(ValueError, match="the map has a noise mask"):
+        calibrated(together).add(masked)
+
+
+def test_thresholds_are_packed_like_the_latents() -> None:
+    found = calibrated(sampled(1), sampled(2)).thresholds(50)
+    for number, tau in enumerate(BOTH.split(found.packed(8, BOTH, images=3))):
+        assert torch.equal(tau, found.part(number).tau[8].expand(3, *BOTH.shapes[number]))
+    video = calibrated(alone(sampled(1), 0)).thresholds(50)
+    assert torch.equal(video.packed(8, plain(VIDEO), images=3), video.tau[8].expand(3, *VIDEO))
+
+
+def test_thresholds_of_other_latents_are_refused() -> None:
+    together = sampled(1)
+    both_, video, own = (calibrated(found).thresholds(95) for found in (together, together.part(0), alone(together, 0)))
+    for thresholds, parts, words in (
+        (video, BOTH, "thresholds are of part 0, not of part 1: calibrate with maps of the same latents, as the sampler"),
+        (own, BOTH, "thresholds are of one latent alone, not of part 0"),
+        (both_, plain(VIDEO), "thresholds are of parts 0 and 1, not of one latent alone"),
+        (video, plain(VIDEO), "thresholds are of part 0, not of one latent alone"),
+        (both_, Parts((VIDEO, (4, 6, 8))), r"thresholds of part 1 were .* shape \[4, 5, 8\], but these have shape \[4, 6, 8\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            thresholds.packed(8, parts, images=1)
+
+
+def test_other_parts_of_other_steps_or_images_are_refused() -> None:
+    state = calibrated(sampled(1))
+    with pytest.raises(ValueError, match="calibration's other_parts must have its 2 images, .* got 4 images"):
+        replace(state, other_parts=calibrated(sampled(1), sampled(2)).other_parts)
+    with pytest.raises(ValueError, match="thresholds' other_parts must have their steps .* and no parts of their own"):
+        Thresholds({7: torch.zeros(1)}, other_parts=(Thresholds({8: torch.zeros(1)}),))
+
+
+def test_files_of_one_part_are_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    state = calibrated(alone(sampled(1), 0))
+    described = {"model": "two", "guided_quantity": "score_variance"}
+    tensor_files.save_calibration(path, state)
+    assert set(load_file(path)) == {"values", "recent", "sigmas", *(f"scores.{name}" for name in PROBED)}
+    header = {"kind": "calibration", "version": 1, "count": 2, "steps": [7, 8], "settings": described}
+    assert json.dumps(tensor_files._header(path)) == json.dumps(header)
+    tensor_files.save_thresholds(path, state.thresholds(95))
+    assert set(load_file(path)) == {"tau.7", "tau.8", *(f"scores.{name}" for name in PROBED)}
+    assert json.dumps(tensor_files._header(path)) == json.dumps({"kind": "thresholds", "version": 1, "settings": described})
+
+
+@pytest.mark.parametrize("parts", ["x", [3], [{}] * 17, [{"settings": {}}] * 2], ids=lambda parts: str(parts)[:20])
+def test_calibrations_and_thresholds_with_damaged_parts_say_so(tmp_path: Path, parts: object) -> None:
+    path = tmp_path / "x.safetensors"
+    state = calibrated(sampled(1))
+    tensor_files.save_calibration(path, state)
+    for load in (tensor_files.load_calibration, tensor_files.load_thresholds):
+        header = tensor_files._header(path)
+        save_file(load_file(path), path, {"uncertainty": json.dumps(header | {"other_parts": parts})})
+        with pytest.raises(ValueError, match=r"x\.safetensors is damaged"):
+            load(path)
+        tensor_files.save_thresholds(path, state.thresholds(95))

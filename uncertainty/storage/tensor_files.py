@@ -4,7 +4,7 @@ This is the only module that needs safetensors, which ComfyUI installs. No other
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +46,8 @@ MAP_AXES = range(4, 7)
 _STEPS = listed(whole(0, MOST_SCHEDULE), MOST_STEPS, least=1)
 _NO_STEPS = listed(whole(0, MOST_SCHEDULE), 0)
 
+Content = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, and the header
+
 
 def kind_of(path: Path) -> str | None:
     """What a file contains, ``map``, ``calibration`` or ``thresholds``; None if it is not a readable file of this pack."""
@@ -62,8 +64,7 @@ def save_map(path: Path, measured: UncertaintyMap, *, replace: bool = True) -> N
         OSError: as ``atomic_write``.
         ValueError: the map could not be read again.
     """
-    tensors, header = _parts_of(measured)
-    _write(path, MAP, tensors, header, replace=replace)
+    _write(path, MAP, *_together(map(_map_alone, (measured, *measured.other_parts))), replace=replace)
 
 
 def map_content(measured: UncertaintyMap) -> bytes:
@@ -72,14 +73,12 @@ def map_content(measured: UncertaintyMap) -> bytes:
     Raises:
         ValueError: the map could not be read again.
     """
-    tensors, header = _parts_of(measured)
+    tensors, header = _together(map(_map_alone, (measured, *measured.other_parts)))
     return save(tensors, {_ENTRY: _checked_entry(MAP, header)})
 
 
-def _parts_of(measured: UncertaintyMap) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of the file of a map."""
-    if len(measured.other_parts) > MOST_PARTS:
-        raise ValueError(f"other_parts must be at most {MOST_PARTS} maps, got {len(measured.other_parts)}")
+def _map_alone(measured: UncertaintyMap) -> Content:
+    """What a file has of a map without its other parts."""
     _check_map(measured)
     tensors = _named("quantities", measured.quantities) | _named("standard_errors", measured.standard_errors)
     tensors["sigmas"] = _own(measured.sigmas)
@@ -97,12 +96,26 @@ def _parts_of(measured: UncertaintyMap) -> tuple[dict[str, Tensor], dict[str, An
         "extra_scores": {name: score.higher_is_better for name, score in measured.extra_scores.items()},
     }
     tensors |= _named("extra_scores", {name: score.values for name, score in measured.extra_scores.items()})
-    others = [_parts_of(other) for other in measured.other_parts]
+    return tensors, header
+
+
+def _together(parts: Iterable[Content]) -> Content:
+    """What a file has of latents that were sampled together: the first as if it were alone."""
+    (tensors, header), *others = parts
+    if not others:
+        return tensors, header
+    if len(others) > MOST_PARTS:
+        raise ValueError(f"other_parts must be at most {MOST_PARTS}, got {len(others)}")
     for number, (those, _) in enumerate(others):
         tensors |= {f"{_other(number)}{name}": tensor for name, tensor in those.items()}
-    if others:
-        header["other_parts"] = [about for _, about in others]
-    return tensors, header
+    return tensors, header | {"other_parts": [about for _, about in others]}
+
+
+def _separated(tensors: dict[str, Tensor], header: dict[str, Any]) -> list[Content]:
+    """Undo ``_together``."""
+    headers = foreign.field({"other_parts": [], **header}, "other_parts", listed(named(ANYTHING), MOST_PARTS))
+    others = [(_beginning_with(_other(number), tensors), about) for number, about in enumerate(headers)]
+    return [(tensors, header), *others]
 
 
 def _other(number: int) -> str:
@@ -117,12 +130,10 @@ def load_map(path: Path) -> UncertaintyMap:
         OSError: the file cannot be read.
         ValueError: the file contains something else, was written by another version, or is damaged.
     """
-    tensors, header = _read(path, MAP)
+    content = _read(path, MAP)
     with _whole(path):
-        headers = foreign.field({"other_parts": [], **header}, "other_parts", listed(named(ANYTHING), MOST_PARTS))
-        within = [_beginning_with(_other(number), tensors) for number in range(len(headers))]
-        others = tuple(_map_of(*part) for part in zip(within, headers, strict=True))
-        return replace(_map_of(tensors, header), other_parts=others)
+        first, *others = (_map_of(*part) for part in _separated(*content))
+        return replace(first, other_parts=tuple(others))
 
 
 def _map_of(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> UncertaintyMap:
@@ -200,27 +211,36 @@ def _check_tensors(tensors: Mapping[str, Tensor], finite: Collection[str]) -> No
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
     """Write a calibration atomically. Raises as ``atomic_write``."""
+    _write(path, CALIBRATION, *_together(map(_calibration_alone, calibration.parts)))
+
+
+def _calibration_alone(calibration: Calibration) -> Content:
     # Not copied, because values are large and a calibration's tensors are never views.
     tensors = {"values": calibration.values, "recent": calibration.recent, "sigmas": _own(calibration.sigmas)}
     header = {"count": calibration.count, "steps": list(calibration.steps), "settings": dict(calibration.settings)}
-    _write(path, CALIBRATION, tensors | _named("scores", calibration.scores), header)
+    return tensors | _named("scores", calibration.scores), header
 
 
 def load_calibration(path: Path) -> Calibration:
     """Read a calibration. Adding maps to it gives the same bits as if it had never been saved. Raises as ``load_map``."""
-    tensors, header = _read(path, CALIBRATION)
+    content = _read(path, CALIBRATION)
     with _whole(path):
-        calibration = Calibration(
-            values=tensors["values"],
-            scores=_group("scores", tensors),
-            recent=tensors["recent"],
-            count=foreign.field(header, "count", COUNT),
-            steps=tuple(foreign.field(header, "steps", _STEPS)),
-            sigmas=tensors["sigmas"],
-            settings=foreign.field(header, "settings", named(ANYTHING)),
-        )
-        _check_calibration(calibration)
-        return calibration
+        first, *others = (_calibration_of(*part) for part in _separated(*content))
+        return replace(first, other_parts=tuple(others))
+
+
+def _calibration_of(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Calibration:
+    calibration = Calibration(
+        values=tensors["values"],
+        scores=_group("scores", tensors),
+        recent=tensors["recent"],
+        count=foreign.field(header, "count", COUNT),
+        steps=tuple(foreign.field(header, "steps", _STEPS)),
+        sigmas=tensors["sigmas"],
+        settings=foreign.field(header, "settings", named(ANYTHING)),
+    )
+    _check_calibration(calibration)
+    return calibration
 
 
 def _check_calibration(calibration: Calibration) -> None:
@@ -240,22 +260,31 @@ def _check_calibration(calibration: Calibration) -> None:
 
 def save_thresholds(path: Path, thresholds: Thresholds, *, replace: bool = True) -> None:
     """Write thresholds atomically. Raises as ``atomic_write``."""
+    _write(path, THRESHOLDS, *_together(map(_thresholds_alone, thresholds.parts)), replace=replace)
+
+
+def _thresholds_alone(thresholds: Thresholds) -> Content:
     tensors = _named("tau", {str(step): tau for step, tau in thresholds.tau.items()}) | _named("scores", thresholds.scores)
-    _write(path, THRESHOLDS, tensors, {"settings": dict(thresholds.settings)}, replace=replace)
+    return tensors, {"settings": dict(thresholds.settings)}
 
 
 def load_thresholds(path: Path) -> Thresholds:
     """Read thresholds. Raises as ``load_map``."""
-    tensors, header = _read(path, THRESHOLDS)
+    content = _read(path, THRESHOLDS)
     with _whole(path):
-        tau = {_step(step): values for step, values in _group("tau", tensors).items()}
-        settings = foreign.field(header, "settings", named(ANYTHING))
-        thresholds = Thresholds(dict(sorted(tau.items())), _group("scores", tensors), settings)
-        check_settings(thresholds.settings)
-        _check_tensors(tensors, finite=tensors)
-        if any(bool((scores[1:] < scores[:-1]).any()) for scores in thresholds.scores.values()):
-            raise ValueError("its reference scores must be sorted")
-        return thresholds
+        first, *others = (_thresholds_of(*part) for part in _separated(*content))
+        return replace(first, other_parts=tuple(others))
+
+
+def _thresholds_of(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Thresholds:
+    tau = {_step(step): values for step, values in _group("tau", tensors).items()}
+    settings = foreign.field(header, "settings", named(ANYTHING))
+    thresholds = Thresholds(dict(sorted(tau.items())), _group("scores", tensors), settings)
+    check_settings(thresholds.settings)
+    _check_tensors(tensors, finite=tensors)
+    if any(bool((scores[1:] < scores[:-1]).any()) for scores in thresholds.scores.values()):
+        raise ValueError("its reference scores must be sorted")
+    return thresholds
 
 
 def _step(text: str) -> int:
