@@ -33,12 +33,16 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 PLACEHOLDER = re.compile(r"%[^%]+%")  # in file names
 LATIN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z][A-Za-z0-9_.]{2,}")
-CHINESE_OR_JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 ENGLISH = re.compile(r"\b(?:the|of|and|with|for|is|are|from|this|that|it|by|to|or|be|where|how)\b", re.IGNORECASE)
-OTHER_SCRIPT = {"ja", "zh"}
+HAN = re.compile(r"[\u4e00-\u9fff]")
+OTHER_SCRIPT = {"ja": re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]"), "ko": re.compile(r"[\uac00-\ud7a3]"), "zh": HAN, "zh-TW": HAN}
+# Encodings that lack the characters of the other one of simplified and traditional Chinese, and those that this does not catch:
+# rare in Taiwan, or of another meaning there.
+HAN_OF = {"zh": ("gb2312", ""), "zh-TW": ("big5", "体价准几听后于里云")}
 
 # Names that are the same in other languages.
 SAME = {"cfg", "Seed", "Sampler", "Scheduler", "Guider", "Sigmas", "Heatmap", "Checkpoint", "Name", "Latent", "Gradient"}
+SAME |= {"MC-Dropout", "CFG-Rejection"}  # methods
 PROPER = {
     *("ComfyUI", "KSampler", "Latent", "Checkpoint", "Classifier", "Free", "Guidance", "CFG", "CPU", "SD1.5", "SD3", "Flux"),
     *(
@@ -60,6 +64,7 @@ PROPER = {
         "AURG",
         "VAE",
     ),
+    *("SamplerCustomAdvanced", "Sigma", "dropout"),  # in Taiwan
     *("CFGGuider", "CLIP", "Empty", "Image", "Load", "API"),
     *("input", "output", "uncertainty", "diffusers", "config.json", "models", "diffusion_models"),  # folders, files, a library
     "Uncertainty",  # the sidebar's tab
@@ -240,7 +245,7 @@ def test_nothing_is_left_in_english(language: str, nodes: dict[str, Any], englis
             continue
         assert text != english[path], path
         if language in OTHER_SCRIPT:
-            assert CHINESE_OR_JAPANESE.search(text), path
+            assert OTHER_SCRIPT[language].search(text), path
             values = choices(nodes.get(path[0]))
             kept = (
                 PROPER | {word for value in values for word in (value, *value.split())} | set(IDENTIFIER.findall(english[path]))
@@ -248,6 +253,15 @@ def test_nothing_is_left_in_english(language: str, nodes: dict[str, Any], englis
             assert [word for word in LATIN.findall(PLACEHOLDER.sub("", text)) if word not in kept] == [], path
         elif language == "de":  # other languages may share words with English
             assert ENGLISH.findall(text) == [], path
+
+
+@pytest.mark.parametrize("language", HAN_OF)
+def test_simplified_and_traditional_chinese_are_not_mixed(language: str) -> None:
+    """Neither in these texts nor in those of the views."""
+    encoding, others = HAN_OF[language]
+    files = [*(LOCALES / language).iterdir(), ROOT / "web" / "texts" / f"{language}.json"]
+    written = set(HAN.findall("".join(file.read_text() for file in files)))
+    assert {sign for sign in written if sign in others or not sign.encode(encoding, "ignore")} == set()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
