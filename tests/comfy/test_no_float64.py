@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 
 from real_models import Loaded, Sampling
 
-
 # Operators that older versions of torch lack there: https://github.com/pytorch/pytorch/issues/77764.
 LACKING = {torch.ops.aten.kthvalue}
 
