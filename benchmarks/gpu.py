@@ -37,8 +37,8 @@ GIB = 2**30
 NEWER = os.environ.get("NEWER_COMFYUI", "")
 # Folders of packages that change ComfyUI by being installed, such as xformers.
 PACKAGES = os.environ.get("XFORMERS_AND_SAGE", "")
-# Seconds for everything, and for one process.
-BUDGET, SECONDS = 470, 200
+# Seconds for everything, of these for the models at full width, and for one process.
+BUDGET, SIZES, SECONDS = 470, 200, 200
 AT_ONCE = 5
 
 
@@ -92,8 +92,10 @@ class Runner:
 
     folder: Path
 
-    def __call__(self, start: Start, seconds: float = SECONDS) -> dict[str, Any]:
-        """What a part found within some seconds; ``failed`` says why it ended early."""
+    def __call__(self, start: Start, seconds: float) -> dict[str, Any]:
+        """What a part found within some seconds; ``failed`` says why it ended early, or did not begin."""
+        if seconds <= 0:
+            return {"failed": "no time was left"}
         folder = self.folder / start.name.replace(" ", "_")
         folder.mkdir()
         environment = os.environ | ({"COMFYUI_PATH": NEWER} if start.newer else {})
@@ -120,15 +122,22 @@ class Runner:
 def run_all(folder: Path) -> dict[str, Any]:
     """All parts; what is timed runs alone, and last, in what is left of the time."""
     began, runner = time.monotonic(), Runner(folder)
-    runner(Start("weights", part="write_weights"))
+
+    def left() -> float:
+        return BUDGET - (time.monotonic() - began)
+
+    def run(start: Start) -> dict[str, Any]:
+        return runner(start, min(SECONDS, left() - SIZES))
+
+    run(Start("weights", part="write_weights"))
     (folder / "weights" / WEIGHTS).rename(folder / WEIGHTS)
     possible = [start for start in STARTS if (NEWER or not start.newer) and (PACKAGES or not start.packages)]
     together = [start for start in possible if not start.alone]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        agreed = dict(zip((start.name for start in together), pool.map(runner, together), strict=True))
-    agreed |= {start.name: runner(start) for start in possible if start.alone}
-    waits = runner(Start("waits", part="synchronisations"))
-    sizes = runner(Start("sizes", part="sizes"), BUDGET - (time.monotonic() - began))
+        agreed = dict(zip((start.name for start in together), pool.map(run, together), strict=True))
+    agreed |= {start.name: run(start) for start in possible if start.alone}
+    waits = run(Start("waits", part="synchronisations"))
+    sizes = runner(Start("sizes", part="sizes"), left())
     return {"agreed": agreed, "differences": differences(folder, list(agreed)), "waits": waits, "sizes": sizes}
 
 

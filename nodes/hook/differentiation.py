@@ -37,8 +37,8 @@ RECOMPUTED_MEMORY = 4
 
 SLOWER = "uncertainty guidance ran out of memory and continues with %s, which is slower."
 
-# Part of autograd's message for networks that write over what it saved. Copies of that cost time, so only they get them, and what
-# other packs attach, which might write where autograd does not see it.
+# Part of autograd's message for networks that write over what it saved. Copying saved tensors costs time, so it is done only for
+# these, and where something of another pack is attached, whose writes autograd may not see.
 OVERWRITTEN = "modified by an inplace operation"
 
 # Parts of autograd's messages for operations that cannot be differentiated.
