@@ -73,7 +73,7 @@ class UncertaintySamplerCustom(io.ComfyNode):
             raise ValueError(
                 f"guider must be a guider with a model, got a {type(guider).__name__}: connect CFGGuider or another guider."
             )
-        measuring_inputs.check_latents(latent_image)
+        measuring_inputs.check_latent_image(latent_image)
         window = Window(window_start, window_end)
         seed = 0 if noise.seed is None else noise.seed
         settings = RunSettings(samples, strength, percentile, window, seed, options or Options())

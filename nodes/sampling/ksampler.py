@@ -81,7 +81,7 @@ class UncertaintyKSampler(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         node_inputs.check_types(thresholds=thresholds, options=options)
-        measuring_inputs.check_latents(latent_image)
+        measuring_inputs.check_latent_image(latent_image)
         node_inputs.check_choices(cls, sampler_name=sampler_name, scheduler=scheduler)
         steps, cfg, denoise = whole("steps", steps), real("cfg", cfg), real("denoise", denoise)
         seed = whole("seed", seed)

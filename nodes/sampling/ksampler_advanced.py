@@ -104,7 +104,7 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
         options: Options | None = None,
     ) -> io.NodeOutput:
         node_inputs.check_types(thresholds=thresholds, options=options)
-        measuring_inputs.check_latents(latent_image)
+        measuring_inputs.check_latent_image(latent_image)
         chosen = {"add_noise": add_noise, "return_with_leftover_noise": return_with_leftover_noise}
         node_inputs.check_choices(cls, sampler_name=sampler_name, scheduler=scheduler, **chosen)
         steps, cfg, seed = whole("steps", steps), real("cfg", cfg), whole("noise_seed", noise_seed)

@@ -123,7 +123,7 @@ def default_scores(measured: UncertaintyMap) -> list[float]:
     return scores
 
 
-def check_latents(latent_image: dict) -> None:
+def check_latent_image(latent_image: dict) -> None:
     """Raise ValueError for latents that cannot be measured."""
     for samples in packed_latents.parts(latent_image["samples"]):
         node_inputs.check_latents("latent_image", samples)
