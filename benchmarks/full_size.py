@@ -96,24 +96,23 @@ def outside() -> dict[str, dict[str, float]]:
     return {name: seconds_outside(architecture.latent, "cpu") for name, architecture in ARCHITECTURES.items()}
 
 
-def check() -> dict[str, Any]:
-    """SD1.5 with random weights, really run: bytes of the process above the weights, and seconds."""
-    architecture = ARCHITECTURES[SMALL]
-    model = architecture.build(torch.float32)
+def run_really(name: str, fits: Callable[[str], bool]) -> dict[str, dict[str, float]]:
+    """A model with random weights, really run in fp32: by way that fits, bytes of the process above the weights, and seconds."""
+    model = ARCHITECTURES[name].build(torch.float32)
     rng = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         fan = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
-        parameter.copy_(torch.randn(parameter.shape, generator=rng) / fan**0.5)
-    peaks: dict[str, dict[str, float]] = {}
-    all_ways = ways(architecture, pack("nodes.hook.recompute").recomputed_blocks)
-    for name, run in all_ways.items():
+        parameter.normal_(generator=rng).div_(fan**0.5)
+    found: dict[str, dict[str, float]] = {}
+    for way, run in ways(ARCHITECTURES[name], pack("nodes.hook.recompute").recomputed_blocks).items():
+        if not fits(way):
+            continue
         before = forget_peak()
         began = time.perf_counter()
         run(model)
-        seconds = time.perf_counter() - began
-        peaks[name] = {"bytes": peak() - before, "seconds": seconds}
-        print(f"ran {SMALL}, {name}", flush=True)
-    return {"peaks": peaks}
+        found[way] = {"seconds": time.perf_counter() - began, "bytes": peak() - before}
+        print(f"ran {name}, {way}: {found[way]['seconds']:.0f} s", flush=True)
+    return found
 
 
 def bytes_table(found: dict[str, Any]) -> str:
@@ -154,7 +153,7 @@ def outside_table(measured: dict[str, dict[str, float]], checked: dict[str, Any]
     """Seconds of each part, and all of them as a share of the calls they belong to, at the speed of the model that was run."""
     parts = list(next(iter(measured.values())))
     way = _way_names(found)[0]
-    speed = found[SMALL]["fp32"]["ways"][way]["operations"] / checked["peaks"][way]["seconds"]
+    speed = found[SMALL]["fp32"]["ways"][way]["operations"] / checked[way]["seconds"]
     lines = []
     for name, seconds in measured.items():
         plain = found[name]["fp32"]["ways"][way]["operations"] / speed
@@ -167,7 +166,7 @@ def outside_table(measured: dict[str, dict[str, float]], checked: dict[str, Any]
 def check_table(checked: dict[str, Any], found: dict[str, Any]) -> str:
     """Bytes counted and bytes that the process took."""
     lines = []
-    for way, row in checked["peaks"].items():
+    for way, row in checked.items():
         expected = found[SMALL]["fp32"]["ways"][way]["peak"]
         lines.append([way, f"{expected / GIB:.2f}", f"{row['bytes'] / GIB:.2f}", f"{row['seconds']:.1f}"])
     return results.markdown(["way", "counted, GiB", "taken by the process, GiB", "seconds"], lines)
@@ -185,7 +184,7 @@ def main() -> None:
         began = time.monotonic()
         found = count()
         with torch.no_grad():
-            measured = {"counted": found, "outside": outside(), "checked": check()}
+            measured = {"counted": found, "outside": outside(), "checked": run_really(SMALL, lambda way: True)}
         results.write("full_size", measured, time.monotonic() - began)
     stored = results.read("full_size")
     found, checked = stored["counted"], stored["checked"]

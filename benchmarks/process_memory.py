@@ -1,4 +1,4 @@
-"""Bytes of this process, as Linux counts them."""
+"""Bytes of this process and of the machine, as Linux counts them."""
 
 import ctypes
 from pathlib import Path
@@ -8,6 +8,12 @@ def status(name: str) -> int:
     """Bytes under a name of ``/proc/self/status``."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def available() -> int:
+    """Bytes that can be had without swapping."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
 
 
 def trim() -> None:

@@ -57,9 +57,14 @@ def _rounded(value: Any) -> Any:
 
 def _stored(name: str) -> dict:
     path = FOLDER / f"{name}.json"
-    if not path.exists():
+    if not exists(name):
         sys.exit(f"error: {path.name} is missing from benchmarks/results: run without --table first.")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def exists(name: str) -> bool:
+    """Whether there are results."""
+    return (FOLDER / f"{name}.json").exists()
 
 
 def read(name: str) -> Any:
