@@ -39,6 +39,12 @@ OTHER_SCRIPT = {"ja": re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]"), "ko": re.comp
 # Encodings that lack the characters of the other one of simplified and traditional Chinese, and those that this does not catch:
 # rare in Taiwan, or of another meaning there.
 HAN_OF = {"zh": ("gb2312", ""), "zh-TW": ("big5", "体价准几听后于里云")}
+# Quotation marks and apostrophes of other languages, spaces where this one has none, and none where it has one.
+FOREIGN_SIGNS = {
+    "de": re.compile(r"[\"'’”«»]"),
+    "es": re.compile(r"[\"'’“”„]|« | »"),
+    "fr": re.compile(r"[\"'“”„]|«\S|\S[:;?!»]"),
+}
 
 # Names that are the same in other languages.
 SAME = {"cfg", "Seed", "Sampler", "Scheduler", "Guider", "Sigmas", "Heatmap", "Checkpoint", "Name", "Latent", "Gradient"}
@@ -251,7 +257,7 @@ def test_nothing_is_left_in_english(language: str, nodes: dict[str, Any], englis
                 PROPER | {word for value in values for word in (value, *value.split())} | set(IDENTIFIER.findall(english[path]))
             )
             assert [word for word in LATIN.findall(PLACEHOLDER.sub("", text)) if word not in kept] == [], path
-        elif language == "de":  # other languages may share words with English
+        else:
             assert ENGLISH.findall(text) == [], path
 
 
@@ -264,6 +270,12 @@ def test_simplified_and_traditional_chinese_are_not_mixed(language: str) -> None
     assert {sign for sign in written if sign in others or not sign.encode(encoding, "ignore")} == set()
 
 
+@pytest.mark.parametrize("language", FOREIGN_SIGNS)
+def test_signs_are_those_of_the_language(language: str) -> None:
+    foreign = FOREIGN_SIGNS[language]
+    assert [path for path, text in translation(language).items() if foreign.search(PLACEHOLDER.sub("", text))] == []
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_other_nodes_are_called_by_their_names(language: str, english: dict[Path, str]) -> None:
     """A text that names a node of this pack uses that node's name in the same language."""
@@ -272,5 +284,5 @@ def test_other_nodes_are_called_by_their_names(language: str, english: dict[Path
     for path, text in texts.items():
         if path[-1] in ("tooltip", "description"):
             for name, called in names.items():
-                if re.search(rf"\b{re.escape(called)}\b", english[path]):
+                if re.search(rf"(?<!\w){re.escape(called)}(?!\w)", english[path]):
                     assert texts[name] in text, (path, called)
