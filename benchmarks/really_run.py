@@ -1,8 +1,8 @@
 """Models at full width with random weights, really run in fp32: ``python -m benchmarks.really_run``, by default all that fit.
 
 On two cores SDXL and SD3.5 take ten minutes each, LTX-Video half an hour, Wan an hour. The table compares the bytes that the
-process takes with those that ``full_size`` counted, and the seconds with those expected from SD1.5, which is run just before. What
-does not fit into free memory is left out.
+process takes with those that ``full_size`` counted, and the seconds with those expected from SD1.5, which is run just before.
+What does not fit into free memory is left out.
 """
 
 import logging
