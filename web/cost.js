@@ -12,7 +12,7 @@ export function costLine(host) {
   const line = h("p", { className: "unc unc-cost", lang: LANGUAGE, role: "status" });
   host.attach(line, t("cost"));
   const show = () => {
-    line.textContent = said(host);
+    line.textContent = line.title = said(host); // a narrow node cuts it off
   };
   host.onValue(show);
   host.onWiring(show);

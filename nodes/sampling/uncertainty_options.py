@@ -24,8 +24,8 @@ class UncertaintyOptions(io.ComfyNode):
             category=node_inputs.CATEGORY,
             search_aliases=["settings", "estimator", "live preview"],
             description=(
-                "Settings of the estimator and of guidance, for the uncertainty samplers and Uncertainty Guidance. Without this "
-                "node, the defaults apply."
+                "Settings of the estimator and of guidance, for all nodes of this pack that measure or guide. Without this node, "
+                "the defaults apply."
             ),
             inputs=[
                 _choice(

@@ -105,6 +105,7 @@ def test_the_sampler_says_what_measuring_adds(each_front_end: "FrontEnd", reques
         sampler.set(name, value)
     line = sampler.view
     expect(line).to_have_text("Adds 20 model calls (+40 %)")
+    expect(line).to_have_attribute("title", "Adds 20 model calls (+40 %)")
     each_front_end.photograph(f"cost-{request.node.callspec.params['each_front_end']}", of=sampler)
     sampler.set("sampler_name", "heun")
     expect(line).to_have_text("Adds 20 model calls")
