@@ -122,27 +122,35 @@ def orthogonal(noise: Tensor) -> Tensor:
     group, the sum of squares is the same in every probe.
     """
     samples = len(noise)
-    exact = noise.double()  # nearly parallel columns lose precision
-    flat = (exact - exact.mean(0)).flatten(2)
+    flat = noise.flatten(2)
     together = max(1, (samples - 1) // flat.shape[1])
     parts = []
     for places in torch.split(flat, max(1, flat.shape[2] // together) * together, 2):
         # If the last places do not fill a group, they form a smaller one.
         size = min(together, places.shape[2])
         groups = places.reshape(*places.shape[:2], -1, size)
-        channels = [_orthonormal(chunk) for chunk in torch.split(groups, max(1, (samples - 1) // size), 1)]
+        channels = [_orthogonal(chunk) for chunk in torch.split(groups, max(1, (samples - 1) // size), 1)]
         parts.append(torch.cat(channels, 1).flatten(2))
-    return (math.sqrt(samples) * torch.cat(parts, 2)).reshape(noise.shape).to(noise)
+    return torch.cat(parts, 2).reshape(noise.shape)
 
 
-def _orthonormal(groups: Tensor) -> Tensor:
-    """Make the columns over the probes, (M, channels, groups, places), orthonormal within each group."""
-    columns = groups.permute(2, 0, 1, 3).flatten(2)
-    basis: Tensor
-    basis, triangle = torch.linalg.qr(columns)
-    # With these signs it equals Gram-Schmidt, which turns normal columns into uniformly distributed ones.
-    basis = basis * torch.diagonal(triangle, dim1=-2, dim2=-1).sign()[:, None]
-    return basis.reshape(*basis.shape[:2], groups.shape[1], groups.shape[3]).permute(1, 2, 0, 3)
+def _orthogonal(groups: Tensor) -> Tensor:
+    """The columns over the probes, (M, channels, groups, places), orthogonal within each group, with sum 0 and mean square 1.
+
+    Gram-Schmidt turns normal columns into uniformly distributed ones. Done twice, it keeps nearly parallel columns orthogonal too
+    (Giraud, Langou & Rozložník 2005). Unlike a batched QR decomposition, it goes through all groups at once.
+    """
+    samples, channels, count, places = groups.shape
+    columns = groups.permute(1, 3, 0, 2).reshape(-1, samples, count).double()  # nearly parallel columns lose precision
+    columns = columns - columns.mean(1, keepdim=True)
+    basis = torch.empty_like(columns)
+    for number, column in enumerate(columns):
+        known = basis[:number]
+        for _ in range(2):
+            column = column - (known * (known * column).sum(1, keepdim=True)).sum(0)
+        basis[number] = column / column.square().sum(0).sqrt()  # norm would go through them one by one
+    scaled = (math.sqrt(samples) * basis).to(groups)
+    return scaled.reshape(channels, places, samples, count).permute(2, 0, 3, 1)
 
 
 def probe_noise(
