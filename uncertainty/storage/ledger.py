@@ -35,7 +35,7 @@ from .records import STATES, ImageRecord, records_of
 from .sorted_scores import SortedScores
 
 # Seconds to wait while another process writes.
-PATIENCE = 10.0
+WAIT_FOR_WRITER = 10.0
 # Where the ledger lies below ComfyUI's user folder.
 LOCATION = Path("uncertainty", "ledger.sqlite3")
 # Fields of a record that have a column of the same name.
@@ -136,7 +136,7 @@ class Ledger:
     @contextmanager
     def _connected(self, where: Path | str) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(where, timeout=WAIT_FOR_WRITER, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:
