@@ -135,13 +135,14 @@ class UncertaintyRun:
         """The map of the recorded steps and of the whole run; something must have been measured."""
         settings, masks = self._all_settings(), self.parts.masks(self.mask)
         of_run = {name: self.parts.split(values) for name, values in self._of_run().items()}
+        scores = baselines.scores(self.baselines, len(self.parts))
         maps = (
             UncertaintyMap(
                 **recorded.arguments(),
                 total_steps=len(self.schedule) - 1,
                 mask=masks[part],
                 settings=settings | ({"part": part} if len(self.parts) > 1 else {}),
-                baselines=baselines.scores(self.baselines, part),
+                baselines=scores[part],
                 of_run={name: values[part] for name, values in of_run.items()},
             )
             for part, recorded in enumerate(self.recorded)
