@@ -26,8 +26,8 @@ from uncertainty.saved_tensors import written_over  # noqa: E402
 from . import results  # noqa: E402
 from .architectures import ARCHITECTURES, Architecture  # noqa: E402
 from .counting import counted, without_memory  # noqa: E402
+from .outside_calls import PROBES, seconds_outside  # noqa: E402
 from .pack_modules import pack  # noqa: E402
-from .parts import PROBES, seconds_outside  # noqa: E402
 from .process_memory import forget_peak, peak  # noqa: E402
 
 # So that it estimates memory as on a card.

@@ -23,7 +23,7 @@ import comfy.model_patcher  # noqa: E402
 from . import results  # noqa: E402
 from .architectures import ARCHITECTURES  # noqa: E402
 from .on_card import Sampling, randomise, unchanged  # noqa: E402
-from .parts import PROBES  # noqa: E402
+from .outside_calls import PROBES  # noqa: E402
 from .process_memory import forget_peak, peak, status, trim  # noqa: E402
 
 GIB = 2**30

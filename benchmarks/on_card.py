@@ -31,8 +31,8 @@ from dev.bootstrap import ROOT
 from .architectures import ARCHITECTURES, Architecture
 from .gpu import FOUND, GIB, PLAIN, TENSORS, WEIGHTS
 from .joint_graph import JointGraph
+from .outside_calls import PROBES, seconds_outside, timed
 from .pack_modules import pack
-from .parts import PROBES, seconds_outside, timed
 
 CFG = 3.0
 # SD1.5 at 192 × 192, which a processor draws in a minute.

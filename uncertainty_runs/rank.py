@@ -78,10 +78,10 @@ def _rows(folder: Path, quantity: str) -> Iterator[ImageRecord]:
             if line["file"] is None:
                 _leave_out("a row names no file.")
                 continue
-            path = present(folder, line["file"])
-            if path is None:
+            found = present(folder, line["file"])
+            if found is None:
                 _leave_out(f"{line['file']} is missing: the same batch command draws it again.")
-            elif path.parent.name != rejecting.REJECTED:
+            elif not found.is_away:
                 yield record_in(line)
 
 

@@ -1,6 +1,7 @@
 """Images in the order of their scores, in a temporary SQLite file: a million of them take no more memory than ten."""
 
 import math
+import posixpath
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Ranking:
         bad = (value if self.rule.reject == "highest" else -value) if math.isfinite(value) else None
         group = (_stored("" if self.across_prompts else image.prompt_digest or ""), _stored(image.fingerprint))
         number = None if image.seed is None else str(image.seed)  # it may be larger than SQL's numbers
-        folder, file, digest, seed = map(_stored, (image.path.parent.as_posix(), image.file, image.digest, number))
+        folder, file, digest, seed = map(_stored, (posixpath.dirname(image.file or ""), image.file, image.digest, number))
         run = self._database.execute
         run("INSERT OR IGNORE INTO groups VALUES (NULL, ?, ?, ?, ?)", (*group, _stored(image.prompt), file))
         about = (folder, file, value, error, bad, digest, seed, image.place)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from uncertainty.choosing.rejecting import is_away
 from uncertainty.quantities import QUANTITIES
 from uncertainty.storage.ledger import LOCATION, Ledger
 from uncertainty.storage.prompt_permission import may_be_kept
@@ -74,8 +73,8 @@ def _images(folder: Path, rows: Rows, name: Path) -> Iterator[list[ImageRecord]]
 def _image(folder: Path, line: dict[str, Any], name: Path) -> ImageRecord | None:
     if line["file"] is None or line["digest"] is None:
         return None
-    path = present(folder, line["file"])
-    if path is None:
+    found = present(folder, line["file"])
+    if found is None:
         return None
-    record = replace(record_in(line), file=(name / path.relative_to(folder)).as_posix())
-    return replace(record, state="sorted_out") if is_away(path) else record  # by ``rank``
+    record = replace(record_in(line), file=(name / Path(found.path).relative_to(folder)).as_posix())
+    return replace(record, state="sorted_out") if found.is_away else record  # by ``rank``

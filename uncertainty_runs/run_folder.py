@@ -1,9 +1,13 @@
 """The folder of a batch: images, maps and rows. Every file is complete or absent, and names follow from the plan."""
 
+import errno
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ IDENTITY = "run.json"
 ROWS = "rows"
 JOBS_A_FOLDER = 1000
 READERS, FILES_A_READER = 8, 256
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL)  # EINVAL: as Windows says of forbidden letters
 
 
 def image_of(number: int, place: int) -> str:
@@ -122,13 +127,13 @@ class BatchFolder:
         name, size, checksum = file
         if name is None:
             return True
-        path = present(self.path, name)
-        if path is None:
+        found = present(self.path, name)
+        if found is None:
             return False
-        if path.stat().st_size == size:
-            return not verify or hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+        if found.size == size:
+            return not verify or found.sha256() == checksum
         try:
-            content = without_rating(path)  # stars were given to it in the sidebar
+            content = without_rating(Path(found.path))  # stars were given to it in the sidebar
         except (OSError, ValueError):
             return False
         return len(content) == size and (not verify or hashlib.sha256(content).hexdigest() == checksum)
@@ -167,9 +172,41 @@ def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:
             yield record_in(line, folder)
 
 
-def present(folder: Path, name: str) -> Path | None:
+@dataclass(frozen=True)
+class Present:
+    """A file that is there.
+
+    Attributes:
+        path: its path, a text as ``file_below`` gives it.
+        size: bytes.
+        is_away: whether it is in the folder for rejected files.
+    """
+
+    path: str
+    size: int
+    is_away: bool
+
+    def sha256(self) -> str:
+        """Checksum of its content."""
+        with open(self.path, "rb") as file:  # noqa: PTH123
+            return hashlib.sha256(file.read()).hexdigest()
+
+
+def present(folder: Path, name: str) -> Present | None:
     """A file of a folder at its place, or in the folder for rejected ones beside it; None if it is in neither, or outside."""
     path = file_below(folder, name)
     if path is None:
         return None
-    return next((place for place in (path, path.parent / REJECTED / path.name) if place.is_file()), None)
+    above, file = os.path.split(path)
+    for place, is_away in ((path, False), (os.path.join(above, REJECTED, file), True)):  # noqa: PTH118
+        try:
+            about = os.stat(place)  # noqa: PTH116
+        except ValueError:  # no file can have this name
+            continue
+        except OSError as error:  # one that a network does not reach is not missing
+            if error.errno not in NOT_THERE:
+                raise
+            continue
+        if stat.S_ISREG(about.st_mode):
+            return Present(place, about.st_size, is_away)
+    return None

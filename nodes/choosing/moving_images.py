@@ -92,7 +92,8 @@ def saved_image(ledger: Ledger, number: int) -> ImageRecord:
 
 def path_of(image: ImageRecord) -> Path | None:
     """Path of the image's file as recorded; None if it is outside the output folder."""
-    return file_below(ledger_access.output(), image.file or "")
+    path = file_below(ledger_access.output(), image.file or "")
+    return None if path is None else Path(path)
 
 
 def where_it_is(ledger: Ledger, image: ImageRecord) -> ImageRecord | None:

@@ -19,7 +19,7 @@ def parts_of(guider: Any, shape: Sequence[int]) -> Parts:
 
 def first_part(latents: Tensor, shapes: Sequence[Sequence[int]]) -> Tensor:
     """The first part, (B, C, *spatial), of latents with parts of these shapes with the batch; plain ones as they are."""
-    return latents if len(shapes) < 2 else Parts(tuple(tuple(shape[1:]) for shape in shapes)).split(latents)[0]
+    return latents if len(shapes) < 2 else Parts(_without_batch(shapes)).split(latents)[0]
 
 
 def packed_shapes(guider: Any) -> tuple[tuple[int, ...], ...]:
@@ -27,5 +27,9 @@ def packed_shapes(guider: Any) -> tuple[tuple[int, ...], ...]:
     for cond in (cond for group in guider.conds.values() for cond in group or ()):
         held = cond.get("model_conds", {}).get("latent_shapes")
         if held is not None and len(held.cond) > 1:
-            return tuple(tuple(shape[1:]) for shape in held.cond)
+            return _without_batch(held.cond)
     return ()
+
+
+def _without_batch(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(shape[1:]) for shape in shapes)

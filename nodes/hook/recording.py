@@ -5,8 +5,8 @@ which is kept with the model it belongs to, follows the same rule:
 
 - a node that is not executed again keeps what it recorded, also under another number in the workflow;
 - a node that is executed again replaces what it recorded before;
-- what nodes recorded that are not in the prompt, with other seeds or in other workflows, is kept within ``ROOM``, as ComfyUI may
-  use their results again. What is dropped is named when it is asked for;
+- what nodes recorded that are not in the prompt, with other seeds or in other workflows, is kept within ``MOST_BYTES``, as
+  ComfyUI may use their results again. What is dropped is named when it is asked for;
 - so is what a node recorded that is in the prompt but was left out by a switch, until a node before it changes;
 - a collecting node receives what nodes before it recorded, and nothing else, whatever other prompts did with the same model.
 
@@ -21,8 +21,8 @@ from torch import Tensor
 from ...uncertainty.maps import UncertaintyMap
 from .running_node import RunningNode
 
-# Bytes of maps.
-ROOM = 256 * 2**20
+# Of maps.
+MOST_BYTES = 256 * 2**20
 # Executions of nodes that are not in the prompt, with maps or only named.
 MOST_ELSEWHERE = 1000
 DROPPED = "its maps were dropped to save memory before its result was used again. Change its seed to sample again."
@@ -76,10 +76,10 @@ class SamplingNode:
         return sum(measured.size for measured in self.measured)
 
     def make_room(self) -> None:
-        """Drop the oldest maps beyond ``ROOM``."""
+        """Drop the oldest maps beyond ``MOST_BYTES``."""
         taken = self.size
         for index, measured in enumerate(self.measured):
-            if taken <= ROOM:
+            if taken <= MOST_BYTES:
                 return
             taken -= measured.size
             self.measured[index] = Measured(None, DROPPED, None)
@@ -137,7 +137,7 @@ class Recording:
         taken = sum(known.size for known in self._nodes)
         elsewhere = [known for known in self._nodes if not known.signatures & there]
         for known in elsewhere:
-            if taken > ROOM:
+            if taken > MOST_BYTES:
                 taken -= known.size
                 known.measured = [Measured(None, DROPPED, None)]
         for known in elsewhere[:-MOST_ELSEWHERE]:

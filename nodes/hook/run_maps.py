@@ -94,13 +94,14 @@ class RunMaps:
         """
         masks = self.parts.masks(self.mask)
         of_run = {name: self.parts.split(values) for name, values in self.of_run().items()}
+        scores = baselines.scores(self._baselines, len(self.parts))
         maps = (
             UncertaintyMap(
                 **recorder.arguments(),
                 total_steps=self._total_steps,
                 mask=masks[part],
                 settings=settings | ({"part": part} if len(self.parts) > 1 else {}),
-                baselines=baselines.scores(self._baselines, part),
+                baselines=scores[part],
                 of_run={name: values[part] for name, values in of_run.items()},
             )
             for part, recorder in enumerate(self._recorders)

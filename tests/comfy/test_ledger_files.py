@@ -498,7 +498,7 @@ def test_an_image_that_somebody_shows_is_rejected_once_it_is_closed(
 ) -> None:
     if each_desk is None or not each_desk.is_windows:
         pytest.skip("elsewhere, what is open can be moved")
-    monkeypatch.setattr(comfy.pack("uncertainty.storage.in_use"), "PATIENCE", 0.1)
+    monkeypatch.setattr(comfy.pack("uncertainty.storage.in_use"), "WAIT_UNTIL_CLOSED", 0.1)
     (name,) = comfy.save(1)
     (row,) = comfy.rows()
     with each_desk.viewing(tmp_path / "output" / name):

@@ -101,7 +101,7 @@ def test_a_file_that_changes_back_brings_its_map(prompt: Callable[..., Prompt]) 
 def test_dropped_maps_are_named_and_those_in_the_prompt_stay(
     prompt: Callable[..., Prompt], hook: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hook, "ROOM", 1)
+    monkeypatch.setattr(hook, "MOST_BYTES", 1)
     prompt("1", a=1, b=1).sample("a", "b")
     second = prompt("2", a=2, b=1).sample("a", "b").collected()
     assert [len(maps) for _, maps in second] == [1, 1]
@@ -137,7 +137,7 @@ def test_a_script_keeps_the_latest_maps_within_the_room(
 ) -> None:
     recording = prompt("1", a=1).recording
     one = hook.Measured(made(1), "", None)
-    monkeypatch.setattr(hook, "ROOM", 2 * one.size)
+    monkeypatch.setattr(hook, "MOST_BYTES", 2 * one.size)
     for _ in range(4):
         recording.add(one)
     (node,) = recording.before_running_node()

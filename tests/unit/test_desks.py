@@ -41,7 +41,7 @@ OPEN = r"a\.png is open in another program, or write-protected: close it there, 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that are open for ever are given up soon."""
-    monkeypatch.setattr(in_use, "PATIENCE", 0.2)
+    monkeypatch.setattr(in_use, "WAIT_UNTIL_CLOSED", 0.2)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_windows_lacks(windows: Desk) -> None:
 
 @pytest.mark.parametrize("replace", [True, False])
 def test_a_file_that_stays_open_is_named_as_it_is_known(windows: Desk, replace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_use, "PATIENCE", 0.1)
+    monkeypatch.setattr(in_use, "WAIT_UNTIL_CLOSED", 0.1)
     windows.scanner = 60
     with pytest.raises(in_use.InUse, match=r"^cat\.png is open in another program"):
         write_whole(windows.root / "cat.png", b"new", replace=replace)

@@ -26,7 +26,7 @@ WRITERS = ("migrations.py", "atomic.py", "tensor_files.py", "rejecting.py", "led
 # Of rows.py: hundreds of lines that write nothing.
 READING = ("_schema", "_read", "_parts", "_path", "flat", "<listcomp>", "<genexpr>")
 MOST_LINES = 800
-PATIENCE = 60
+MOST_SECONDS = 60
 
 
 def killed_at_every_line(does: Callable[[], object], check: Callable[[], object]) -> int:
@@ -35,7 +35,7 @@ def killed_at_every_line(does: Callable[[], object], check: Callable[[], object]
         child = os.fork()
         if child == 0:  # nothing of pytest may run here, whatever happens
             try:
-                signal.alarm(PATIENCE)
+                signal.alarm(MOST_SECONDS)
                 _kill_at(line)
                 does()
                 sys.settrace(None)

@@ -1,5 +1,6 @@
 """Rows in Parquet files: there once, whatever was cut off when."""
 
+import errno
 import hashlib
 import json
 import os
@@ -427,3 +428,19 @@ def test_every_score_has_its_column() -> None:
     assert set(SCORES_OF_ALL) <= set(row(0).flat())
     assert list(row(0).flat()) and set(row(0).flat()) == set(module._schema().names)
     assert map_of(12_345_678) == "maps/12345/12345678.safetensors"
+
+
+def test_what_a_network_does_not_reach_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, look = BatchFolder(tmp_path, plan(1)), os.stat
+    folder.rows.add([row(0, folder=tmp_path)])
+
+    def stat(path: object, *more: object, **named: object) -> os.stat_result:
+        if str(path).endswith(".png"):
+            raise OSError(errno.EIO, "Input/output error")
+        return look(path, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        with pytest.raises(OSError, match="Input/output error"):
+            folder.missing()
+    assert numbers(folder.rows) == [0]

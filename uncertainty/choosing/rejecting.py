@@ -16,7 +16,7 @@ from ..storage.in_use import when_free
 REJECTED = "rejected"
 LOCK = ".moves.lock"
 # Seconds to wait while another process moves files of the same folder.
-PATIENCE = 60.0
+WAIT_FOR_MOVER = 60.0
 
 
 class Mover:
@@ -76,11 +76,11 @@ def moving(root: Path, folder: Path) -> Iterator[Mover]:
     rejected.mkdir(exist_ok=True)
     inside(root, rejected)  # it may be a link
     try:
-        with FileLock(rejected / LOCK, timeout=PATIENCE):
+        with FileLock(rejected / LOCK, timeout=WAIT_FOR_MOVER):
             yield Mover(root, folder)
     except Timeout as error:
         raise TimeoutError(
-            f"another process has been moving files of {folder.name} for {PATIENCE:g} seconds: try again."
+            f"another process has been moving files of {folder.name} for {WAIT_FOR_MOVER:g} seconds: try again."
         ) from error
 
 

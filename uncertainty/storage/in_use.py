@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 2.0  # seconds to wait for another program
+WAIT_UNTIL_CLOSED = 2.0  # seconds to wait for another program
 PAUSE = 0.02  # seconds between tries
 # Windows' numbers for "access is denied" and "is being used by another process": which one it gives depends on the call.
 REFUSALS = (5, 32)
@@ -23,7 +23,7 @@ def is_in_use(error: OSError) -> bool:
 
 
 def when_free(act: Callable[[], object], path: Path) -> None:
-    """Rename, replace or delete a file as soon as no other program has it open; try for ``PATIENCE`` seconds.
+    """Rename, replace or delete a file as soon as no other program has it open; try for ``WAIT_UNTIL_CLOSED`` seconds.
 
     Args:
         act: what is done.
@@ -33,7 +33,7 @@ def when_free(act: Callable[[], object], path: Path) -> None:
         InUse: it is still open in another program, or write-protected.
         OSError: as ``act`` raises it.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + WAIT_UNTIL_CLOSED
     while True:
         try:
             act()

@@ -8,7 +8,7 @@ from pathlib import Path
 from .migrations import VERSION, is_current, migrate, version_of
 
 # Seconds to wait while another process writes.
-PATIENCE = 10.0
+WAIT_FOR_WRITER = 10.0
 
 
 class LedgerError(Exception):
@@ -68,7 +68,7 @@ class LedgerFile:
     @contextmanager
     def _connected(self, where: Path | str) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(where, timeout=WAIT_FOR_WRITER, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:

@@ -19,17 +19,26 @@ def below(folder: Path, name: str) -> Path | None:
     Links are followed, as ComfyUI does: a subfolder may be a link. Names of dots and spaces are refused: for Windows, ``.. ``
     leads outside.
     """
+    path = _below(folder, name)
+    return None if path is None else Path(path)
+
+
+def file_below(folder: Path, name: str) -> str | None:
+    """Path of a file in a folder; None if the name leads outside or to the folder itself.
+
+    As a text, for names by the million: a ``Path`` interns them, and Python 3.12 never forgets what was interned.
+    """
+    path = _below(folder, name)
+    return None if path == _below(folder, "") else path
+
+
+def _below(folder: Path, name: str) -> str | None:
     if any(map(is_cut_to_nothing, re.split(r"[/\\]", name))):
         return None
-    root = Path(os.path.normpath(folder.absolute()))
-    path = Path(os.path.normpath(root / name))
-    return path if path.is_relative_to(root) else None
-
-
-def file_below(folder: Path, name: str) -> Path | None:
-    """Path of a file in a folder; None if the name leads outside or to the folder itself."""
-    path = below(folder, name)
-    return None if path == below(folder, "") else path
+    root = os.path.normpath(folder.absolute())
+    path = os.path.normpath(os.path.join(root, name))  # noqa: PTH118
+    within, outer = (os.path.normcase(f"{text.rstrip(os.path.sep)}{os.path.sep}") for text in (path, root))
+    return path if within.startswith(outer) else None
 
 
 def is_file(path: Path) -> bool:

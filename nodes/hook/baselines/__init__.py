@@ -45,11 +45,12 @@ def _check_free(names: Sequence[str]) -> None:
             raise ValueError(f"{name} evaluates the model, but samples is 0: set samples to at least 2, or leave {name} out.")
 
 
-def scores(baselines: Sequence[BaselineRun], part: int) -> dict[str, Score]:
-    """The measured scores of a part by name; their standard errors are NaN, because they are not known."""
-    measured = {baseline.name: baseline.scores() for baseline in baselines}
-    values = {name: parts[part] for name, parts in measured.items() if parts}
-    return {name: Score(value, torch.full_like(value, torch.nan)) for name, value in values.items()}
+def scores(baselines: Sequence[BaselineRun], parts: int) -> list[dict[str, Score]]:
+    """The measured scores of each part by name; their standard errors are NaN, because they are not known."""
+    found = {
+        baseline.name: [Score(value, torch.full_like(value, torch.nan)) for value in baseline.scores()] for baseline in baselines
+    }
+    return [{name: values[part] for name, values in found.items() if values} for part in range(parts)]
 
 
 def maps(baselines: Sequence[BaselineRun]) -> dict[str, Tensor]:
