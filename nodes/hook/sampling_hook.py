@@ -13,11 +13,9 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
@@ -36,6 +34,7 @@ from . import attached, baselines
 from .call_maker import CallMaker
 from .guided_step import RunGuidance
 from .live_preview import with_map
+from .map_room import room_for
 from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
@@ -61,6 +60,7 @@ class UncertaintyRun:
         described: more settings that the node stores with the map.
         thresholds: per-step thresholds to use instead of the percentile.
         records: whether to record maps; otherwise the run only guides.
+        room: where maps are kept; None for as much room as the options allow.
     """
 
     def __init__(
@@ -71,13 +71,15 @@ class UncertaintyRun:
         thresholds: Thresholds | None = None,
         *,
         records: bool = True,
+        room: Room | None = None,
     ) -> None:
         self.settings = settings
         self.images = tuple(images)
         self.described = described
         self.thresholds = thresholds
         self.records = records
-        self.room = Room()
+        self.given_room = room
+        self.room = room or Room()
         self.maps = RunMaps(plain(()), 0, [Recorder(settings.options.keep_maps, 0)])
         self.call_of = CallMaker(settings, self.images)
         self.calls: Counter[int] = Counter()
@@ -273,7 +275,7 @@ class UncertaintyRun:
     def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
         """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
         options = self.settings.options
-        self.room = Room(options.memory, Path(folder_paths.get_temp_directory()) / KEY)
+        self.room = self.given_room or room_for(options)
         parts = parts_of(guider, noise.shape)
         recorders = [Recorder(options.keep_maps, len(self.window_steps), self.room) for _ in parts.shapes]
         mask = None if denoise_mask is None else denoise_mask[:, :1].float().cpu()
