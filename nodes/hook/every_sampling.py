@@ -15,7 +15,7 @@ from ...uncertainty.options import RunSettings
 from ...uncertainty.room import Room
 from ...uncertainty.thresholds import Thresholds
 from .described_sampling import describe
-from .packing import first_part
+from .packing import all_parts
 from .probe_options import KEY
 from .recording import Measured, Recording
 from .sampling_hook import UncertaintyRun
@@ -98,20 +98,22 @@ def _without_stopping() -> Iterator[None]:
         log.exception("recording uncertainty failed; the image is not affected.")
 
 
-def _start(sampling: Sampling, settings: RunSettings, room: Room) -> "tuple[_Watching, Tensor]":
-    """A run that watches the sampling, which is about to begin, and the latent that it begins with."""
+def _start(sampling: Sampling, settings: RunSettings, room: Room) -> "tuple[_Watching, list[Tensor]]":
+    """A run that watches the sampling, which is about to begin, and the latents that it begins with, in its room."""
     described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
     run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described, room=room)
-    latent = room.copied(first_part(sampling.latent_image, sampling.latent_shapes).detach())
+    latents = [room.copied(part.detach()) for part in all_parts(sampling.latent_image, sampling.latent_shapes)]
     sampling.observe(run)
-    return run, latent
+    return run, latents
 
 
-def _result(sampling: Sampling, run: "_Watching", latent: Tensor) -> Measured:
+def _result(sampling: Sampling, run: "_Watching", latents: Sequence[Tensor]) -> Measured:
     """What a run found, when the sampling is over."""
     sampling.check_reached(run)
     found = run.kept_map()
-    return Measured(found, "" if found else run.why_no_map(run.described["sampler"]), latent)
+    failure = "" if found else run.why_no_map(run.described["sampler"])
+    measured = Measured(found, failure, None)
+    return replace(measured, latent=latents[measured.part])
 
 
 class _Watching(UncertaintyRun):

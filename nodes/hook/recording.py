@@ -41,12 +41,19 @@ class Measured:
     Attributes:
         map: its map, or None.
         failure: why there is none.
-        latent: the latent that the sampler was given, (B, C, *spatial), or the first of several; None if its maps were dropped.
+        latent: the latent that the sampler was given, (B, C, *spatial), of several the one that the map is of or the first; None
+            if its maps were dropped.
     """
 
     map: UncertaintyMap | None
     failure: str
     latent: Tensor | None
+
+    @property
+    def part(self) -> int:
+        """Which of the latents that were sampled together it is of."""
+        number: int = 0 if self.map is None else self.map.settings.get("part", 0)
+        return number
 
     @property
     def tensors(self) -> list[Tensor]:
