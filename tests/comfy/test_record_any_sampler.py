@@ -161,6 +161,25 @@ def test_a_sampling_without_a_map_is_named_and_the_others_come_out(
     assert report.startswith("sampling, 1 of 2, latent 8×8: no map, because the noise mask is empty")
 
 
+def test_a_disk_that_is_full_at_the_end_costs_only_the_map(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable, record: Callable, collect: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Nothing but the latent, which is kept first, fits into memory."""
+    loaded = loaded_models["sd15"]
+    room = pack("uncertainty.room").Room
+
+    def full(self: Any, shape: Any, dtype: Any) -> torch.Tensor:
+        raise OSError("maps of 1 MB do not fit on the disk")
+
+    monkeypatch.setattr(room, "mapped", full)
+    monkeypatch.setattr(pack("uncertainty.options").Options, "memory", loaded.latent(2)["samples"].nbytes)
+    model, recording = record(loaded.model, samples=0)
+    assert torch.equal(sampling.plain(loaded, 2, model=model), sampling.plain(loaded, 2))
+    _, _, _, report = collect(recording)
+    assert report == "sampling, latent 8×8: no map, because measuring it failed: maps of 1 MB do not fit on the disk"
+
+
 def test_a_sampling_that_cannot_be_described_is_finished(
     loaded_models: dict[str, Loaded], record: Callable, collect: Callable
 ) -> None:
