@@ -39,6 +39,7 @@ from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .moment import Moment
+from .other_runs import attached_runs, say_if_measured_again
 from .packing import parts_of
 from .probe_options import KEY, with_predictions, without_state
 from .run_maps import RunMaps
@@ -241,6 +242,7 @@ class UncertaintyRun:
         self.kept.clear()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(self.steps.total)
+        self._look_at_runs(attached_runs(extra_args["model_options"]))
         self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
@@ -256,6 +258,11 @@ class UncertaintyRun:
                 callback(step, *args, **kwargs)
 
         return called
+
+    def _look_at_runs(self, runs: "Sequence[UncertaintyRun]") -> None:
+        """Say in the log, once for all of these runs, if several measure this sampling."""
+        if runs[:1] == [self]:
+            say_if_measured_again(runs, self.steps.total)
 
     def _look_around(self, guider: Any, model_options: dict) -> None:
         """Decide when to probe, and name in the log what else is attached to the model and could notice probes."""

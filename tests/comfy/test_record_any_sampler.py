@@ -236,6 +236,33 @@ def test_another_value_for_a_recording_is_refused(collect: Callable) -> None:
         collect("a text")
 
 
+def test_what_is_measured_twice_is_said_once(
+    loaded_models: dict[str, Loaded], sampling: Sampling, record: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sampler of this pack, or a second Record Uncertainty, with a recorded model."""
+    loaded = loaded_models["sd15"]
+    model, _ = record(loaded.model)
+    calls: list[int] = []
+
+    def said(sample: Callable[..., Any], **given: Any) -> tuple[int, list[str]]:
+        """Number of evaluations of one image with one prompt, and what the log says of it."""
+        caplog.clear()
+        calls.clear()
+        sample(loaded, 1, cfg=1.0, **given)
+        return sum(calls), [entry.getMessage() for entry in caplog.records if "is measured" in entry.getMessage()]
+
+    hook = loaded.model.model.diffusion_model.register_forward_hook(lambda network, given, made: calls.append(len(made)))
+    try:
+        alone, nothing = said(sampling.node)
+        assert nothing == said(sampling.plain, model=model)[1] == said(sampling.node, model=model, samples=0)[1] == []
+        for sample, given in ((sampling.node, model), (sampling.plain, record(model)[0])):
+            both, (told,) = said(sample, model=given)
+            assert told.startswith(f"this sampling is measured 2 times, for which each image costs at least {both - alone} more")
+            assert told.endswith("connect it to the model before Record Uncertainty.")
+    finally:
+        hook.remove()
+
+
 def test_guidance_before_the_recording_is_measured_and_stays_as_it_is(
     loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable, record: Callable, collect: Callable
 ) -> None:
