@@ -29,6 +29,7 @@ from ...uncertainty.parts import plain
 from ...uncertainty.quantities import DEFAULT_QUANTITY
 from ...uncertainty.recorder import Recorder
 from ...uncertainty.room import Room
+from ...uncertainty.settings import guiding
 from ...uncertainty.thresholds import Thresholds
 from . import attached, baselines
 from .call_maker import CallMaker
@@ -94,6 +95,7 @@ class UncertaintyRun:
         self.model = ""
         self.prompt = ""
         self.guidance = RunGuidance(settings, thresholds)
+        self.guided_by: list[UncertaintyRun] = []
         self.shown: Tensor | None = None
         self.baselines = baselines.baselines_of(settings)
 
@@ -161,6 +163,7 @@ class UncertaintyRun:
             **({"prompted_by": "guided"} if self.call_of.unprompted else {}),
             "control": options.control,
             **({"summed_steps": self.maps.steps} if options.keep_maps == "sum" else {}),
+            **({"guided_by": [guiding(run._all_settings()) for run in self.guided_by]} if self.guided_by else {}),
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
@@ -260,7 +263,9 @@ class UncertaintyRun:
         return called
 
     def _look_at_runs(self, runs: "Sequence[UncertaintyRun]") -> None:
-        """Say in the log, once for all of these runs, if several measure this sampling."""
+        """Note which others of these runs guide what this one measures; the first says in the log if several measure it."""
+        if self.records:
+            self.guided_by = [run for run in runs if run is not self and run.settings.strength != 0]
         if runs[:1] == [self]:
             say_if_measured_again(runs, self.steps.total)
 

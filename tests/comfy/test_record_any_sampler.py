@@ -1,6 +1,7 @@
 """UncertaintyRecord and UncertaintyCollect beside this pack's samplers, in ComfyUI's own samplers."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -261,6 +262,52 @@ def test_what_is_measured_twice_is_said_once(
             assert told.endswith("connect it to the model before Record Uncertainty.")
     finally:
         hook.remove()
+
+
+WAYS = ["record after guidance", "guidance after record", "sampler after guidance", "guiding sampler after record"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_map_names_the_guidance_of_another_node(
+    way: str, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable, record: Callable, collect: Callable,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Recorded before the guidance begins, so that the map alone does not tell the images apart."""
+    loaded = loaded_models["sd15"]
+    early = {"window_start": 0.0, "window_end": 0.2}
+    strong = MEASURING | {"strength": 5.0, "window_start": 0.5, "percentile": 90.0}
+
+    def sampled(guided: bool) -> Any:
+        guidance = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
+        given = strong | {"strength": 5.0 * guided}
+        model, recording = loaded.model, None
+        if way == "record after guidance":
+            model, recording = record(guidance(model, **given).args[0], **early)
+        elif way == "sampler after guidance":
+            model = guidance(model, **given).args[0]
+        else:
+            model, recording = record(model, **early)
+            model = guidance(model, **given).args[0] if way == "guidance after record" else model
+        if recording is None:
+            return sampling.node(loaded, model=model, **early)[1]
+        if way == "guiding sampler after record":
+            sampling.node(loaded, model=model, **given)
+        else:
+            sampling.plain(loaded, model=model)
+        return collect(recording)[0][0]
+
+    prints, files = pack("uncertainty.storage.fingerprints"), pack("uncertainty.storage.tensor_files")
+    plain, guided = sampled(False), sampled(True)
+    assert "guided_by" not in plain.settings
+    (by,) = guided.settings["guided_by"]
+    assert (by["strength"], by["percentile"], by["window"]) == (5.0, 90.0, [0.5, strong["window_end"]])
+    assert (by["samples"], by["guided_quantity"], by["gradient"]) == (strong["samples"], "score_variance", "exact")
+    assert {name: value for name, value in guided.settings.items() if name != "guided_by"} == dict(plain.settings)
+    assert torch.equal(plain.values, guided.values)
+    assert set(prints.image_digests(plain)).isdisjoint(prints.image_digests(guided))
+    assert prints.fingerprint(plain) == prints.fingerprint(guided)  # scores are compared whatever guides
+    files.save_map(tmp_path / "map.safetensors", guided)
+    assert files.load_map(tmp_path / "map.safetensors").settings["guided_by"] == [by]
 
 
 def test_guidance_before_the_recording_is_measured_and_stays_as_it_is(
