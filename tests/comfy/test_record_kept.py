@@ -164,7 +164,7 @@ def test_the_bound_holds_for_all_samplings_of_a_prompt_and_none_is_dropped(
     """As of several tiles, whose maps are on the disk where memory has no room left for them."""
     loaded = loaded_models["sd15"]
     measuring = {name: MEASURING[name] for name in ("samples", "window_start", "window_end")}
-    latent = {"samples": torch.randn(2, 4, 32, 32)}
+    latent = {"samples": torch.randn(8, 4, 16, 16)}
     execute, options = pack("nodes.sampling.recording_patch").UncertaintyRecord.execute, pack("uncertainty.options").Options
     found = []
     for memory in (1, 2048):
@@ -172,7 +172,7 @@ def test_the_bound_holds_for_all_samplings_of_a_prompt_and_none_is_dropped(
         running = prompt(f"of {memory}", a=1)
         with running.within("a"):
             for seed in range(4):
-                sampling.plain(loaded, 4, model=model, seed=seed, latent_image=latent)
+                sampling.plain(loaded, model=model, seed=seed, latent_image=latent)
         running.recording = recording
         found.append([uncertainty for _, maps in running.collected() for uncertainty in maps])
         assert held(recording) <= memory << 20
