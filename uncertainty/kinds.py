@@ -69,6 +69,11 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.words}, or null", lambda value: value is None or kind.fits(value))
 
 
+def either(one: Kind, other: Kind) -> Kind:
+    """Values of one kind or the other."""
+    return Kind(f"{one.words}, or {other.words}", lambda value: one.fits(value) or other.fits(value))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 

@@ -36,7 +36,7 @@ class Options:
         guided_quantity: the quantity whose gradient guidance follows and whose elements it chooses, one of
             ``GUIDED_QUANTITIES``.
         map_memory: main memory, in units of 2²⁰ bytes, that the maps of single steps may take, and with them the latents that
-            wait to be measured; what does not fit is kept on disk.
+            wait to be measured; what does not fit is kept on disk. All samplings of a recording share it.
         baselines: other scores to measure along with the map, from ``BASELINES``.
         laplace: Laplace approximation of the model's last layer, for the baseline ``bayesdiff``.
         control: control arm of an experiment, one of ``CONTROLS``.

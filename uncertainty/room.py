@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,18 +19,24 @@ class Room:
     Args:
         size: bytes of main memory; None for no limit.
         folder: folder of the temporary files; None for the system's.
+        give_way: called with the bytes that are missing in main memory; frees as many or more where it can, and returns how many.
 
     Attributes:
         on_disk: bytes of the tensors in files.
     """
 
-    def __init__(self, size: int | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self, size: int | None = None, folder: Path | None = None, give_way: Callable[[float], int] = lambda missing: 0
+    ) -> None:
         self.left: float = math.inf if size is None else size
         self.folder = folder
         self.on_disk = 0
+        self._give_way = give_way
 
     def takes(self, size: int) -> bool:
         """Whether so many bytes still fit into main memory; if so, they are taken."""
+        if size > self.left:
+            self.left += self._give_way(size - self.left)
         if size > self.left:
             return False
         self.left -= size
@@ -44,6 +50,14 @@ class Room:
         """
         size = math.prod(shape) * dtype.itemsize
         return torch.zeros(tuple(shape), dtype=dtype) if self.takes(size) else self.mapped(shape, dtype)
+
+    def copied(self, tensor: Tensor) -> Tensor:
+        """A copy in main memory, or in a file if that has no room left.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        return self.zeros(tensor.shape, tensor.dtype).copy_(tensor)
 
     def mapped(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor of zeros in a temporary file that is deleted when the tensor is freed: on Windows, when the next one is made.
@@ -69,6 +83,22 @@ class Room:
             os.close(descriptor)
             _undeleted.add(Path(name))  # not before, because another thread may be deleting
             _delete_what_is_free()
+
+
+def in_memory(tensors: Iterable[Tensor]) -> int:
+    """Bytes of main memory that tensors take, those in files none."""
+    return sum(memory.nbytes() for memory in _memories(tensors) if memory.filename is None)
+
+
+def in_all(tensors: Iterable[Tensor]) -> int:
+    """Bytes that tensors take, in main memory and in files."""
+    return sum(memory.nbytes() for memory in _memories(tensors))
+
+
+def _memories(tensors: Iterable[Tensor]) -> Iterable[torch.UntypedStorage]:
+    """What tensors lie in; what several share once, and the whole of what they are a part of."""
+    memories = (tensor.untyped_storage() for tensor in tensors)
+    return {memory.data_ptr(): memory for memory in memories}.values()
 
 
 # Files of this process that Windows did not delete, because they were mapped; ComfyUI empties its temporary folder at startup.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .gradients import GUIDED_QUANTITIES
-from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, TRUTH, Kind, listed, named, shown
+from .kinds import COUNT, NUMBER, SEED, SIMPLE, TEXT, TRUTH, Kind, either, listed, named, shown
 from .plain_numbers import canonical
 
 
@@ -35,6 +35,9 @@ class Setting:
 
 
 GUIDED = "guided_quantity"
+GUIDED_BY = "guided_by"
+# Settings of every run that also determine what guidance does.
+_PROBING = ("samples", "estimator", "score_source", "window")
 
 SETTINGS = (
     Setting("model", "class of the model and a digest of its weights", TEXT),
@@ -68,6 +71,13 @@ SETTINGS = (
     Setting("mask_scope", "what the percentile is taken over", TEXT, compared=False, guides=True),
     Setting("mask_side", "side of the percentile that is guided", TEXT, compared=False, guides=True),
     Setting("control", "control arm of an experiment", TEXT, compared=False, guides=True),
+    Setting(
+        GUIDED_BY,
+        "settings of guidance by other nodes",
+        listed(named(either(SIMPLE, listed(NUMBER)))),
+        compared=False,
+        fraction=True,
+    ),
     Setting("seed", "seed of the noise and the probes", SEED, compared=False),
     Setting("prompt", "digest of the encoded prompts", TEXT, compared=False),
     Setting("quantity", "default quantity", TEXT, compared=False),
@@ -101,10 +111,17 @@ def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_guidance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine what guidance did to the image; none if guidance was off."""
+    """The settings that determine what guidance did to the image, by this run and by others; none if guidance was off."""
+    others = {GUIDED_BY: _canonical(GUIDED_BY, settings[GUIDED_BY])} if settings.get(GUIDED_BY) else {}
     if not settings.get("strength"):
-        return {}
-    return {name: _canonical(name, settings.get(name)) for name in GUIDANCE} | {GUIDED: guided_quantity(settings)}
+        return others
+    own = {name: _canonical(name, settings.get(name)) for name in GUIDANCE} | {GUIDED: guided_quantity(settings)}
+    return own | others
+
+
+def guiding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that determine how it guides."""
+    return {name: settings[name] for name in (*_PROBING, *GUIDANCE)}
 
 
 def _canonical(name: str, value: Any) -> Any:

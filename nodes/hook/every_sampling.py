@@ -10,10 +10,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.options import RunSettings
+from ...uncertainty.room import Room
 from ...uncertainty.thresholds import Thresholds
 from .described_sampling import describe
-from .packing import first_part
+from .packing import all_parts
 from .probe_options import KEY
 from .recording import Measured, Recording
 from .sampling_hook import UncertaintyRun
@@ -78,7 +80,7 @@ def record_every_sampling(model: ModelPatcher, settings: RunSettings, recording:
     def recorded(sampling: Sampling) -> Iterator[None]:
         started = None
         with _without_stopping():
-            started = _start(sampling, settings)
+            started = _start(sampling, settings, recording.room())
         yield
         with _without_stopping():
             measured = Measured(None, NOT_STARTED, None) if started is None else _result(sampling, *started)
@@ -96,21 +98,22 @@ def _without_stopping() -> Iterator[None]:
         log.exception("recording uncertainty failed; the image is not affected.")
 
 
-def _start(sampling: Sampling, settings: RunSettings) -> "tuple[_Watching, Tensor]":
-    """A run that watches the sampling, which is about to begin, and the latent that it begins with."""
+def _start(sampling: Sampling, settings: RunSettings, room: Room) -> "tuple[_Watching, list[Tensor]]":
+    """A run that watches the sampling, which is about to begin, and the latents that it begins with, in its room."""
     described = describe(sampling.guider, sampling.sampler, sampling.sigmas)
-    run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described)
-    latent = first_part(sampling.latent_image, sampling.latent_shapes).detach().to("cpu", copy=True)
+    run = _Watching(replace(settings, seed=sampling.seed), range(sampling.images), described, room=room)
+    latents = [room.copied(part.detach()) for part in all_parts(sampling.latent_image, sampling.latent_shapes)]
     sampling.observe(run)
-    return run, latent
+    return run, latents
 
 
-def _result(sampling: Sampling, run: "_Watching", latent: Tensor) -> Measured:
+def _result(sampling: Sampling, run: "_Watching", latents: Sequence[Tensor]) -> Measured:
     """What a run found, when the sampling is over."""
     sampling.check_reached(run)
-    if run.has_map:
-        return Measured(run.uncertainty_map(), "", latent)
-    return Measured(None, run.why_no_map(run.described["sampler"]), latent)
+    found = run.kept_map()
+    failure = "" if found else run.why_no_map(run.described["sampler"])
+    measured = Measured(found, failure, None)
+    return replace(measured, latent=latents[measured.part])
 
 
 class _Watching(UncertaintyRun):
@@ -123,6 +126,24 @@ class _Watching(UncertaintyRun):
             self.failure = str(error)
         except Exception as error:
             self._lose_map(error)
+
+    def kept_map(self) -> UncertaintyMap | None:
+        """Its map, all of it within its room; None if there is none."""
+        try:
+            return _within(self.room, self.uncertainty_map()) if self.has_map else None
+        except OSError as error:  # the disk is full
+            self._lose_map(error)
+            return None
+
+
+def _within(room: Room, found: UncertaintyMap) -> UncertaintyMap:
+    """A map of which the maps of single steps are in a room, with all else in it as well."""
+    return replace(
+        found,
+        mask=None if found.mask is None else room.copied(found.mask),
+        of_run={name: room.copied(values) for name, values in found.of_run.items()},
+        other_parts=tuple(_within(room, other) for other in found.other_parts),
+    )
 
 
 def _around_every_sampling(model: ModelPatcher, around: Callable[[Sampling], AbstractContextManager[None]]) -> ModelPatcher:

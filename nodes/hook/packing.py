@@ -17,9 +17,9 @@ def parts_of(guider: Any, shape: Sequence[int]) -> Parts:
     return Parts(shapes) if shapes else plain(shape[1:])
 
 
-def first_part(latents: Tensor, shapes: Sequence[Sequence[int]]) -> Tensor:
-    """The first part, (B, C, *spatial), of latents with parts of these shapes with the batch; plain ones as they are."""
-    return latents if len(shapes) < 2 else Parts(_without_batch(shapes)).split(latents)[0]
+def all_parts(latents: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The parts, (B, C, *spatial), of latents with parts of these shapes with the batch; plain ones are their only part."""
+    return [latents] if len(shapes) < 2 else Parts(_without_batch(shapes)).split(latents)
 
 
 def packed_shapes(guider: Any) -> tuple[tuple[int, ...], ...]:

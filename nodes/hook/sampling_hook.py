@@ -13,11 +13,9 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
@@ -31,15 +29,18 @@ from ...uncertainty.parts import plain
 from ...uncertainty.quantities import DEFAULT_QUANTITY
 from ...uncertainty.recorder import Recorder
 from ...uncertainty.room import Room
+from ...uncertainty.settings import guiding
 from ...uncertainty.thresholds import Thresholds
 from . import attached, baselines
 from .call_maker import CallMaker
 from .guided_step import RunGuidance
 from .live_preview import with_map
+from .map_room import room_for
 from .measurement import measure
 from .model_call import Call
 from .model_identity import model_digest, prompt_digest
 from .moment import Moment
+from .other_runs import attached_runs, say_if_measured_again
 from .packing import parts_of
 from .probe_options import KEY, with_predictions, without_state
 from .run_maps import RunMaps
@@ -61,6 +62,7 @@ class UncertaintyRun:
         described: more settings that the node stores with the map.
         thresholds: per-step thresholds to use instead of the percentile.
         records: whether to record maps; otherwise the run only guides.
+        room: where maps are kept; None for as much room as the options allow.
     """
 
     def __init__(
@@ -71,13 +73,15 @@ class UncertaintyRun:
         thresholds: Thresholds | None = None,
         *,
         records: bool = True,
+        room: Room | None = None,
     ) -> None:
         self.settings = settings
         self.images = tuple(images)
         self.described = described
         self.thresholds = thresholds
         self.records = records
-        self.room = Room()
+        self.given_room = room
+        self.room = room or Room()
         self.maps = RunMaps(plain(()), 0, [Recorder(settings.options.keep_maps, 0)])
         self.call_of = CallMaker(settings, self.images)
         self.calls: Counter[int] = Counter()
@@ -91,6 +95,7 @@ class UncertaintyRun:
         self.model = ""
         self.prompt = ""
         self.guidance = RunGuidance(settings, thresholds)
+        self.guided_by: list[UncertaintyRun] = []
         self.shown: Tensor | None = None
         self.baselines = baselines.baselines_of(settings)
 
@@ -158,6 +163,7 @@ class UncertaintyRun:
             **({"prompted_by": "guided"} if self.call_of.unprompted else {}),
             "control": options.control,
             **({"summed_steps": self.maps.steps} if options.keep_maps == "sum" else {}),
+            **({"guided_by": [guiding(run._all_settings()) for run in self.guided_by]} if self.guided_by else {}),
             "seed": self.settings.seed,
             "prompt": self.prompt,
             "model": self.model,
@@ -239,6 +245,7 @@ class UncertaintyRun:
         self.kept.clear()
         self.family = type(guider.inner_model.model_sampling).__bases__[-1].__name__
         self.window_steps = self.settings.window.steps(self.steps.total)
+        self._look_at_runs(attached_runs(extra_args["model_options"]))
         self._prepare(guider, sigmas, noise, denoise_mask)
         self._look_around(guider, extra_args["model_options"])
         if self.settings.options.live_preview:
@@ -254,6 +261,13 @@ class UncertaintyRun:
                 callback(step, *args, **kwargs)
 
         return called
+
+    def _look_at_runs(self, runs: "Sequence[UncertaintyRun]") -> None:
+        """Note which others of these runs guide what this one measures; the first says in the log if several measure it."""
+        if self.records:
+            self.guided_by = [run for run in runs if run is not self and run.settings.strength != 0]
+        if runs[:1] == [self]:
+            say_if_measured_again(runs, self.steps.total)
 
     def _look_around(self, guider: Any, model_options: dict) -> None:
         """Decide when to probe, and name in the log what else is attached to the model and could notice probes."""
@@ -273,7 +287,7 @@ class UncertaintyRun:
     def _prepare(self, guider: Any, sigmas: Tensor, noise: Tensor, denoise_mask: Tensor | None) -> None:
         """Look at what is sampled; raise ValueError if it cannot be measured or guided."""
         options = self.settings.options
-        self.room = Room(options.memory, Path(folder_paths.get_temp_directory()) / KEY)
+        self.room = self.given_room or room_for(options)
         parts = parts_of(guider, noise.shape)
         recorders = [Recorder(options.keep_maps, len(self.window_steps), self.room) for _ in parts.shapes]
         mask = None if denoise_mask is None else denoise_mask[:, :1].float().cpu()

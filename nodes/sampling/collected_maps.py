@@ -83,7 +83,7 @@ class UncertaintyCollect(io.ComfyNode):
     def execute(cls, recording: list[Recording], after: list[Any], whole: Sequence[dict] = ()) -> io.NodeOutput:
         for each in recording:
             node_inputs.check_types(recording=each)
-        wholes = [packed_latents.parts(latent["samples"])[0].cpu() for latent in whole]
+        wholes = [[part.cpu() for part in packed_latents.parts(latent["samples"])] for latent in whole]
         found = [each for one in recording for each in named(one, wholes)]
         report = "\n".join(f"{name}: {_told(sampling)}" for name, sampling in found) or NOTHING
         measured = [(name, sampling.map) for name, sampling in found if sampling.map is not None]

@@ -51,5 +51,5 @@ class UncertaintyRecord(io.ComfyNode):
         node_inputs.check_types(options=options)
         window = Window(window_start, window_end)
         settings = RunSettings(samples, 0.0, PERCENTILE, window, seed=0, options=options or Options())
-        recording = Recording()
+        recording = Recording(settings.options)
         return io.NodeOutput(record_every_sampling(model, settings, recording), recording)

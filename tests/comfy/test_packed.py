@@ -349,7 +349,29 @@ def test_a_recorded_sampling(
     (node,) = recording.before_running_node()
     maps = [values for part in parts_of(found) for values in (*part.quantities.values(), *part.of_run.values())]
     (measured,) = node.measured
-    assert measured.size == sum(4 * values.numel() for values in (*maps, measured.latent))
+    assert sorted(map(id, measured.tensors)) == sorted(map(id, (*maps, measured.latent)))
+
+
+@pytest.mark.usefixtures("with_mask")
+def test_a_recorded_sampling_of_the_sound_is_named_as_such(
+    name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType]
+) -> None:
+    """A mask keeps the video, so that map and score are those of the sound, and what the sampler was given is too."""
+    shapes = SHAPES[name]
+    window = {key: MEASURING[key] for key in ("samples", "window_start", "window_end")}
+    model, recording = pack("nodes.sampling.recording_patch").UncertaintyRecord.execute(loaded.model, **window).args
+    samples = [torch.randn(batch, *shape) for shape in shapes]
+    masks = [torch.full((batch, 1, *shape[1:]), float(part)) for part, shape in enumerate(shapes)]
+    latent = {"samples": nested(*samples), "noise_mask": nested(*masks)}
+    sampling.plain(loaded, latent_image=latent, model=model)
+    collect = pack("nodes.sampling.collected_maps").UncertaintyCollect.execute
+    (found,), scores, (label,), _ = collect([recording], [None]).args
+    assert found.settings["part"] == 1 and scores == found.part(1).score().value.tolist()
+    assert label == f"sampling, part 1, latent {'×'.join(map(str, reversed(shapes[1][1:])))}"
+    (measured,) = recording.before_running_node()[0].measured
+    assert torch.equal(measured.latent, samples[1])
+    (named,) = collect([recording], [None], whole=[{"samples": nested(*samples)}]).args[2]
+    assert named == (label if len(shapes[1]) > 2 else f"{label}, place not found")  # a sound in one axis has no place
 
 
 def test_a_recorded_sampling_ends_whatever_its_parts_are(
@@ -359,8 +381,8 @@ def test_a_recorded_sampling_ends_whatever_its_parts_are(
     window = {key: MEASURING[key] for key in ("samples", "window_start", "window_end")}
     model, recording = pack("nodes.sampling.recording_patch").UncertaintyRecord.execute(two.model, **window).args
     every_sampling = pack("nodes.hook.every_sampling")
-    first_part = every_sampling.first_part
-    monkeypatch.setattr(every_sampling, "first_part", lambda latents, shapes: first_part(latents[..., 1:], shapes))
+    all_parts = every_sampling.all_parts
+    monkeypatch.setattr(every_sampling, "all_parts", lambda latents, shapes: all_parts(latents[..., 1:], shapes))
     assert equal(sampling.plain(two, model=model), sampling.plain(two))
     report = pack("nodes.sampling.collected_maps").UncertaintyCollect.execute([recording], [None]).args[3]
     assert "no map, because measuring could not begin" in report

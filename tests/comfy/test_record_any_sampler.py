@@ -1,6 +1,7 @@
 """UncertaintyRecord and UncertaintyCollect beside this pack's samplers, in ComfyUI's own samplers."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -161,6 +162,25 @@ def test_a_sampling_without_a_map_is_named_and_the_others_come_out(
     assert report.startswith("sampling, 1 of 2, latent 8×8: no map, because the noise mask is empty")
 
 
+def test_a_disk_that_is_full_at_the_end_costs_only_the_map(
+    loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable, record: Callable, collect: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Nothing but the latent, which is kept first, fits into memory."""
+    loaded = loaded_models["sd15"]
+    room = pack("uncertainty.room").Room
+
+    def full(self: Any, shape: Any, dtype: Any) -> torch.Tensor:
+        raise OSError("maps of 1 MB do not fit on the disk")
+
+    monkeypatch.setattr(room, "mapped", full)
+    monkeypatch.setattr(pack("uncertainty.options").Options, "memory", loaded.latent(2)["samples"].nbytes)
+    model, recording = record(loaded.model, samples=0)
+    assert torch.equal(sampling.plain(loaded, 2, model=model), sampling.plain(loaded, 2))
+    _, _, _, report = collect(recording)
+    assert report == "sampling, latent 8×8: no map, because measuring it failed: maps of 1 MB do not fit on the disk"
+
+
 def test_a_sampling_that_cannot_be_described_is_finished(
     loaded_models: dict[str, Loaded], record: Callable, collect: Callable
 ) -> None:
@@ -215,6 +235,79 @@ def test_nothing_recorded_says_what_to_do(loaded_models: dict[str, Loaded], reco
 def test_another_value_for_a_recording_is_refused(collect: Callable) -> None:
     with pytest.raises(ValueError, match="recording must come from Record Uncertainty, got a str"):
         collect("a text")
+
+
+def test_what_is_measured_twice_is_said_once(
+    loaded_models: dict[str, Loaded], sampling: Sampling, record: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sampler of this pack, or a second Record Uncertainty, with a recorded model."""
+    loaded = loaded_models["sd15"]
+    model, _ = record(loaded.model)
+    calls: list[int] = []
+
+    def said(sample: Callable[..., Any], **given: Any) -> tuple[int, list[str]]:
+        """Number of evaluations of one image with one prompt, and what the log says of it."""
+        caplog.clear()
+        calls.clear()
+        sample(loaded, 1, cfg=1.0, **given)
+        return sum(calls), [entry.getMessage() for entry in caplog.records if "is measured" in entry.getMessage()]
+
+    hook = loaded.model.model.diffusion_model.register_forward_hook(lambda network, given, made: calls.append(len(made)))
+    try:
+        alone, nothing = said(sampling.node)
+        assert nothing == said(sampling.plain, model=model)[1] == said(sampling.node, model=model, samples=0)[1] == []
+        for sample, given in ((sampling.node, model), (sampling.plain, record(model)[0])):
+            both, (told,) = said(sample, model=given)
+            assert told.startswith(f"this sampling is measured 2 times, for which each image costs at least {both - alone} more")
+            assert told.endswith("connect it to the model before Record Uncertainty.")
+    finally:
+        hook.remove()
+
+
+WAYS = ["record after guidance", "guidance after record", "sampler after guidance", "guiding sampler after record"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_map_names_the_guidance_of_another_node(
+    way: str, loaded_models: dict[str, Loaded], sampling: Sampling, pack: Callable, record: Callable, collect: Callable,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Recorded before the guidance begins, so that the map alone does not tell the images apart."""
+    loaded = loaded_models["sd15"]
+    early = {"window_start": 0.0, "window_end": 0.2}
+    strong = MEASURING | {"strength": 5.0, "window_start": 0.5, "percentile": 90.0}
+
+    def sampled(guided: bool) -> Any:
+        guidance = pack("nodes.sampling.guidance_patch").UncertaintyGuidance.execute
+        given = strong | {"strength": 5.0 * guided}
+        model, recording = loaded.model, None
+        if way == "record after guidance":
+            model, recording = record(guidance(model, **given).args[0], **early)
+        elif way == "sampler after guidance":
+            model = guidance(model, **given).args[0]
+        else:
+            model, recording = record(model, **early)
+            model = guidance(model, **given).args[0] if way == "guidance after record" else model
+        if recording is None:
+            return sampling.node(loaded, model=model, **early)[1]
+        if way == "guiding sampler after record":
+            sampling.node(loaded, model=model, **given)
+        else:
+            sampling.plain(loaded, model=model)
+        return collect(recording)[0][0]
+
+    prints, files = pack("uncertainty.storage.fingerprints"), pack("uncertainty.storage.tensor_files")
+    plain, guided = sampled(False), sampled(True)
+    assert "guided_by" not in plain.settings
+    (by,) = guided.settings["guided_by"]
+    assert (by["strength"], by["percentile"], by["window"]) == (5.0, 90.0, [0.5, strong["window_end"]])
+    assert (by["samples"], by["guided_quantity"], by["gradient"]) == (strong["samples"], "score_variance", "exact")
+    assert {name: value for name, value in guided.settings.items() if name != "guided_by"} == dict(plain.settings)
+    assert torch.equal(plain.values, guided.values)
+    assert set(prints.image_digests(plain)).isdisjoint(prints.image_digests(guided))
+    assert prints.fingerprint(plain) == prints.fingerprint(guided)  # scores are compared whatever guides
+    files.save_map(tmp_path / "map.safetensors", guided)
+    assert files.load_map(tmp_path / "map.safetensors").settings["guided_by"] == [by]
 
 
 def test_guidance_before_the_recording_is_measured_and_stays_as_it_is(

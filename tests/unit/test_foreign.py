@@ -285,6 +285,7 @@ BAD_SETTINGS = {
     "evaluations": [[], {"a": "b"}, 3],
     "sampler_options": [[], {"a": []}],
     "strength": ["1", None],
+    "guided_by": [{}, ["a"], [{"strength": {}}], [{"window": ["a"]}]],
     "prompt": [3, {"a": 1}],
     "pack_version": [1, []],
 }

@@ -12,7 +12,7 @@ from small_disk import mounted, needs_mount
 from uncertainty.maps import UncertaintyMap
 from uncertainty.quantities import PROBED
 from uncertainty.recorder import KEEP, Recorder
-from uncertainty.room import Room
+from uncertainty.room import Room, in_all, in_memory
 
 STEPS, SHAPE = 3, (2, 4, 5, 6)
 
@@ -57,6 +57,23 @@ def test_main_memory_is_taken_up_to_the_bound(tmp_path: Path) -> None:
     ample = recorded("every_step")
     assert all(torch.equal(found.quantities[name], ample.quantities[name]) for name in PROBED)
     assert not any(in_file(ample.quantities[name]) for name in PROBED)
+
+
+def test_what_lies_in_one_memory_counts_once_and_as_a_whole(tmp_path: Path) -> None:
+    whole, filed = torch.zeros(10), Room(0, tmp_path).copied(torch.arange(3.0))
+    assert filed.tolist() == [0, 1, 2] and in_file(filed)
+    assert in_memory([whole[:2], whole[5:], filed]) == 40
+    assert in_all([whole[:2], whole[5:], filed]) == 52
+
+
+@pytest.mark.parametrize(("given", "stays"), [(8, True), (12, True), (0, False)])
+def test_what_is_needed_less_gives_way_to_what_does_not_fit(given: int, stays: bool, tmp_path: Path) -> None:
+    asked: list[float] = []
+    room = Room(20, tmp_path, lambda missing: asked.append(missing) or given)
+    room.zeros((4,))
+    assert asked == []
+    assert in_file(room.zeros((3,))) != stays and asked == [8]
+    assert room.left == (20 - 16 + given - 12 if stays else 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
