@@ -35,12 +35,19 @@ def test_a_hostile_ledger_and_prompt(browser: Browser, tmp_path: Path) -> None:
         front_end.run()
         expect(tab.status).to_have_text(f"{BATCH + 2} images")
         assert len([name for name in tab.names() if name.startswith("<img src=x")]) == 2
-        tab.panel.locator("img").nth(0).hover()
+        tab.cards.first.hover()
+        expect(tab.cards.first.locator("img")).to_have_count(2)  # and its heatmap
         tab.cards.first.dblclick()
-        front_end.page.wait_for_timeout(1500)
+        culling = front_end.page.get_by_role("dialog", name="Recorded images")
+        expect(culling).to_contain_text(HOSTILE)  # the prompt
+        front_end.page.keyboard.press("End")
+        expect(culling.get_by_role("status")).to_contain_text(f"{HOSTILE}_")  # the name of a file
+        assert_nothing_ran(front_end)
         front_end.page.keyboard.press("Escape")
+        expect(culling).to_have_count(0)
         tab.panel.get_by_text("Filters", exact=True).click()
-        front_end.page.wait_for_timeout(1000)
+        expect(tab.panel.get_by_label("Made with").locator("option", has_text=HOSTILE)).to_have_count(1)
+        expect(tab.panel.get_by_label("Made with")).to_be_visible()
         front_end.photograph("hostile-text", tab.panel)
         assert_nothing_ran(front_end)
 

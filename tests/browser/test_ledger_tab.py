@@ -17,6 +17,16 @@ from uncertainty.storage.ledger import Ledger
 from xmp import rating
 
 BATCH = 6
+# Notes the address of each answer of the server, when the page has done with its JSON what it does at once.
+WATCH_ANSWERS = """() => {
+    const { json } = Response.prototype;
+    window.answered = [];
+    Response.prototype.json = function () {
+        const found = json.call(this);
+        found.finally(() => setTimeout(() => window.answered.push(this.url)));
+        return found;
+    };
+}"""
 STEPS = 5  # used by no other test, to distinguish these images from others on the same server
 
 
@@ -174,18 +184,26 @@ def test_images_are_listed_looked_at_and_culled(each_front_end: FrontEnd) -> Non
     expect(tab.grid).to_be_focused()
     tab.press("Close this message")
 
-    # A list that was read before a verdict does not take it back.
+    # A list that was read before a verdict does not take it back, even if it arrives before the server knows the verdict.
     late: list[tuple[Route, APIResponse]] = []
+    verdict: list[Route] = []
     page.route("**/uncertainty/ledger?*", lambda route: late.append((route, route.fetch())), times=1)
     page.evaluate("() => window.app.api.dispatchCustomEvent('execution_success', { prompt_id: 'none' })")
     each_front_end.until(lambda: late)
+    page.route("**/uncertainty/ledger/judge", lambda route: verdict.append(route))
     tab.cards.nth(2).click()
     page.keyboard.press("2")
     expect(tab.cards.nth(2)).to_contain_text("★★")
+    each_front_end.until(lambda: verdict)
+    page.evaluate(WATCH_ANSWERS)
     route, answer = late[0]
     route.fulfill(response=answer)
-    page.wait_for_timeout(500)
-    expect(tab.cards.nth(2)).to_contain_text("★★")
+    page.wait_for_function("() => window.answered.some((url) => url.includes('/uncertainty/ledger?'))")
+    assert "★★" in tab.cards.nth(2).inner_text()
+    verdict[0].continue_()
+    page.unroute("**/uncertainty/ledger/judge")
+    page.wait_for_function("() => window.answered.filter((url) => url.includes('/uncertainty/ledger?')).length === 2")
+    assert "★★" in tab.cards.nth(2).inner_text()
     page.keyboard.press("0")
     expect(tab.cards.nth(2)).not_to_contain_text("★")
 
@@ -339,12 +357,13 @@ def test_many_rows_stay_few_cards_and_places_are_kept(browser: Browser, tmp_path
             ledger.record(made(500, seed=run), [f"{run}/{i}.png" for i in range(500)], now=1e9 + run)
         tab.queue(1)
         expect(tab.status).to_have_text(f"{2000 + BATCH:,} images")
-        for _ in range(30):
+
+        def scrolled_beyond_the_first_page() -> bool:
             tab.grid.evaluate("(grid) => grid.scrollBy(0, grid.clientHeight)")
-            page.wait_for_timeout(60)
             assert tab.cards.count() < 60
-        reached = int(tab.cards.last.get_attribute("aria-posinset") or 0)
-        assert reached > 120  # beyond the first page of rows
+            return int(tab.cards.last.get_attribute("aria-posinset") or 0) > 120
+
+        front_end.until(scrolled_beyond_the_first_page)
 
         # New images arrive at the top: the cards in view keep their place and the selection stays.
         tab.cards.nth(6).click()

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 NODE = "UncertaintyKSampler"
 FIELD = "window_start"  # its tooltip has the most unusual characters
+# A point on a field of the only node; null until the canvas renderer has drawn and so placed it.
+PLACE = """(field) => {
+    const { graph, canvas } = window.app;
+    const [node] = graph.nodes;
+    const place = node.widgets.find((each) => each.name === field).last_y;
+    const { left, top } = canvas.canvas.getBoundingClientRect();
+    return place ? [left + node.pos[0] + 60, top + node.pos[1] + place + 10] : null;
+}"""
 
 # The front-end of 0.3.75 drops the texts of packs in languages that it has itself (ComfyUI_frontend, pull request 7214).
 # Newer ones offer only their own languages, without German.
@@ -51,8 +59,8 @@ def test_nodes_fields_tooltips_and_settings_are_translated(each_front_end: "Fron
             if "name" in told:
                 assert shown[name]["outputs"][int(index)][1] == told["name"], (name, index)
 
-    x, y = page.evaluate(
-        """async ([type, field]) => {
+    page.evaluate(
+        """(type) => {
             const { graph, canvas } = window.app;
             graph.clear();
             const node = LiteGraph.createNode(type);
@@ -61,17 +69,14 @@ def test_nodes_fields_tooltips_and_settings_are_translated(each_front_end: "Fron
             node.toggleAdvanced(); // the field is folded away
             canvas.ds.reset();
             canvas.setDirty(true, true);
-            await new Promise((resolve) => setTimeout(resolve, 500));
-            const widget = node.widgets.find((each) => each.name === field);
-            const { left, top } = canvas.canvas.getBoundingClientRect();
-            return [left + node.pos[0] + 60, top + node.pos[1] + (widget.last_y ?? 0) + 10];
         }""",
-        [NODE, FIELD],
+        NODE,
     )
     told = texts[NODE]["inputs"][FIELD]
     if vue:
         page.locator("[data-node-id]").get_by_text(told["name"], exact=True).hover()
     else:
+        x, y = page.wait_for_function(PLACE, arg=FIELD).json_value()
         page.mouse.move(x, y)
         page.mouse.move(x + 2, y)
     page.get_by_text(told["tooltip"], exact=True).first.wait_for()

@@ -412,8 +412,10 @@ def test_results_of_another_workflow_stay_there(viewer: Viewer) -> None:
     before = viewer.memory()["results"]
     viewer.queue_and_leave(6, "Comfy.DuplicateWorkflow")
     page.wait_for_function("() => window.app.extensionManager.workflow.openWorkflows.length > 1")
+    viewer.node.on("(node) => node.onExecuted = ((before) => (output) => before((window.given = output)))(node.onExecuted)")
     page.evaluate("async () => { await window.execution_success; }")
-    page.wait_for_timeout(500)
+    given = page.evaluate("() => window.given.uncertainty_view")  # by ComfyUI, to the copy
+    assert given and given != [file["filename"] for file in before]
     assert viewer.memory()["results"] == before
     viewer.front_end.command("Workspace.PreviousOpenedWorkflow")
     viewer.until(lambda: viewer.memory()["results"] != before)

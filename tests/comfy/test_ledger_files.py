@@ -469,15 +469,12 @@ def test_asking_writes_nothing_and_waits_for_nobody(comfy: Comfy, tmp_path: Path
     assert comfy.rows() == [] and not path.parent.exists()
     comfy.save(1)
     import sqlite3
-    import time
 
     with sqlite3.connect(path, isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE images SET seed = 7")
-        start = time.monotonic()
-        (row,) = comfy.rows()
+        (row,) = comfy.rows()  # which would fail, did it wait: the writer does not end
         assert row["seed"] == "1" and comfy.heatmap(row["id"]) == 200
-        assert time.monotonic() - start < 5  # less than the patience of a writer
         writer.execute("ROLLBACK")
 
 

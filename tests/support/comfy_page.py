@@ -30,7 +30,6 @@ BARS = 260  # height in pixels of the bars above and below the canvas
 # The front-end looks up every node on its makers' server.
 LOOKUPS = "api.comfy.org"
 NOWHERE = "about:blank"
-STUCK_SECONDS = 120  # nothing is loaded that long, on any machine: the page needs no server that computes
 LIMIT_MILLISECONDS = 1000 * patience.LIMIT_SECONDS
 # Resolves when the view of the canvas has stayed the same for three frames.
 STILL = """() => new Promise((resolve) => {
@@ -187,15 +186,15 @@ class FrontEnd:
         """Wait until a JavaScript function returns null instead of what is missing.
 
         Raises:
-            AssertionError: the same thing has been missing for ``STUCK_SECONDS``; ``test-results`` has a screenshot of that name.
+            AssertionError: the same thing has been missing for ``LIMIT_SECONDS``; ``test-results`` has a screenshot of that name.
         """
         found, since = None, time.monotonic()
         while (now := self.page.evaluate(missing, argument)) is not None:
             if now != found:
                 found, since = now, time.monotonic()
-            if time.monotonic() - since > STUCK_SECONDS:
+            if time.monotonic() - since > patience.LIMIT_SECONDS:
                 self.photograph(name)
-                raise AssertionError(f"{name}: the page has been the same for {STUCK_SECONDS} s and lacks {now}")
+                raise AssertionError(f"{name}: the page has been the same for {patience.LIMIT_SECONDS} s and lacks {now}")
             self.page.wait_for_timeout(100)
 
     def fix_seeds(self) -> None:

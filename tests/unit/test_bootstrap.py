@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from dev import bootstrap, server
 from dev.bootstrap import BUNDLED, DEV, LAYERS, ROOT, SetupError, comfyui
+from patience import until
 
 
 @pytest.fixture
@@ -52,15 +51,6 @@ def steps(layer: str) -> list[str]:
     """What set-up would do now: the first word of each step, and the name of a layer."""
     words = [text.split() for text, _ in bootstrap.missing_steps(layer)]
     return [" ".join([first, *(word for word in rest if word in LAYERS)]) for first, *rest in words]
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
-    """Wait for something that must happen, unless the process that does it has ended."""
-    end = time.monotonic() + 600
-    while not condition():
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None, "the process ended"
-        time.sleep(0.05)
 
 
 def has_ended(process_id: int) -> bool:
@@ -223,7 +213,7 @@ def test_killed_setup_keeps_its_lock_until_pip_ends(tmp_path: Path) -> None:
         bootstrap.set_up("demo")
     """
     setup = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT)
-    wait_until((tmp_path / "pip").exists, setup)
+    until((tmp_path / "pip").exists, alive=lambda: setup.poll() is None)
     setup.kill()
     setup.wait()
     pip = int((tmp_path / "pip").read_text())
@@ -362,8 +352,8 @@ def test_server_ends_with_a_killed_parent(tmp_path: Path, monkeypatch: pytest.Mo
     script = "import sys, pathlib; from dev.server import ComfyServer; base = pathlib.Path(sys.argv[1]); "
     script += "ComfyServer(base=base, log=base.parent / 'server.log').__enter__()"
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "base")], cwd=ROOT)
-    wait_until((fake / "started").exists, parent)
+    until((fake / "started").exists, alive=lambda: parent.poll() is None)
     parent.kill()
     parent.wait()
     started = [int(process_id) for process_id in (fake / "started").read_text().split()]
-    wait_until(lambda: all(has_ended(process_id) for process_id in started))
+    until(lambda: all(has_ended(process_id) for process_id in started))

@@ -1,11 +1,13 @@
 """What a batch needs of memory does not grow with its images: planning, resuming and ranking."""
 
+import multiprocessing
 import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from test_rows import plan, row
 
@@ -16,7 +18,8 @@ from uncertainty_runs.ranked_images import Ranking
 from uncertainty_runs.rows import ROWS_AT_ONCE
 from uncertainty_runs.run_folder import BatchFolder, image_of
 
-FEW, MANY = 2 * ROWS_AT_ONCE, 4 * ROWS_AT_ONCE
+FEW, MANY = 4 * ROWS_AT_ONCE, 8 * ROWS_AT_ONCE
+STATUS = Path("/proc/self/status")
 
 
 def kilobytes(work: Callable[[], object]) -> float:
@@ -36,6 +39,37 @@ def test_planning() -> None:
     assert kilobytes(lambda: look(4000)) < kilobytes(lambda: look(1000)) + 40
 
 
+def arrow_kilobytes(work: Callable[[], object]) -> float:
+    """The most that Arrow holds at once while something works."""
+    before = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counted)
+    try:
+        work()
+    finally:
+        pa.set_memory_pool(before)
+    return (counted.max_memory() or 0) / 1024
+
+
+def process_kilobytes(work: Callable[..., object], *given: object) -> int:
+    """How much the peak of a new process grows while it works, with what libraries such as SQLite hold."""
+    if not STATUS.exists():
+        pytest.skip("only Linux tells the peak of a process")
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        return process.apply(_grown, (work, *given))
+
+
+def _grown(work: Callable[..., object], *given: object) -> int:
+    before = _peak()
+    work(*given)
+    return _peak() - before
+
+
+def _peak() -> int:
+    (line,) = (line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1])
+
+
 def rank(count: int) -> None:
     with closing(Ranking(Rule(), "denoised_variance", across_prompts=True)) as ranking:
         for number in range(count):
@@ -51,19 +85,31 @@ def test_ranking() -> None:
     assert kilobytes(lambda: rank(4000)) < kilobytes(lambda: rank(1000)) + 40
 
 
-def test_resuming(tmp_path: Path) -> None:
-    """Besides a byte for each job."""
+def test_ranking_in_the_database() -> None:
+    """From where SQLite's caches are full."""
+    assert process_kilobytes(rank, 64_000) < process_kilobytes(rank, 16_000) + 4000
 
-    def resume(folder: BatchFolder) -> None:
-        assert sum(1 for _ in folder.missing()) == len(folder.jobs) - 1  # there are no files
 
-    folders = []
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Folders of batches with few and many rows, without all files but two, by the number of jobs."""
+    made = {}
     for count in (FEW, MANY):
-        folders.append(BatchFolder(tmp_path / str(count), plan(count)))
-        folders[-1].rows.add([row(0, place, folder=folders[-1].path) for place in range(2)])
-        for first in range(0, count, ROWS_AT_ONCE):
-            folders[-1].rows.add([row(0, folder=None) for _ in range(first, first + ROWS_AT_ONCE)])
-    few, many = (kilobytes(lambda folder=folder: resume(folder)) for folder in folders)
+        folder = BatchFolder(tmp_path_factory.mktemp("batch"), plan(count))
+        folder.rows.add([row(0, place, folder=folder.path) for place in range(2)])
+        for _ in range(0, count, ROWS_AT_ONCE):
+            folder.rows.add([row(0, folder=None)] * ROWS_AT_ONCE)
+        made[count] = folder.path
+    return made
+
+
+def resume(path: Path, count: int) -> None:
+    assert sum(1 for _ in BatchFolder(path, plan(count)).missing()) == count - 1
+
+
+def test_resuming(folders: dict[int, Path]) -> None:
+    """Besides a byte for each job."""
+    few, many = (kilobytes(lambda count=count: resume(folders[count], count)) for count in (FEW, MANY))
     assert many < few + (MANY - FEW) / 1024 + 100
 
 
@@ -82,3 +128,13 @@ def test_no_name_of_a_file_is_interned(tmp_path: Path, monkeypatch: pytest.Monke
         add_images(ranking, tmp_path)
         assert ranking.count == 2
     assert not [name for name in interned if name.endswith(".png")]
+
+
+def test_resuming_in_arrow(folders: dict[int, Path]) -> None:
+    few, many = (arrow_kilobytes(lambda count=count: resume(folders[count], count)) for count in (FEW, MANY))
+    assert 0 < many < few + 100
+
+
+def test_resuming_in_the_process(folders: dict[int, Path]) -> None:
+    few, many = (process_kilobytes(resume, folders[count], count) for count in (FEW, MANY))
+    assert 0 < many < few + 2000

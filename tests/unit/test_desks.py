@@ -382,4 +382,4 @@ def test_patience_ends(windows: Desk, impatient: None) -> None:
     began = time.monotonic()
     with windows.viewing(path), pytest.raises(PermissionError, match=OPEN):
         in_use.when_free(path.unlink, path)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.2

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from patience import LIMIT_SECONDS
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs.drawn_files import Drawn, NotKept
+from uncertainty_runs.engines import one_by_one
 from uncertainty_runs.engines.one_by_one import WAITING, OneByOne
 from uncertainty_runs.engines.shared_folder import MarkedFolder, marked
 from uncertainty_runs.engines.worker import Worker
@@ -93,17 +96,17 @@ def test_files_are_made_while_the_next_job_is_sampled(tmp_path: Path) -> None:
     assert numbers(OneByOne(renderer).draw_all(JOBS, tmp_path)) == list(range(len(JOBS)))
 
 
-def test_no_more_than_a_few_finished_jobs_wait(tmp_path: Path) -> None:
-    renderer, written, sampled = Renderer(), threading.Event(), list[int]()
-    renderer.sampling, renderer.encoding = sampled.append, lambda number: waits_for(written)
-    found = list[int]()
-    drawing = threading.Thread(target=lambda: found.extend(numbers(OneByOne(renderer).draw_all(JOBS, tmp_path))))
-    drawing.start()
-    drawing.join(0.5)  # time enough to sample all of them, were there no limit
-    assert len(sampled) <= WAITING + 1 < len(JOBS)
-    written.set()
-    drawing.join(LIMIT_SECONDS)
-    assert found == list(range(len(JOBS)))
+def later(work: Callable[..., object], *given: object) -> SimpleNamespace:
+    """A future that does its work only when somebody waits for the result."""
+    return SimpleNamespace(done=lambda: False, result=lambda: work(*given))
+
+
+def test_no_more_than_a_few_finished_jobs_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_by_one, "ThreadPoolExecutor", lambda *about: nullcontext(SimpleNamespace(submit=later)))
+    renderer, sampled, waiting = Renderer(), list[int](), list[int]()
+    renderer.sampling, renderer.encoding = sampled.append, lambda number: waiting.append(len(sampled) - number)
+    assert numbers(OneByOne(renderer).draw_all(JOBS, tmp_path)) == list(range(len(JOBS)))
+    assert max(waiting) == WAITING + 1 < len(JOBS)
 
 
 def test_an_error_of_the_writer_names_its_job_and_keeps_the_jobs_before(tmp_path: Path) -> None:
