@@ -10,8 +10,8 @@ from .engine_options import add_engine, describing, engines, stopping
 from .node_info import Describe
 from .plan import Plan, jobs_for, read_prompts
 from .rows import Rows, check_library
-from .run_folder import ROWS
-from .terminal import printable_lines, say
+from .run_folder import ROWS, without_scores
+from .terminal import printable_lines, say, warn
 from .workflow import Workflow
 
 HELP = """\
@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
             sys.exit(printable_lines(f"stopped. Finished images are kept. To resume:\n  {again}"))
     count = sum(len(table) for table in Rows(arguments.output / ROWS).batches(["number"]))
     say(f"{count} images in {arguments.output}")
+    if lost := without_scores(arguments.output):
+        warn(lost)
     say(copyable([*started(), "rank", str(arguments.output), "--keep", "1"]))
 
 

@@ -121,4 +121,4 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
             run.attach(model), add_noise, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, start, end,
             return_with_leftover_noise,
         )  # fmt: skip
-        return io.NodeOutput(latent, *measuring_inputs.results(run, sampler_name))
+        return measuring_inputs.results(run, sampler_name, latent)
