@@ -9,7 +9,7 @@ from .graph import Graph, WorkflowError, changed, is_link, nearest, upstream
 from .graph_file import read_graph
 from .job_inputs import Finder, JobInputs
 from .node_info import Describe
-from .samplers import decoded_sampler, is_stage, measuring
+from .samplers import decoded_sampler, is_stage, measuring, without_recorders
 
 __all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
 
@@ -186,7 +186,7 @@ class Workflow:
             added[MAP] = {"class_type": "UncertaintyMapSave", "inputs": kept}
         graph = self.graph | added
         needed = upstream(graph, added)
-        return {number: node for number, node in graph.items() if number in needed}
+        return without_recorders({number: node for number, node in graph.items() if number in needed}, self.describe)
 
     def _with_extra_scores(self, number: str) -> list[Any]:
         """Where the map of a node comes out with all scores that are added to it."""

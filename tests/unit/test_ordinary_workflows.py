@@ -243,3 +243,37 @@ def test_the_command_plans_the_number_of_images(tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(json.dumps(graph), encoding="utf-8")
     line = ["batch", "--workflow", str(tmp_path / "w.json"), "--output", str(tmp_path), "--count", "5", "--batch", "1"]
     assert len(planned(parser().parse_args(line), describe)) == 5
+
+
+MEASURING = {"samples": 5, "window_start": 0.3, "window_end": 0.32}
+RECORDED = changed(
+    TWO,
+    nr=node("UncertaintyRecord", model=["1", 0], **MEASURING),
+    nagain=node("UncertaintyRecord", model=["r", 0], **MEASURING),
+    n5={"model": ["again", 0]},
+    nlast={"model": ["again", 0]},
+    ncollect=node("UncertaintyCollect", recording=["again", 1], after=["last", 0]),
+)
+
+
+def test_a_recorded_model_is_not_measured_twice() -> None:
+    graph = job(RECORDED).graph
+    assert not [number for number, node in graph.items() if node["class_type"] in ("UncertaintyRecord", "UncertaintyCollect")]
+    assert graph == job(TWO).graph  # the earlier sampler is not measured either
+
+
+def test_a_recording_that_the_images_depend_on_is_kept() -> None:
+    masked = changed(
+        RECORDED,
+        nfirst=node("UncertaintyCollect", recording=["r", 1], after=["5", 0]),
+        nmask=node("UncertaintyMapToMask", uncertainty=["first", 0]),
+        nup=node("SetLatentNoiseMask", samples=["5", 0], mask=["mask", 0]),
+    )
+    graph = job(masked).graph
+    assert {"r", "first", "mask"} <= graph.keys() and not {"again", "collect"} & graph.keys()
+    assert graph["last"]["inputs"]["model"] == graph["5"]["inputs"]["model"] == ["r", 0]
+
+
+def test_recorders_in_a_circle_are_left_to_comfyui() -> None:
+    circle = changed(RECORDED, nr={"model": ["again", 0]})
+    assert "UncertaintyRecord" in [node["class_type"] for node in job(circle).graph.values()]
