@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from patience import LIMIT_SECONDS
+from patience import LIMIT_SECONDS, until
 from uncertainty.storage.records import ImageRecord
 from uncertainty_runs.drawn_files import Drawn, NotKept
 from uncertainty_runs.engines.one_by_one import WAITING, OneByOne
@@ -99,8 +99,9 @@ def test_no_more_than_a_few_finished_jobs_wait(tmp_path: Path) -> None:
     found = list[int]()
     drawing = threading.Thread(target=lambda: found.extend(numbers(OneByOne(renderer).draw_all(JOBS, tmp_path))))
     drawing.start()
+    until(lambda: len(sampled) > WAITING)
     drawing.join(0.5)  # time enough to sample all of them, were there no limit
-    assert len(sampled) <= WAITING + 1 < len(JOBS)
+    assert len(sampled) == WAITING + 1 < len(JOBS)
     written.set()
     drawing.join(LIMIT_SECONDS)
     assert found == list(range(len(JOBS)))
