@@ -4,6 +4,7 @@ ComfyUI's own ``main.start_comfyui`` makes all of it and returns a function that
 """
 
 import asyncio
+import copy
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from .graph import Graph, refusals
+from .graph import Graph, Outputs, refusals
 from .node_info import NodeInfo, no_such_node
 from .shared_package import SharedPackage
 from .temporary import TemporaryFolder
@@ -54,6 +55,10 @@ def default_comfyui() -> Path:
     given = os.environ.get("COMFYUI_PATH")
     path = Path(given).expanduser() if given else HOME.parent.parent
     if not (path / "main.py").is_file():
+        if given:
+            raise ValueError(
+                f"COMFYUI_PATH must be the folder that holds ComfyUI's main.py, got {given}: correct it, or unset it."
+            )
         raise ValueError(
             "comfyui: this pack is not in the custom_nodes folder of a ComfyUI; give --comfyui DIR, the folder with its main.py."
         )
@@ -134,30 +139,34 @@ class Comfy:
         node = self.classes[class_type]
         return NodeInfo.of(class_type, node.INPUT_TYPES(), node.RETURN_TYPES)
 
-    def validated(self, number: str, graph: Graph) -> list[str]:
-        """Let ComfyUI validate a graph in API format under an id; returns the ids of its output nodes.
+    def check(self, graph: Graph) -> None:
+        """Let ComfyUI validate a graph in API format.
 
         Raises:
             ComfyError: it is rejected, because a node, a model or a picture is missing, for example.
         """
+        self._validated("check", copy.deepcopy(graph))
+
+    def _validated(self, number: str, graph: Graph) -> list[str]:
+        """Validate a graph under an id. Values in it may change. Returns the ids of its output nodes."""
         validating = asyncio.run_coroutine_threadsafe(self.validate(number, graph, None), self.loop)
         is_valid, error, outputs, node_errors = validating.result()
         if not is_valid or node_errors:
             raise ComfyError(_rejection(error, node_errors))
         return list(outputs)
 
-    def run(self, graph: Graph) -> None:
-        """Run a graph in API format and wait until it has finished.
+    def run(self, graph: Graph) -> Outputs:
+        """Run a graph in API format and wait until it has finished; returns what its nodes reported, by node id.
 
         Raises:
             OutOfMemory: a node ran out of memory; ComfyUI has freed what it could.
             ComfyError: validation rejected the graph, or a node failed.
             KeyboardInterrupt: the user stopped it; ComfyUI has been interrupted.
         """
-        number = uuid.uuid4().hex
-        outputs = self.validated(number, graph)
+        number, own = uuid.uuid4().hex, copy.deepcopy(graph)  # ComfyUI writes into it
+        ends = self._validated(number, own)
         queue = self.server.prompt_queue
-        queue.put((0, number, graph, {}, outputs, {}))
+        queue.put((0, number, own, {}, ends, {}))
         try:
             while not (history := queue.get_history(number)):
                 time.sleep(POLL_SECONDS)
@@ -168,6 +177,8 @@ class Comfy:
             raise
         queue.delete_history_item(number)
         _raise_failure(history[number]["status"]["messages"])
+        outputs: Outputs = history[number]["outputs"]
+        return outputs
 
 
 def _own_options(temporary: Path, given: Sequence[str]) -> list[str]:

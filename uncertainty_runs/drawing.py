@@ -14,8 +14,8 @@ from .drawn_files import Drawn
 from .node_info import NodeInfo
 from .plan import Job, Jobs
 from .rows import Row
-from .run_folder import BatchFolder
-from .terminal import printable
+from .run_folder import BatchFolder, without_scores
+from .terminal import printable, warn
 
 # Rows are written this often. If the process is killed, the jobs since the last time are run again.
 SECONDS_BETWEEN_WRITES = 10.0
@@ -116,10 +116,12 @@ def draw(engine: Callable[[], Engine], jobs: Jobs, path: Path, *, verify: bool =
 
 def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Progress) -> None:
     waiting: list[Row] = []
+    told: set[str] = set()
     written = time.monotonic()
     try:
         for rows in finished:
             waiting += rows
+            _warn_without_map(rows, told)
             progress(rows)
             if time.monotonic() - written > SECONDS_BETWEEN_WRITES:
                 folder.rows.add(waiting)
@@ -128,6 +130,14 @@ def _write_rows(folder: BatchFolder, finished: Iterator[list[Row]], progress: Pr
         progress.close()
         if waiting:
             folder.rows.add(waiting)
+
+
+def _warn_without_map(rows: Sequence[Row], told: set[str]) -> None:
+    """Say that images have no scores, once for each reason; ``told`` holds the reasons that were said."""
+    first = rows[0]
+    if first.why_no_map is not None and first.why_no_map not in told:
+        told.add(first.why_no_map)
+        warn(f"the images of run {first.record.number} are kept, but without scores, because {first.why_no_map}")
 
 
 @contextmanager
@@ -145,6 +155,12 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[ImageRecord]:
-    """Run the jobs whose results a folder lacks, and return all its images in order. Arguments and errors as for ``draw``."""
+    """Run the jobs whose results a folder lacks, and return all its images in order. Arguments and errors as for ``draw``.
+
+    Raises:
+        ValueError: images have no scores.
+    """
     draw(engine, jobs, path)
+    if lost := without_scores(path):
+        raise ValueError(lost)
     return BatchFolder(path, jobs).drawn()

@@ -7,6 +7,8 @@ from typing import Any, TypeGuard
 Graph = dict[str, dict[str, Any]]
 Link = list[Any]
 """``[node id, output index]``."""
+Outputs = dict[str, dict[str, list[Any]]]
+"""What the nodes of a graph reported when it ran, by node id."""
 # A workflow of 100,000 nodes has two million.
 MOST_VALUES = 10_000_000
 

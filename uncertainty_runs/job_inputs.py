@@ -20,6 +20,8 @@ TEXT_NAMES = ("value", "text", "string", "prompt")
 # Types that a sampler gives out, and those that only lead to one.
 DRAWN, PASSED_ON = {"LATENT", "NOISE", "IMAGE"}, {"CONDITIONING", "GUIDER"}
 NO_PROMPT = re.compile(r"^(neg|uncond|empty)|negative|system|template", re.IGNORECASE)
+# How ComfyUI's nodes name the number of frames of a video.
+FRAMES = ("length", "num_frames", "video_frames")
 MODELS = ("model", "clip", "vae")
 
 
@@ -88,14 +90,27 @@ class Finder:
         """Where the number of images is set: in the nearest node before the sampler that makes latents or pictures by number.
 
         Nodes that only divide latents or pictures into other batches have a ``batch_size`` too, and are passed.
+
+        Raises:
+            WorkflowError: that node makes videos.
         """
         link = self._inputs(self.sampler).get("latent_image")
         if not is_link(link):
             return None
         for number in nearest(self.graph, [link[0]], self._is_picture):
             if "batch_size" in self._inputs(number) and not self._divides(number):
+                self._check_still(number)
                 return number, "batch_size"
         return None
+
+    def _check_still(self, number: str) -> None:
+        for name in FRAMES:
+            frames = self._inputs(number).get(name)
+            if type(frames) is int and frames > 1:
+                raise WorkflowError(
+                    f"{name} of {self._named(number)} is {frames}, which makes videos, but only still images can be batched: set "
+                    f"{name} to 1."
+                )
 
     def _divides(self, number: str) -> bool:
         info = self._info(number)

@@ -30,6 +30,11 @@ class Job:
     graph: Graph
     images: int | None = None
 
+    @property
+    def named(self) -> str:
+        """The run in messages."""
+        return f"run {self.number} (prompt {self.prompt!r}, seed {self.seed})"
+
     def check(self, images: int) -> None:
         """Raise RuntimeError unless this is the number of images that were planned."""
         if self.images is not None and images != self.images:

@@ -28,6 +28,7 @@ ROWS_AT_ONCE = 8192
 
 # Fields of the record that a row has under the same names.
 NUMBERS = ("number", "place", "seed")
+NO_MAP = "why_no_map"
 EXTRA = "extra_scores"  # JSON, because their names are the user's
 TEXTS = ("prompt", "fingerprint", "model", "settings", "digest", "prompt_digest")
 
@@ -55,17 +56,19 @@ class Row:
         image: its file.
         map: the file of the job's map, if maps are kept.
         seconds: how long the job took.
+        why_no_map: why the image has no scores; None if it has.
     """
 
     record: ImageRecord
     image: File
     map: File | None
     seconds: float
+    why_no_map: str | None = None
 
     def flat(self) -> dict[str, Any]:
         """As a row of the table."""
         record = self.record
-        flat: dict[str, Any] = {"id": f"{record.number:07}_{record.place:03}", "seconds": self.seconds}
+        flat: dict[str, Any] = {"id": f"{record.number:07}_{record.place:03}", "seconds": self.seconds, NO_MAP: self.why_no_map}
         flat |= {name: getattr(record, name) for name in (*NUMBERS, *TEXTS)}
         for name, file in (("file", self.image), ("map", self.map)):
             flat |= {name: file and file.name, f"{name}_bytes": file and file.size, f"{name}_sha256": file and file.sha256}
@@ -238,5 +241,5 @@ def _schema() -> Any:
     for name in ("file", "map"):
         columns += [pa.field(name, pa.string()), pa.field(f"{name}_bytes", pa.int64()), pa.field(f"{name}_sha256", pa.string())]
     columns += [pa.field(name, pa.float64()) for score in SCORES for name in (score, f"{score}_error")]
-    columns.append(pa.field(EXTRA, pa.string()))
+    columns += [pa.field(EXTRA, pa.string()), pa.field(NO_MAP, pa.string())]
     return pa.schema(columns)

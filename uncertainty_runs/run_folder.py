@@ -24,7 +24,7 @@ from uncertainty.storage.text_files import read_text
 
 from .graph import MOST_VALUES
 from .plan import Jobs
-from .rows import EXTRA, NUMBERS, TEXTS, File, Rows, record_in
+from .rows import EXTRA, NO_MAP, NUMBERS, TEXTS, File, Rows, record_in
 
 IDENTITY = "run.json"
 ROWS = "rows"
@@ -162,6 +162,21 @@ def seconds(folder: Path) -> list[float]:
     """How long each job of a folder took."""
     table = Rows(folder / ROWS).table(("number", "seconds"))
     return list(dict(zip(table["number"].to_pylist(), table["seconds"].to_pylist(), strict=True)).values())
+
+
+def without_scores(folder: Path) -> str:
+    """Says how many images of a folder have no scores, and why the first has none; empty if all have some."""
+    count, first = 0, ("", "")
+    for table in Rows(folder / ROWS).batches(("file", NO_MAP)):
+        lost = [pair for pair in zip(*(column.to_pylist() for column in table.columns), strict=True) if pair[1] is not None]
+        first = first if count else next(iter(lost), first)
+        count += len(lost)
+    if not count:
+        return ""
+    return (
+        f"{count} images in {folder} have no scores, such as {first[0]}, because {first[1]} To sample and measure them again, "
+        "delete their files and start the same command again."
+    )
 
 
 def read(folder: Path, rows: Rows) -> Iterator[ImageRecord]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .graph import Graph, WorkflowError, is_link, links, upstream
+from .graph import Graph, WorkflowError, changed, is_link, links, upstream
 from .node_info import Describe
 
 # A plain sampler becomes the one that measures.
@@ -14,6 +14,7 @@ TWINS = {
     "SamplerCustom": "UncertaintySamplerCustom",
 }
 SAMPLERS = (*TWINS, *dict.fromkeys(TWINS.values()))
+RECORDER = "UncertaintyRecord"
 SHOWN = 5
 # What SamplerCustom is taken apart into.
 PARTS = ("model", "positive", "negative", "cfg", "noise_seed", "sampler", "sigmas", "latent_image")
@@ -76,6 +77,24 @@ def measuring(graph: Graph, number: str, describe: Describe) -> Graph:
         given = {name: given[name] for name in ("sampler", "sigmas", "latent_image")}
         given = {"noise": [NOISE, 0], "guider": [GUIDER, 0]} | given
     return graph | added | {number: {**node, "class_type": twin.class_type, "inputs": inputs | given}}
+
+
+def without_recorders(graph: Graph, describe: Describe) -> Graph:
+    """The graph without the nodes that record every sampling of a model, but for those whose recording is used in it.
+
+    The sampler that is measured would be measured twice.
+
+    Raises:
+        NodeError: ComfyUI lacks the node.
+    """
+    for number in [number for number, node in graph.items() if node["class_type"] == RECORDER]:
+        model, recorded = graph[number]["inputs"].get("model"), [number, describe(RECORDER).output("MODEL")]
+        uses = [(other, name) for other, node in graph.items() for name, source in links(node) if source == number]
+        if is_link(model) and model[0] != number and all(graph[other]["inputs"][name] == recorded for other, name in uses):
+            for other, name in uses:
+                graph = changed(graph, other, **{name: model})
+            graph = {other: node for other, node in graph.items() if other != number}
+    return graph
 
 
 def is_stage(node: dict[str, Any]) -> bool:

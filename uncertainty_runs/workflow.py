@@ -9,7 +9,7 @@ from .graph import Graph, WorkflowError, changed, is_link, nearest, upstream
 from .graph_file import read_graph
 from .job_inputs import Finder, JobInputs
 from .node_info import Describe
-from .samplers import decoded_sampler, is_stage, measuring
+from .samplers import decoded_sampler, is_stage, measuring, without_recorders
 
 __all__ = ["MAP", "PREFIX", "SAVE", "Workflow", "WorkflowError"]
 
@@ -41,7 +41,7 @@ class Workflow:
         describe: asks ComfyUI about a node class.
 
     Raises:
-        WorkflowError: it has no sampler that can be measured, or several that do not depend on one another.
+        WorkflowError: it has no sampler that can be measured, or several that do not depend on one another, or it has no steps.
         NodeError: ComfyUI lacks a node.
     """
 
@@ -49,6 +49,7 @@ class Workflow:
         self.describe = describe
         self.sampler, self.decoder = decoded_sampler(graph)
         self.graph = measuring(graph, self.sampler, describe)
+        self._check_samples()
 
     @classmethod
     def read(cls, path: Path, describe: Describe) -> "Workflow":
@@ -83,6 +84,20 @@ class Workflow:
         """
         find = self._finder()
         return JobInputs(find.prompts() if prompt else (), find.seeds(), find.images())
+
+    def _check_samples(self) -> None:
+        """Raise WorkflowError if the sampler has no steps, as far as its inputs tell: they may be connected."""
+        given = self.inputs
+        if given.get("denoise") == 0:
+            raise WorkflowError(f"denoise of the sampler (node {self.sampler}) is 0, so it has no steps: set it above 0.")
+        names = ("start_at_step", "end_at_step", "steps")
+        stage = {name: value for name in names if type(value := given.get(name)) is int}
+        if len(stage) == len(names) and stage["start_at_step"] >= min(stage["end_at_step"], stage["steps"]):
+            said = ", ".join(f"{name} {value}" for name, value in stage.items())
+            raise WorkflowError(
+                f"the sampler (node {self.sampler}) has no steps, with {said}: set start_at_step below end_at_step and "
+                "below steps."
+            )
 
     def steps(self) -> int:
         """Number of steps that are sampled."""
@@ -186,7 +201,7 @@ class Workflow:
             added[MAP] = {"class_type": "UncertaintyMapSave", "inputs": kept}
         graph = self.graph | added
         needed = upstream(graph, added)
-        return {number: node for number, node in graph.items() if number in needed}
+        return without_recorders({number: node for number, node in graph.items() if number in needed}, self.describe)
 
     def _with_extra_scores(self, number: str) -> list[Any]:
         """Where the map of a node comes out with all scores that are added to it."""

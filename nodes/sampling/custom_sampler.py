@@ -81,4 +81,4 @@ class UncertaintySamplerCustom(io.ComfyNode):
         run = UncertaintyRun(settings, measuring_inputs.image_indices(latent_image), described, thresholds)
         sampled = SamplerCustomAdvanced.execute(noise, run.attach_to_guider(guider), sampler, sigmas, latent_image)
         run.check_reached(type(guider).__name__, len(sigmas) - 1)
-        return io.NodeOutput(*sampled.args, *measuring_inputs.results(run, described["sampler"]))
+        return measuring_inputs.results(run, described["sampler"], *sampled.args)

@@ -91,4 +91,4 @@ class UncertaintyKSampler(io.ComfyNode):
         (latent,) = comfy_nodes.common_ksampler(
             run.attach(model), seed, steps, cfg, sampler_name, scheduler, positive, negative, latent_image, denoise=denoise
         )
-        return io.NodeOutput(latent, *measuring_inputs.results(run, sampler_name))
+        return measuring_inputs.results(run, sampler_name, latent)

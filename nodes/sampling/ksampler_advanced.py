@@ -123,5 +123,5 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
         )  # fmt: skip
         if not 0 <= start < min(end, steps):
             why = f"no step was sampled: start_at_step ({start}) must be below end_at_step ({end}) and steps ({steps})."
-            return io.NodeOutput(latent, *measuring_inputs.blocked(why))
-        return io.NodeOutput(latent, *measuring_inputs.results(run, sampler_name))
+            return measuring_inputs.without_map(why, latent)
+        return measuring_inputs.results(run, sampler_name, latent)

@@ -1,13 +1,13 @@
 """Inputs, outputs and checks shared by the nodes that measure or guide."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ...uncertainty.maps import UncertaintyMap
 from ...uncertainty.plain_numbers import whole
+from ...uncertainty_runs.lost_maps import reported
 from .. import node_inputs, packed_latents, versions
 from ..choosing import ledger_access
 from ..hook.sampling_hook import UncertaintyRun
@@ -102,19 +102,19 @@ def outputs() -> list[io.Output]:
     ]
 
 
-def results(run: UncertaintyRun, sampler: str) -> tuple[Any, list[Any]]:
-    """Values of these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
+def results(run: UncertaintyRun, sampler: str, *latents: dict) -> io.NodeOutput:
+    """The latents and these outputs. Without a map, only these outputs are blocked, so that the finished image is not lost."""
     if run.has_map:
         measured = run.uncertainty_map()
         ledger_access.record_sampled(measured)
-        return measured, default_scores(measured)
-    return blocked(run.why_no_map(sampler))
+        return io.NodeOutput(*latents, measured, default_scores(measured))
+    return without_map(run.why_no_map(sampler), *latents)
 
 
-def blocked(why: str) -> tuple[Any, list[Any]]:
-    """Values of these outputs for an image without a map."""
-    blocker = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {why}")
-    return blocker, [blocker]
+def without_map(why: str, *latents: dict) -> io.NodeOutput:
+    """What a sampler returns for images that have no map. Only the outputs of the map are blocked: the images are not lost."""
+    blocked = ExecutionBlocker(f"The image is finished but has no uncertainty map, because {why}")
+    return io.NodeOutput(*latents, blocked, [blocked], ui=reported(why))
 
 
 def default_scores(measured: UncertaintyMap) -> list[float]:

@@ -33,9 +33,9 @@ facts = {}
 for name, graph in json.loads(workflows.read_text(encoding="utf-8")).items():
     try:
         plain = Workflow(graph, renderer.describe)
-        (images, _), = renderer._results(Plan(plain, ["pizza"], 7, 1, 6)[0].graph)
+        (images, _), = renderer._results(Plan(plain, ["pizza"], 7, 1, 6)[0])
         plan = Plan(plain.finishing(2), ["pizza"], 7, 1, 2, drawn=6)
-        (finished, measured), = renderer._results(plan[0].graph)
+        (finished, measured), = renderer._results(plan[0])
         renderer.comfy.run(plan[0].graph | {"grab": {"class_type": "Grab", "inputs": {"scores": [CHOICE, 7]}}})
         rows = renderer.sample(plan[0], output / name)().keep(output / name)
         facts[name] = {

@@ -21,7 +21,7 @@ comfyui, base, workflow, output = map(Path, sys.argv[1:])
 sys.argv = sys.argv[:1]
 renderer = Renderer(comfyui, ("--base-directory", str(base)))
 plan = Plan(Workflow.read(workflow, renderer.describe), ["cat face"], 1, 1, 1, maps=True)
-((images, measured),) = renderer._results(plan[0].graph)
+((images, measured),) = renderer._results(plan[0])
 rows = renderer.sample(plan[0], output)().keep(output)
 
 copies = {}

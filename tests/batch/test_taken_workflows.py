@@ -41,7 +41,7 @@ for name, graph in json.loads(workflows.read_text(encoding="utf-8")).items():
         if "scored" in name:
             facts[name] |= {"scores": [[row.flat()[kind] for kind in ("drift", "extra_scores")] for row in rows]}
         if "own" in name:
-            (measured, _), = renderer._results(plan[0].graph)
+            (measured, _), = renderer._results(plan[0])
             Grab.images.clear()
             renderer.comfy.run(graph | {"grab": {"class_type": "Grab", "inputs": {"images": ["decode", 0]}}})
             facts[name]["same"] = bool((Grab.images[0] == measured).all())

@@ -45,6 +45,13 @@ def evaluate(server: ComfyServer, protocol: str, *arguments: object) -> None:
     found.run(found)
 
 
+def test_a_lost_map_is_named_with_its_run(server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    """A window of one step in a thousand, which this sampler jumps over."""
+    drawn = plan(workflow, 2, 5, sampler_name="dpm_adaptive", steps=1000, window_start=0.5, window_end=0.501)
+    with pytest.raises(ServerError, match=r"run 0 \(prompt 'cat face', seed 5\) has no uncertainty map, because no model call"):
+        collect(on(server.url), drawn, tmp_path / "drawn")
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

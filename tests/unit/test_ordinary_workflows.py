@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,74 @@ def test_the_command_plans_the_number_of_images(tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(json.dumps(graph), encoding="utf-8")
     line = ["batch", "--workflow", str(tmp_path / "w.json"), "--output", str(tmp_path), "--count", "5", "--batch", "1"]
     assert len(planned(parser().parse_args(line), describe)) == 5
+
+
+MEASURING = {"samples": 5, "window_start": 0.3, "window_end": 0.32}
+RECORDED = changed(
+    TWO,
+    nr=node("UncertaintyRecord", model=["1", 0], **MEASURING),
+    nagain=node("UncertaintyRecord", model=["r", 0], **MEASURING),
+    n5={"model": ["again", 0]},
+    nlast={"model": ["again", 0]},
+    ncollect=node("UncertaintyCollect", recording=["again", 1], after=["last", 0]),
+)
+
+
+def test_a_recorded_model_is_not_measured_twice() -> None:
+    graph = job(RECORDED).graph
+    assert not [number for number, node in graph.items() if node["class_type"] in ("UncertaintyRecord", "UncertaintyCollect")]
+    assert graph == job(TWO).graph  # the earlier sampler is not measured either
+
+
+def test_a_recording_that_the_images_depend_on_is_kept() -> None:
+    masked = changed(
+        RECORDED,
+        nfirst=node("UncertaintyCollect", recording=["r", 1], after=["5", 0]),
+        nmask=node("UncertaintyMapToMask", uncertainty=["first", 0]),
+        nup=node("SetLatentNoiseMask", samples=["5", 0], mask=["mask", 0]),
+    )
+    graph = job(masked).graph
+    assert {"r", "first", "mask"} <= graph.keys() and not {"again", "collect"} & graph.keys()
+    assert graph["last"]["inputs"]["model"] == graph["5"]["inputs"]["model"] == ["r", 0]
+
+
+def test_recorders_in_a_circle_are_left_to_comfyui() -> None:
+    circle = changed(RECORDED, nr={"model": ["again", 0]})
+    assert "UncertaintyRecord" in [node["class_type"] for node in job(circle).graph.values()]
+
+
+STAGE = node("KSamplerAdvanced", **ADVANCED | {"latent_image": ["4", 0]})
+
+
+@pytest.mark.parametrize(("start", "end"), [(8, 5), (5, 5), (20, 10000), (25, 10000)])
+def test_a_stage_without_steps_is_refused_with_its_numbers(start: int, end: int) -> None:
+    graph = changed(KSAMPLER, n5=node("KSamplerAdvanced", **STAGE["inputs"] | {"start_at_step": start, "end_at_step": end}))
+    said = (
+        f"the sampler (node 5) has no steps, with start_at_step {start}, end_at_step {end}, steps 20: set "
+        "start_at_step below end_at_step and below steps."
+    )
+    with pytest.raises(WorkflowError, match=re.escape(said)):
+        Workflow(graph, describe)
+
+
+def test_a_stage_whose_numbers_are_connected_is_not_refused() -> None:
+    linked = {
+        "n5": node("KSamplerAdvanced", **STAGE["inputs"] | {"start_at_step": ["s", 0]}),
+        "ns": node("PrimitiveInt", value=3),
+    }
+    assert Workflow(changed(KSAMPLER, **linked), describe).inputs["start_at_step"] == ["s", 0]
+
+
+def test_a_sampler_that_leaves_the_latents_as_they_are_is_refused() -> None:
+    with pytest.raises(WorkflowError, match=r"denoise of the sampler \(node 5\) is 0, so it has no steps"):
+        Workflow(changed(KSAMPLER, n5={"denoise": 0.0}), describe)
+
+
+@pytest.mark.parametrize("name", ["length", "video_frames"])
+def test_videos_are_refused_before_anything_is_sampled(name: str) -> None:
+    video = {"width": 64, "height": 64, "batch_size": 1}
+    graph = changed(KSAMPLER, n4=node("EmptyHunyuanLatentVideo", **video, **{name: 25}))
+    said = rf"{name} of EmptyHunyuanLatentVideo \(node 4\) is 25, which makes videos, .*: set {name} to 1\."
+    with pytest.raises(WorkflowError, match=said):
+        job(graph)
+    assert job(changed(graph, n4={name: 1})).images == 1

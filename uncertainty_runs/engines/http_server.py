@@ -1,4 +1,4 @@
-"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses the network."""
+"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses HTTP."""
 
 import json
 import time
@@ -14,14 +14,13 @@ from typing import Any
 from uncertainty.storage.picture_entry import read
 
 from ..drawn_files import Drawn
-from ..graph import Graph, changed, refusals
+from ..graph import Graph, Outputs, changed, refusals
+from ..lost_maps import UNKNOWN, reasons
 from ..node_info import NodeInfo, no_such_node
 from ..plan import Job
 from ..rows import File, Row
 from ..run_folder import image_of, map_of
 from ..workflow import MAP, PREFIX, SAVE, several_maps
-
-Outputs = dict[str, dict[str, list[Any]]]
 
 CLIENT = "uncertainty-evaluation"
 POLL_SECONDS = 0.2
@@ -61,13 +60,16 @@ class Server:
         """Run one job of the batch in a folder, by whose name the server keeps its copies. The returned function fetches files.
 
         Raises:
-            ServerError: ComfyUI rejected the graph, failed or does not answer.
+            ServerError: ComfyUI rejected the graph, failed or does not answer, or the images have no map.
             RuntimeError: there are more or fewer images than planned.
         """
         began = time.monotonic()
         outputs = self.run(_own_prefixes(job.graph, folder))
         seconds = time.monotonic() - began
-        files, maps = outputs[SAVE]["images"], outputs[MAP]["files"] if MAP in job.graph else []
+        files, lost = outputs.get(SAVE, {}).get("images", []), reasons(outputs)
+        if not files or (lost and len(files) != job.images):
+            raise ServerError(f"{job.named} has no uncertainty map, because {lost or UNKNOWN} Put that right; {AGAIN}")
+        maps = outputs[MAP]["files"] if MAP in job.graph else []
         job.check(len(files))
         if len(maps) > 1:
             raise ServerError(several_maps(len(maps)))
@@ -97,7 +99,7 @@ class Server:
         return Drawn(rows, contents)
 
     def run(self, graph: Graph) -> Outputs:
-        """Run a graph in API format and wait until it has finished; returns what its output nodes reported, by node id.
+        """Run a graph in API format and wait until it has finished; returns what its nodes reported, by node id.
 
         Raises:
             ServerError: validation rejected it, or a node failed.

@@ -34,8 +34,8 @@ class Queue:
         self._deaths[job.number] += 1
         if self._deaths[job.number] == TRIES:
             raise WorkersError(
-                f"a worker died {TRIES} times in run {job.number} (prompt {job.prompt!r}, seed {job.seed}): most likely it ran "
-                f"out of memory. Give fewer --workers, or a smaller --batch and another folder. Ray says: {error}"
+                f"a worker died {TRIES} times in {job.named}: most likely it ran out of memory. Give fewer --workers, or a "
+                f"smaller --batch and another folder. Ray says: {error}"
             ) from error
         self._again += lost
         self.empty = False
