@@ -19,6 +19,7 @@ SYSTEM = {"system", "popen", "execv", "execve", "spawnl", "spawnv", "fork", "for
 # Each with its reason.
 ALLOWED = {
     "uncertainty_runs/engines/http_server.py": {"urllib"},  # a command of the user's, to the server that the user names
+    "uncertainty_runs/engines/ray_cluster.py": {"socket"},  # whether anything answers at the address that the user names
     "uncertainty_runs/shared_package.py": {"importlib"},  # gives ComfyUI the modules of this process
     "uncertainty/metrics/features.py": {"importlib"},  # --features package.module:name
     "nodes/choosing/ledger_routes.py": {"aiohttp"},  # answers of the routes

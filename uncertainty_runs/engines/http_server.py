@@ -1,4 +1,4 @@
-"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses the network."""
+"""A running ComfyUI over HTTP: queue a graph, wait for it, fetch and send files. The only module that uses HTTP."""
 
 import json
 import time

@@ -4,6 +4,7 @@ import faulthandler
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..comfyui import HOME
 from ..terminal import warn
 
 START_SECONDS = 120.0
+ANSWER_SECONDS = 5.0
+HOST_AND_PORT = re.compile(r"(ray://)?(?P<host>[^/]+):(?P<port>\d+)")
 NO_WAITING = "RAY_prestart_worker_first_driver"
 # Where this is 0, Ray's processes have the address 127.0.0.1 and listen there alone. It is Ray's default on Windows and macOS;
 # elsewhere they listen on all interfaces. Ray reads it when it is first imported.
@@ -61,12 +64,13 @@ class Cluster:
         self.ray: Any = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         settings = {"log_to_driver": False, "logging_level": "ERROR", "job_config": JobConfig(code_search_path=[str(HOME)])}
-        if address:
+        if address is not None:
+            _check_answers(address)
             with _ending_after(START_SECONDS, f"connecting to the Ray cluster at {address}"):
                 try:
                     context = ray.init(address, **settings)
                 except (ConnectionError, ValueError) as error:
-                    raise WorkersError(f"there is no Ray cluster at --address {address} ({error}).") from error
+                    raise _no_cluster(address, error) from error
         else:
             with _not_waiting_for_workers():
                 context = ray.init("local", include_dashboard=False, **settings)
@@ -106,6 +110,25 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self.ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise WorkersError if nothing listens at an address of the form ``HOST:PORT``, for which Ray would wait for minutes."""
+    place = HOST_AND_PORT.fullmatch(address)
+    if place is None:  # auto, or what Ray refuses at once
+        return
+    try:
+        socket.create_connection((place["host"].strip("[]"), int(place["port"])), ANSWER_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> WorkersError:
+    reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+    return WorkersError(
+        f"there is no Ray cluster at --address {address} ({reason}): start one with ray start --head, give the "
+        "address that it names, or leave out --address."
+    )
 
 
 def _check_loopback(ray: Any, address: str) -> None:
