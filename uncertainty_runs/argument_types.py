@@ -60,6 +60,18 @@ def _quoted(word: str) -> str:
     return f'"{inside}{word[len(word) - end :]}"'
 
 
+def not_empty(text: str) -> str:
+    """A text of at least one letter: the variable of a shell may be unset."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty: set the variable that it comes from, or leave it out.")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path. The empty one would be the current folder."""
+    return Path(not_empty(text))
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from .argument_types import Parser, copyable, positive, seed_range, started
+from .argument_types import Parser, copyable, path, positive, seed_range, started
 from .drawing import draw
 from .engine_options import add_engine, describing, engines, stopping
+from .given_paths import check_given
 from .node_info import Describe
 from .plan import Plan, jobs_for, read_prompts
 from .rows import Rows, check_library
@@ -28,9 +28,9 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add ``batch`` to the commands."""
     batch = commands.add_parser("batch", help="run a workflow for many prompts and seeds", description=HELP)
     batch.set_defaults(run=run)
-    batch.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="workflow in API format")
+    batch.add_argument("--workflow", type=path, required=True, metavar="FILE", help="workflow in API format")
     batch.add_argument(
-        "--output", type=Path, required=True, metavar="DIR",
+        "--output", type=path, required=True, metavar="DIR",
         help="folder for images, maps and rows; the machines of a cluster need not see it",
     )  # fmt: skip
     batch.add_argument(
@@ -40,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     batch.add_argument(
         "--seeds", type=seed_range, metavar="A:B", help="seeds A to B - 1 for every prompt (default: from 0, as --count needs)"
     )
-    batch.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt per line (default: the workflow's own)")
+    batch.add_argument("--prompts", type=path, metavar="FILE", help="one prompt per line (default: the workflow's own)")
     batch.add_argument("--batch", type=positive, metavar="B", help="images of one run (default: the workflow's batch size)")
     batch.add_argument(
         "--draw", type=positive, metavar="N",
@@ -58,6 +58,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check_library()
+    check_given(arguments)
     check_amount(arguments)
     with stopping(), engines(arguments) as engine:
         try:

@@ -55,6 +55,10 @@ def default_comfyui() -> Path:
     given = os.environ.get("COMFYUI_PATH")
     path = Path(given).expanduser() if given else HOME.parent.parent
     if not (path / "main.py").is_file():
+        if given:
+            raise ValueError(
+                f"COMFYUI_PATH must be the folder that holds ComfyUI's main.py, got {given}: correct it, or unset it."
+            )
         raise ValueError(
             "comfyui: this pack is not in the custom_nodes folder of a ComfyUI; give --comfyui DIR, the folder with its main.py."
         )

@@ -6,14 +6,13 @@ Commands import what they need only when they run, so that ``--help`` and ``rank
 import argparse
 import math
 import sys
-from pathlib import Path
 
 from uncertainty.choosing import rejecting
 from uncertainty.quantities import DEFAULT_QUANTITY
 from uncertainty.scores import BAD_ENDS, SCORES, bad_end
 
 from . import batch_command, record_command
-from .argument_types import Parser, copyable, positive, started
+from .argument_types import Parser, copyable, path, positive, started
 from .evaluation import evaluate_command
 from .terminal import printable_lines, replace_what_cannot_be_shown
 
@@ -42,7 +41,7 @@ def _add_rank(commands: "argparse._SubParsersAction[Parser]") -> None:
     lowest = ", ".join(name for name in SCORES if bad_end(name) == "lowest")
     rank = commands.add_parser("rank", help="list images by their scores, best first", description=RANK_HELP)
     rank.set_defaults(run=_rank)
-    rank.add_argument("folder", type=Path, help="folder of PNG files, or the --output of a batch")
+    rank.add_argument("folder", type=path, help="folder of PNG files, or the --output of a batch")
     rank.add_argument("--quantity", choices=SCORES, default=DEFAULT_QUANTITY, help="which score (default: %(default)s)")
     rank.add_argument("--reject", choices=BAD_ENDS, help=f"which scores are bad (default: highest, except lowest for {lowest})")
     rule = rank.add_mutually_exclusive_group()

@@ -5,11 +5,10 @@ import functools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
-from .argument_types import Parser, positive
+from .argument_types import Parser, not_empty, path, positive
 from .drawing import Engine, Renderer
 from .engines.one_by_one import OneByOne
 from .engines.ray_cluster import on_this_machine
@@ -22,7 +21,7 @@ from .terminal import warn
 def add_comfyui(command: Parser) -> None:
     """Where ComfyUI is, and its own options."""
     command.add_argument(
-        "--comfyui", type=Path, metavar="DIR", help="folder with ComfyUI's main.py (default: the ComfyUI that this pack is in)"
+        "--comfyui", type=path, metavar="DIR", help="folder with ComfyUI's main.py (default: the ComfyUI that this pack is in)"
     )
     command.add_comfyui_options()
 
@@ -34,7 +33,10 @@ def add_engine(command: Parser) -> None:
         "--workers", type=positive, metavar="N", help="run N ComfyUIs side by side, on Ray (default: one per GPU)"
     )
     command.add_argument(
-        "--address", metavar="ADDRESS", help="address of a running Ray cluster, or auto (default: this machine alone)"
+        "--address",
+        type=not_empty,
+        metavar="ADDRESS",
+        help="address of a running Ray cluster, or auto (default: this machine alone)",
     )
 
 
@@ -44,8 +46,8 @@ def engines(arguments: argparse.Namespace) -> Iterator[Callable[[], Engine]]:
     # Only here, since it needs more packages than other commands do.
     from .engines.in_process import Renderer as InProcess
 
-    path = arguments.comfyui and arguments.comfyui.resolve()  # else every machine finds its own
-    make = functools.partial(InProcess, path, tuple(arguments.options))
+    comfyui = arguments.comfyui and arguments.comfyui.resolve()  # else every machine finds its own
+    make = functools.partial(InProcess, comfyui, tuple(arguments.options))
     workers = arguments.workers
     if workers is None and arguments.address is None:
         workers = _gpus()

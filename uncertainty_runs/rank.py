@@ -159,7 +159,7 @@ def rank(arguments: argparse.Namespace) -> None:
         raise ValueError("--move needs a rule: --keep, --percentile or --threshold.")
     folder = arguments.folder
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder.")
+        raise ValueError(f"{folder} is no folder: give one with PNG files, or the --output of a batch.")
     if arguments.undo:
         undo(folder)
         return

@@ -12,7 +12,7 @@ from uncertainty.storage.ledger import LOCATION, Ledger
 from uncertainty.storage.prompt_permission import may_be_kept
 from uncertainty.storage.records import ImageRecord
 
-from .argument_types import Parser
+from .argument_types import Parser, path
 from .comfyui import default_comfyui, folders
 from .engine_options import add_comfyui
 from .rows import EXTRA, NUMBERS, TEXTS, Rows, check_library, record_in
@@ -30,7 +30,7 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add ``record`` to the commands."""
     record = commands.add_parser("record", help="show a batch in ComfyUI's sidebar", description=HELP)
     record.set_defaults(run=run)
-    record.add_argument("folder", type=Path, metavar="DIR", help="the --output of a batch")
+    record.add_argument("folder", type=path, metavar="DIR", help="the --output of a batch")
     add_comfyui(record)
 
 

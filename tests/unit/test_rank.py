@@ -284,7 +284,7 @@ def test_what_cannot_be_moved_is_named(rank: Rank, folder: Path) -> None:
 
 
 def test_no_folder_and_no_image(rank: Rank, tmp_path: Path) -> None:
-    assert "is no folder" in rank(tmp_path / "gone").stderr
+    assert "gone is no folder: give one with PNG files, or the --output of a batch." in rank(tmp_path / "gone").stderr
     assert "no image" in rank(tmp_path).stderr
 
 

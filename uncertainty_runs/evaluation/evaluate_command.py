@@ -6,8 +6,9 @@ from pathlib import Path
 
 from uncertainty.baselines import BASELINES
 
-from ..argument_types import Parser, positive
+from ..argument_types import Parser, not_empty, path, positive
 from ..engine_options import add_engine, engines, stopping
+from ..given_paths import check_given
 
 SERVER = "http://127.0.0.1:8188"
 DEFAULT_FEATURES = "efficientnet-lite0"
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run a protocol with the engine that the command line asks for.
 
     Raises:
-        ValueError: it asks for a server and for a ComfyUI of this command.
+        ValueError: it asks for a server and for a ComfyUI of this command, or names a file or folder that is not there.
     """
     # Only here, since they need more packages than other commands do.
     from ..engines.http_server import Server
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     own = arguments.comfyui or arguments.workers or arguments.address
     if own and arguments.server:
         raise ValueError("server: give either --server, or --comfyui, --workers and --address.")
+    check_given(arguments)
     protocol = protocols.RUN[arguments.protocol]
     if not own:
         server = OneByOne(Server(arguments.server or SERVER))
@@ -83,12 +85,12 @@ def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _add_common(command: Parser, name: str, protocol: Protocol) -> None:
-    command.add_argument("--workflow", type=Path, required=True, metavar="FILE", help="workflow in API format")
+    command.add_argument("--workflow", type=path, required=True, metavar="FILE", help="workflow in API format")
     command.add_argument(
-        "--out", type=Path, default=Path("evaluation", name), metavar="FOLDER",
+        "--out", type=path, default=Path("evaluation", name), metavar="FOLDER",
         help="folder for images and results (default: %(default)s)",
     )  # fmt: skip
-    command.add_argument("--server", metavar="URL", help=f"address of the running ComfyUI (default: {SERVER})")
+    command.add_argument("--server", type=not_empty, metavar="URL", help=f"address of the running ComfyUI (default: {SERVER})")
     add_engine(command)
     command.add_argument(
         "--seed", type=int, default=1, metavar="S", help="seed of the first run; each later run adds 1 (default: %(default)s)"
@@ -97,13 +99,13 @@ def _add_common(command: Parser, name: str, protocol: Protocol) -> None:
     command.add_argument("--count", type=positive, metavar="N", default=protocol.count, help=f"{images} (default: %(default)s)")
     without = "" if protocol.needs_reference else "; without it, images are not compared with real ones"
     command.add_argument(
-        "--reference", type=Path, required=protocol.needs_reference, metavar="FOLDER",
+        "--reference", type=path, required=protocol.needs_reference, metavar="FOLDER",
         help=f"real pictures; the caption of each is the text file beside it, or its file name{without}",
     )  # fmt: skip
 
 
 def _add_images(command: Parser, protocol: Protocol) -> None:
-    command.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt per line (default: the workflow's own)")
+    command.add_argument("--prompts", type=path, metavar="FILE", help="one prompt per line (default: the workflow's own)")
     command.add_argument("--batch", type=positive, metavar="B", help="images of one run (default: the workflow's batch size)")
     command.add_argument(
         "--features", action="append", metavar="NAME",

@@ -182,9 +182,11 @@ RUN: dict[str, Callable[[argparse.Namespace, MakeEngine], None]] = {
 
 
 def _workflow(arguments: argparse.Namespace, engine: MakeEngine) -> Workflow:
-    """The workflow; before it, missing packages are reported, rather than after hours of work."""
+    """The workflow; before it, missing packages and pictures are reported, rather than after hours of work."""
     figures.check_library()
     check_library()
+    if arguments.reference is not None:
+        Reference.of(arguments.reference)
     return Workflow.read(arguments.workflow, describing(engine))
 
 
