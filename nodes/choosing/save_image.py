@@ -76,7 +76,7 @@ class UncertaintySaveImage(io.ComfyNode):
         format: str | None = None,  # noqa: A002 as ComfyUI's SaveVideo names it
         input_types: dict[str, Any] | None = None,
     ) -> bool | str:
-        checks = [(folders.check_prefix, filename_prefix), (_check_folders, filename_prefix)]
+        checks = [(_check_prefix, filename_prefix)]
         return node_inputs.check_inputs(cls, checks=checks, input_types=input_types, format=format)
 
     @classmethod
@@ -90,7 +90,7 @@ class UncertaintySaveImage(io.ComfyNode):
         """Write the files, then record them in the ledger."""
         node_inputs.check_types(uncertainty=uncertainty)
         node_inputs.check_choices(cls, format=format)
-        _check_folders(filename_prefix)
+        _check_prefix(filename_prefix)
         if len(images) != uncertainty.images:
             count = node_inputs.entries(len(images))
             raise ValueError(
@@ -118,8 +118,12 @@ class UncertaintySaveImage(io.ComfyNode):
         return {picture_entry.ENTRY: picture_entry.entry(uncertainty, index), **workflow}
 
 
-def _check_folders(filename_prefix: str) -> None:
-    """Raise ValueError if a folder is to be named after an image: folders are made before, and ``rejected`` has its own use."""
+def _check_prefix(filename_prefix: str) -> None:
+    """Raise ValueError if nothing can be saved under a prefix, or a folder is to be named after an image.
+
+    Folders are made before, and ``rejected`` has its own use.
+    """
+    folders.check_prefix(filename_prefix)
     folder, _, _ = filename_prefix.replace("\\", "/").rpartition("/")
     if wrong := [f"%{name}%" for name in PLACEHOLDERS if f"%{name}%" in folder]:
         raise ValueError(

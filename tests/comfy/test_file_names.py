@@ -58,6 +58,30 @@ def test_names_that_windows_forbids(pack: Callable[[str], ModuleType], name: str
         assert REFUSED[name].replace("\\", "") in getattr(pack(f"nodes.{module}"), node).validate_inputs(filename_prefix=name)
 
 
+@pytest.mark.parametrize("name", [".", "cats/.", "._cat", "cats\\._cat", ".%verdict%"])
+def test_a_picture_is_not_named_as_a_note_of_macos(pack: Callable[[str], ModuleType], name: str) -> None:
+    """``rank`` and the lists of pictures leave out ``._00001_.png``."""
+    with pytest.raises(ValueError, match="filename_prefix must not make names of files that begin with ._, as macOS .*: put a"):
+        pack("nodes.folders").check_prefix(name)
+
+
+@pytest.mark.parametrize("name", [".cat", "._cats/a", "a._b", "a."])
+def test_other_names_with_dots_are_taken(pack: Callable[[str], ModuleType], name: str) -> None:
+    assert pack("nodes.folders").check_prefix(name) == name
+
+
+@pytest.mark.parametrize("value", [None, 5, ["cat"]])
+def test_a_name_that_is_no_text_is_refused_by_its_field(pack: Callable[[str], ModuleType], value: object) -> None:
+    folders, node = pack("nodes.folders"), pack("nodes.choosing.save_image").UncertaintySaveImage
+    for field, check in (("filename_prefix", folders.check_prefix), ("name", folders.running)):
+        with pytest.raises(ValueError, match=rf"{field} must be a text, got .*: type one, or connect a node that gives one\."):
+            check(value)
+    with pytest.raises(ValueError, match="filename_prefix must be a text"):
+        node.execute(None, value, None)
+    if value is not None:  # as ComfyUI gives the values of links
+        assert "filename_prefix must be a text" in node.validate_inputs(filename_prefix=value)
+
+
 def test_a_saved_file_has_the_date_in_its_name(pack: Callable[[str], ModuleType], tmp_path: Path) -> None:
     import folder_paths
 

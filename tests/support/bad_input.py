@@ -365,6 +365,7 @@ CASES = [
     Case("UncertaintySaveImage", "filename_prefix", "a NUL character", "bad\0name"),
     Case("UncertaintySaveImage", "filename_prefix", "a colon in the time", "bad/%date:hh:mm%"),
     Case("UncertaintySaveImage", "filename_prefix", "a device of Windows", "bad\\con\\cat"),
+    Case("UncertaintySaveImage", "filename_prefix", "a dot alone", "bad/."),
     Case("UncertaintySaveImage", "filename_prefix", "a widget that does not exist", "bad/%No such node.width%"),
     Case("UncertaintySaveImage", "filename_prefix", "a folder for each verdict", "bad/%verdict%/image"),
     Case("UncertaintySaveImage", "filename_prefix", "a date", "bad/%date:yyyy-MM-dd%", works="the date is filled in"),
