@@ -12,7 +12,7 @@ def test_where_nothing_listens_there_is_no_cluster(
 ) -> None:
     address = f"{scheme}127.0.0.1:{free_port()}"
     with pytest.raises(
-        WorkersError, match=f"there is no Ray cluster at --address {address} .*refused.*: start one with ray start"
+        WorkersError, match=f"there is no Ray cluster at --address {address} \\(.*refused.*\\): start one with ray start"
     ):
         Cluster(address)
     assert capsys.readouterr().err == ""  # Ray was not asked, which would have waited for two minutes

@@ -124,8 +124,9 @@ def _check_answers(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> WorkersError:
+    reason = str(getattr(error, "strerror", None) or error).rstrip(".")
     return WorkersError(
-        f"there is no Ray cluster at --address {address} ({str(error).rstrip('.')}): start one with ray start --head, give the "
+        f"there is no Ray cluster at --address {address} ({reason}): start one with ray start --head, give the "
         "address that it names, or leave out --address."
     )
 
