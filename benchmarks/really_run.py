@@ -7,6 +7,7 @@ What does not fit into free memory is left out.
 
 import logging
 import time
+from datetime import date
 from typing import Any
 
 import torch
@@ -22,15 +23,14 @@ MARGIN = GIB
 
 
 def run(name: str, counted: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a call of SD1.5, and bytes and seconds of each way of the model that fits."""
+    """Seconds of a call of SD1.5, and bytes and seconds of each way of the model that fits, with date and device."""
 
     def fits(way: str) -> bool:
         return bool(counted["ways"][way]["peak"] + MARGIN < available())
 
     plain = next(iter(counted["ways"]))
     small = run_really(SMALL, lambda way: way == plain)[plain]["seconds"]
-    found = run_really(name, fits) if counted["weights"] + MARGIN < available() else {}
-    return {"small": small, "ways": found}
+    return {"date": date.today().isoformat(), "device": results.device(), "small": small, "ways": run_really(name, fits)}
 
 
 def table(found: dict[str, Any], counted: dict[str, Any]) -> str:
@@ -38,12 +38,12 @@ def table(found: dict[str, Any], counted: dict[str, Any]) -> str:
     lines = []
     for name, row in found.items():
         rows = counted[name]["fp32"]["ways"]
-        plain = counted[SMALL]["fp32"]["ways"][next(iter(rows))]["operations"] / row["small"]
+        speed = counted[SMALL]["fp32"]["ways"][next(iter(rows))]["operations"] / row["small"]
         for way, expected in rows.items():
             ran = row["ways"].get(way)
             taken = ["–", "–"] if ran is None else [f"{ran['bytes'] / GIB:.2f}", f"{ran['seconds']:.0f}"]
-            bytes_, seconds = f"{expected['peak'] / GIB:.2f}", f"{expected['operations'] / plain:.0f}"
-            lines.append([name, way, bytes_, taken[0], seconds, taken[1]])
+            gib, seconds = f"{expected['peak'] / GIB:.2f}", f"{expected['operations'] / speed:.0f}"
+            lines.append([f"{name} ({row['date']}, {row['device']})", way, gib, taken[0], seconds, taken[1]])
     return results.markdown(
         ["model", "way", "GiB counted", "GiB taken by the process", "seconds expected", "seconds taken"], lines
     )
@@ -55,6 +55,9 @@ def main() -> None:
     counted = results.read("full_size")["counted"]
     found = results.read(NAME) if results.exists(NAME) else {}
     for name in names if not only_table else ():
+        if counted[name]["fp32"]["weights"] + MARGIN > available():
+            print(f"{name} does not fit into free memory.")
+            continue
         logging.disable(logging.WARNING)
         began = time.monotonic()
         with torch.no_grad():

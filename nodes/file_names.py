@@ -8,13 +8,11 @@ import re
 from datetime import datetime
 
 from ..uncertainty.storage.paths import FORBIDDEN, is_cut_to_nothing
-from ..uncertainty.storage.picture_files import NOTES
 
 # Names of devices of Windows, whatever follows after a dot: what is written to NUL.png is gone.
 DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9¹²³]) *(\..*)?", re.IGNORECASE)
 DATE = re.compile(r"%date:([^%]+)%")
 LETTERS = re.compile("dd?|MM?|hh?|mm?|ss?|yyyy|yy")
-PLACEHOLDER = re.compile("%[^%]*%")  # what it stands for may be empty
 OF_A_NODE = re.compile(r"%[^%./]+\.[^%./]+%")
 
 
@@ -28,8 +26,7 @@ def filled(field: str, name: str, now: datetime | None = None, *, ending: str = 
         ending: what follows in the names of files, such as a number.
 
     Raises:
-        ValueError: it is no text, a placeholder was not filled in, or the name cannot be that of a file on Windows or means
-            something else on macOS.
+        ValueError: it is no text, a placeholder was not filled in, or the name cannot be that of a file on Windows.
     """
     if not isinstance(name, str):
         raise ValueError(f"{field} must be a text, got {name!r}: type one, or connect a node that gives one.")
@@ -53,11 +50,6 @@ def filled(field: str, name: str, now: datetime | None = None, *, ending: str = 
         raise ValueError(f"{field} must contain no name of dots and spaces alone, which Windows cuts off, got {name!r}.")
     if any(part.strip(".") and part != part.rstrip(". ") for part in folders):
         raise ValueError(f"{field} must name no folder that ends in a dot or space, which Windows cuts off, got {name!r}.")
-    if PLACEHOLDER.sub("", last + ending).startswith(NOTES):
-        raise ValueError(
-            f"{field} must not make names of files that begin with {NOTES}, as macOS names its notes, which are left out where "
-            f"pictures are listed, got {name!r}: put a letter first."
-        )
     return whole
 
 

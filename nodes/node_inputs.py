@@ -181,20 +181,13 @@ def pictures_each(name: str, pictures: int, uncertainty: UncertaintyMap) -> int:
     raise ValueError(f"{name} has {entries(pictures)}, but {expected}: connect the {name} of this map.")
 
 
-def pictures_under(images: Tensor | None, uncertainty: UncertaintyMap) -> int:
-    """Number of decoded pictures, (N, h, w, 3), per image of the map that lies over them; 1 without pictures.
-
-    Raises:
-        ValueError: they do not belong to this map, or show another part.
-    """
-    if images is None:
-        return 1
-    if uncertainty.settings.get("part"):
+def check_same_part(images: Tensor | None, uncertainty: UncertaintyMap) -> None:
+    """Raise ValueError for decoded pictures beside the map of a part that they do not show."""
+    if images is not None and uncertainty.settings.get("part"):
         raise ValueError(
             f"images must not be connected, because they show the first part, such as the video, and this map is of part "
             f"{uncertainty.settings['part']}, such as its sound: disconnect images."
         )
-    return pictures_each("images", len(images), uncertainty)
 
 
 def entries(count: int) -> str:

@@ -35,10 +35,6 @@ class Recorder:
         self._values: dict[str, Tensor] = {}
         self._errors: dict[str, Tensor] = {}
 
-    def __contains__(self, step: int) -> bool:
-        """Whether a step was recorded."""
-        return step in self.steps
-
     def record(self, step: int, quantities: Mapping[str, Tensor], errors: Mapping[str, Tensor], sigma: float) -> None:
         """Record a step: quantities (B, C, *spatial), standard errors (B,) and noise level.
 

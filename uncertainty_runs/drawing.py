@@ -161,6 +161,6 @@ def collect(engine: Callable[[], Engine], jobs: Jobs, path: Path) -> list[ImageR
         ValueError: images have no scores.
     """
     draw(engine, jobs, path)
-    if lost := without_scores(path):
+    if lost := without_scores(path, len(jobs)):
         raise ValueError(lost)
     return BatchFolder(path, jobs).drawn()

@@ -33,7 +33,9 @@ def _no_folder(path: Path) -> str:
 
 
 def _in_the_way(path: Path) -> str:
-    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    there = next((each for each in (path, *path.absolute().parents) if each.exists()), None)
+    if there is None:
+        return f"there is no {path.absolute().anchor}"  # a drive of Windows
     if there.is_dir():
         return ""
     return "it is a file" if there == path else f"{there} is a file"

@@ -15,8 +15,8 @@ from .argument_types import Parser, path
 from .comfyui import default_comfyui, folders
 from .engine_options import add_comfyui
 from .rows import EXTRA, NUMBERS, TEXTS, Rows, check_library, record_in
-from .run_folder import ROWS, present
-from .terminal import say
+from .run_folder import ROWS, present, without_scores
+from .terminal import say, warn
 
 HELP = """\
 Adds the images of a batch to the ledger of a ComfyUI, whose sidebar then shows them. DIR must be inside ComfyUI's output folder.
@@ -52,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     for images in _images(folder, rows, name):
         ledger.add(images if with_prompts else [replace(image, prompt=None) for image in images])
         count += len(images)
+    if lost := without_scores(folder):
+        warn(f"left out: {lost}")
     say(f"{count} images are in the ledger {ledger.path}. ComfyUI's sidebar shows them in its tab Uncertainty.")
 
 

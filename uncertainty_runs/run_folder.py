@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -164,18 +165,22 @@ def seconds(folder: Path) -> list[float]:
     return list(dict(zip(table["number"].to_pylist(), table["seconds"].to_pylist(), strict=True)).values())
 
 
-def without_scores(folder: Path) -> str:
-    """Says how many images of a folder have no scores, and why the first has none; empty if all have some."""
-    count, first = 0, ("", "")
-    for table in Rows(folder / ROWS).batches(("file", NO_MAP)):
-        lost = [pair for pair in zip(*(column.to_pylist() for column in table.columns), strict=True) if pair[1] is not None]
-        first = first if count else next(iter(lost), first)
-        count += len(lost)
-    if not count:
+def without_scores(folder: Path, jobs: float = math.inf) -> str:
+    """Says how many images of the first jobs of a folder have no scores, and why the first has none; empty if all have some."""
+    lost = (
+        (line["file"], line[NO_MAP])
+        for table in Rows(folder / ROWS).batches(("number", "file", NO_MAP))
+        for line in table.to_pylist()
+        if line[NO_MAP] is not None and line["number"] < jobs
+    )
+    first = next(lost, None)
+    if first is None:
         return ""
+    (file, why), count = first, 1 + sum(1 for _ in lost)
+    images, them, files = ("1 image", "it", "its file") if count == 1 else (f"{count} images", "them", "their files")
     return (
-        f"{count} images in {folder} have no scores, such as {first[0]}, because {first[1]} To sample and measure them again, "
-        "delete their files and start the same command again."
+        f"{images} in {folder} {'has' if count == 1 else 'have'} no scores, such as {file}, because {why} To sample and measure "
+        f"{them} again, delete {files} and start the same command again."
     )
 
 

@@ -41,7 +41,8 @@ class Workflow:
         describe: asks ComfyUI about a node class.
 
     Raises:
-        WorkflowError: it has no sampler that can be measured, or several that do not depend on one another, or it has no steps.
+        WorkflowError: it has no sampler that can be measured, several that do not depend on one another, or one without
+            steps.
         NodeError: ComfyUI lacks a node.
     """
 

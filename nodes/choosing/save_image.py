@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from typing import Any
 
 from comfy.cli_args import args
@@ -14,12 +15,13 @@ from ...uncertainty.scores import bad_end
 from ...uncertainty.settings import possible
 from ...uncertainty.storage import picture_entry, rating
 from ...uncertainty.storage.atomic import write_whole
-from ...uncertainty.storage.picture_files import FORMATS, SUFFIXES
+from ...uncertainty.storage.picture_files import FORMATS, NOTES, SUFFIXES
 from .. import folders, node_inputs, versions
 from ..numbered_files import NumberedFiles
 from . import kept_prompt, ledger_access
 
 PLACEHOLDERS = ("score", "rank", "verdict")
+PLACEHOLDER = re.compile("%[^%]*%")  # what it stands for may be empty
 
 
 class UncertaintySaveImage(io.ComfyNode):
@@ -119,15 +121,19 @@ class UncertaintySaveImage(io.ComfyNode):
 
 
 def _check_prefix(filename_prefix: str) -> None:
-    """Raise ValueError if nothing can be saved under a prefix, or a folder is to be named after an image.
+    """Raise ValueError for a prefix under which nothing can be saved, that hides files, or that names a folder after an image.
 
     Folders are made before, and ``rejected`` has its own use.
     """
-    folders.check_prefix(filename_prefix)
-    folder, _, _ = filename_prefix.replace("\\", "/").rpartition("/")
+    folder, _, name = folders.check_prefix(filename_prefix).rpartition("/")
     if wrong := [f"%{name}%" for name in PLACEHOLDERS if f"%{name}%" in folder]:
         raise ValueError(
             f"filename_prefix must not name a folder {wrong[0]}, got {filename_prefix!r}: use {wrong[0]} after the last slash."
+        )
+    if PLACEHOLDER.sub("", f"{name}_").startswith(NOTES):
+        raise ValueError(
+            f"filename_prefix must not make names of files that begin with {NOTES}, as macOS names its notes, which are left out "
+            f"where pictures are listed, got {filename_prefix!r}: put a letter first."
         )
 
 

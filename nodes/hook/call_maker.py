@@ -1,4 +1,4 @@
-"""Makes a call that can be measured of a model call that passed by."""
+"""Turns a model call that was seen into one that can be measured."""
 
 import logging
 from collections import Counter

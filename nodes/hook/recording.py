@@ -10,7 +10,8 @@ which is kept with the model it belongs to, follows the same rule:
 - the maps of a node that a switch leaves out are kept too, until a node before it changes;
 - a collecting node receives what nodes before it recorded, and nothing else, whatever other prompts did with the same model.
 
-A script that calls nodes itself has no such graph: what it samples is then collected in order, and the latest is kept.
+A script that calls nodes itself has no such graph: what it samples is then collected in order, and the latest
+maps are kept, up to ``map_memory``.
 
 In main memory all of it, with what is being recorded, takes no more than ``map_memory`` allows. The rest is in files.
 """

@@ -100,7 +100,8 @@ class UncertaintyMapPreview(io.ComfyNode):
         """Draw heatmap and overlay, and write the files with which the view in the node can draw all others."""
         node_inputs.check_types(uncertainty=uncertainty)
         node_inputs.check_choices(cls, quantity=quantity, colormap=colormap, normalize=normalize)
-        frames = node_inputs.pictures_under(images, uncertainty)
+        node_inputs.check_same_part(images, uncertainty)
+        frames = 1 if images is None else node_inputs.pictures_each("images", len(images), uncertainty)
         pictures = heatmaps.as_pictures(uncertainty.summed(quantity, None if step < 0 else [step]))
         # All frames of a video share a colour scale, so that colours do not flicker.
         low, high = heatmaps.value_range(map_preview_view.joined(pictures, uncertainty.images), normalize)

@@ -70,7 +70,7 @@ class UncertaintyToMask(io.ComfyNode):
     ) -> io.NodeOutput:
         node_inputs.check_types(uncertainty=uncertainty)
         node_inputs.check_choices(cls, quantity=quantity)
-        node_inputs.pictures_under(images, uncertainty)
+        node_inputs.check_same_part(images, uncertainty)
         pictures = heatmaps.as_pictures(uncertainty.summed(quantity, parse_steps(steps)))
         within = None if uncertainty.mask is None else heatmaps.as_pictures(uncertainty.mask)
         height, width = image_size(pictures) if images is None else images.shape[1:3]

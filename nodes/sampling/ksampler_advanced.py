@@ -122,6 +122,9 @@ class UncertaintyKSamplerAdvanced(io.ComfyNode):
             return_with_leftover_noise,
         )  # fmt: skip
         if not 0 <= start < min(end, steps):
-            why = f"no step was sampled: start_at_step ({start}) must be below end_at_step ({end}) and steps ({steps})."
+            why = (
+                f"no step was sampled: start_at_step ({start}) must be at least 0, and below end_at_step ({end}) and steps "
+                f"({steps})."
+            )
             return measuring_inputs.without_map(why, latent)
         return measuring_inputs.results(run, sampler_name, latent)

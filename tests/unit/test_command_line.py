@@ -1,5 +1,6 @@
 """The command line as it is read, before anything runs."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from uncertainty_runs.comfyui import default_comfyui
 from uncertainty_runs.command_line import main, parser
+from uncertainty_runs.given_paths import check_given
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,12 @@ def test_a_file_or_folder_that_is_not_there_is_named_with_its_option(
 
 
 @pytest.mark.parametrize(("name", "reason"), [("none", "there is no such folder"), ("there.json", "it is no folder")])
+def test_a_drive_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(ValueError, match="--output /night: there is no /; give a folder, which may be a new one"):
+        check_given(argparse.Namespace(output=Path("/night")))
+
+
 def test_pictures_are_looked_for_before_anything_is_sampled(
     name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

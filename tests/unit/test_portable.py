@@ -60,6 +60,10 @@ def test_names_that_lead_outside_on_windows(as_on_windows: None, output: str, na
     assert paths.file_below(WindowsPath(output), name) is None
 
 
+def test_the_folder_itself_is_no_file_however_it_is_spelled(as_on_windows: None) -> None:
+    assert paths.file_below(WindowsPath(r"C:\ComfyUI\output"), r"..\OUTPUT") is None
+
+
 def test_the_same_folder_in_another_case_is_inside_on_windows(as_on_windows: None) -> None:
     assert paths.below(WindowsPath("C:/ComfyUI/output"), r"c:\comfyui\OUTPUT\a.png") is not None
 

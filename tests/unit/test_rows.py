@@ -33,7 +33,7 @@ from uncertainty_runs.engines.one_by_one import OneByOne
 from uncertainty_runs.node_info import NodeInfo
 from uncertainty_runs.plan import Job, Listed, Plan
 from uncertainty_runs.rows import MERGED_AT_ONCE, File, Row, Rows
-from uncertainty_runs.run_folder import BatchFolder, image_of, keep, map_of, read
+from uncertainty_runs.run_folder import BatchFolder, image_of, keep, map_of, read, without_scores
 from uncertainty_runs.workflow import Workflow
 
 pytestmark = pytest.mark.usefixtures("each_desk")
@@ -422,6 +422,16 @@ def test_the_best_of_each_prompt_and_of_all(
 
 
 SCORES = (3.0, 9.0, 1.0, 5.0, 2.0, 8.0)
+
+
+def test_images_without_scores_are_counted_as_far_as_the_plan_goes(tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path, plan(4))
+    lost = replace(row(3, folder=tmp_path), why_no_map="no luck.")
+    folder.rows.add([row(number, folder=tmp_path) for number in range(3)] + [lost])
+    assert without_scores(tmp_path, 3) == ""
+    said = without_scores(tmp_path)
+    assert said.startswith("1 image in ") and f" has no scores, such as {lost.image.name}, because no luck. To sample" in said
+    assert "measure it again, delete its file" in said
 
 
 def test_every_score_has_its_column() -> None:

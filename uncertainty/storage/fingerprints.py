@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-import torch
-
 from ..maps import UncertaintyMap
 from ..quantities import drift
 from ..settings import compared, of_guidance
@@ -40,9 +38,12 @@ def image_digests(measured: UncertaintyMap) -> list[str]:
     run = json.dumps(about, sort_keys=True).encode()
     drifted = [measured.of_run[drift.QUANTITY.name]] if drift.QUANTITY.name in measured.of_run else []
     of_run = drifted if measured.quantities else list(measured.of_run.values())  # other maps of a run are there if asked for
-    told = torch.cat([*([measured.values] if measured.quantities else []), *(values[None] for values in of_run)])
-    maps = (image.contiguous().numpy().tobytes() for image in told.transpose(0, 1))
-    return [_digest(run + str(place).encode() + values) for place, values in zip(measured.places, maps, strict=True)]
+    told = [*(measured.values if measured.quantities else ()), *of_run]  # of steps and of the run, (B, C, *spatial) each
+    return [
+        # One by one: maps may lie in files because they do not fit into memory.
+        _digest(run + str(place).encode(), *(values[image].contiguous().numpy().data for values in told))
+        for image, place in enumerate(measured.places)
+    ]
 
 
 def batch_digest(images: Sequence[str]) -> str:
@@ -50,5 +51,8 @@ def batch_digest(images: Sequence[str]) -> str:
     return _digest("".join(images).encode())
 
 
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=8).hexdigest()
+def _digest(*pieces: bytes | memoryview) -> str:
+    digest = blake2b(digest_size=8)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

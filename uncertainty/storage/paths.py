@@ -28,8 +28,8 @@ def file_below(folder: Path, name: str) -> str | None:
 
     As a text, for names by the million: a ``Path`` interns them, and Python 3.12 never forgets what was interned.
     """
-    path = _below(folder, name)
-    return None if path == _below(folder, "") else path
+    path, itself = _below(folder, name), str(_below(folder, ""))
+    return None if path is None or os.path.normcase(path) == os.path.normcase(itself) else path
 
 
 def _below(folder: Path, name: str) -> str | None:

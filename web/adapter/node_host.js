@@ -2,7 +2,6 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { ask } from "../shared/server.js";
 import { t } from "../shared/texts.js";
 import { dependents, isOutput, promptOf } from "./runs.js";
 import { isOfAnotherWorkflow, noteHeard, noteHome, noteHost, workflows } from "./results.js";
@@ -18,7 +17,6 @@ import { NO_ROOM } from "./widgets.js";
 // The node property that holds the state of its view; it is saved with the workflow and copied with the node.
 const MEMORY = "uncertainty_view";
 
-/** A node of the graph, as seen by the view inside it. */
 export class NodeHost {
   /** @param {Node} node */
   constructor(node) {
