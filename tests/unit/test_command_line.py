@@ -85,13 +85,13 @@ def test_a_file_or_folder_that_is_not_there_is_named_with_its_option(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.json"]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("none", "there is no such folder"), ("there.json", "it is no folder")])
 def test_a_drive_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: False)
     with pytest.raises(ValueError, match="--output /night: there is no /; give a folder, which may be a new one"):
         check_given(argparse.Namespace(output=Path("/night")))
 
 
+@pytest.mark.parametrize(("name", "reason"), [("none", "there is no such folder"), ("there.json", "it is no folder")])
 def test_pictures_are_looked_for_before_anything_is_sampled(
     name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
