@@ -9,7 +9,24 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+aten = torch.ops.aten
+
+
+def _attention(query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *others: Any, **named: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+# torch knows those of graphics cards alone.
+ATTENTION = {
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
 
 
 class LiveBytes(TorchDispatchMode):
@@ -63,7 +80,7 @@ def counted(build: Callable[[], torch.nn.Module], run: Callable[[Any], object]) 
     with without_memory():
         model = build()
         held = [*model.parameters(), *model.buffers()]
-        live, operations = LiveBytes(), FlopCounterMode(display=False)
+        live, operations = LiveBytes(), FlopCounterMode(display=False, custom_mapping=ATTENTION)
         live.ignore(held)
         with operations, live:
             run(model)
