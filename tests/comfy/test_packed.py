@@ -79,6 +79,20 @@ def test_measuring(name: str, loaded: Loaded, batch: int, sampling: Sampling) ->
         assert part.score().value.isfinite().all() and (part.score().standard_error > 0).all()
 
 
+@pytest.fixture
+def updates(pack: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """What guidance went by, and what it did, at each guided call."""
+    guided_step, seen = pack("nodes.hook.guided_step"), list[tuple[Any, Any]]()
+    update = guided_step.update
+
+    def watched(denoised: Tensor, measured: Any, *rest: Any) -> Any:
+        seen.append((measured, update(denoised, measured, *rest)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(guided_step, "update", watched)
+    return seen
+
+
 @pytest.mark.parametrize("estimator", ["filtered", "paper"])
 def test_each_part_is_what_the_estimator_makes_of_it(
     estimator: str,
@@ -147,10 +161,10 @@ def test_guiding(
     options: type,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    updates: list[tuple[Any, Any]],
 ) -> None:
-    differentiation, guided_step = pack("nodes.hook.differentiation"), pack("nodes.hook.guided_step")
+    differentiation = pack("nodes.hook.differentiation")
     exact, differences = differentiation.exact_gradient, []
-    update, updates = guided_step.update, []
 
     def compare(score: Any, probes: Any, *rest: Any) -> Tensor:
         found, joint = exact(score, probes, *rest), joint_gradient(score, probes)
@@ -158,14 +172,13 @@ def test_guiding(
         return found
 
     monkeypatch.setattr(differentiation, "exact_gradient", compare)
-    monkeypatch.setattr(guided_step, "update", lambda *args: updates.append(update(*args)) or updates[-1])
     chosen = options(gradient="auto" if gradient == "exact" else gradient)
     latent, found, _ = sampling.node(loaded, batch, strength=1.0, options=chosen)
     for part, plain in zip(latent["samples"].unbind(), sampling.plain(loaded, batch).unbind(), strict=True):
         assert part.isfinite().all() and not torch.equal(part, plain)
     parts = pack("uncertainty.parts").Parts(SHAPES[name])
     assert len(updates) == 2
-    for changed in updates:
+    for _, changed in updates:
         for share in (where.float().mean() for where in parts.split(changed.chosen)):
             assert share == pytest.approx(0.1, abs=0.11 if name == "TripoSplat" else 0.01)  # a camera of five numbers
     if gradient == "exact":
@@ -496,24 +509,15 @@ def test_thresholds_guide_each_part_by_its_own(
     loaded: Loaded,
     batch: int,
     sampling: Sampling,
-    pack: Callable[[str], ModuleType],
     options: type,
     calibrate: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    updates: list[tuple[Any, Any]],
 ) -> None:
     """Its elements are cut out by hand, with ComfyUI's own function, and compared with what its maps alone are calibrated to."""
     from comfy.utils import unpack_latents
 
     maps = [sampling.node(loaded, batch, seed=seed)[1] for seed in (3, 4, 5)]
     thresholds = calibrate(*maps)
-    guided_step, updates = pack("nodes.hook.guided_step"), []
-    update = guided_step.update
-
-    def watched(denoised: Tensor, measured: Any, *rest: Any) -> Any:
-        updates.append((measured.quantities["score_variance"], update(denoised, measured, *rest)))
-        return updates[-1][1]
-
-    monkeypatch.setattr(guided_step, "update", watched)
     latent, _, _ = sampling.node(loaded, batch, strength=1.0, thresholds=thresholds, options=options(mask_side=side))
     for part, before in zip(latent["samples"].unbind(), sampling.plain(loaded, batch).unbind(), strict=True):
         assert part.isfinite().all() and not torch.equal(part, before)
@@ -522,7 +526,8 @@ def test_thresholds_guide_each_part_by_its_own(
     for number in range(len(shapes)):
         values = torch.cat([found.part(number).values for found in maps], 1)  # (S, N, C, *spatial)
         rank = -(-values.shape[1] // 2)
-        for row, (packed, changed) in enumerate(updates):
+        for row, (measured, changed) in enumerate(updates):
+            packed = measured.quantities["score_variance"]
             tau = values[row].sort(dim=0).values[rank - 1]
             uncertainty, chosen = (unpack_latents(tensor, shapes)[number] for tensor in (packed, changed.chosen))
             assert torch.equal(chosen, uncertainty > tau if side == "high" else uncertainty < tau)
@@ -567,19 +572,16 @@ def test_a_part_alone_is_guided_alike(sampling: Sampling, calibrate: Callable[..
 @pytest.mark.usefixtures("with_mask")
 def test_thresholds_guide_inside_the_mask(
     name: str, loaded: Loaded, batch: int, sampling: Sampling, pack: Callable[[str], ModuleType], options: type,
-    calibrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    calibrate: Callable[..., Any], updates: list[tuple[Any, Any]],
 ) -> None:  # fmt: skip
     """Also what is below them, as known frames are."""
     thresholds = calibrate(sampling.node(loaded, batch)[1])
-    guided_step, updates = pack("nodes.hook.guided_step"), []
-    update = guided_step.update
-    monkeypatch.setattr(guided_step, "update", lambda *args: updates.append(update(*args)) or updates[-1])
     mask = frames_known(batch, SHAPES[name])
     latent, below = loaded.latent(batch) | {"noise_mask": mask}, options(mask_side="low")
     sampling.node(loaded, latent_image=latent, strength=1.0, thresholds=thresholds, options=below)
     parts = pack("uncertainty.parts").Parts(SHAPES[name])
     assert len(updates) == 2
-    for changed in updates:
+    for _, changed in updates:
         for chosen, within in zip(parts.split(changed.chosen), mask.unbind(), strict=True):
             inside = (within > 0).expand_as(chosen)
             assert not chosen[~inside].any()
